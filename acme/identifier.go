@@ -1,0 +1,95 @@
+package acme
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"golang.org/x/net/idna"
+)
+
+// Identifier types (RFC 8555 §9.7.7, RFC 8738).
+const (
+	TypeDNS = "dns"
+	TypeIP  = "ip"
+)
+
+// An Identifier is what a certificate can be issued for: a DNS name or an IP address (RFC 8555
+// §7.1.3, RFC 8738).
+type Identifier struct {
+	Type  string `json:"type"`
+	Value string `json:"value"`
+}
+
+// String returns the identifier's value.
+func (id Identifier) String() string { return id.Value }
+
+// ParseIdentifier returns the identifier that s names, in the one form that certificates and orders
+// use: a DNS name in lower-case A-labels, without a final dot, "*." before it for a wildcard; an IP
+// address as RFC 5952 writes it. It refuses, saying why, what no public CA could issue for.
+func ParseIdentifier(s string) (Identifier, error) {
+	if s == "" {
+		return Identifier{}, fmt.Errorf("acme: a domain name is empty")
+	}
+	if strings.Contains(s, ":") || isDigitsAndDots(s) {
+		return parseAddress(s)
+	}
+	name, wildcard := strings.CutPrefix(s, "*.")
+	name, err := toASCII(strings.TrimSuffix(name, "."))
+	if err != nil {
+		return Identifier{}, fmt.Errorf("acme: %q is not a domain name: %w", s, err)
+	}
+	if wildcard {
+		name = "*." + name
+	}
+	if len(name) > 253 {
+		return Identifier{}, fmt.Errorf("acme: %.60q… is not a domain name: it has %d bytes, at most 253 are possible", s, len(name))
+	}
+	return Identifier{Type: TypeDNS, Value: name}, nil
+}
+
+func parseAddress(s string) (Identifier, error) {
+	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
+	if err != nil {
+		return Identifier{}, fmt.Errorf("acme: %q is neither a domain name nor an IP address (no port, scheme or path belongs here)", s)
+	}
+	if addr.Zone() != "" {
+		return Identifier{}, fmt.Errorf("acme: %q has a zone, which no certificate can hold", s)
+	}
+	return Identifier{Type: TypeIP, Value: addr.Unmap().String()}, nil
+}
+
+// toASCII converts name to lower-case A-labels and checks each label.
+func toASCII(name string) (string, error) {
+	ascii, err := idna.Lookup.ToASCII(name)
+	if err != nil {
+		return "", err
+	}
+	for label := range strings.SplitSeq(ascii, ".") {
+		if err := checkLabel(label); err != nil {
+			return "", err
+		}
+	}
+	return ascii, nil
+}
+
+func checkLabel(label string) error {
+	switch {
+	case label == "":
+		return fmt.Errorf("a label between its dots is empty")
+	case len(label) > 63:
+		return fmt.Errorf("the label %.20q… has %d bytes, at most 63 are possible", label, len(label))
+	case label[0] == '-' || label[len(label)-1] == '-':
+		return fmt.Errorf("the label %q begins or ends with a hyphen", label)
+	}
+	for _, c := range []byte(label) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return fmt.Errorf("the label %q holds %q; letters, digits and hyphens are possible", label, c)
+		}
+	}
+	return nil
+}
+
+func isDigitsAndDots(s string) bool {
+	return strings.Trim(s, "0123456789.") == "" && strings.Contains(s, ".")
+}

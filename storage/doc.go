@@ -1,0 +1,2 @@
+// Package storage is being written.
+package storage
