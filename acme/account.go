@@ -1,0 +1,151 @@
+package acme
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// Statuses of accounts, orders, authorizations and challenges (RFC 8555 §7.1.6).
+const (
+	StatusPending     = "pending"
+	StatusReady       = "ready"
+	StatusProcessing  = "processing"
+	StatusValid       = "valid"
+	StatusInvalid     = "invalid"
+	StatusDeactivated = "deactivated"
+	StatusExpired     = "expired"
+	StatusRevoked     = "revoked"
+)
+
+// An Account is what the CA knows of the client's account (RFC 8555 §7.1.2).
+type Account struct {
+	URL     string   `json:"-"` // identifies the account in every later request
+	Status  string   `json:"status"`
+	Contact []string `json:"contact,omitempty"` // URLs, such as "mailto:admin@example.com"
+	Orders  string   `json:"orders,omitempty"`  // URL of the list of its orders, where the CA has one
+}
+
+// A Registration is what a new account is made with.
+type Registration struct {
+	Contact         []string         // URLs, such as "mailto:admin@example.com"; may be empty
+	AgreeToTerms    bool             // that the terms at DirectoryMeta.TermsOfService were read and are agreed to
+	ExternalAccount *ExternalAccount // required by some CAs; see DirectoryMeta.ExternalAccountRequired
+}
+
+// An ExternalAccount binds a new ACME account to one that the CA knows by other means
+// (RFC 8555 §7.3.4). The CA hands out both the key and its identifier.
+type ExternalAccount struct {
+	KeyID     string
+	MACKey    []byte // see ParseMACKey; never shown
+	Algorithm string // HS256, HS384 or HS512; zero: HS256
+}
+
+// String names the external account without its key.
+func (e ExternalAccount) String() string { return e.KeyID }
+
+// GoString names the external account without its key.
+func (e ExternalAccount) GoString() string {
+	return fmt.Sprintf("acme.ExternalAccount{KeyID:%q}", e.KeyID)
+}
+
+// ParseMACKey decodes a MAC key from the base64 that CAs show it in, of either alphabet, padded or not.
+func ParseMACKey(s string) ([]byte, error) {
+	s = strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(strings.TrimSpace(s), "="))
+	key, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil || len(key) == 0 {
+		return nil, errors.New("acme: the external account's MAC key is not base64url: copy it as the CA shows it")
+	}
+	return key, nil
+}
+
+// Register makes an account for the client's key, or returns the one that exists
+// (RFC 8555 §7.3). It refuses to call where the CA has terms that r does not agree to.
+func (c *Client) Register(ctx context.Context, r Registration) (*Account, error) {
+	d, err := c.GetDirectory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if d.Meta.TermsOfService != "" && !r.AgreeToTerms {
+		return nil, &TermsError{URL: d.Meta.TermsOfService}
+	}
+	if d.Meta.ExternalAccountRequired && r.ExternalAccount == nil {
+		return nil, fmt.Errorf("acme: register: %s makes accounts only with an external account: set Registration.ExternalAccount to the key that the CA hands out", c.directoryURL())
+	}
+	request := accountRequest{Contact: r.Contact, TermsOfServiceAgreed: r.AgreeToTerms}
+	if r.ExternalAccount != nil {
+		if c.Key == nil {
+			return nil, errNoKey
+		}
+		request.ExternalAccountBinding, err = externalAccountBinding(r.ExternalAccount, c.Key, d.NewAccount)
+		if err != nil {
+			return nil, err
+		}
+	}
+	account, err := c.newAccount(ctx, d.NewAccount, request)
+	if err != nil {
+		return nil, fmt.Errorf("acme: register: %w", err)
+	}
+	return account, nil
+}
+
+// FindAccount returns the account that has the client's key (RFC 8555 §7.3.1). Where there is none,
+// the error is ErrAccountDoesNotExist.
+func (c *Client) FindAccount(ctx context.Context) (*Account, error) {
+	d, err := c.GetDirectory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	account, err := c.newAccount(ctx, d.NewAccount, accountRequest{OnlyReturnExisting: true})
+	if err != nil {
+		return nil, fmt.Errorf("acme: find account: %w", err)
+	}
+	return account, nil
+}
+
+type accountRequest struct {
+	Contact                []string        `json:"contact,omitempty"`
+	TermsOfServiceAgreed   bool            `json:"termsOfServiceAgreed,omitempty"`
+	OnlyReturnExisting     bool            `json:"onlyReturnExisting,omitempty"`
+	ExternalAccountBinding json.RawMessage `json:"externalAccountBinding,omitempty"`
+}
+
+func (c *Client) newAccount(ctx context.Context, url string, request accountRequest) (*Account, error) {
+	payload, err := json.Marshal(request)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.postSigned(ctx, url, payload, "")
+	if err != nil {
+		return nil, err
+	}
+	account := new(Account)
+	if resp.status != http.StatusCreated && resp.status != http.StatusOK {
+		return nil, resp.unexpected()
+	}
+	if err := resp.decode(account); err != nil {
+		return nil, err
+	}
+	if account.URL, err = resp.location(); err != nil {
+		return nil, err
+	}
+	if account.Status != StatusValid && account.Status != "" {
+		return nil, fmt.Errorf("the account is %s: it can't be used again, a new one needs a new key", printable(account.Status, 20))
+	}
+	c.rememberAccountURL(account.URL)
+	return account, nil
+}
+
+// A TermsError reports that the CA's terms of service were not agreed to.
+type TermsError struct {
+	URL string // of the terms
+}
+
+// Error names the terms.
+func (e *TermsError) Error() string {
+	return "acme: the CA's terms of service were not agreed to: read " + printable(e.URL, 300) + " and say so (AgreeToTerms)"
+}

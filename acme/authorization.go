@@ -1,0 +1,126 @@
+package acme
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// An Authorization is the CA's view of the account's control of one identifier (RFC 8555 §7.1.4).
+type Authorization struct {
+	URL        string      `json:"-"`
+	Identifier Identifier  `json:"identifier"` // for a wildcard without the "*."
+	Status     string      `json:"status"`
+	Expires    time.Time   `json:"expires,omitzero"`
+	Challenges []Challenge `json:"challenges"`
+	Wildcard   bool        `json:"wildcard,omitempty"`
+}
+
+// mostChallenges bounds the challenges of one authorization; no CA offers more than a handful.
+const mostChallenges = 50
+
+// GetAuthorization returns the authorization as it stands.
+func (c *Client) GetAuthorization(ctx context.Context, url string) (*Authorization, error) {
+	a := &Authorization{URL: url}
+	resp, err := c.postJSON(ctx, url, nil, a)
+	if err != nil {
+		return nil, fmt.Errorf("acme: get authorization: %w", err)
+	}
+	if len(a.Challenges) > mostChallenges {
+		return nil, fmt.Errorf("acme: get authorization: it has %d challenges, more than %d", len(a.Challenges), mostChallenges)
+	}
+	for i := range a.Challenges {
+		if a.Challenges[i].URL == "" {
+			continue
+		}
+		if a.Challenges[i].URL, err = resp.resolve(a.Challenges[i].URL); err != nil {
+			return nil, fmt.Errorf("acme: get authorization: %w", err)
+		}
+	}
+	return a, nil
+}
+
+// name returns the identifier as it stands in the order.
+func (a *Authorization) name() string {
+	if a.Wildcard {
+		return "*." + a.Identifier.Value
+	}
+	return a.Identifier.Value
+}
+
+// sideBySide bounds the requests of one order that are under way at once.
+const sideBySide = 16
+
+// getAuthorizations returns those of the order, side by side.
+func (c *Client) getAuthorizations(ctx context.Context, order *Order) ([]*Authorization, error) {
+	authorizations := make([]*Authorization, len(order.Authorizations))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(sideBySide)
+	for i, url := range order.Authorizations {
+		group.Go(func() (err error) {
+			authorizations[i], err = c.GetAuthorization(ctx, url)
+			return err
+		})
+	}
+	return authorizations, group.Wait()
+}
+
+// An AuthorizationError reports that control of an identifier was not proved.
+type AuthorizationError struct {
+	Identifier    string   // as in the order: with "*." for a wildcard
+	ChallengeType string   // the challenge that failed, such as "http-01"; may be empty
+	Status        string   // the authorization's
+	Problem       *Problem // the CA's words; may be nil
+}
+
+// Error names the identifier and the challenge and says what the CA said.
+func (e *AuthorizationError) Error() string {
+	text := printable(e.Identifier, 260) + ": "
+	if e.ChallengeType != "" {
+		text += printable(e.ChallengeType, 40) + ": "
+	}
+	if e.Problem == nil {
+		return text + "the authorization is " + printable(e.Status, 40)
+	}
+	return text + e.Problem.Error()
+}
+
+// Unwrap returns the CA's problem.
+func (e *AuthorizationError) Unwrap() error {
+	if e.Problem == nil {
+		return nil
+	}
+	return e.Problem
+}
+
+// failedAuthorizations returns what failed in the order, as far as the CA tells.
+func (c *Client) failedAuthorizations(ctx context.Context, order *Order) []*AuthorizationError {
+	authorizations, err := c.getAuthorizations(ctx, order)
+	if err != nil {
+		return nil
+	}
+	var failed []*AuthorizationError
+	for _, a := range authorizations {
+		if err := a.failure(); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	return failed
+}
+
+// failure returns why the authorization can no longer become valid, or nil where it can. A challenge
+// that has failed is enough: CAs are known to leave its authorization pending.
+func (a *Authorization) failure() *AuthorizationError {
+	for _, challenge := range a.Challenges {
+		if challenge.Status == StatusInvalid {
+			return &AuthorizationError{Identifier: a.name(), ChallengeType: challenge.Type, Status: a.Status, Problem: challenge.Error}
+		}
+	}
+	switch a.Status {
+	case StatusInvalid, StatusDeactivated, StatusExpired, StatusRevoked:
+		return &AuthorizationError{Identifier: a.name(), Status: a.Status}
+	}
+	return nil
+}

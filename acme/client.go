@@ -1,0 +1,141 @@
+package acme
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Directories of Let's Encrypt. Staging issues certificates that no client trusts, within wide limits.
+const (
+	LetsEncrypt        = "https://acme-v02.api.letsencrypt.org/directory"
+	LetsEncryptStaging = "https://acme-staging-v02.api.letsencrypt.org/directory"
+)
+
+// A Client speaks ACME to one CA for one account. Its fields are not changed after the first call;
+// its methods are safe for concurrent use and return with their context.
+//
+// A refusal by the CA is, wrapped, a [*Problem].
+type Client struct {
+	DirectoryURL string        // zero: LetsEncrypt
+	Key          crypto.Signer // the account's key, ECDSA or RSA; the only required field
+	AccountURL   string        // zero: looked up by Key when first needed
+	HTTPClient   *http.Client  // zero: http.DefaultClient
+	UserAgent    string        // put before the package's own (RFC 8555 §6.1)
+
+	nonces noncePool
+
+	mu          sync.Mutex // guards what follows; not held over the network
+	directory   *Directory
+	directoryAt time.Time // when directory was fetched
+	accountURL  string    // as found out where AccountURL is zero
+}
+
+// oldestDirectory is how long a fetched directory is used: CAs add resources and change their terms.
+const oldestDirectory = 24 * time.Hour
+
+// A Directory is a CA's list of its resources (RFC 8555 §7.1.1).
+type Directory struct {
+	NewNonce   string        `json:"newNonce"`
+	NewAccount string        `json:"newAccount"`
+	NewOrder   string        `json:"newOrder"`
+	Meta       DirectoryMeta `json:"meta,omitzero"`
+}
+
+// DirectoryMeta is what a CA says of itself.
+type DirectoryMeta struct {
+	TermsOfService          string   `json:"termsOfService,omitempty"` // URL of the terms to agree to
+	Website                 string   `json:"website,omitempty"`
+	CAAIdentities           []string `json:"caaIdentities,omitempty"` // for CAA records (RFC 8659)
+	ExternalAccountRequired bool     `json:"externalAccountRequired,omitempty"`
+}
+
+// GetDirectory returns the CA's directory, at most a day old. It fails with a clear error where the
+// answer lacks a resource that every CA has.
+func (c *Client) GetDirectory(ctx context.Context) (*Directory, error) {
+	c.mu.Lock()
+	directory := c.directory
+	if time.Since(c.directoryAt) > oldestDirectory {
+		directory = nil
+	}
+	c.mu.Unlock()
+	if directory != nil {
+		return directory, nil
+	}
+	directory, err := c.fetchDirectory(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("acme: directory: %w", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.directory, c.directoryAt = directory, time.Now()
+	return directory, nil
+}
+
+func (c *Client) fetchDirectory(ctx context.Context) (*Directory, error) {
+	var resp *response
+	err := c.retry(ctx, func() (err error) {
+		resp, err = c.exchange(ctx, http.MethodGet, c.directoryURL(), nil)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	directory := new(Directory)
+	if err := resp.decode(directory); err != nil {
+		return nil, err
+	}
+	for _, r := range []struct {
+		name string
+		url  *string
+	}{{"newNonce", &directory.NewNonce}, {"newAccount", &directory.NewAccount}, {"newOrder", &directory.NewOrder}} {
+		if *r.url == "" {
+			return nil, fmt.Errorf("%s offers no %s: is it the directory of an ACME CA?", c.directoryURL(), r.name)
+		}
+		if *r.url, err = resp.resolve(*r.url); err != nil {
+			return nil, fmt.Errorf("%s: %w", r.name, err)
+		}
+	}
+	return directory, nil
+}
+
+func (c *Client) directoryURL() string {
+	if c.DirectoryURL == "" {
+		return LetsEncrypt
+	}
+	return c.DirectoryURL
+}
+
+// kid returns the account's URL, which signed requests carry, and looks it up if need be.
+func (c *Client) kid(ctx context.Context) (string, error) {
+	if url := c.knownAccountURL(); url != "" {
+		return url, nil
+	}
+	account, err := c.FindAccount(ctx)
+	if errors.Is(err, ErrAccountDoesNotExist) {
+		return "", fmt.Errorf("acme: no account has Client.Key at %s: call Register first: %w", c.directoryURL(), err)
+	}
+	if err != nil {
+		return "", err
+	}
+	return account.URL, nil
+}
+
+func (c *Client) knownAccountURL() string {
+	if c.AccountURL != "" {
+		return c.AccountURL
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.accountURL
+}
+
+func (c *Client) rememberAccountURL(url string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.accountURL = url
+}

@@ -1,0 +1,54 @@
+// Package acme is a client of the ACME protocol (RFC 8555): the way to obtain certificates from a
+// certification authority (CA) by program.
+//
+// It speaks the protocol and no more. It stores nothing, decides nothing and leaves no goroutine
+// behind; a certificate manager, or a tool of one's own, is built on it.
+//
+// # Client and account
+//
+// A [Client] is one account at one CA. The account is identified by its key, any [crypto.Signer]; its
+// URL is looked up where it is not given:
+//
+//	client := &acme.Client{DirectoryURL: acme.LetsEncryptStaging, Key: key}
+//	account, err := client.Register(ctx, acme.Registration{
+//		Contact:      []string{"mailto:admin@example.com"},
+//		AgreeToTerms: true,
+//	})
+//
+// Register again for a key that the CA knows, and it answers with the same account.
+//
+// # The whole way
+//
+// [Client.Issue] obtains a certificate: it makes an order, fetches its authorizations, has a [Solver]
+// put the answer to a challenge of each in place, tells the CA, polls the order, finalizes it with a
+// certificate request for the key, downloads the chain and verifies it. A solver is anything with the
+// methods Type, Present and CleanUp; package solver has those for http-01 and tls-alpn-01.
+//
+// A process can be killed at any moment. Issue tells Request.Before each step before taking it; who
+// writes down the order's URL, the key and the proofs can call Issue again with them, and it goes on
+// from whatever state the order is in, to the same certificate.
+//
+// # Step by step
+//
+// Each action of the protocol is a method of its own, named in the RFC's words: [Client.NewOrder],
+// [Client.GetAuthorization], [Client.AcceptChallenge], [Client.WaitOrder], [Client.FinalizeOrder],
+// [Client.GetCertificate]. Resources are plain values that refer to each other by URL.
+//
+// # Errors
+//
+// What a CA refuses is a [*Problem], and its type an error to compare with:
+//
+//	errors.Is(err, acme.ErrRateLimited)
+//
+// An [*OrderError] says that an order is beyond help and holds an [*AuthorizationError] for each
+// identifier that failed. After any other error of Issue the same order may be gone on with.
+//
+// # The wire
+//
+// Requests are signed with the account's key and a nonce that the CA gave; nonces are pooled from
+// every answer, and a request refused for its nonce is signed anew with the fresh one. A request
+// that got no answer, or whose answer asks to come back within ten seconds, is tried three times. A
+// longer wait is the caller's: it stands in [Problem].RetryAfter. Bodies, chains, redirects and lists
+// that a CA sends are bounded, its URLs must be of https (http only for a directory on loopback), and
+// its words are escaped in errors.
+package acme

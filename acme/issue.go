@@ -1,0 +1,365 @@
+package acme
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// A Request is what [Client.Issue] needs to obtain a certificate.
+type Request struct {
+	Identifiers []Identifier // see ParseIdentifier
+	NotBefore   time.Time    // zero: the CA's choice
+	NotAfter    time.Time
+	Key         crypto.Signer // the certificate's key; not the account's
+	Solvers     []Solver      // the first that supports an identifier and whose challenge is offered answers for it
+
+	// OrderURL is an order to go on with, whatever state it is in, instead of making one.
+	OrderURL string
+	// Presented are the proofs that an earlier attempt at the order told Before of: answers that may
+	// still be in place and are taken away with the others.
+	Presented []Proof
+
+	// Before, if set, is told each step before it is taken, one at a time; an error stops Issue
+	// with that error. Who writes down what it is told can go on after a crash at any point.
+	Before func(ctx context.Context, s Step) error
+}
+
+// An Action is what a [Step] is about to do.
+type Action string
+
+// The actions of Issue in their order. Those that an order needs no more are left out.
+const (
+	ActionOrder     Action = "order"     // make an order
+	ActionAuthorize Action = "authorize" // go on with the order that Step.OrderURL names
+	ActionPresent   Action = "present"   // put Step.Proofs in place and tell the CA
+	ActionFinalize  Action = "finalize"  // ask for the certificate
+	ActionDownload  Action = "download"  // fetch the certificate
+)
+
+// A Step is what Issue is about to do.
+type Step struct {
+	Action   Action
+	OrderURL string  // empty before ActionOrder
+	Proofs   []Proof // with ActionPresent
+}
+
+// cleanUpTime bounds the clean-up, which has to be done also when the context has ended.
+const cleanUpTime = time.Minute
+
+// Issue obtains a certificate, the whole way: it makes the order (or goes on with the one given),
+// proves control of all identifiers side by side, finalizes, downloads, and verifies that what came
+// is for the key and the names. An order is never finalized before its URL was told to r.Before.
+//
+// Where the order is beyond help, the error is an [*OrderError]; after any other error the same order
+// may be gone on with.
+func (c *Client) Issue(ctx context.Context, r Request) (*Certificate, error) {
+	if err := r.check(c); err != nil {
+		return nil, err
+	}
+	order, err := c.openOrder(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	certificate, err := c.fulfil(ctx, r, order)
+	var problem *Problem
+	var failed *OrderError
+	if errors.As(err, &problem) && problem.final() && !errors.As(err, &failed) {
+		return nil, &OrderError{URL: order.URL, Err: err}
+	}
+	return certificate, err
+}
+
+func (r *Request) check(c *Client) error {
+	switch {
+	case len(r.Identifiers) == 0:
+		return errors.New("acme: issue: Request.Identifiers is empty")
+	case r.Key == nil:
+		return errors.New("acme: issue: Request.Key is nil: a certificate needs a key")
+	case c.Key == nil:
+		return errNoKey
+	}
+	if key, ok := r.Key.Public().(interface{ Equal(crypto.PublicKey) bool }); ok && key.Equal(c.Key.Public()) {
+		return errors.New("acme: issue: Request.Key is the account's key, which no certificate may have (RFC 8555 §11.1)")
+	}
+	return nil
+}
+
+func (r *Request) before(ctx context.Context, s Step) error {
+	if r.Before == nil {
+		return nil
+	}
+	return r.Before(ctx, s)
+}
+
+// openOrder makes an order, or fetches the one to go on with.
+func (c *Client) openOrder(ctx context.Context, r Request) (*Order, error) {
+	if r.OrderURL == "" {
+		if err := r.before(ctx, Step{Action: ActionOrder}); err != nil {
+			return nil, err
+		}
+		return c.NewOrder(ctx, OrderRequest{Identifiers: r.Identifiers, NotBefore: r.NotBefore, NotAfter: r.NotAfter})
+	}
+	order, err := c.GetOrder(ctx, r.OrderURL)
+	var problem *Problem
+	if errors.As(err, &problem) && problem.final() {
+		return nil, &OrderError{URL: r.OrderURL, Err: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !sameIdentifiers(order.Identifiers, r.Identifiers) {
+		return nil, &OrderError{URL: r.OrderURL, Err: errors.New("it is for other names")}
+	}
+	return order, nil
+}
+
+// sameIdentifiers reports whether a and b are equal but for their order.
+func sameIdentifiers(a, b []Identifier) bool {
+	sorted := func(ids []Identifier) []string {
+		var values []string
+		for _, id := range ids {
+			values = append(values, id.Type+":"+strings.ToLower(id.Value))
+		}
+		slices.Sort(values)
+		return slices.Compact(values)
+	}
+	return slices.Equal(sorted(a), sorted(b))
+}
+
+// fulfil takes the order from the state it is in to the certificate.
+func (c *Client) fulfil(ctx context.Context, r Request, order *Order) (*Certificate, error) {
+	if err := r.before(ctx, Step{Action: ActionAuthorize, OrderURL: order.URL}); err != nil {
+		return nil, err
+	}
+	defer c.cleanUp(ctx, r.Solvers, r.Presented)
+	var err error
+	if order.Status == StatusPending {
+		if order, err = c.authorize(ctx, r, order); err != nil {
+			return nil, err
+		}
+	}
+	if order.Status == StatusReady {
+		if order, err = c.finalize(ctx, r, order); err != nil {
+			return nil, err
+		}
+	}
+	if order.Status == StatusProcessing {
+		if order, err = c.WaitOrder(ctx, order); err != nil {
+			return nil, err
+		}
+	}
+	if order.Status != StatusValid {
+		return nil, c.invalidOrder(ctx, order)
+	}
+	return c.download(ctx, r, order)
+}
+
+// authorize proves control of all identifiers of a pending order and returns the order as it is then.
+func (c *Client) authorize(ctx context.Context, r Request, order *Order) (*Order, error) {
+	authorizations, err := c.getAuthorizations(ctx, order)
+	if err != nil {
+		return nil, err
+	}
+	tasks, err := c.chooseSolvers(ctx, r.Solvers, order, authorizations)
+	if err != nil {
+		return nil, err
+	}
+	if len(tasks) > 0 {
+		step := Step{Action: ActionPresent, OrderURL: order.URL}
+		for _, task := range tasks {
+			step.Proofs = append(step.Proofs, task.proof)
+		}
+		if err := r.before(ctx, step); err != nil {
+			return nil, err
+		}
+		defer c.cleanUp(ctx, r.Solvers, step.Proofs)
+		if err := c.proveAll(ctx, tasks); err != nil {
+			return nil, err
+		}
+	}
+	return c.WaitOrder(ctx, order)
+}
+
+// A task is one proof to be given by one solver.
+type task struct {
+	solver   Solver
+	proof    Proof
+	accepted bool // the CA has been told
+}
+
+// chooseSolvers returns a task for each authorization that is pending.
+func (c *Client) chooseSolvers(ctx context.Context, solvers []Solver, order *Order, authorizations []*Authorization) ([]task, error) {
+	account, err := c.kid(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var tasks []task
+	failed := &OrderError{URL: order.URL}
+	for _, a := range authorizations {
+		if failure := a.failure(); failure != nil {
+			failed.Authorizations = append(failed.Authorizations, failure)
+			continue
+		}
+		if a.Status != StatusPending {
+			continue
+		}
+		solver, challenge := choose(solvers, a)
+		if solver == nil {
+			return nil, &OrderError{URL: order.URL, Err: noSolver(solvers, a)}
+		}
+		proof := Proof{Challenge: challenge, Identifier: a.Identifier, Wildcard: a.Wildcard, AccountURL: account, DirectoryURL: c.directoryURL()}
+		if proof.Token != "" {
+			if proof.KeyAuthorization, err = c.KeyAuthorization(proof.Token); err != nil {
+				return nil, err
+			}
+		}
+		// An earlier attempt may have told the CA already, which then looks for the answer at any time.
+		tasks = append(tasks, task{solver, proof, challenge.Status != StatusPending})
+	}
+	if len(failed.Authorizations) > 0 {
+		return nil, failed
+	}
+	return tasks, nil
+}
+
+// choose returns the first solver that can answer one of the challenges, with that challenge.
+func choose(solvers []Solver, a *Authorization) (Solver, Challenge) {
+	for _, solver := range solvers {
+		if !supports(solver, a.Identifier, a.Wildcard) {
+			continue
+		}
+		for _, challenge := range a.Challenges {
+			if challenge.Type == solver.Type() {
+				return solver, challenge
+			}
+		}
+	}
+	return nil, Challenge{}
+}
+
+func noSolver(solvers []Solver, a *Authorization) error {
+	var offered, have []string
+	for _, challenge := range a.Challenges {
+		offered = append(offered, printable(challenge.Type, 40))
+	}
+	for _, solver := range solvers {
+		have = append(have, solver.Type())
+	}
+	return fmt.Errorf("%s: no solver for any challenge that the CA offers (%s); the solvers are for: %s",
+		printable(a.name(), 260), strings.Join(offered, ", "), strings.Join(have, ", "))
+}
+
+// proveAll puts all answers in place, waits until they can be seen, and tells the CA.
+func (c *Client) proveAll(ctx context.Context, tasks []task) error {
+	stages := []func(context.Context, task) error{
+		func(ctx context.Context, t task) error { return t.solver.Present(ctx, t.proof) },
+		func(ctx context.Context, t task) error { return waitPresented(ctx, t.solver, t.proof) },
+		func(ctx context.Context, t task) error {
+			if t.accepted {
+				return nil
+			}
+			_, err := c.AcceptChallenge(ctx, t.proof.URL)
+			return err
+		},
+	}
+	for _, stage := range stages {
+		group, stageCtx := errgroup.WithContext(ctx)
+		group.SetLimit(sideBySide)
+		for _, t := range tasks {
+			group.Go(func() error {
+				if err := stage(stageCtx, t); err != nil {
+					return fmt.Errorf("acme: %s: %s: %w", printable(t.proof.Identifier.Value, 260), t.solver.Type(), err)
+				}
+				return nil
+			})
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cleanUp takes the answers away, also when ctx has ended. What cannot be taken away stays with the
+// solver, whose matter it is to report it.
+func (c *Client) cleanUp(ctx context.Context, solvers []Solver, proofs []Proof) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+	defer cancel()
+	var group errgroup.Group
+	group.SetLimit(sideBySide)
+	for _, proof := range proofs {
+		for _, solver := range solvers {
+			if solver.Type() == proof.Type {
+				group.Go(func() error { return solver.CleanUp(ctx, proof) })
+			}
+		}
+	}
+	_ = group.Wait()
+}
+
+// finalize sends the certificate request. Where no answer came, the order's own state tells whether
+// the CA acted.
+func (c *Client) finalize(ctx context.Context, r Request, order *Order) (*Order, error) {
+	csr, err := r.certificateRequest()
+	if err != nil {
+		return nil, err
+	}
+	if err := r.before(ctx, Step{Action: ActionFinalize, OrderURL: order.URL}); err != nil {
+		return nil, err
+	}
+	finalized, err := c.FinalizeOrder(ctx, order, csr)
+	if err == nil {
+		return finalized, nil
+	}
+	current, getErr := c.GetOrder(ctx, order.URL)
+	if getErr != nil || current.Status == StatusReady || current.Status == StatusPending {
+		return nil, err
+	}
+	return current, nil
+}
+
+// certificateRequest returns a request for the identifiers, in DER, without a common name: CAs take
+// the names from the extension.
+func (r *Request) certificateRequest() ([]byte, error) {
+	template := new(x509.CertificateRequest)
+	for _, id := range r.Identifiers {
+		if id.Type == TypeIP {
+			template.IPAddresses = append(template.IPAddresses, net.ParseIP(id.Value))
+		} else {
+			template.DNSNames = append(template.DNSNames, id.Value)
+		}
+	}
+	csr, err := x509.CreateCertificateRequest(rand.Reader, template, r.Key)
+	if err != nil {
+		return nil, fmt.Errorf("acme: certificate request: a key of type %T: %w", r.Key.Public(), err)
+	}
+	return csr, nil
+}
+
+// download fetches the certificate of a valid order and verifies it.
+func (c *Client) download(ctx context.Context, r Request, order *Order) (*Certificate, error) {
+	if order.Certificate == "" {
+		return nil, &OrderError{URL: order.URL, Err: errors.New("it is valid but names no certificate")}
+	}
+	if err := r.before(ctx, Step{Action: ActionDownload, OrderURL: order.URL}); err != nil {
+		return nil, err
+	}
+	certificate, err := c.GetCertificate(ctx, order.Certificate)
+	if err != nil {
+		return nil, err
+	}
+	if err := certificate.Verify(r.Key.Public(), r.Identifiers, time.Now()); err != nil {
+		return nil, &OrderError{URL: order.URL, Err: fmt.Errorf("%s: %w", r.Identifiers[0].Value, err)}
+	}
+	return certificate, nil
+}

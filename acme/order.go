@@ -1,0 +1,202 @@
+package acme
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// An Order is a request for one certificate (RFC 8555 §7.1.3).
+type Order struct {
+	URL            string        `json:"-"` // as newOrder answered it
+	Status         string        `json:"status"`
+	Expires        time.Time     `json:"expires,omitzero"`
+	Identifiers    []Identifier  `json:"identifiers"`
+	NotBefore      time.Time     `json:"notBefore,omitzero"`
+	NotAfter       time.Time     `json:"notAfter,omitzero"`
+	Error          *Problem      `json:"error,omitempty"` // why the order is invalid
+	Authorizations []string      `json:"authorizations"`  // URLs, in no particular order
+	Finalize       string        `json:"finalize"`        // URL
+	Certificate    string        `json:"certificate,omitempty"`
+	RetryAfter     time.Duration `json:"-"` // when the CA wants to be asked again; zero: it did not say
+}
+
+// An OrderRequest is what a new order is made with.
+type OrderRequest struct {
+	Identifiers []Identifier `json:"identifiers"`
+	NotBefore   time.Time    `json:"notBefore,omitzero"` // zero: the CA's choice; many CAs allow no other
+	NotAfter    time.Time    `json:"notAfter,omitzero"`
+}
+
+// mostAuthorizations bounds the authorizations of an order: the largest published limit on names is 100.
+const mostAuthorizations = 1000
+
+// NewOrder makes an order (RFC 8555 §7.4). The CA may answer with a pending one that it has already.
+func (c *Client) NewOrder(ctx context.Context, r OrderRequest) (*Order, error) {
+	d, err := c.GetDirectory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	order := new(Order)
+	resp, err := c.postJSON(ctx, d.NewOrder, r, order)
+	if err != nil {
+		return nil, fmt.Errorf("acme: new order: %w", err)
+	}
+	if order.URL, err = resp.location(); err != nil {
+		return nil, fmt.Errorf("acme: new order: %w", err)
+	}
+	if err := order.complete(resp); err != nil {
+		return nil, fmt.Errorf("acme: new order: %w", err)
+	}
+	return order, nil
+}
+
+// GetOrder returns the order as it stands.
+func (c *Client) GetOrder(ctx context.Context, url string) (*Order, error) {
+	order := &Order{URL: url}
+	resp, err := c.postJSON(ctx, url, nil, order)
+	if err == nil {
+		err = order.complete(resp)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("acme: get order: %w", err)
+	}
+	return order, nil
+}
+
+// FinalizeOrder asks for the certificate of an order that is ready, with a certificate request in DER
+// (RFC 8555 §7.4). The order that it returns may be processing still: see WaitOrder.
+func (c *Client) FinalizeOrder(ctx context.Context, order *Order, csr []byte) (*Order, error) {
+	finalized := &Order{URL: order.URL} // the answer may come without a Location header
+	payload := struct {
+		CSR string `json:"csr"`
+	}{base64.RawURLEncoding.EncodeToString(csr)}
+	resp, err := c.postJSON(ctx, order.Finalize, payload, finalized)
+	if err == nil {
+		err = finalized.complete(resp)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("acme: finalize: %w", err)
+	}
+	return finalized, nil
+}
+
+// complete resolves the URLs in an order's answer and checks what later steps rely on.
+func (o *Order) complete(resp *response) error {
+	if len(o.Authorizations) > mostAuthorizations {
+		return fmt.Errorf("the order has %d authorizations, more than %d", len(o.Authorizations), mostAuthorizations)
+	}
+	urls := []*string{&o.Finalize, &o.Certificate}
+	for i := range o.Authorizations {
+		urls = append(urls, &o.Authorizations[i])
+	}
+	for _, url := range urls {
+		if *url == "" {
+			continue
+		}
+		var err error
+		if *url, err = resp.resolve(*url); err != nil {
+			return err
+		}
+	}
+	switch o.Status {
+	case StatusPending, StatusReady, StatusProcessing, StatusValid, StatusInvalid:
+	default:
+		return fmt.Errorf("the order has the unknown status %q", printable(o.Status, 40))
+	}
+	o.RetryAfter = resp.retryAfter()
+	return nil
+}
+
+// WaitOrder polls the order until its status is no longer the one it has in order, and returns it
+// then. It asks as often as the CA wants (Retry-After), or else after 100 ms and then ever less often,
+// to every 5 s; where the CA wants to be asked only after the context's deadline it returns at once.
+//
+// An order that becomes invalid, or stays pending though a challenge of it has failed, is an
+// [*OrderError] that says which identifiers failed and why.
+func (c *Client) WaitOrder(ctx context.Context, order *Order) (*Order, error) {
+	const patience = 5 // polls of a pending order before its challenges are looked at
+	asked := order.RetryAfter
+	for poll, failures := 0, 0; ; poll++ {
+		if err := pause(ctx, pollInterval(poll, asked)); err != nil {
+			return nil, fmt.Errorf("acme: wait for the order, which is %s: %w", order.Status, err)
+		}
+		current, err := c.GetOrder(ctx, order.URL)
+		if err != nil {
+			var problem *Problem
+			if errors.As(err, &problem) && problem.final() || ctx.Err() != nil || failures == mostTries {
+				return nil, err
+			}
+			failures++
+			if asked = 0; problem != nil {
+				asked = problem.RetryAfter
+			}
+			continue
+		}
+		failures, asked = 0, current.RetryAfter
+		if current.Status == StatusInvalid {
+			return nil, c.invalidOrder(ctx, current)
+		}
+		if current.Status != order.Status {
+			return current, nil
+		}
+		if current.Status == StatusPending && poll > 0 && poll%patience == 0 {
+			if failed := c.failedAuthorizations(ctx, current); len(failed) > 0 {
+				return nil, &OrderError{URL: order.URL, Problem: current.Error, Authorizations: failed}
+			}
+		}
+	}
+}
+
+// pollInterval returns how long to wait before the n-th poll, counted from 0, when the CA asked for a
+// certain wait or, with zero, did not.
+func pollInterval(n int, asked time.Duration) time.Duration {
+	const shortest, longest = 100 * time.Millisecond, 5 * time.Second
+	if asked > 0 {
+		return max(asked, shortest)
+	}
+	d := min(shortest<<min(n, 10), longest)
+	return d - d/10 + rand.N(d/5)
+}
+
+// An OrderError reports that an order cannot be gone on with: a new one has to be made.
+type OrderError struct {
+	URL            string                // of the order
+	Problem        *Problem              // the CA's reason for the whole order; may be nil
+	Authorizations []*AuthorizationError // the identifiers that failed
+	Err            error                 // what else made it unusable; may be nil
+}
+
+// Error names each identifier that failed and says why.
+func (e *OrderError) Error() string {
+	text := "acme: the order failed"
+	separator := ": "
+	for _, err := range e.Unwrap() {
+		text += separator + err.Error()
+		separator = "; "
+	}
+	return text
+}
+
+// Unwrap returns the reasons: those of the identifiers, or else those of the whole order.
+func (e *OrderError) Unwrap() []error {
+	var errs []error
+	for _, a := range e.Authorizations {
+		errs = append(errs, a)
+	}
+	if e.Problem != nil && len(errs) == 0 {
+		errs = append(errs, e.Problem)
+	}
+	if e.Err != nil {
+		errs = append(errs, e.Err)
+	}
+	return errs
+}
+
+// invalidOrder returns the error for an order that the CA calls invalid.
+func (c *Client) invalidOrder(ctx context.Context, order *Order) error {
+	return &OrderError{URL: order.URL, Problem: order.Error, Authorizations: c.failedAuthorizations(ctx, order)}
+}

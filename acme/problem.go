@@ -1,0 +1,125 @@
+package acme
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// A ProblemType is the type of a [Problem]. It is itself an error, to be compared with:
+//
+//	if errors.Is(err, acme.ErrRateLimited) { … }
+//
+// which finds it in a problem, its subproblems and through any wrapping.
+type ProblemType string
+
+// Error returns the type's name without the prefix that all ACME types share.
+func (t ProblemType) Error() string {
+	return printable(strings.TrimPrefix(string(t), problemPrefix), 100)
+}
+
+const problemPrefix = "urn:ietf:params:acme:error:"
+
+// The problem types of RFC 8555 §6.7. A CA may use others.
+const (
+	ErrAccountDoesNotExist     ProblemType = problemPrefix + "accountDoesNotExist"
+	ErrAlreadyRevoked          ProblemType = problemPrefix + "alreadyRevoked"
+	ErrBadCSR                  ProblemType = problemPrefix + "badCSR"
+	ErrBadNonce                ProblemType = problemPrefix + "badNonce"
+	ErrBadPublicKey            ProblemType = problemPrefix + "badPublicKey"
+	ErrBadRevocationReason     ProblemType = problemPrefix + "badRevocationReason"
+	ErrBadSignatureAlgorithm   ProblemType = problemPrefix + "badSignatureAlgorithm"
+	ErrCAA                     ProblemType = problemPrefix + "caa"
+	ErrCompound                ProblemType = problemPrefix + "compound"
+	ErrConnection              ProblemType = problemPrefix + "connection"
+	ErrDNS                     ProblemType = problemPrefix + "dns"
+	ErrExternalAccountRequired ProblemType = problemPrefix + "externalAccountRequired"
+	ErrIncorrectResponse       ProblemType = problemPrefix + "incorrectResponse"
+	ErrInvalidContact          ProblemType = problemPrefix + "invalidContact"
+	ErrMalformed               ProblemType = problemPrefix + "malformed"
+	ErrOrderNotReady           ProblemType = problemPrefix + "orderNotReady"
+	ErrRateLimited             ProblemType = problemPrefix + "rateLimited"
+	ErrRejectedIdentifier      ProblemType = problemPrefix + "rejectedIdentifier"
+	ErrServerInternal          ProblemType = problemPrefix + "serverInternal"
+	ErrTLS                     ProblemType = problemPrefix + "tls"
+	ErrUnauthorized            ProblemType = problemPrefix + "unauthorized"
+	ErrUnsupportedContact      ProblemType = problemPrefix + "unsupportedContact"
+	ErrUnsupportedIdentifier   ProblemType = problemPrefix + "unsupportedIdentifier"
+	ErrUserActionRequired      ProblemType = problemPrefix + "userActionRequired"
+)
+
+// A Problem is what a CA answers when it refuses (RFC 8555 §6.7, RFC 9457). Answers of a front end that
+// are no problem documents become one too, without a type, so that every refusal has this form.
+type Problem struct {
+	Type        ProblemType   `json:"type,omitempty"`
+	Title       string        `json:"title,omitempty"`
+	Detail      string        `json:"detail,omitempty"` // the CA's words, as they came
+	Status      int           `json:"status,omitempty"` // of HTTP
+	Instance    string        `json:"instance,omitempty"`
+	Identifier  *Identifier   `json:"identifier,omitempty"`  // which a subproblem is about
+	Subproblems []*Problem    `json:"subproblems,omitempty"` // one for each identifier concerned (RFC 8555 §6.7.1)
+	Algorithms  []string      `json:"algorithms,omitempty"`  // accepted ones, with ErrBadSignatureAlgorithm
+	RetryAfter  time.Duration `json:"-"`                     // asked for by the CA; zero: it did not say
+}
+
+// Error names the identifier and says what the CA said, with everything unprintable escaped.
+func (p *Problem) Error() string {
+	var b strings.Builder
+	if p.Identifier != nil {
+		fmt.Fprintf(&b, "%s: ", printable(p.Identifier.Value, 260))
+	}
+	detail := p.Detail
+	if detail == "" {
+		detail = p.Title
+	}
+	if detail == "" {
+		detail = "the CA refused without a reason"
+	}
+	b.WriteString(printable(detail, 1000))
+	switch {
+	case p.Type != "" && p.Status != 0:
+		fmt.Fprintf(&b, " (%v, HTTP %d)", p.Type, p.Status)
+	case p.Type != "":
+		fmt.Fprintf(&b, " (%v)", p.Type)
+	case p.Status != 0:
+		fmt.Fprintf(&b, " (HTTP %d)", p.Status)
+	}
+	if p.RetryAfter > 0 {
+		fmt.Fprintf(&b, "; it asks to wait %v", p.RetryAfter.Round(time.Second))
+	}
+	for i, sub := range p.Subproblems {
+		if i == 10 {
+			fmt.Fprintf(&b, "; and %d more", len(p.Subproblems)-i)
+			break
+		}
+		if sub != nil {
+			b.WriteString("; ")
+			b.WriteString(sub.Error())
+		}
+	}
+	return b.String()
+}
+
+// Is reports whether target is the problem's type.
+func (p *Problem) Is(target error) bool {
+	t, ok := target.(ProblemType)
+	return ok && t == p.Type
+}
+
+// Unwrap returns the subproblems.
+func (p *Problem) Unwrap() []error {
+	errs := make([]error, 0, len(p.Subproblems))
+	for _, sub := range p.Subproblems {
+		if sub != nil {
+			errs = append(errs, sub)
+		}
+	}
+	return errs
+}
+
+// final reports whether the same request would be refused again, now and later.
+func (p *Problem) final() bool {
+	return p.Status >= 400 && p.Status < 500 && p.Status != http.StatusTooManyRequests &&
+		p.Status != http.StatusRequestTimeout && p.Type != ErrRateLimited && p.Type != ErrBadNonce
+}

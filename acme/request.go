@@ -1,0 +1,213 @@
+package acme
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Bounds on what a CA can make a call cost.
+const (
+	largestBody   = 1 << 20
+	mostBadNonces = 20               // in a row, for one request
+	mostTries     = 3                // of one request that got no answer, or was asked to come back soon
+	longestPause  = 10 * time.Second // a longer Retry-After is for the caller to wait out
+	userAgent     = "everseal/0 (+https://github.com/everseal/everseal)"
+)
+
+// A transportError says that no answer came: the CA may or may not have acted.
+type transportError struct{ error }
+
+func (e transportError) Unwrap() error { return e.error }
+
+// postJSON signs payload (nil: POST-as-GET, RFC 8555 §6.3), posts it and decodes the answer.
+func (c *Client) postJSON(ctx context.Context, url string, payload, answer any) (*response, error) {
+	resp, err := c.post(ctx, url, payload)
+	if err != nil {
+		return nil, err
+	}
+	return resp, resp.decode(answer)
+}
+
+// post signs payload (nil: POST-as-GET, RFC 8555 §6.3) for the client's account and posts it.
+func (c *Client) post(ctx context.Context, url string, payload any) (*response, error) {
+	body := []byte{}
+	if payload != nil {
+		var err error
+		if body, err = json.Marshal(payload); err != nil {
+			return nil, err
+		}
+	}
+	kid, err := c.kid(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.postSigned(ctx, url, body, kid)
+}
+
+// postSigned posts payload signed for the account kid, or with the key embedded where kid is empty.
+// Each try is signed anew, with a nonce of its own.
+func (c *Client) postSigned(ctx context.Context, url string, payload []byte, kid string) (*response, error) {
+	var resp *response
+	err := c.retry(ctx, func() error {
+		nonce, err := c.nonce(ctx)
+		if err != nil {
+			return err
+		}
+		for range mostBadNonces {
+			body, err := signature{key: c.Key, url: url, nonce: nonce, kid: kid}.sign(payload)
+			if err != nil {
+				return err
+			}
+			resp, err = c.exchange(ctx, http.MethodPost, url, body)
+			if problem, ok := err.(*Problem); !ok || problem.Type != ErrBadNonce {
+				return err
+			}
+			// RFC 8555 §6.5: the retry uses the nonce that came with the refusal.
+			if nonce = resp.header.Get("Replay-Nonce"); !validNonce(nonce) {
+				if nonce, err = c.nonce(ctx); err != nil {
+					return err
+				}
+			}
+		}
+		return fmt.Errorf("the CA refused %d nonces of its own in a row", mostBadNonces)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// retry calls f again where that may help and is soon allowed.
+func (c *Client) retry(ctx context.Context, f func() error) error {
+	for try := 1; ; try++ {
+		err := f()
+		if err == nil || try == mostTries || ctx.Err() != nil {
+			return err
+		}
+		var wait time.Duration
+		var problem *Problem
+		var lost transportError
+		var untrusted *tls.CertificateVerificationError
+		switch {
+		case errors.As(err, &untrusted):
+			return err
+		case errors.As(err, &lost):
+			wait = 100 * time.Millisecond << try
+		case errors.As(err, &problem) && !problem.final() && problem.RetryAfter > 0 && problem.RetryAfter <= longestPause:
+			wait = problem.RetryAfter
+		default:
+			return err
+		}
+		if pause(ctx, wait) != nil {
+			return err
+		}
+	}
+}
+
+// pause waits for d. Where the context ends sooner it returns at once, with the context's error or,
+// where only the deadline would come too soon, with context.DeadlineExceeded.
+func pause(ctx context.Context, d time.Duration) error {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < d {
+		return fmt.Errorf("the next look is due in %v, after the deadline: %w", d.Round(time.Second), context.DeadlineExceeded)
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// exchange does one request and keeps the nonce that comes back. A refusal is a *Problem as it is,
+// returned with its response.
+func (c *Client) exchange(ctx context.Context, method, target string, body []byte) (*response, error) {
+	if err := c.checkURL(target); err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", strings.TrimSpace(c.UserAgent+" "+userAgent))
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/jose+json")
+	}
+	httpResp, err := c.httpClient(method).Do(req)
+	if err != nil {
+		return nil, transportError{err}
+	}
+	defer httpResp.Body.Close()
+	resp := &response{url: req.URL, status: httpResp.StatusCode, header: httpResp.Header}
+	resp.body, err = io.ReadAll(io.LimitReader(httpResp.Body, largestBody+1))
+	if err != nil {
+		return nil, transportError{fmt.Errorf("read the answer of %s: %w", req.URL.Redacted(), err)}
+	}
+	if len(resp.body) > largestBody {
+		return nil, fmt.Errorf("the answer of %s is larger than %d bytes", req.URL.Redacted(), largestBody)
+	}
+	problem := resp.problem()
+	if problem == nil {
+		c.nonces.put(resp.header.Get("Replay-Nonce"))
+		return resp, nil
+	}
+	if problem.Type != ErrBadNonce {
+		c.nonces.put(resp.header.Get("Replay-Nonce"))
+	}
+	return resp, problem
+}
+
+// httpClient returns a client that does not redirect signed requests: their URL is part of what is
+// signed (RFC 8555 §6.4).
+func (c *Client) httpClient(method string) *http.Client {
+	client := http.DefaultClient
+	if c.HTTPClient != nil {
+		client = c.HTTPClient
+	}
+	redirecting := *client
+	redirecting.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+		if method != http.MethodGet {
+			return http.ErrUseLastResponse
+		}
+		if len(via) >= 3 {
+			return errors.New("redirected more than three times")
+		}
+		return c.checkURL(req.URL.String())
+	}
+	return &redirecting
+}
+
+// checkURL refuses what no CA ought to send a client to. Plain http is for test servers: only where
+// the directory itself was named so, on loopback.
+func (c *Client) checkURL(raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return fmt.Errorf("the URL %q is malformed", printable(raw, 200))
+	}
+	if u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
+		return fmt.Errorf("the URL %q is not one of https", printable(raw, 200))
+	}
+	if u.Scheme == "https" {
+		return nil
+	}
+	if directory, err := url.Parse(c.directoryURL()); err != nil || directory.Scheme != "http" || !isLoopback(u.Hostname()) {
+		return fmt.Errorf("the URL %q is not one of https", printable(raw, 200))
+	}
+	return nil
+}
+
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}

@@ -1,0 +1,81 @@
+package acme
+
+import (
+	"encoding/json"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// A response is a CA's answer, its body read whole.
+type response struct {
+	url    *url.URL
+	status int
+	header http.Header
+	body   []byte
+}
+
+// problem returns what the CA refused with, or nil if it did not.
+func (r *response) problem() *Problem {
+	if r.status < 300 {
+		return nil
+	}
+	problem := new(Problem)
+	if r.status < 400 || json.Unmarshal(r.body, problem) != nil || problem.Type == "" && problem.Detail == "" {
+		problem = &Problem{Detail: "the answer is no problem document but " + r.excerpt()}
+	}
+	problem.Status = r.status
+	problem.RetryAfter = r.retryAfter()
+	return problem
+}
+
+func (r *response) retryAfter() time.Duration { return retryAfter(r.header, time.Now()) }
+
+// decode decodes the JSON body.
+func (r *response) decode(v any) error {
+	if err := json.Unmarshal(r.body, v); err != nil {
+		return fmt.Errorf("the answer of %s is not the JSON expected but %s: %w", r.url.Redacted(), r.excerpt(), err)
+	}
+	return nil
+}
+
+// excerpt describes the body for an error.
+func (r *response) excerpt() string {
+	if len(r.body) == 0 {
+		return "empty"
+	}
+	kind, _, err := mime.ParseMediaType(r.header.Get("Content-Type"))
+	if err != nil {
+		kind = "of no known type"
+	}
+	return fmt.Sprintf("%s (%q)", kind, printable(string(r.body[:min(len(r.body), 120)]), 120))
+}
+
+// unexpected describes an answer whose status means nothing here.
+func (r *response) unexpected() error {
+	return fmt.Errorf("%s answered with HTTP %d, %s", r.url.Redacted(), r.status, r.excerpt())
+}
+
+// location returns the URL of what was made.
+func (r *response) location() (string, error) {
+	location := r.header.Get("Location")
+	if location == "" {
+		return "", fmt.Errorf("the answer of %s has no Location header", r.url.Redacted())
+	}
+	return r.resolve(location)
+}
+
+// resolve returns the absolute form of a URL in the answer. One that is absolute stays as it is, to
+// the letter: it is signed so.
+func (r *response) resolve(ref string) (string, error) {
+	u, err := url.Parse(ref)
+	if err != nil {
+		return "", fmt.Errorf("the URL %q in the answer is malformed", printable(ref, 200))
+	}
+	if u.IsAbs() {
+		return ref, nil
+	}
+	return r.url.ResolveReference(u).String(), nil
+}

@@ -1,0 +1,45 @@
+package acme
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// printable returns s fit for a log line: what does not print is escaped, and of more than limit
+// bytes the rest is left out.
+func printable(s string, limit int) string {
+	cut := len(s) > limit
+	if cut {
+		s = strings.ToValidUTF8(s[:limit], "")
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
+		quoted := strconv.Quote(s)
+		s = strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+	}
+	if cut {
+		s += "…"
+	}
+	return s
+}
+
+// longestRetryAfter bounds what a CA can ask for: a month is beyond every published limit.
+const longestRetryAfter = 31 * 24 * time.Hour
+
+// retryAfter returns the wait that the Retry-After header asks for, in seconds or as a date
+// (RFC 9110 §10.2.3): zero if it is missing, unreadable or in the past.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	value := strings.TrimSpace(h.Get("Retry-After"))
+	if value == "" {
+		return 0
+	}
+	var wait time.Duration
+	if seconds, err := strconv.ParseInt(value, 10, 64); err == nil {
+		wait = time.Duration(min(max(seconds, 0), int64(longestRetryAfter/time.Second))) * time.Second
+	} else if date, err := http.ParseTime(value); err == nil {
+		wait = date.Sub(now)
+	}
+	return min(max(wait, 0), longestRetryAfter)
+}
