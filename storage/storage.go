@@ -3,6 +3,8 @@ package storage
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"iter"
 )
 
@@ -30,8 +32,9 @@ type Store interface {
 	Load(ctx context.Context, key string) (Item, error)
 
 	// Save stores value under key if the stored revision is old (zero: if the key does not exist) and
-	// returns the new revision. Where another revision is stored, nothing changes and the error wraps
-	// [ErrConflict]. After any other error the value may or may not have been stored: load it to know.
+	// returns the new revision, which is never zero. Where another revision is stored, or nothing
+	// although old is not zero, nothing changes and the error wraps [ErrConflict]. After any error but
+	// ErrConflict, ErrInvalidKey and ErrTooLarge the value may or may not have been stored: load it to know.
 	Save(ctx context.Context, key string, value []byte, old Revision) (Revision, error)
 
 	// Delete removes key if the stored revision is old. Where another revision or nothing is stored,
@@ -39,8 +42,9 @@ type Store interface {
 	Delete(ctx context.Context, key string, old Revision) error
 
 	// List yields, in no particular order, each key that is prefix or begins with prefix + "/"; all
-	// keys for the empty prefix. A key saved or deleted meanwhile may or may not be among them. An
-	// error is yielded with an empty key and ends the sequence.
+	// keys for the empty prefix. Any other prefix must itself be a key that CheckKey accepts. A key
+	// saved or deleted meanwhile may or may not be among them. An error is yielded with an empty key
+	// and ends the sequence. The caller may use the store's other methods between two keys.
 	List(ctx context.Context, prefix string) iter.Seq2[string, error]
 }
 
@@ -49,12 +53,47 @@ var (
 	ErrConflict = errors.New("storage: the record was changed meanwhile")
 	// ErrInvalidKey reports a key that no store accepts; see [CheckKey].
 	ErrInvalidKey = errors.New("storage: invalid key")
-	// ErrTooLarge reports a value of more than [MaxValue] bytes.
+	// ErrTooLarge reports a value of more than [MaxValue] bytes, or of more than [MaxLeaseValue] in a lease.
 	ErrTooLarge = errors.New("storage: value too large")
+	// ErrLost reports that a lease is no longer its former holder's.
+	ErrLost = errors.New("storage: the lease was lost")
 )
 
-// Limits of every store.
+// Limits of every store, and of what is built on one.
 const (
-	MaxKey   = 512       // bytes of a key
-	MaxValue = 256 << 10 // bytes of a value
+	MaxKey        = 512             // bytes of a key
+	MaxValue      = 256 << 10       // bytes of a value
+	MaxLeaseValue = MaxValue - 1024 // bytes of the value that a Lease carries
 )
+
+// admit refuses what every method of a store refuses first: an invalid key and an ended context.
+func admit(ctx context.Context, key string) error {
+	if err := CheckKey(key); err != nil {
+		return err
+	}
+	return ended(ctx)
+}
+
+// ended returns nil while ctx goes on, then its error, with its cause where that says more.
+func ended(ctx context.Context) error {
+	err := ctx.Err()
+	if err == nil {
+		return nil
+	}
+	if cause := context.Cause(ctx); cause != err {
+		return fmt.Errorf("storage: %w: %w", err, cause)
+	}
+	return fmt.Errorf("storage: %w", err)
+}
+
+func conflict(key string) error {
+	return fmt.Errorf("%w: %q", ErrConflict, key)
+}
+
+func absent(key string) error {
+	return fmt.Errorf("storage: nothing is stored under %q: %w", key, fs.ErrNotExist)
+}
+
+func tooLarge(key string, size, limit int) error {
+	return fmt.Errorf("%w: %d bytes for %q, %d are allowed", ErrTooLarge, size, key, limit)
+}

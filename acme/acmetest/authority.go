@@ -1,0 +1,158 @@
+package acmetest
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"time"
+)
+
+// rootLifetime is that of a root made by the server, and of what it issues for itself.
+const rootLifetime = 20 * 365 * 24 * time.Hour
+
+// An authority signs certificates.
+type authority struct {
+	root            *x509.Certificate
+	intermediate    *x509.Certificate
+	intermediateKey crypto.Signer
+}
+
+// newAuthority returns an authority below the root, which it makes if there is none, with an
+// intermediate of its own.
+func newAuthority(root *tls.Certificate) (*authority, error) {
+	if len(root.Certificate) == 0 {
+		made, err := newRoot()
+		if err != nil {
+			return nil, fmt.Errorf("make a root certificate: %w", err)
+		}
+		*root = made
+	}
+	rootKey, ok := root.PrivateKey.(crypto.Signer)
+	if !ok {
+		return nil, errors.New("Root has no private key that can sign")
+	}
+	a := new(authority)
+	var err error
+	if a.root, err = x509.ParseCertificate(root.Certificate[0]); err != nil {
+		return nil, fmt.Errorf("read the certificate in Root: %w", err)
+	}
+	if !a.root.IsCA {
+		return nil, fmt.Errorf("the certificate in Root (%s) is not that of a CA", a.root.Subject)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	template := caTemplate("intermediate", a.root.NotBefore, a.root.NotAfter)
+	template.MaxPathLenZero = true
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	a.intermediateKey = key
+	a.intermediate, err = sign(template, a.root, key.Public(), rootKey)
+	if err != nil {
+		return nil, fmt.Errorf("sign an intermediate certificate with Root: %w", err)
+	}
+	return a, nil
+}
+
+func newRoot() (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	now := time.Now()
+	template := caTemplate("root", now.Add(-24*time.Hour), now.Add(rootLifetime))
+	template.SubjectKeyId = subjectKeyID(key.Public())
+	root, err := sign(template, template, key.Public(), key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.Certificate{Certificate: [][]byte{root.Raw}, PrivateKey: key, Leaf: root}, nil
+}
+
+// caTemplate returns a template for a CA's certificate with a name that no other has.
+func caTemplate(role string, notBefore, notAfter time.Time) *x509.Certificate {
+	return &x509.Certificate{
+		Subject:               pkix.Name{Organization: []string{"acmetest"}, CommonName: fmt.Sprintf("acmetest %s %s", role, randomID()[:6])},
+		NotBefore:             notBefore,
+		NotAfter:              notAfter,
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+	}
+}
+
+// leafTemplate returns a template for a server's certificate. The common name may be empty.
+func leafTemplate(identifiers []identifier, commonName string, notBefore, notAfter time.Time) *x509.Certificate {
+	template := &x509.Certificate{
+		Subject:               pkix.Name{CommonName: commonName},
+		NotBefore:             notBefore,
+		NotAfter:              notAfter,
+		KeyUsage:              x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		BasicConstraintsValid: true,
+	}
+	for _, id := range identifiers {
+		if id.Type == typeIP {
+			template.IPAddresses = append(template.IPAddresses, net.ParseIP(id.Value))
+		} else {
+			template.DNSNames = append(template.DNSNames, id.Value)
+		}
+	}
+	return template
+}
+
+// issue signs a certificate for key with the intermediate.
+func (a *authority) issue(template *x509.Certificate, key crypto.PublicKey) (*x509.Certificate, error) {
+	return sign(template, a.intermediate, key, a.intermediateKey)
+}
+
+// serverCertificate returns a certificate for the server's own socket.
+func (a *authority) serverCertificate(address net.Addr) (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	host, _, err := net.SplitHostPort(address.String())
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	identifiers := []identifier{{typeIP, host}, {typeDNS, "localhost"}}
+	leaf, err := a.issue(leafTemplate(identifiers, "", a.intermediate.NotBefore, a.intermediate.NotAfter), key.Public())
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.Certificate{Certificate: [][]byte{leaf.Raw, a.intermediate.Raw}, PrivateKey: key, Leaf: leaf}, nil
+}
+
+// sign gives the template a random serial number of 128 bits and a key identifier, and signs it.
+func sign(template, parent *x509.Certificate, key crypto.PublicKey, parentKey crypto.Signer) (*x509.Certificate, error) {
+	serial := make([]byte, 16)
+	rand.Read(serial)                 // never fails
+	serial[0] = serial[0]&0x7f | 0x40 // positive, and always 16 bytes long
+	template.SerialNumber = new(big.Int).SetBytes(serial)
+	template.SubjectKeyId = subjectKeyID(key)
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key, parentKey)
+	if err != nil {
+		return nil, err
+	}
+	return x509.ParseCertificate(der)
+}
+
+// subjectKeyID returns a key's identifier: the first 160 bits of a SHA-256 hash of it (RFC 7093).
+func subjectKeyID(key crypto.PublicKey) []byte {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return nil // CreateCertificate refuses the key too, and says why
+	}
+	sum := sha256.Sum256(der)
+	return sum[:20]
+}

@@ -1,0 +1,42 @@
+package acmetest
+
+import (
+	"io"
+	"net/http"
+)
+
+// directory answers with the URLs that everything begins from (RFC 8555 §7.1.1).
+func (s *Server) directory(w http.ResponseWriter, r *http.Request) {
+	if !allowMethods(w, r, http.MethodGet, http.MethodHead) {
+		return
+	}
+	type meta struct {
+		TermsOfService          string   `json:"termsOfService"`
+		CAAIdentities           []string `json:"caaIdentities"`
+		ExternalAccountRequired bool     `json:"externalAccountRequired,omitempty"`
+	}
+	writeJSON(w, http.StatusOK, struct {
+		NewNonce   string `json:"newNonce"`
+		NewAccount string `json:"newAccount"`
+		NewOrder   string `json:"newOrder"`
+		Meta       meta   `json:"meta"`
+	}{
+		NewNonce:   s.urlOf("newNonce", ""),
+		NewAccount: s.urlOf("newAccount", ""),
+		NewOrder:   s.urlOf("newOrder", ""),
+		Meta: meta{
+			TermsOfService:          s.urlOf("terms", ""),
+			CAAIdentities:           []string{"acmetest.invalid"},
+			ExternalAccountRequired: s.ExternalAccounts != nil,
+		},
+	})
+}
+
+// terms answers with the terms of service.
+func (s *Server) terms(w http.ResponseWriter, r *http.Request) {
+	if !allowMethods(w, r, http.MethodGet, http.MethodHead) {
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, "The certificates of this CA are for tests. Nobody should trust them.\n")
+}

@@ -1,0 +1,65 @@
+// Package acmetest provides a CA for tests: a server that speaks ACME (RFC 8555) and issues
+// certificates that nobody but the test trusts, in the manner of [net/http/httptest].
+//
+//	ca := acmetest.NewServer()
+//	defer ca.Close()
+//	ca.SetHost("*", "127.0.0.1:5002")
+//
+//	client := &acme.Client{DirectoryURL: ca.URL, HTTPClient: ca.Client(), Key: key}
+//
+// It is a real CA but for its root. What it is sent it verifies as strictly as public CAs do, or more
+// so: signatures, nonces, URLs, keys, identifiers, CSRs, whose account a resource belongs to. It
+// validates by connecting to the server that a certificate is for. A client that gets a certificate
+// here has done what it must; one that errs gets the problem document that RFC 8555 has for the error.
+//
+// # Where names lead
+//
+// There is no DNS. [Server.SetHost] is a table of names and addresses, [Server.SetTXT] one of TXT
+// records, and a name that is not in them does not exist. By the table all names can lead to one server
+// of the test's on whatever port it got:
+//
+//	ca.SetHost("*", web.Listener.Addr().String())
+//	ca.SetHost("unreachable.example.com", "127.0.0.1:1")
+//
+// http-01, tls-alpn-01 and dns-01 are offered for domain names, dns-01 for wildcards, and http-01 and
+// tls-alpn-01 for IP addresses (RFC 8738). Connections are made with [Server.Dial].
+//
+// # On a socket and in memory
+//
+// [Server.Start] listens on a loopback port. [Server.StartInMemory] does not: [Server.Client] then
+// calls the server directly, and URL is the same each time. If Dial does without sockets too, a whole
+// issuance runs within one process, so that a test in a bubble of [testing/synctest] can let months of
+// renewals pass in a second:
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		ca := acmetest.NewUnstartedServer()
+//		ca.Dial = dialInMemory
+//		ca.StartInMemory()
+//		defer ca.Close()
+//		…
+//	})
+//
+// A server that is used in a bubble must be made there, because its certificates follow the bubble's
+// clock, and closed there, so that its goroutines end.
+//
+// # Orders from beginning to end
+//
+// An order is made with a pending authorization for each of its identifiers; none is ever taken over
+// from an earlier order. Accepting a challenge begins a validation in the background, which takes ten
+// seconds at most. The first challenge of an authorization to succeed or fail decides it; a failed one
+// makes the order invalid, and its error has a subproblem for each identifier that failed. Once all
+// authorizations are valid the order is ready. A CSR that is refused leaves it so. A good one makes it
+// "processing", always, and valid a moment later: clients have to poll. Orders and authorizations
+// expire after seven days.
+//
+// What certificates last is set by [Server.Lifetime]; an order can ask for less. What is issued is kept
+// in memory and can be looked at: [Server.Certificates], [Server.Orders], and for the number of
+// requests that a client needed, [Server.Requests].
+//
+// # A CA that outlives its process
+//
+// A test that restarts the program under test, or a demonstration that is started again, can keep the
+// CA: what Root holds after the start, put into Root of the next server, gives certificates that the
+// same root verifies, and the accounts that [Server.OnAccount] was given, put into Accounts, are known
+// again under the same key. Orders and certificates are not kept.
+package acmetest

@@ -1,0 +1,168 @@
+package acmetest
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/x509"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// finalize takes the CSR for an order that is ready, and has the certificate issued (RFC 8555 §7.4).
+// The answer has no Location header: a client must know its order's URL from newOrder.
+func (s *Server) finalize(w http.ResponseWriter, r *http.Request, signed *signedRequest) error {
+	var request struct {
+		CSR string `json:"csr"`
+	}
+	if err := signed.decode(&request); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	o, err := s.ownOrder(r, signed)
+	if err == nil {
+		err = o.checkReady()
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	csr, err := s.checkCSR(request.CSR, o)
+	if err != nil {
+		return err // the order stays ready for a better one
+	}
+	s.mu.Lock()
+	err = o.checkReady() // of two requests at once, the first one is taken
+	var resource orderResource
+	if err == nil {
+		o.status = statusProcessing
+		resource = s.orderResource(o)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	s.inBackground(r.Context(), func(ctx context.Context) { s.issue(ctx, o, csr) })
+	s.answerOrder(w, resource)
+	return nil
+}
+
+// checkReady is called with Server.mu held.
+func (o *order) checkReady() error {
+	o.update(time.Now())
+	if o.status != statusReady {
+		return problemf(orderNotReady, "the order is %s; it can be finalized once it is ready", o.status)
+	}
+	return nil
+}
+
+// checkCSR returns the CSR if the order's certificate can be issued from it. The error is a problem of
+// type malformed or badCSR.
+func (s *Server) checkCSR(encoded string, o *order) (*x509.CertificateRequest, error) {
+	der, err := decodeBase64URL("csr", encoded)
+	if err != nil {
+		return nil, err
+	}
+	csr, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		return nil, problemf(badCSR, "the CSR cannot be read: %s", quote(err.Error()))
+	}
+	switch csr.SignatureAlgorithm {
+	case x509.SHA1WithRSA, x509.ECDSAWithSHA1:
+		return nil, problemf(badCSR, "the CSR is signed with %v, which is no longer secure", csr.SignatureAlgorithm)
+	}
+	if err := csr.CheckSignature(); err != nil {
+		return nil, problemf(badCSR, "the CSR's signature is not by the key in it: %s", quote(err.Error()))
+	}
+	if err := s.checkCSRKey(csr); err != nil {
+		return nil, err
+	}
+	return csr, checkCSRNames(csr, o.identifiers)
+}
+
+// checkCSRKey checks that the CSR's key is strong enough, and is no account's (RFC 8555 §11.1).
+func (s *Server) checkCSRKey(csr *x509.CertificateRequest) error {
+	var err error
+	switch public := csr.PublicKey.(type) {
+	case *rsa.PublicKey:
+		err = checkRSA(public, badCSR)
+	case *ecdsa.PublicKey:
+		err = checkECDSA(public, badCSR)
+	default:
+		err = problemf(badCSR, "the CSR's key is of type %v; RSA and elliptic curves are possible", csr.PublicKeyAlgorithm)
+	}
+	if err != nil {
+		return err
+	}
+	keyPrint, err := thumbprint(&jose.JSONWebKey{Key: crypto.PublicKey(csr.PublicKey)})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.accountsByKey[keyPrint] != nil {
+		return problemf(badCSR, "the CSR's key is that of an account (RFC 8555 §11.1)")
+	}
+	return nil
+}
+
+// checkCSRNames checks that the CSR is for exactly the order's identifiers.
+func checkCSRNames(csr *x509.CertificateRequest, identifiers []identifier) error {
+	if len(csr.EmailAddresses) > 0 || len(csr.URIs) > 0 {
+		return problemf(badCSR, "the CSR asks for e-mail addresses or URIs")
+	}
+	asked := make(map[identifier]bool)
+	for _, name := range csr.DNSNames {
+		asked[identifier{typeDNS, strings.ToLower(name)}] = true
+	}
+	for _, address := range csr.IPAddresses {
+		asked[identifier{typeIP, address.String()}] = true
+	}
+	if name := csr.Subject.CommonName; name != "" {
+		asked[identifier{typeDNS, strings.ToLower(name)}] = true
+	}
+	for _, id := range identifiers {
+		if !asked[id] {
+			return problemf(badCSR, "the CSR lacks %s, which is in the order", quote(id.Value))
+		}
+	}
+	for id := range asked {
+		if !slices.Contains(identifiers, id) {
+			return problemf(badCSR, "the CSR has %s of type %s, which is not in the order", quote(id.Value), id.Type)
+		}
+	}
+	return nil
+}
+
+// issue makes the certificate and the order valid.
+func (s *Server) issue(ctx context.Context, o *order, csr *x509.CertificateRequest) {
+	issued, err := s.makeCertificate(o, csr)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.log.ErrorContext(ctx, "certificate not issued", "order", o.id, "error", err)
+		o.status, o.err = statusInvalid, asProblem(err)
+		return
+	}
+	s.log.InfoContext(ctx, "certificate issued", "order", o.id, "serial", issued.leaf.SerialNumber, "notAfter", issued.leaf.NotAfter)
+	o.status, o.certificate = statusValid, issued
+	s.certificates[issued.id] = issued
+	s.certificateList = append(s.certificateList, issued.leaf)
+}
+
+func (s *Server) makeCertificate(o *order, csr *x509.CertificateRequest) (*certificate, error) {
+	notBefore, notAfter, err := s.validity(o, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := s.authority.issue(leafTemplate(o.identifiers, csr.Subject.CommonName, notBefore, notAfter), csr.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	return &certificate{id: randomID(), account: o.account, leaf: leaf}, nil
+}

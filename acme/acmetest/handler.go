@@ -1,0 +1,126 @@
+package acmetest
+
+import (
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// handler returns the CA as an http.Handler.
+func (s *Server) handler() http.Handler {
+	return chain(s.resources(), s.untilClosed, s.countRequests, s.linkIndex, requireUserAgent)
+}
+
+// chain puts handlers around h, the first outermost.
+func chain(h http.Handler, around ...func(http.Handler) http.Handler) http.Handler {
+	for i := len(around) - 1; i >= 0; i-- {
+		h = around[i](h)
+	}
+	return h
+}
+
+// resources returns the handler of all resources. The first segment of a resource's path is its name.
+func (s *Server) resources() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/directory", s.directory)
+	mux.HandleFunc("/terms", s.terms)
+	mux.HandleFunc("/newNonce", s.newNonce)
+	mux.HandleFunc("/newAccount", s.byKey(s.newAccount))
+	mux.HandleFunc("/newOrder", s.byAccount(s.newOrder))
+	mux.HandleFunc("/account/{id}", s.byAccount(s.account))
+	mux.HandleFunc("/order/{id}", s.byAccount(s.order))
+	mux.HandleFunc("/authorization/{id}", s.byAccount(s.authorization))
+	mux.HandleFunc("/challenge/{id}", s.byAccount(s.challenge))
+	mux.HandleFunc("/finalize/{id}", s.byAccount(s.finalize))
+	mux.HandleFunc("/certificate/{id}", s.byAccount(s.certificate))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeProblem(w, statusProblemf(http.StatusNotFound, malformed, "there is nothing at %s", quote(r.URL.Path)))
+	})
+	return mux
+}
+
+// urlOf returns the URL of a resource; id is empty for those that there is one of.
+func (s *Server) urlOf(resource, id string) string {
+	switch resource {
+	case "account", "order", "authorization", "challenge", "finalize", "certificate":
+		return s.origin + "/" + resource + "/" + id
+	}
+	return s.origin + "/" + resource
+}
+
+// resourceOf returns the name of the resource that a request is for.
+func resourceOf(r *http.Request) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	switch name {
+	case "directory", "terms", "newNonce", "newAccount", "newOrder",
+		"account", "order", "authorization", "challenge", "finalize", "certificate":
+		return name
+	}
+	return "other"
+}
+
+// untilClosed lets Close cancel requests and wait for them.
+func (s *Server) untilClosed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, end, ok := s.begin(r.Context())
+		if !ok {
+			panic(http.ErrAbortHandler) // as if the process had ended
+		}
+		defer end()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// countRequests counts for [Server.Requests].
+func (s *Server) countRequests(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		s.requests[resourceOf(r)]++
+		s.mu.Unlock()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Requests returns how many requests there were so far for each resource, good and bad. The names are
+// "newNonce", "newAccount" and "newOrder" as in the directory, "directory", "account", "order",
+// "authorization", "challenge", "finalize", "certificate" and "terms"; "other" is what does not exist.
+func (s *Server) Requests() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counts := make(map[string]int, len(s.requests))
+	for resource, n := range s.requests {
+		counts[resource] = n
+	}
+	return counts
+}
+
+// requireUserAgent refuses clients that do not say who they are (RFC 8555 §6.1).
+func requireUserAgent(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.UserAgent() == "" {
+			writeProblem(w, problemf(malformed, "the request has no User-Agent (RFC 8555 §6.1)"))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// linkIndex puts a Link to the directory into the answers of all other resources (RFC 8555 §7.1).
+func (s *Server) linkIndex(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if resourceOf(r) != "directory" {
+			w.Header().Add("Link", "<"+s.URL+`>;rel="index"`)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// askLater tells the client when to poll again, if [Server.RetryAfter] says so.
+func (s *Server) askLater(w http.ResponseWriter) {
+	if s.RetryAfter > 0 {
+		seconds := math.Ceil(float64(s.RetryAfter) / float64(time.Second))
+		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
+	}
+}

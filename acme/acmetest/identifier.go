@@ -1,0 +1,119 @@
+package acmetest
+
+import (
+	"net/netip"
+	"strings"
+
+	"golang.org/x/net/idna"
+)
+
+const (
+	typeDNS = "dns"
+	typeIP  = "ip"
+)
+
+// An identifier is what a certificate is for (RFC 8555 §7.1.3, RFC 8738).
+type identifier struct {
+	Type  string `json:"type"`
+	Value string `json:"value"`
+}
+
+// maxIdentifiers is the number of identifiers that an order may have.
+const maxIdentifiers = 100
+
+// Refuse makes newOrder refuse all orders for name, which may be a wildcard or an IP address, with a
+// problem of type rejectedIdentifier. It goes for exactly this name, not for names below it.
+func (s *Server) Refuse(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused[strings.ToLower(name)] = true
+}
+
+// checkIdentifiers returns what an order asks for with names in lower case, or a problem with a
+// subproblem for each identifier that cannot be had.
+func (s *Server) checkIdentifiers(asked []identifier) ([]identifier, error) {
+	if len(asked) == 0 || len(asked) > maxIdentifiers {
+		return nil, problemf(malformed, "the order has %d identifiers; 1 to %d are possible", len(asked), maxIdentifiers)
+	}
+	var wrong []*problem
+	var checked []identifier
+	seen := make(map[identifier]bool)
+	for _, id := range asked {
+		if id.Type == typeDNS {
+			id.Value = strings.ToLower(id.Value)
+		}
+		p := checkIdentifier(id)
+		switch {
+		case p != nil:
+		case s.isRefused(id.Value):
+			p = problemf(rejectedIdentifier, "this CA issues no certificates for %s", quote(id.Value))
+		case seen[id]:
+			p = problemf(malformed, "%s is in the order twice", quote(id.Value))
+		}
+		if p != nil {
+			wrong = append(wrong, p.about(id))
+		}
+		seen[id] = true
+		checked = append(checked, id)
+	}
+	for _, id := range checked {
+		if _, parent, ok := strings.Cut(id.Value, "."); ok && id.Type == typeDNS && seen[identifier{typeDNS, "*." + parent}] && !strings.HasPrefix(id.Value, "*.") {
+			wrong = append(wrong, problemf(malformed, "%s is covered by the wildcard in the same order", quote(id.Value)).about(id))
+		}
+	}
+	if len(wrong) > 0 {
+		return nil, join(wrong, 400, "some of the identifiers cannot be had: "+wrong[0].Detail)
+	}
+	return checked, nil
+}
+
+func (s *Server) isRefused(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refused[name]
+}
+
+// checkIdentifier returns what is wrong with id, nil if nothing is.
+func checkIdentifier(id identifier) *problem {
+	switch id.Type {
+	case typeDNS:
+		return checkDomain(id.Value)
+	case typeIP:
+		addr, err := netip.ParseAddr(id.Value)
+		if err != nil || addr.Zone() != "" || addr.Is4In6() || addr.String() != id.Value {
+			return problemf(malformed, "%s is not an IP address in the form of RFC 5952 (RFC 8738 §3)", quote(id.Value))
+		}
+		return nil
+	}
+	return problemf(unsupportedIdentifier, "the identifier type %s is not supported", quote(id.Type))
+}
+
+// checkDomain returns what is wrong with a name in lower case, nil if nothing is.
+func checkDomain(value string) *problem {
+	name := strings.TrimPrefix(value, "*.")
+	if len(value) > 253 || name == "" {
+		return problemf(malformed, "the domain name %s has %d bytes; 1 to 253 are possible", quote(value), len(value))
+	}
+	labels := strings.Split(name, ".")
+	for _, label := range labels {
+		if !isLabel(label) {
+			return problemf(malformed, "the domain name %s has a label that is empty, longer than 63 bytes or not made of letters, digits and inner hyphens", quote(value))
+		}
+		if len(label) >= 4 && label[2:4] == "--" {
+			if u, err := idna.Registration.ToUnicode(label); err != nil || u == label {
+				return problemf(malformed, "the domain name %s has a label that looks like an A-label and is none", quote(value))
+			}
+		}
+	}
+	if strings.Trim(labels[len(labels)-1], "0123456789") == "" {
+		return problemf(malformed, "the domain name %s ends in a number; an IP address has the identifier type ip", quote(value))
+	}
+	return nil
+}
+
+func isLabel(label string) bool {
+	if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+		return false
+	}
+	return strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}

@@ -1,0 +1,143 @@
+package acmetest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// signatureAlgorithms are those that requests may be signed with. EdDSA is not among them, as it is
+// not at public CAs.
+func signatureAlgorithms() []jose.SignatureAlgorithm {
+	return []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.ES384, jose.ES512}
+}
+
+// A flattenedJWS is a JWS in the one serialization that ACME allows (RFC 8555 §6.2), split into its
+// parts and not verified yet.
+type flattenedJWS struct {
+	header    protectedHeader
+	protected string // as it came
+	payload   string // as it came
+	signature string // as it came
+	decoded   []byte // the payload
+}
+
+// A protectedHeader has the header parameters that ACME knows.
+type protectedHeader struct {
+	Algorithm string          `json:"alg"`
+	JWK       json.RawMessage `json:"jwk"`
+	KeyID     *string         `json:"kid"`
+	Nonce     *string         `json:"nonce"`
+	URL       *string         `json:"url"`
+	Base64    *bool           `json:"b64"`
+}
+
+// parseJWS takes a flattened JWS apart. The error is a malformed problem.
+func parseJWS(data []byte) (*flattenedJWS, error) {
+	var parts struct {
+		Protected  *string         `json:"protected"`
+		Payload    *string         `json:"payload"`
+		Signature  *string         `json:"signature"`
+		Header     json.RawMessage `json:"header"`
+		Signatures json.RawMessage `json:"signatures"`
+	}
+	if err := json.Unmarshal(data, &parts); err != nil {
+		return nil, problemf(malformed, "the JWS is not a JSON object in flattened serialization (RFC 7515 §7.2.2)")
+	}
+	switch {
+	case parts.Signatures != nil:
+		return nil, problemf(malformed, "the JWS has a member \"signatures\"; only the flattened serialization with one signature is allowed (RFC 8555 §6.2)")
+	case parts.Header != nil:
+		return nil, problemf(malformed, "the JWS has an unprotected header, which is not allowed (RFC 8555 §6.2)")
+	case parts.Protected == nil || parts.Payload == nil || parts.Signature == nil:
+		return nil, problemf(malformed, "the JWS lacks \"protected\", \"payload\" or \"signature\"")
+	}
+	jws := &flattenedJWS{protected: *parts.Protected, payload: *parts.Payload, signature: *parts.Signature}
+	header, err := decodeBase64URL("protected", jws.protected)
+	if err != nil {
+		return nil, err
+	}
+	if jws.decoded, err = decodeBase64URL("payload", jws.payload); err != nil {
+		return nil, err
+	}
+	if _, err := decodeBase64URL("signature", jws.signature); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(header, &jws.header); err != nil {
+		return nil, problemf(malformed, "the JWS's protected header is not a JSON object of the right form")
+	}
+	if jws.header.Base64 != nil {
+		return nil, problemf(malformed, "the JWS's protected header has \"b64\"; unencoded payloads are not allowed (RFC 8555 §6.2)")
+	}
+	return jws, nil
+}
+
+// verify checks the signature with key.
+func (jws *flattenedJWS) verify(key *jose.JSONWebKey) error {
+	// Only the members that parseJWS has looked at are given to the verifier.
+	flattened, err := json.Marshal(map[string]string{"protected": jws.protected, "payload": jws.payload, "signature": jws.signature})
+	if err != nil {
+		return err
+	}
+	parsed, err := jose.ParseSignedJSON(string(flattened), signatureAlgorithms())
+	if err != nil {
+		return problemf(malformed, "the JWS cannot be read: %s", quote(err.Error()))
+	}
+	if _, err := parsed.Verify(key); err != nil {
+		return problemf(malformed, "the JWS's signature does not verify with the %s key", jws.header.Algorithm)
+	}
+	return nil
+}
+
+// parseKey reads a JWK and checks that it is a public key which accounts may have.
+func parseKey(jwk json.RawMessage) (*jose.JSONWebKey, error) {
+	key := new(jose.JSONWebKey)
+	if err := json.Unmarshal(jwk, key); err != nil || key.Key == nil {
+		return nil, problemf(badPublicKey, "the JWK cannot be read as an RSA or elliptic curve public key")
+	}
+	switch public := key.Key.(type) {
+	case *rsa.PublicKey:
+		return key, checkRSA(public, badPublicKey)
+	case *ecdsa.PublicKey:
+		return key, checkECDSA(public, badPublicKey)
+	}
+	if !key.IsPublic() {
+		return nil, problemf(malformed, "the JWK has private parts: a client must never send them, and should regard this key as exposed")
+	}
+	return nil, problemf(badPublicKey, "the JWK is neither an RSA nor an elliptic curve key")
+}
+
+// checkRSA returns a problem of the named type unless the key is of a strength that CAs take.
+func checkRSA(key *rsa.PublicKey, name string) error {
+	if bits := key.N.BitLen(); bits < 2048 || bits > 8192 {
+		return problemf(name, "the RSA key has %d bits; 2048 to 8192 are possible", bits)
+	}
+	if key.E < 3 || key.E%2 == 0 {
+		return problemf(name, "the RSA key's exponent is %d; it must be odd and at least 3", key.E)
+	}
+	return nil
+}
+
+// checkECDSA returns a problem of the named type unless the key is on a curve that CAs take.
+func checkECDSA(key *ecdsa.PublicKey, name string) error {
+	switch key.Curve {
+	case elliptic.P256(), elliptic.P384(), elliptic.P521():
+		return nil
+	}
+	return problemf(name, "the elliptic curve key is on %s; P-256, P-384 and P-521 are possible", key.Params().Name)
+}
+
+// decodeBase64URL decodes base64url without padding, the only form that RFC 8555 §6.1 allows; name
+// is what holds it. The error is a malformed problem.
+func decodeBase64URL(name, s string) ([]byte, error) {
+	decoded, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	if err != nil || strings.ContainsAny(s, "\r\n") { // which the decoder skips
+		return nil, problemf(malformed, "%q is not base64url without padding: %s", name, quote(s))
+	}
+	return decoded, nil
+}

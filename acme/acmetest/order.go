@@ -1,0 +1,261 @@
+package acmetest
+
+import (
+	"net/http"
+	"time"
+)
+
+// The statuses of resources (RFC 8555 §7.1.6).
+const (
+	statusPending     = "pending"
+	statusReady       = "ready"
+	statusProcessing  = "processing"
+	statusValid       = "valid"
+	statusInvalid     = "invalid"
+	statusExpired     = "expired"
+	statusDeactivated = "deactivated"
+)
+
+// orderLifetime is how long an order and its authorizations can be worked on.
+const orderLifetime = 7 * 24 * time.Hour
+
+// An Order tells of a request for a certificate (RFC 8555 §7.1.3).
+type Order struct {
+	URL     string
+	Status  string    // "pending", "ready", "processing", "valid" or "invalid"
+	Names   []string  // values of the identifiers
+	Created time.Time // by newOrder
+}
+
+// An order is an Order at work. Server.mu guards what changes.
+type order struct {
+	id             string
+	account        *account
+	created        time.Time
+	expires        time.Time
+	identifiers    []identifier
+	notBefore      time.Time        // zero: not asked for
+	notAfter       time.Time        // zero: not asked for
+	authorizations []*authorization // one for each identifier, in their sequence
+
+	status      string
+	err         *problem // why it is invalid; nil: its authorizations say
+	certificate *certificate
+}
+
+// Orders returns all orders so far, in the sequence of their creation.
+func (s *Server) Orders() []Order {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	orders := make([]Order, len(s.orderSequence))
+	for i, o := range s.orderSequence {
+		o.update(now)
+		orders[i] = Order{URL: s.urlOf("order", o.id), Status: o.status, Created: o.created}
+		for _, id := range o.identifiers {
+			orders[i].Names = append(orders[i].Names, id.Value)
+		}
+	}
+	return orders
+}
+
+// update lets the order follow its authorizations and the time (RFC 8555 §7.1.6).
+func (o *order) update(now time.Time) {
+	if o.status != statusPending && o.status != statusReady {
+		return
+	}
+	ready := true
+	for _, a := range o.authorizations {
+		a.update(now)
+		switch a.status {
+		case statusValid:
+		case statusPending:
+			ready = false
+		default:
+			o.status = statusInvalid
+		}
+	}
+	switch {
+	case !now.Before(o.expires):
+		o.status = statusInvalid
+		o.err = problemf(malformed, "the order was not finalized before it expired at %s", o.expires.Format(time.RFC3339))
+	case o.status == statusPending && ready:
+		o.status = statusReady
+	}
+}
+
+// problem returns why the order is invalid, nil if it is not.
+func (o *order) problem() *problem {
+	if o.status != statusInvalid || o.err != nil {
+		return o.err
+	}
+	var subs []*problem
+	for i, a := range o.authorizations {
+		if p := a.problem(); p != nil {
+			subs = append(subs, p.about(o.identifiers[i]))
+		}
+	}
+	if len(subs) == 0 {
+		return problemf(malformed, "an authorization of the order was deactivated")
+	}
+	return join(subs, http.StatusForbidden, "not all identifiers could be validated: "+subs[0].Detail)
+}
+
+// An orderResource is an order as the client sees it.
+type orderResource struct {
+	Status         string       `json:"status"`
+	Expires        time.Time    `json:"expires"`
+	Identifiers    []identifier `json:"identifiers"`
+	NotBefore      time.Time    `json:"notBefore,omitzero"`
+	NotAfter       time.Time    `json:"notAfter,omitzero"`
+	Error          *problem     `json:"error,omitempty"`
+	Authorizations []string     `json:"authorizations"`
+	Finalize       string       `json:"finalize"`
+	Certificate    string       `json:"certificate,omitempty"`
+}
+
+// orderResource is called with s.mu held.
+func (s *Server) orderResource(o *order) orderResource {
+	o.update(time.Now())
+	resource := orderResource{
+		Status:      o.status,
+		Expires:     o.expires,
+		Identifiers: o.identifiers,
+		NotBefore:   o.notBefore,
+		NotAfter:    o.notAfter,
+		Error:       o.problem(),
+		Finalize:    s.urlOf("finalize", o.id),
+	}
+	for _, a := range o.authorizations {
+		resource.Authorizations = append(resource.Authorizations, s.urlOf("authorization", a.id))
+	}
+	if o.certificate != nil {
+		resource.Certificate = s.urlOf("certificate", o.certificate.id)
+	}
+	return resource
+}
+
+// newOrder creates an order with an authorization for each of its identifiers (RFC 8555 §7.4).
+func (s *Server) newOrder(w http.ResponseWriter, r *http.Request, signed *signedRequest) error {
+	var request struct {
+		Identifiers []identifier `json:"identifiers"`
+		NotBefore   time.Time    `json:"notBefore"`
+		NotAfter    time.Time    `json:"notAfter"`
+	}
+	if err := signed.decode(&request); err != nil {
+		return err
+	}
+	identifiers, err := s.checkIdentifiers(request.Identifiers)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	o := &order{
+		id:          randomID(),
+		account:     signed.account,
+		created:     now,
+		expires:     now.Add(orderLifetime).UTC().Truncate(time.Second),
+		identifiers: identifiers,
+		notBefore:   request.NotBefore,
+		notAfter:    request.NotAfter,
+		status:      statusPending,
+	}
+	if _, _, err := s.validity(o, now); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	for _, id := range identifiers {
+		o.authorizations = append(o.authorizations, s.addAuthorization(o, id))
+	}
+	s.orders[o.id] = o
+	s.orderSequence = append(s.orderSequence, o)
+	resource := s.orderResource(o)
+	s.mu.Unlock()
+	s.log.InfoContext(r.Context(), "order created", "order", o.id, "names", identifiers)
+	w.Header().Set("Location", s.urlOf("order", o.id))
+	writeJSON(w, http.StatusCreated, resource)
+	return nil
+}
+
+// order answers with an order (RFC 8555 §7.4).
+func (s *Server) order(w http.ResponseWriter, r *http.Request, signed *signedRequest) error {
+	if err := signed.asGet(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	o, err := s.ownOrder(r, signed)
+	var resource orderResource
+	if err == nil {
+		resource = s.orderResource(o)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	s.answerOrder(w, resource)
+	return nil
+}
+
+func (s *Server) answerOrder(w http.ResponseWriter, resource orderResource) {
+	if resource.Status == statusPending || resource.Status == statusProcessing {
+		s.askLater(w)
+	}
+	writeJSON(w, http.StatusOK, resource)
+}
+
+// ownOrder returns the order that the request's path names, if it is the account's. It is called with
+// s.mu held.
+func (s *Server) ownOrder(r *http.Request, signed *signedRequest) (*order, error) {
+	o := s.orders[r.PathValue("id")]
+	if o == nil {
+		return nil, errNotFound(r)
+	}
+	return o, checkOwner(o.account, signed)
+}
+
+func errNotFound(r *http.Request) error {
+	return statusProblemf(http.StatusNotFound, malformed, "there is no %s %s", resourceOf(r), quote(r.PathValue("id")))
+}
+
+func checkOwner(owner *account, signed *signedRequest) error {
+	if owner != signed.account {
+		return problemf(unauthorized, "the resource belongs to another account")
+	}
+	return nil
+}
+
+// validity returns the dates of a certificate that is issued at the time now. The error is a malformed
+// problem about the dates that the order asks for.
+func (s *Server) validity(o *order, now time.Time) (notBefore, notAfter time.Time, err error) {
+	lifetime := s.Lifetime
+	if lifetime <= 0 {
+		lifetime = 90 * 24 * time.Hour
+	}
+	notBefore = now.Add(-max(s.Backdate, 0))
+	if !o.notBefore.IsZero() {
+		if o.notBefore.Before(notBefore.Add(-time.Minute)) { // for a client whose clock is a little behind
+			return notBefore, notAfter, problemf(malformed, "notBefore is %s, which is in the past", o.notBefore.Format(time.RFC3339))
+		}
+		notBefore = o.notBefore
+	}
+	notBefore = notBefore.UTC().Truncate(time.Second)
+	latest := earlier(notBefore.Add(lifetime), s.authority.intermediate.NotAfter)
+	notAfter = latest
+	if !o.notAfter.IsZero() {
+		notAfter = o.notAfter.UTC().Truncate(time.Second)
+	}
+	switch {
+	case notAfter.After(latest):
+		return notBefore, notAfter, problemf(malformed, "notAfter is %s; a certificate from %s on can last until %s", notAfter.Format(time.RFC3339), notBefore.Format(time.RFC3339), latest.Format(time.RFC3339))
+	case !notAfter.After(notBefore) || !notAfter.After(now):
+		return notBefore, notAfter, problemf(malformed, "the certificate would end at %s, before it begins at %s or in the past", notAfter.Format(time.RFC3339), notBefore.Format(time.RFC3339))
+	}
+	return notBefore, notAfter, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,128 @@
+package acmetest
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+)
+
+// The problem types that the server answers with (RFC 8555 §6.7), without their common prefix.
+const (
+	accountDoesNotExist     = "accountDoesNotExist"
+	badCSR                  = "badCSR"
+	badNonce                = "badNonce"
+	badPublicKey            = "badPublicKey"
+	badSignatureAlgorithm   = "badSignatureAlgorithm"
+	compound                = "compound"
+	connection              = "connection"
+	dnsProblem              = "dns"
+	externalAccountRequired = "externalAccountRequired"
+	incorrectResponse       = "incorrectResponse"
+	invalidContact          = "invalidContact"
+	malformed               = "malformed"
+	orderNotReady           = "orderNotReady"
+	rejectedIdentifier      = "rejectedIdentifier"
+	serverInternal          = "serverInternal"
+	tlsProblem              = "tls"
+	unauthorized            = "unauthorized"
+	unsupportedContact      = "unsupportedContact"
+	unsupportedIdentifier   = "unsupportedIdentifier"
+	userActionRequired      = "userActionRequired"
+)
+
+// A problem is a problem document (RFC 9457) as RFC 8555 §6.7 uses it.
+type problem struct {
+	Type        string      `json:"type"`
+	Detail      string      `json:"detail"`
+	Status      int         `json:"status,omitempty"`
+	Identifier  *identifier `json:"identifier,omitempty"` // in subproblems only
+	Subproblems []*problem  `json:"subproblems,omitempty"`
+	Algorithms  []string    `json:"algorithms,omitempty"` // with badSignatureAlgorithm
+	Instance    string      `json:"instance,omitempty"`   // with userActionRequired
+}
+
+// Error returns what the problem says.
+func (p *problem) Error() string { return p.Detail }
+
+// problemf returns a problem of the named type, with the HTTP status that is usual for it.
+func problemf(name, format string, args ...any) *problem {
+	status := http.StatusBadRequest
+	switch name {
+	case unauthorized, orderNotReady, externalAccountRequired, userActionRequired:
+		status = http.StatusForbidden
+	case serverInternal:
+		status = http.StatusInternalServerError
+	}
+	return statusProblemf(status, name, format, args...)
+}
+
+// statusProblemf is problemf with another HTTP status than the usual one.
+func statusProblemf(status int, name, format string, args ...any) *problem {
+	return &problem{
+		Type:   "urn:ietf:params:acme:error:" + name,
+		Detail: fmt.Sprintf(format, args...),
+		Status: status,
+	}
+}
+
+// asProblem returns the problem in err, or one that says that the server failed.
+func asProblem(err error) *problem {
+	if p, ok := errors.AsType[*problem](err); ok {
+		return p
+	}
+	return problemf(serverInternal, "%v", err)
+}
+
+// about returns p as a subproblem about id.
+func (p *problem) about(id identifier) *problem {
+	sub := *p
+	sub.Identifier, sub.Status = &id, 0
+	return &sub
+}
+
+// join returns one problem that has subs as its subproblems; its type is theirs if they agree, else
+// compound (RFC 8555 §6.7.1). There must be one at least.
+func join(subs []*problem, status int, detail string) *problem {
+	joined := statusProblemf(status, compound, "%s", detail)
+	joined.Subproblems = subs
+	for _, sub := range subs {
+		if sub.Type != subs[0].Type {
+			return joined
+		}
+	}
+	joined.Type = subs[0].Type
+	return joined
+}
+
+// writeProblem answers with a problem document.
+func writeProblem(w http.ResponseWriter, p *problem) {
+	status := cmp.Or(p.Status, http.StatusBadRequest)
+	writeDocument(w, "application/problem+json", status, p)
+}
+
+// writeJSON answers with a resource.
+func writeJSON(w http.ResponseWriter, status int, resource any) {
+	writeDocument(w, "application/json", status, resource)
+}
+
+func writeDocument(w http.ResponseWriter, contentType string, status int, document any) {
+	body, err := json.Marshal(document)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", contentType)
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a client that has gone away is no concern of the server's
+}
+
+// quote returns s for use in a problem's detail: quoted, and cut where it is long.
+func quote(s string) string {
+	const most = 120
+	if len(s) > most {
+		return fmt.Sprintf("%q…", s[:most])
+	}
+	return fmt.Sprintf("%q", s)
+}

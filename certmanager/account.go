@@ -1,0 +1,210 @@
+package certmanager
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/storage"
+)
+
+// An account is an ACME issuer at work for one manager: it keeps the client, with its nonces, between
+// issuances.
+type account struct {
+	ACME
+	lock   chan struct{} // holds one value while client is being made; nil: the account serves one call
+	client *acme.Client  // guarded by lock
+}
+
+func newAccount(a *ACME) *account { return &account{ACME: *a, lock: make(chan struct{}, 1)} }
+
+// accountRecord is the account as it is stored: the key first, then, once registered, the URL. So any
+// number of processes that start at once make one account.
+type accountRecord struct {
+	Version   int    `json:"version"`
+	Directory string `json:"directory"`
+	Key       string `json:"key"`           // PEM
+	URL       string `json:"url,omitempty"` // empty until registered
+}
+
+// notes are what an account records of an order under way.
+type notes struct {
+	OrderURL string       `json:"orderURL,omitempty"`
+	Proofs   []acme.Proof `json:"proofs,omitempty"` // presented, perhaps not yet cleaned up
+}
+
+// Issue goes on with the order that the journal tells of, or makes one.
+func (a *account) Issue(ctx context.Context, r Request) (*acme.Certificate, error) {
+	client, err := a.open(ctx, r.Storage, nil)
+	if err != nil {
+		return nil, err
+	}
+	var n notes
+	if len(r.Journal) > 0 {
+		// Unreadable notes are no reason to fail: what they tell of costs an unused order at most.
+		_ = json.Unmarshal(r.Journal, &n)
+	}
+	resumed := n.OrderURL != ""
+	certificate, err := a.issue(ctx, client, r, n)
+	if errors.Is(err, acme.ErrAccountDoesNotExist) {
+		if client, err = a.open(ctx, r.Storage, client); err != nil {
+			return nil, err
+		}
+		return a.issue(ctx, client, r, notes{Proofs: n.Proofs})
+	}
+	// An order left by an earlier attempt may have expired meanwhile; one whose validation failed has
+	// been paid for, and its failure counts.
+	var dead *acme.OrderError
+	if resumed && errors.As(err, &dead) && len(dead.Authorizations) == 0 && ctx.Err() == nil {
+		return a.issue(ctx, client, r, notes{Proofs: n.Proofs})
+	}
+	return certificate, err
+}
+
+func (a *account) issue(ctx context.Context, client *acme.Client, r Request, n notes) (*acme.Certificate, error) {
+	return client.Issue(ctx, acme.Request{
+		Identifiers: r.Identifiers,
+		Key:         r.Key,
+		Solvers:     r.Solvers,
+		OrderURL:    n.OrderURL,
+		Presented:   n.Proofs,
+		Before: func(ctx context.Context, s acme.Step) error {
+			switch {
+			case s.Action == acme.ActionAuthorize && s.OrderURL != n.OrderURL:
+				n.OrderURL = s.OrderURL
+			case s.Action == acme.ActionPresent:
+				n.add(s.Proofs)
+			default:
+				return nil
+			}
+			encoded, err := json.Marshal(n)
+			if err != nil {
+				return err
+			}
+			return r.Record(ctx, encoded)
+		},
+	})
+}
+
+func (n *notes) add(proofs []acme.Proof) {
+	for _, p := range proofs {
+		if !slices.ContainsFunc(n.Proofs, func(q acme.Proof) bool { return q.URL == p.URL }) {
+			n.Proofs = append(n.Proofs, p)
+		}
+	}
+}
+
+// open returns the client with its account. A client for which the CA says that there is no such
+// account is given as lost: the same key is registered anew then.
+func (a *account) open(ctx context.Context, s storage.Store, lost *acme.Client) (*acme.Client, error) {
+	if a.lock != nil {
+		select {
+		case a.lock <- struct{}{}:
+			defer func() { <-a.lock }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if a.client != nil && a.client != lost {
+		return a.client, nil
+	}
+	client, err := a.load(ctx, s, lost != nil)
+	if err != nil {
+		return nil, fmt.Errorf("certmanager: account at %s: %w", a.directoryURL(), err)
+	}
+	a.client = client
+	return client, nil
+}
+
+// load reads the account from the storage and, if it is not registered or the CA lost it, registers it.
+func (a *account) load(ctx context.Context, s storage.Store, lost bool) (*acme.Client, error) {
+	rec, err := a.record(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	key, err := decodeKey(rec.Key)
+	if err != nil {
+		return nil, fmt.Errorf("the stored record %s: %w", a.key(), err)
+	}
+	client := &acme.Client{DirectoryURL: a.directoryURL(), Key: key, HTTPClient: a.HTTPClient}
+	if rec.URL != "" && !lost {
+		client.AccountURL = rec.URL
+		return client, nil
+	}
+	registration := acme.Registration{AgreeToTerms: a.AgreeToTerms, ExternalAccount: a.ExternalAccount}
+	if a.Email != "" {
+		registration.Contact = []string{"mailto:" + a.Email}
+	}
+	registered, err := client.Register(ctx, registration)
+	if err != nil {
+		return nil, err
+	}
+	_, err = storage.Update(ctx, s, a.key(), func(old []byte) ([]byte, error) {
+		var current accountRecord
+		if json.Unmarshal(old, &current) == nil && current.Key != rec.Key {
+			return nil, errors.New("its key was replaced meanwhile")
+		}
+		rec.URL = registered.URL
+		return json.Marshal(rec)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store its URL: %w", err)
+	}
+	return client, nil
+}
+
+// record returns the stored account. Where there is none, it makes the key and stores it, unless
+// another process is faster.
+func (a *account) record(ctx context.Context, s storage.Store) (accountRecord, error) {
+	var rec accountRecord
+	item, err := s.Load(ctx, a.key())
+	if errors.Is(err, fs.ErrNotExist) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return rec, err
+		}
+		fresh := accountRecord{Version: 1, Directory: a.directoryURL()}
+		if fresh.Key, err = encodeKey(key); err != nil {
+			return rec, err
+		}
+		value, err := json.Marshal(fresh)
+		if err != nil {
+			return rec, err
+		}
+		if _, err = s.Save(ctx, a.key(), value, ""); err == nil {
+			return fresh, nil
+		}
+		if !errors.Is(err, storage.ErrConflict) {
+			return rec, fmt.Errorf("store its key: %w", err)
+		}
+		item, err = s.Load(ctx, a.key())
+		if err != nil {
+			return rec, err
+		}
+	} else if err != nil {
+		return rec, err
+	}
+	if json.Unmarshal(item.Value, &rec) != nil || rec.Version != 1 {
+		return rec, fmt.Errorf("the stored record %s can't be read: restore it, or delete it to make a new account", a.key())
+	}
+	return rec, nil
+}
+
+// key is the storage key of the account's record. An account bound to an external one is another
+// account.
+func (a *account) key() string {
+	if a.ExternalAccount == nil {
+		return "accounts/" + a.ID() + "/default"
+	}
+	sum := sha256.Sum256([]byte(a.ExternalAccount.KeyID))
+	return "accounts/" + a.ID() + "/external-" + hex.EncodeToString(sum[:8])
+}

@@ -1,0 +1,115 @@
+package certmanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver"
+)
+
+// A checker is a solver that can look whether its own answer can be seen.
+type checker interface {
+	acme.Solver
+	Supports(id acme.Identifier, wildcard bool) bool
+	Check(ctx context.Context, p acme.Proof) error
+}
+
+// An answering is a solver whose answers are given by a server that the manager may not have started.
+// A failed validation costs one of few attempts that a CA grants, so the first answers are looked for
+// before the CA is told.
+type answering struct {
+	checker
+	logger *slog.Logger
+	seen   atomic.Bool // the server is there
+	warned atomic.Bool // it was looked for in vain, which was said
+}
+
+// How long a server may take to come up after the manager.
+const (
+	lookTime  = 10 * time.Second
+	lookEvery = 500 * time.Millisecond
+)
+
+// Wait returns once the answer is seen, or after a while with a warning: from where this process is,
+// the name may lead elsewhere than for the CA. Only a server that was reached and can't answer is an
+// error.
+func (a *answering) Wait(ctx context.Context, p acme.Proof) error {
+	if a.seen.Load() {
+		return nil
+	}
+	deadline := time.Now().Add(lookTime)
+	for {
+		err := a.Check(ctx, p)
+		switch {
+		case err == nil:
+			a.seen.Store(true)
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, solver.ErrNoALPN):
+			return fmt.Errorf("the CA was not asked to look, for it would fail: %w", err)
+		case a.warned.Load():
+			return nil
+		case time.Now().Add(lookEvery).After(deadline):
+			if !a.warned.Swap(true) {
+				a.logger.LogAttrs(ctx, slog.LevelWarn, "the CA is asked to look though the answer can't be seen from here; is the server running?",
+					slog.String("identifier", p.Identifier.Value), slog.String("challenge", a.Type()), slog.String("error", err.Error()))
+			}
+			return nil
+		}
+		select {
+		case <-time.After(lookEvery):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// useSolvers prepares the solvers, in the order of preference: those given, then the built-in ones.
+func (m *Manager) useSolvers() {
+	m.http01 = &solver.HTTP01{Storage: m.store}
+	m.tlsALPN01 = &solver.TLSALPN01{Storage: m.store}
+	ownTLS, ownHTTP := true, true
+	for _, s := range m.config.Solvers {
+		switch given := s.(type) {
+		case *solver.TLSALPN01:
+			m.tlsALPN01, ownTLS = given, false
+		case *solver.HTTP01:
+			m.http01, ownHTTP = given, false
+		}
+	}
+	m.overTLS = &answering{checker: m.tlsALPN01, logger: m.logger}
+	m.overHTTP = &answering{checker: m.http01, logger: m.logger}
+	m.overHTTP.seen.Store(m.http01.Addr != "") // it has a listener of its own
+	for _, s := range m.config.Solvers {
+		switch s.(type) {
+		case *solver.TLSALPN01:
+			s = m.overTLS
+		case *solver.HTTP01:
+			s = m.overHTTP
+		}
+		m.solvers = append(m.solvers, s)
+	}
+	if ownTLS {
+		m.solvers = append(m.solvers, m.overTLS)
+	}
+	if ownHTTP {
+		m.solvers = append(m.solvers, mounted{m.overHTTP, &m.httpMounted})
+	}
+}
+
+// mounted is http-01 by a handler of the user's server, if it was mounted there.
+type mounted struct {
+	*answering
+	is *atomic.Bool
+}
+
+// Supports reports whether the identifier can be answered for.
+func (s mounted) Supports(id acme.Identifier, wildcard bool) bool {
+	return s.is.Load() && s.answering.Supports(id, wildcard)
+}

@@ -1,0 +1,202 @@
+package certmanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/storage"
+)
+
+// A Config says what a Manager manages and how. Zero fields are the right ones for a single server
+// with certificates of Let's Encrypt. A Config, and what it refers to, is not changed after New.
+type Config struct {
+	// Names are domain names, wildcards or IP addresses to have a certificate each.
+	Names []string
+	// Subjects are certificates for several names, or with a key type of their own.
+	Subjects []Subject
+
+	// CA is the URL of the CA's ACME directory. Zero: acme.LetsEncrypt.
+	CA string
+	// Email is told to the CA as the account's contact. May be empty.
+	Email string
+	// AgreeToTerms says that the CA's terms of service were read and are agreed to.
+	AgreeToTerms bool
+	// ExternalAccount binds the ACME account to one that the CA knows, where it wants that.
+	ExternalAccount *acme.ExternalAccount
+	// HTTPClient calls the CA; for one whose own certificate only certain roots vouch for, give it a
+	// transport that trusts them. Nil: http.DefaultClient.
+	HTTPClient *http.Client
+	// Issuers, if set, are asked one after another until one issues, instead of CA and the fields that
+	// go with it.
+	Issuers []Issuer
+
+	// Solvers prove control of the names to the CA; the first that can is used. After them come the
+	// built-in ones: tls-alpn-01 in GetCertificate, and http-01 where Serve or HTTPHandler has it. A
+	// *solver.TLSALPN01 or *solver.HTTP01 given here takes the built-in one's place.
+	Solvers []acme.Solver
+
+	// Storage keeps account, certificates and work under way. Nil: a storage.Dir in systemd's
+	// $STATE_DIRECTORY, or else in the folder "everseal" of the user's configuration folder.
+	Storage storage.Store
+
+	// OnDemand, if set, is asked whether a certificate may be obtained for a name that a client wants
+	// and nobody configured. An error refuses; one that wraps ErrDenied is remembered for a while,
+	// any other means that the question could not be answered. Called concurrently, and again before a
+	// certificate obtained so is renewed.
+	OnDemand func(ctx context.Context, name string) error
+
+	// KeyType is the kind of key of new certificates. Zero: ECDSAP256.
+	KeyType KeyType
+	// DefaultName is the name whose certificate is served to clients that name none, where there is
+	// none for the address they called.
+	DefaultName string
+
+	// HTTPAddr is where Serve answers plain HTTP: http-01 challenges and redirects to HTTPS. Zero:
+	// ":80"; "off": nowhere.
+	HTTPAddr string
+
+	// Logger is told what the manager does. Nil: slog.Default().
+	Logger *slog.Logger
+	// OnEvent, if set, is called with what happens to certificates. It is called concurrently and holds
+	// up the certificate concerned until it returns.
+	OnEvent func(Event)
+}
+
+// A Subject is what one certificate is for.
+type Subject struct {
+	Names   []string // domain names, wildcards or IP addresses; at least one
+	KeyType KeyType  // zero: the Config's
+}
+
+// ErrDenied is wrapped by the errors with which Config.OnDemand refuses a name.
+var ErrDenied = errors.New("certmanager: the name is not allowed a certificate")
+
+// httpOff is the HTTPAddr that leaves plain HTTP out.
+const httpOff = "off"
+
+// check reports what is wrong with the configuration as far as it shows without calling anybody.
+func (c *Config) check() error {
+	if len(c.Issuers) > 0 {
+		if c.CA != "" || c.Email != "" || c.ExternalAccount != nil || c.HTTPClient != nil {
+			return errors.New("certmanager: Config.Issuers is set: CA, Email, ExternalAccount and HTTPClient belong to an ACME issuer then")
+		}
+		return c.checkIssuers()
+	}
+	letsEncrypt := c.CA == "" || c.CA == acme.LetsEncrypt || c.CA == acme.LetsEncryptStaging
+	if letsEncrypt && !c.AgreeToTerms {
+		return errors.New("certmanager: Config.AgreeToTerms is false: Let's Encrypt issues only to those who agree to its terms of service (https://letsencrypt.org/repository/)")
+	}
+	return nil
+}
+
+func (c *Config) checkIssuers() error {
+	ids := make(map[string]bool)
+	for _, issuer := range c.Issuers {
+		id := issuer.ID()
+		if err := storage.CheckKey(id); err != nil || strings.Contains(id, "/") {
+			return fmt.Errorf("certmanager: Config.Issuers: the ID %q can't be part of a storage key: use lower-case letters, digits, - and .", id)
+		}
+		if ids[id] {
+			return fmt.Errorf("certmanager: Config.Issuers: two have the ID %q", id)
+		}
+		ids[id] = true
+	}
+	return nil
+}
+
+// issuers returns those to ask, in their order, each with state of its own for one manager.
+func (c *Config) issuers() []Issuer {
+	given := c.Issuers
+	if len(given) == 0 {
+		given = []Issuer{&ACME{DirectoryURL: c.CA, Email: c.Email, AgreeToTerms: c.AgreeToTerms,
+			ExternalAccount: c.ExternalAccount, HTTPClient: c.HTTPClient}}
+	}
+	issuers := make([]Issuer, len(given))
+	for i, issuer := range given {
+		if a, ok := issuer.(*ACME); ok {
+			issuer = newAccount(a)
+		}
+		issuers[i] = issuer
+	}
+	return issuers
+}
+
+// store returns where to keep things.
+func (c *Config) store() (storage.Store, error) {
+	if c.Storage != nil {
+		return c.Storage, nil
+	}
+	// systemd may name several folders, joined with colons.
+	if dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); dir != "" {
+		return storage.Dir(dir), nil
+	}
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return nil, fmt.Errorf("certmanager: no folder to keep certificates in: set Config.Storage, such as to storage.Dir(\"/var/lib/myserver\"): %w", err)
+	}
+	return storage.Dir(filepath.Join(dir, "everseal")), nil
+}
+
+// subjects returns what Names and Subjects ask for, checked.
+func (c *Config) subjects() ([]subject, error) {
+	all := make([]Subject, 0, len(c.Names)+len(c.Subjects))
+	for _, name := range c.Names {
+		all = append(all, Subject{Names: []string{name}})
+	}
+	return c.normalize(append(all, c.Subjects...))
+}
+
+// normalize returns the subjects in the form that the manager works with.
+func (c *Config) normalize(given []Subject) ([]subject, error) {
+	subjects := make([]subject, 0, len(given))
+	for _, s := range given {
+		if s.KeyType == "" {
+			s.KeyType = c.KeyType
+		}
+		normal, err := newSubject(s)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range normal.identifiers {
+			if strings.HasPrefix(id.Value, "*.") && !c.provesWildcards(id) {
+				return nil, fmt.Errorf("certmanager: %s: a CA issues for a wildcard only on proof by DNS: add a solver for dns-01 to Config.Solvers", id.Value)
+			}
+		}
+		subjects = append(subjects, normal)
+	}
+	return subjects, nil
+}
+
+// provesWildcards reports whether some solver can be used for the wildcard. Where issuers are given
+// that do not speak ACME, that is their matter.
+func (c *Config) provesWildcards(id acme.Identifier) bool {
+	for _, issuer := range c.Issuers {
+		if _, ok := issuer.(*ACME); !ok {
+			return true
+		}
+	}
+	base := acme.Identifier{Type: id.Type, Value: strings.TrimPrefix(id.Value, "*.")}
+	for _, s := range c.Solvers {
+		if supports(s, base, true) {
+			return true
+		}
+	}
+	return false
+}
+
+// supports calls the solver's Supports method, if it has one.
+func supports(s acme.Solver, id acme.Identifier, wildcard bool) bool {
+	if f, ok := s.(interface {
+		Supports(acme.Identifier, bool) bool
+	}); ok {
+		return f.Supports(id, wildcard)
+	}
+	return true
+}

@@ -1,0 +1,87 @@
+package certmanager
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// An EventKind says what happened.
+type EventKind string
+
+// The kinds of event.
+const (
+	EventLoaded    EventKind = "loaded"    // a certificate was found in the storage and is served
+	EventObtaining EventKind = "obtaining" // work on a new certificate begins, or is gone on with
+	EventObtained  EventKind = "obtained"  // a new certificate was stored and is served
+	EventFailed    EventKind = "failed"    // an attempt failed; Next says when the next one is due
+	EventCorrupt   EventKind = "corrupt"   // a stored record can't be used; it was copied aside and is replaced
+	EventWarning   EventKind = "warning"   // something needs a look, work goes on
+)
+
+// An Event is something that happened to a certificate.
+type Event struct {
+	Kind     EventKind
+	Time     time.Time
+	Names    []string  // of the certificate
+	Issuer   string    // ID of the issuer concerned; may be empty
+	Renewal  bool      // with obtaining, obtained and failed: a certificate for the names was there before
+	Serial   string    // serial number in hexadecimal, with loaded and obtained
+	NotAfter time.Time // with loaded and obtained
+	Next     time.Time // when the next attempt or renewal is due
+	Err      error     // with failed, corrupt and warning
+}
+
+// LogValue shows the event in a log.
+func (e Event) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.Any("names", e.Names)}
+	if e.Issuer != "" {
+		attrs = append(attrs, slog.String("issuer", e.Issuer))
+	}
+	if e.Renewal {
+		attrs = append(attrs, slog.Bool("renewal", true))
+	}
+	if e.Serial != "" {
+		attrs = append(attrs, slog.String("serial", e.Serial), slog.Time("notAfter", e.NotAfter))
+	}
+	if !e.Next.IsZero() {
+		attrs = append(attrs, slog.Time("next", e.Next))
+	}
+	if e.Err != nil {
+		attrs = append(attrs, slog.String("error", e.Err.Error()))
+	}
+	return slog.GroupValue(attrs...)
+}
+
+// message returns what a log says of the kind.
+func (k EventKind) message() string {
+	switch k {
+	case EventLoaded:
+		return "certificate loaded"
+	case EventObtaining:
+		return "obtaining a certificate"
+	case EventObtained:
+		return "certificate obtained"
+	case EventFailed:
+		return "no certificate obtained"
+	case EventCorrupt:
+		return "stored record unusable"
+	}
+	return "warning"
+}
+
+// emit logs the event and hands it to the configuration's function.
+func (m *Manager) emit(ctx context.Context, e Event) {
+	e.Time = time.Now()
+	level := slog.LevelInfo
+	switch e.Kind {
+	case EventLoaded:
+		level = slog.LevelDebug
+	case EventFailed, EventCorrupt, EventWarning:
+		level = slog.LevelWarn
+	}
+	m.logger.LogAttrs(ctx, level, e.Kind.message(), slog.Any("certificate", e))
+	if m.config.OnEvent != nil {
+		m.config.OnEvent(e)
+	}
+}

@@ -1,0 +1,111 @@
+package certmanager
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/everseal/everseal/solver"
+)
+
+// ALPNProto is the protocol that a server's tls.Config must have in NextProtos for tls-alpn-01; see
+// [solver.ALPNProto].
+const ALPNProto = solver.ALPNProto
+
+// TLSConfig returns a new configuration for a server that is served by the manager: GetCertificate,
+// and NextProtos for HTTP/2, HTTP/1.1 and tls-alpn-01.
+func (m *Manager) TLSConfig() *tls.Config {
+	return &tls.Config{
+		GetCertificate: m.GetCertificate,
+		NextProtos:     []string{"h2", "http/1.1", ALPNProto},
+	}
+}
+
+// GetCertificate is for tls.Config.GetCertificate. It returns the certificate for the name that the
+// client asks for, or the answer to a CA's tls-alpn-01 validation, for which the tls.Config must have
+// [ALPNProto] in NextProtos.
+//
+// For a managed name that has no certificate yet it returns an error that says why. For a name that is
+// not managed it asks Config.OnDemand, if set, and waits for the certificate; without that it returns
+// nil, nil, so that the certificates of the tls.Config are used, or else the client is told that the
+// name is not recognized.
+func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if solver.IsChallenge(hello) {
+		return m.tlsALPN01.GetCertificate(hello)
+	}
+	certificate, known := m.index.Lookup(hello.ServerName)
+	if certificate != nil {
+		return certificate, nil
+	}
+	return m.missing(hello, known)
+}
+
+// missing finds a certificate, or the reason why there is none, where the name as the client sent it
+// has none ready.
+func (m *Manager) missing(hello *tls.ClientHelloInfo, known bool) (*tls.Certificate, error) {
+	name := hello.ServerName
+	if name == "" {
+		return m.unnamed(hello)
+	}
+	if lower := strings.ToLower(name); lower != name {
+		name = lower
+		var certificate *tls.Certificate
+		if certificate, known = m.index.Lookup(name); certificate != nil {
+			return certificate, nil
+		}
+	}
+	if known {
+		return nil, m.unavailable(name)
+	}
+	if m.config.OnDemand == nil {
+		return nil, nil
+	}
+	return m.onDemand(hello.Context(), name)
+}
+
+// unnamed finds a certificate for a client that names none: that of the address it called, or the
+// default one.
+func (m *Manager) unnamed(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	for _, name := range []string{localAddress(hello.Conn), m.defaultName} {
+		certificate, known := m.index.Lookup(name)
+		if certificate != nil {
+			return certificate, nil
+		}
+		if known {
+			return nil, m.unavailable(name)
+		}
+	}
+	return nil, nil
+}
+
+// localAddress returns the IP address that the client called, or "".
+func localAddress(conn net.Conn) string {
+	if conn == nil {
+		return ""
+	}
+	addr, err := netip.ParseAddrPort(conn.LocalAddr().String())
+	if err != nil {
+		return ""
+	}
+	return addr.Addr().Unmap().WithZone("").String()
+}
+
+// unavailable says why a managed name has no certificate.
+func (m *Manager) unavailable(name string) error {
+	m.mu.Lock()
+	stopped := m.stopped
+	c := m.byName[name]
+	if _, parent, ok := strings.Cut(name, "."); ok && c == nil {
+		c = m.byName["*."+parent]
+	}
+	m.mu.Unlock()
+	switch {
+	case stopped == nil:
+		return fmt.Errorf("certmanager: %q has no certificate: %w", name, errNotRunning)
+	case c == nil:
+		return fmt.Errorf("certmanager: %q has no certificate", name)
+	}
+	return c.unavailable(name)
+}

@@ -1,0 +1,27 @@
+// Package index holds the table that a TLS handshake looks its certificate up in.
+//
+// # Reading
+//
+// [Index.Lookup] loads one pointer, to an immutable snapshot of the whole table, and reads plain Go maps from there
+// on: it takes no lock, allocates nothing and never waits for a writer. It makes two look-ups at most, whatever the
+// name: the name itself, and what follows its first label among the wildcards. A certificate's wildcard stands for
+// exactly one label, so a name of fifty labels, sent to make the server work, costs as much as any other.
+//
+// # Writing
+//
+// The names are spread over a fixed number of maps, the shards. A writer copies the shard that its name falls into,
+// changes the copy, and publishes a new snapshot that has the copy in its place and shares every other shard with the
+// one before. Writers are serialized by a mutex that readers never see. Writing one name therefore costs a
+// shard's length, and writing many one by one costs the square of it: [Index.PutAll] copies each shard once.
+// It also makes its names visible in one step: a reader sees all of them or none.
+//
+// The hash that chooses the shard is seeded at random for each Index, so that nobody can choose names, on a server that
+// obtains certificates on demand, that crowd into one shard.
+//
+// # Values
+//
+// An Index keeps its values in the maps themselves. With certificates as the values, instead of a pointer to some
+// record that leads to one, a handshake touches one cache line less; with a hundred thousand names, where none of
+// these lines are in a fast cache, that is most of what a look-up costs. A renewed certificate is simply put again
+// under its names. A nil value may stand for a name that is known and has no certificate yet.
+package index

@@ -1,0 +1,53 @@
+package schedule_test
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/everseal/everseal/certmanager/internal/schedule"
+)
+
+func ExampleQueue() {
+	var renewals schedule.Queue[string]
+	now := time.Now()
+	renewals.Set("example.com", now.Add(20*time.Millisecond))
+	renewals.Set("example.net", now.Add(10*time.Millisecond))
+	renewals.Set("example.org", now.Add(-time.Hour))
+	for renewals.Len() > 0 {
+		name, _, err := renewals.Next(context.Background())
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(name)
+	}
+	// Output:
+	// example.org
+	// example.net
+	// example.com
+}
+
+func ExampleRenewal() {
+	notBefore := time.Date(2026, time.November, 1, 0, 0, 0, 0, time.UTC)
+	notAfter := notBefore.AddDate(0, 0, 90)
+	for _, r := range []float64{0, 0.5, 0.999} { // in earnest: rand.Float64()
+		fmt.Println(schedule.Renewal(notBefore, notAfter, r).Format(time.DateTime))
+	}
+	// Output:
+	// 2026-12-29 03:00:00
+	// 2026-12-31 00:00:00
+	// 2027-01-01 20:54:36
+}
+
+func ExampleRefusalBackoff() {
+	for failures := range 5 {
+		fmt.Println(schedule.RefusalBackoff(failures+1, 0))
+	}
+	// Output:
+	// 1m0s
+	// 10m0s
+	// 1h40m0s
+	// 24h0m0s
+	// 24h0m0s
+}

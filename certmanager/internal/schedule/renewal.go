@@ -1,0 +1,36 @@
+package schedule
+
+import "time"
+
+const (
+	// Of a shorter lifetime a third is too little to get over a CA's bad days.
+	shortLifetime = 10 * 24 * time.Hour
+	// The jitter's window is this part of the lifetime.
+	renewalWindow = 24
+)
+
+// Renewal returns when a certificate that is valid from notBefore to notAfter ought to be renewed: after two thirds of
+// its lifetime, or after half of one that is shorter than ten days. The random number r in [0,1) chooses uniformly from
+// a window around that point, as long as a twenty-fourth of the lifetime: of 90 days, from 45 hours before the point to
+// 45 hours after it. An r outside of [0,1) counts as the nearer end of it. The result is before notAfter and not before
+// notBefore; a lifetime that is empty or negative gives notBefore.
+func Renewal(notBefore, notAfter time.Time, r float64) time.Time {
+	lifetime := notAfter.Sub(notBefore)
+	if lifetime <= 0 {
+		return notBefore
+	}
+	point := lifetime / 3 * 2
+	if lifetime < shortLifetime {
+		point = lifetime / 2
+	}
+	window := lifetime / renewalWindow
+	return notBefore.Add(point - window/2 + part(window, r))
+}
+
+// part returns the part r of d, from nothing to all of it.
+func part(d time.Duration, r float64) time.Duration {
+	if !(r > 0) { // NaN too
+		return 0
+	}
+	return time.Duration(min(r, 1) * float64(d))
+}

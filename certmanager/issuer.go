@@ -1,0 +1,80 @@
+package certmanager
+
+import (
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/storage"
+)
+
+// An Issuer signs certificates. [ACME] is the one for CAs that speak ACME; a local CA or a private one
+// can be another. Its methods are called concurrently.
+type Issuer interface {
+	// ID names the issuer in the keys of stored records, in lower-case letters, digits, "-" and ".".
+	// It stays the same for as long as what is stored is to be found.
+	ID() string
+	// Issue returns a certificate for the request's identifiers and key. After an error for which
+	// errors.As finds an *acme.OrderError the next request comes with a new key and no journal;
+	// after any other the same request is made again later, with what r.Record was last given.
+	Issue(ctx context.Context, r Request) (*acme.Certificate, error)
+}
+
+// A Request is what the manager wants of an [Issuer].
+type Request struct {
+	Identifiers []acme.Identifier
+	Key         crypto.Signer // the certificate's key
+	Solvers     []acme.Solver
+	Storage     storage.Store // for what the issuer itself has to keep, such as its account
+
+	// Journal is what Record was last given for this key; nil at first. The process may have been
+	// killed in between, or the work taken over by another.
+	Journal []byte
+	// Record keeps the issuer's notes on how far it came, in place of those kept before. An error means
+	// that the work is no longer this process's: Issue returns it.
+	Record func(ctx context.Context, journal []byte) error
+}
+
+// ACME is an Issuer that speaks ACME (RFC 8555) to a CA. Its account is made when first needed and
+// kept in the manager's storage.
+type ACME struct {
+	DirectoryURL    string                // zero: acme.LetsEncrypt
+	Email           string                // the account's contact; may be empty
+	AgreeToTerms    bool                  // that the CA's terms of service were read and are agreed to
+	ExternalAccount *acme.ExternalAccount // where the CA wants one
+	HTTPClient      *http.Client          // zero: http.DefaultClient
+}
+
+// ID returns the directory's host and the beginning of a hash of its URL.
+func (a *ACME) ID() string {
+	directory := a.directoryURL()
+	host := "acme"
+	if u, err := url.Parse(directory); err == nil && u.Hostname() != "" {
+		host = strings.Map(func(r rune) rune {
+			if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '.' || r == '-' {
+				return r
+			}
+			return '-'
+		}, strings.ToLower(u.Hostname()))
+	}
+	sum := sha256.Sum256([]byte(directory))
+	return host[:min(len(host), 64)] + "-" + hex.EncodeToString(sum[:4])
+}
+
+// Issue obtains a certificate by ACME. A manager keeps the connection and the account of its issuers
+// between calls; called directly, Issue looks the account up each time.
+func (a *ACME) Issue(ctx context.Context, r Request) (*acme.Certificate, error) {
+	return (&account{ACME: *a}).Issue(ctx, r)
+}
+
+func (a *ACME) directoryURL() string {
+	if a.DirectoryURL == "" {
+		return acme.LetsEncrypt
+	}
+	return a.DirectoryURL
+}

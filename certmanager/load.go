@@ -1,0 +1,165 @@
+package certmanager
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/everseal/everseal/certmanager/internal/schedule"
+	"github.com/everseal/everseal/storage"
+)
+
+// recordKey is the storage key of the certificate that the issuer signed for the subject.
+func recordKey(issuer Issuer, s *subject) string {
+	return "certificates/" + issuer.ID() + "/" + s.key()
+}
+
+// workKey is the storage key of the lease, and in it the journal, of the work on that certificate.
+func workKey(issuer Issuer, s *subject) string { return "work/" + issuer.ID() + "/" + s.key() }
+
+// probeStorage reports whether the storage can be written.
+func (m *Manager) probeStorage(ctx context.Context) error {
+	key := "probe/" + strings.ToLower(rand.Text())
+	revision, err := m.store.Save(ctx, key, []byte("written to see whether it can be"), "")
+	if err != nil {
+		return err
+	}
+	return m.store.Delete(ctx, key, revision)
+}
+
+// load reads what the storage has of the certificates, serves it, and puts into the queue when each is
+// due next.
+func (m *Manager) load(ctx context.Context, all []*managed) {
+	var group errgroup.Group
+	group.SetLimit(loading)
+	for batch := range slices.Chunk(all, 64) {
+		group.Go(func() error {
+			m.loadBatch(ctx, batch)
+			return nil
+		})
+	}
+	_ = group.Wait()
+}
+
+func (m *Manager) loadBatch(ctx context.Context, batch []*managed) {
+	var found []*managed
+	for _, c := range batch {
+		r, err := m.best(ctx, c)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			m.emit(ctx, Event{Kind: EventWarning, Names: c.names(), Err: err})
+		}
+		if r != nil && c.offer(r) {
+			found = append(found, c)
+		}
+	}
+	m.publish(found)
+	for _, c := range batch {
+		action, next := ActionObtain, time.Now()
+		if r := c.serving(); r != nil {
+			action, next = ActionRenew, renewal(r)
+			m.emit(ctx, Event{Kind: EventLoaded, Names: c.names(), Issuer: r.meta.Issuer, Serial: r.serial(), NotAfter: r.leaf.NotAfter, Next: next})
+		}
+		c.schedule(action, next)
+		m.queue.Set(c, next)
+	}
+}
+
+// publish puts what the certificates serve into the index, in one step.
+func (m *Manager) publish(certificates []*managed) {
+	if len(certificates) == 0 {
+		return
+	}
+	m.index.PutAll(func(yield func(string, *tls.Certificate) bool) {
+		for _, c := range certificates {
+			certificate := c.serving().certificate()
+			for _, id := range c.identifiers {
+				if !yield(id.Value, certificate) {
+					return
+				}
+			}
+		}
+	})
+}
+
+// serve has handshakes served with r, if it is newer than what they are served with.
+func (m *Manager) serve(c *managed, r *record) {
+	if c.offer(r) {
+		m.publish([]*managed{c})
+	}
+}
+
+// best returns the newest certificate that the storage has for c, of any issuer, or nil.
+func (m *Manager) best(ctx context.Context, c *managed) (*record, error) {
+	var best *record
+	var failure error
+	for _, issuer := range m.issuers {
+		r, err := m.loadRecord(ctx, issuer, &c.subject)
+		if err != nil {
+			failure = err
+		}
+		if r != nil && r.newerThan(best) {
+			best = r
+		}
+	}
+	return best, failure
+}
+
+// loadRecord returns the stored certificate, or nil if there is none that can be used. One that is
+// broken is copied aside first.
+func (m *Manager) loadRecord(ctx context.Context, issuer Issuer, s *subject) (*record, error) {
+	key := recordKey(issuer, s)
+	item, err := m.store.Load(ctx, key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("certmanager: %v: load the certificate: %w", s, err)
+	}
+	r, err := decodeRecord(item.Value)
+	if err == nil {
+		err = r.fits(s)
+	}
+	if err != nil {
+		m.setAside(ctx, key, item.Value, Event{Names: s.names(), Issuer: issuer.ID(), Err: err})
+		return nil, nil
+	}
+	return r, nil
+}
+
+// setAside keeps a copy of a record that can't be used, for whoever wants to know, and reports it.
+func (m *Manager) setAside(ctx context.Context, key string, value []byte, e Event) {
+	sum := sha256.Sum256(value)
+	aside := "corrupt/" + hex.EncodeToString(sum[:8]) + "/" + key
+	_, err := m.store.Save(ctx, aside, value, "")
+	switch {
+	case errors.Is(err, storage.ErrConflict): // kept and reported already
+	case err != nil:
+		aside = "nowhere"
+		fallthrough
+	default:
+		e.Kind, e.Err = EventCorrupt, fmt.Errorf("certmanager: the stored record %s can't be used (a copy is kept at %s): %w", key, aside, e.Err)
+		m.emit(ctx, e)
+	}
+}
+
+// renewal returns when the certificate is due for renewal. The instant is spread by the certificate's
+// own hash: every process finds the same one, and nothing needs to be stored.
+func renewal(r *record) time.Time {
+	sum := sha256.Sum256(r.leaf.Raw)
+	spread := float64(binary.BigEndian.Uint64(sum[:8])>>11) / (1 << 53)
+	return schedule.Renewal(r.leaf.NotBefore, r.leaf.NotAfter, spread)
+}

@@ -1,0 +1,127 @@
+package certmanager
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A managed is one certificate under management.
+type managed struct {
+	subject
+	onDemand bool
+
+	mu      sync.Mutex   // guards what follows; not held over storage or network
+	current *record      // what is served; nil: nothing yet
+	action  Action       // what comes next
+	next    time.Time    // when
+	working bool         // an attempt is under way
+	failure *Failure     // of the last attempt; nil: it succeeded
+	trouble int          // attempts in a row that the storage kept from being made
+	waiting []chan error // callers of Renew
+	replace string       // serial of the certificate they want replaced; empty: there was none
+}
+
+func compareManaged(a, b *managed) int { return strings.Compare(a.key(), b.key()) }
+
+// force has the next attempt replace the certificate whatever its age. The channel is sent the outcome.
+func (c *managed) force() <-chan error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.current != nil {
+		c.replace = c.current.serial()
+	}
+	done := make(chan error, 1)
+	c.waiting = append(c.waiting, done)
+	return done
+}
+
+// begin marks an attempt as under way. It reports false if one is already.
+func (c *managed) begin() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.working {
+		return false
+	}
+	c.working = true
+	return true
+}
+
+// end ends an attempt, says what comes next and tells those who wait for its outcome. It returns when
+// the next attempt is due: at once where Renew was called after this attempt had looked for that.
+func (c *managed) end(action Action, next time.Time, err error) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.working = false
+	c.action, c.next = action, next
+	c.failure = nil
+	if err == nil {
+		c.trouble = 0
+	} else {
+		c.failure = &Failure{Time: time.Now(), Err: err}
+	}
+	if err == nil && len(c.waiting) > 0 && c.current != nil && c.current.serial() == c.replace {
+		return time.Now()
+	}
+	for _, done := range c.waiting {
+		done <- err
+	}
+	c.waiting, c.replace = nil, ""
+	return next
+}
+
+// schedule says what comes next where no attempt was made.
+func (c *managed) schedule(action Action, next time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.action, c.next = action, next
+}
+
+// forced reports whether Renew wants the certificate replaced that is served now.
+func (c *managed) forced() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.waiting) > 0 && (c.current == nil || c.current.serial() == c.replace)
+}
+
+// stumble counts an attempt that the storage kept from being made, and returns how many there were in
+// a row.
+func (c *managed) stumble() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.trouble++
+	return c.trouble
+}
+
+// serving returns the certificate served, or nil.
+func (c *managed) serving() *record {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.current
+}
+
+// offer makes r the certificate to be served if it is newer than the one there is.
+func (c *managed) offer(r *record) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !r.newerThan(c.current) {
+		return false
+	}
+	c.current = r
+	return true
+}
+
+// unavailable says why there is no certificate.
+func (c *managed) unavailable(name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.failure != nil:
+		return fmt.Errorf("certmanager: %s has no certificate; the next attempt is due at %s; the last one failed: %w",
+			name, c.next.UTC().Format(time.RFC3339), c.failure.Err)
+	case c.working:
+		return fmt.Errorf("certmanager: %s has no certificate yet: it is being obtained", name)
+	}
+	return fmt.Errorf("certmanager: %s has no certificate yet: its turn comes", name)
+}

@@ -1,0 +1,269 @@
+package certmanager
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/index"
+	"github.com/everseal/everseal/certmanager/internal/schedule"
+	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/storage"
+)
+
+// Bounds of the work under way at once.
+const (
+	atWork  = 32 // certificates being obtained in the background
+	loading = 16 // workers that read the storage
+)
+
+// A Manager obtains, serves and renews certificates. Make one with New; its methods are safe for
+// concurrent use.
+type Manager struct {
+	config      Config
+	store       storage.Store
+	logger      *slog.Logger
+	issuers     []Issuer
+	tlsALPN01   *solver.TLSALPN01
+	http01      *solver.HTTP01
+	overTLS     *answering    // tlsALPN01, as used
+	overHTTP    *answering    // http01, as used
+	httpMounted atomic.Bool   // HTTPHandler was called
+	solvers     []acme.Solver // in the order of preference
+	defaultName string
+
+	running atomic.Bool
+	index   index.Index[*tls.Certificate] // by name; nil: managed, no certificate yet
+	queue   schedule.Queue[*managed]      // what is due when
+	demands chan *demand                  // from handshakes to Run
+	loads   chan []*managed               // from Manage to Run
+
+	mu      sync.Mutex          // guards what follows; not held over storage or network
+	byName  map[string]*managed // every name of every certificate under management
+	demand  map[string]*demand  // names being obtained for handshakes that wait
+	waiting int                 // handshakes that wait for any of them
+	refused refusals            // names that handshakes need not ask for again soon
+	stopped chan struct{}       // closed when Run has ended; nil: not running
+}
+
+// New checks the configuration and returns a manager, which starts no work before Run or Serve.
+func New(config Config) (*Manager, error) {
+	if err := config.check(); err != nil {
+		return nil, err
+	}
+	if config.KeyType != "" {
+		if err := config.KeyType.check(); err != nil {
+			return nil, err
+		}
+	}
+	subjects, err := config.subjects()
+	if err != nil {
+		return nil, err
+	}
+	store, err := config.store()
+	if err != nil {
+		return nil, err
+	}
+	m := &Manager{
+		config:  config,
+		store:   store,
+		logger:  config.Logger,
+		issuers: config.issuers(),
+		demands: make(chan *demand, mostDemands),
+		loads:   make(chan []*managed),
+		byName:  make(map[string]*managed),
+		demand:  make(map[string]*demand),
+	}
+	if m.logger == nil {
+		m.logger = slog.Default()
+	}
+	if config.DefaultName != "" {
+		id, err := acme.ParseIdentifier(config.DefaultName)
+		if err != nil {
+			return nil, fmt.Errorf("certmanager: Config.DefaultName: %w", err)
+		}
+		m.defaultName = id.Value
+	}
+	m.useSolvers()
+	if _, err := m.add(subjects); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Manage adds certificates to those of the Config. They are loaded from the storage or obtained in the
+// background. It fails, and adds none, where a name is malformed or belongs to another certificate;
+// what is managed already is no error.
+func (m *Manager) Manage(subjects ...Subject) error {
+	normal, err := m.config.normalize(subjects)
+	if err != nil {
+		return err
+	}
+	added, err := m.add(normal)
+	if err != nil || len(added) == 0 {
+		return err
+	}
+	m.mu.Lock()
+	stopped := m.stopped
+	m.mu.Unlock()
+	if stopped == nil {
+		return nil // Run begins with all there are
+	}
+	select {
+	case m.loads <- added:
+	case <-stopped:
+	}
+	return nil
+}
+
+// add puts the subjects that are new under management.
+func (m *Manager) add(subjects []subject) ([]*managed, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var added []*managed
+	names := make(map[string]*managed)
+	for _, s := range subjects {
+		c := &managed{subject: s}
+		known := false
+		for _, name := range s.names() {
+			other := m.byName[name]
+			if other == nil {
+				other = names[name]
+			}
+			if other == nil {
+				continue
+			}
+			if other.key() != s.key() {
+				return nil, fmt.Errorf("certmanager: %s is a name of two certificates, that of %v and that of %v: name it once", name, other, &s)
+			}
+			known = true
+		}
+		if known {
+			continue
+		}
+		for _, name := range s.names() {
+			names[name] = c
+		}
+		added = append(added, c)
+	}
+	for name, c := range names {
+		m.byName[name] = c
+	}
+	m.index.PutAll(func(yield func(string, *tls.Certificate) bool) {
+		for name := range names {
+			if !yield(name, nil) {
+				return
+			}
+		}
+	})
+	return added, nil
+}
+
+// Run is the manager at work: it loads certificates from the storage, obtains those that are missing
+// and renews them, until ctx ends. Then it returns nil, with no goroutine left; certificates in memory
+// go on being served. It returns an error at once where the storage cannot be written, or where it
+// runs already.
+func (m *Manager) Run(ctx context.Context) error {
+	if !m.running.CompareAndSwap(false, true) {
+		return errors.New("certmanager: Run was called while the manager runs")
+	}
+	defer m.running.Store(false)
+	if err := m.probeStorage(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("certmanager: the storage can't be used, and what can't be kept would be lost: set Config.Storage to one that can: %w", err)
+	}
+	stopped := make(chan struct{})
+	m.mu.Lock()
+	m.stopped = stopped
+	var all []*managed
+	for _, c := range m.byName {
+		all = append(all, c)
+	}
+	m.mu.Unlock()
+	defer func() {
+		close(stopped)
+		m.mu.Lock()
+		m.stopped = nil
+		m.mu.Unlock()
+		m.endDemands()
+	}()
+	slices.SortFunc(all, compareManaged)
+	m.work(ctx, slices.Compact(all))
+	return nil
+}
+
+// work runs the manager's loops until ctx ends and all they started has ended.
+func (m *Manager) work(ctx context.Context, all []*managed) {
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	tasks.Go(func() { m.renewals(ctx, &tasks) })
+	tasks.Go(func() { m.serveDemands(ctx, &tasks) })
+	m.load(ctx, all)
+	for {
+		select {
+		case added := <-m.loads:
+			tasks.Go(func() { m.load(ctx, added) })
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// renewals starts the work that is due: obtaining and renewing alike.
+func (m *Manager) renewals(ctx context.Context, tasks *sync.WaitGroup) {
+	slots := make(chan struct{}, atWork)
+	for {
+		c, _, err := m.queue.Next(ctx)
+		if err != nil {
+			return
+		}
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		tasks.Go(func() {
+			defer func() { <-slots }()
+			_ = m.attempt(ctx, c) // emitted, kept in c and followed by another attempt
+		})
+	}
+}
+
+// Renew replaces the certificate that covers name now, whatever its age, and returns when that is
+// done: nil, or why it failed. It counts against the CA's rate limits.
+func (m *Manager) Renew(ctx context.Context, name string) error {
+	id, err := acme.ParseIdentifier(name)
+	if err != nil {
+		return fmt.Errorf("certmanager: %w", err)
+	}
+	m.mu.Lock()
+	c, stopped := m.byName[id.Value], m.stopped
+	m.mu.Unlock()
+	if c == nil {
+		return fmt.Errorf("certmanager: %s is not managed", id.Value)
+	}
+	if stopped == nil {
+		return fmt.Errorf("certmanager: %s: %w", id.Value, errNotRunning)
+	}
+	done := c.force()
+	m.queue.Set(c, time.Now())
+	select {
+	case err := <-done:
+		return err
+	case <-stopped:
+		return fmt.Errorf("certmanager: %s: %w", id.Value, errNotRunning)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+var errNotRunning = errors.New("the manager isn't running: call Run or Serve")

@@ -1,0 +1,196 @@
+package certmanager
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/everseal/everseal/acme"
+)
+
+// Bounds of the work for handshakes that wait.
+const (
+	mostDemands    = 1000             // names at once
+	mostWaiting    = 10000            // handshakes at once
+	demandsAtWork  = 64               // names being obtained at once; the others wait for their turn
+	demandPatience = 90 * time.Second // of one handshake
+	policyTime     = 30 * time.Second // for one answer of Config.OnDemand
+	denialTime     = time.Minute      // for which a denial is remembered
+)
+
+// A demand is the work on one name that handshakes wait for. It belongs to the manager: the handshake
+// that began it may end.
+type demand struct {
+	name        string
+	done        chan struct{}    // closed when what follows is set
+	certificate *tls.Certificate // nil: err says why
+	err         error
+}
+
+// onDemand returns a certificate for a name that is not managed, if that is allowed and can be had in
+// the time that the handshake has.
+func (m *Manager) onDemand(ctx context.Context, name string) (*tls.Certificate, error) {
+	id, err := acme.ParseIdentifier(name)
+	if err != nil || id.Type != acme.TypeDNS || id.Value != name || !strings.Contains(name, ".") {
+		return nil, fmt.Errorf("certmanager: %.100q is no name that a certificate can be obtained for on demand", name)
+	}
+	d, err := m.demandFor(name)
+	if err != nil {
+		return nil, err
+	}
+	defer m.leave()
+	patience := time.NewTimer(demandPatience)
+	defer patience.Stop()
+	select {
+	case <-d.done:
+		return d.certificate, d.err
+	case <-patience.C:
+		return nil, fmt.Errorf("certmanager: %s has no certificate yet: it is being obtained", name)
+	case <-ctx.Done():
+		return nil, fmt.Errorf("certmanager: %s has no certificate yet: the client went away: %w", name, ctx.Err())
+	}
+}
+
+// demandFor returns the work on the name, and begins it if there is none.
+func (m *Manager) demandFor(name string) (*demand, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopped == nil {
+		return nil, fmt.Errorf("certmanager: %s has no certificate: %w", name, errNotRunning)
+	}
+	if err := m.refused.find(name, time.Now()); err != nil {
+		return nil, err
+	}
+	d := m.demand[name]
+	if m.waiting >= mostWaiting || d == nil && len(m.demand) >= mostDemands {
+		return nil, fmt.Errorf("certmanager: %s has no certificate, and too many others are being obtained at the moment", name)
+	}
+	if d == nil {
+		d = &demand{name: name, done: make(chan struct{})}
+		m.demand[name] = d
+		m.demands <- d // has room for mostDemands
+	}
+	m.waiting++
+	return d, nil
+}
+
+func (m *Manager) leave() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.waiting--
+}
+
+// serveDemands works on what handshakes wait for, until ctx ends.
+func (m *Manager) serveDemands(ctx context.Context, tasks *sync.WaitGroup) {
+	slots := make(chan struct{}, demandsAtWork)
+	for {
+		select {
+		case d := <-m.demands:
+			tasks.Go(func() {
+				certificate, err := m.satisfy(ctx, d.name, slots)
+				m.finish(d, certificate, err)
+			})
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// finish tells the waiting handshakes the outcome.
+func (m *Manager) finish(d *demand, certificate *tls.Certificate, err error) {
+	m.mu.Lock()
+	delete(m.demand, d.name)
+	var refusal *refusal
+	if errors.As(err, &refusal) {
+		m.refused.add(d.name, refusal, time.Now())
+	}
+	m.mu.Unlock()
+	d.certificate, d.err = certificate, err
+	close(d.done)
+}
+
+// endDemands fails what Run leaves undone.
+func (m *Manager) endDemands() {
+	for {
+		select {
+		case d := <-m.demands:
+			m.finish(d, nil, fmt.Errorf("certmanager: %s has no certificate: %w", d.name, errNotRunning))
+		default:
+			return
+		}
+	}
+}
+
+// satisfy asks whether the name may have a certificate, and loads or obtains it.
+func (m *Manager) satisfy(ctx context.Context, name string, slots chan struct{}) (*tls.Certificate, error) {
+	denied := m.ask(ctx, name)
+	if errors.Is(denied, ErrDenied) {
+		return nil, &refusal{until: time.Now().Add(denialTime), err: denied}
+	}
+	s, err := m.config.normalize([]Subject{{Names: []string{name}}})
+	if err != nil {
+		return nil, err
+	}
+	c := &managed{subject: s[0], onDemand: true}
+	r, err := m.best(ctx, c)
+	if r != nil && time.Now().Before(r.leaf.NotAfter) {
+		// What was obtained under an earlier answer serves also when there is none just now.
+		return m.adopt(c, r, renewal(r)), nil
+	}
+	if denied != nil {
+		return nil, denied
+	}
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if err := m.attempt(ctx, c); err != nil {
+		status := c.status(time.Now())
+		return nil, &refusal{until: status.Next, err: err}
+	}
+	r = c.serving()
+	return m.adopt(c, r, renewal(r)), nil
+}
+
+// adopt puts a certificate obtained on demand under management.
+func (m *Manager) adopt(c *managed, r *record, next time.Time) *tls.Certificate {
+	m.mu.Lock()
+	m.byName[c.identifiers[0].Value] = c
+	m.mu.Unlock()
+	m.serve(c, r)
+	c.schedule(ActionRenew, next)
+	m.queue.Set(c, next)
+	certificate, _ := m.index.Lookup(c.identifiers[0].Value)
+	return certificate
+}
+
+// forget ends the management of a certificate.
+func (m *Manager) forget(c *managed) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, name := range c.names() {
+		if m.byName[name] == c {
+			delete(m.byName, name)
+			m.index.Delete(name)
+		}
+	}
+}
+
+// ask asks Config.OnDemand about the name.
+func (m *Manager) ask(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, policyTime)
+	defer cancel()
+	if err := m.config.OnDemand(ctx, name); err != nil {
+		return fmt.Errorf("certmanager: %s: Config.OnDemand: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,157 @@
+package certmanager
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/everseal/everseal/acme"
+)
+
+// graceTime is how long Serve waits for requests under way when it ends.
+const graceTime = 20 * time.Second
+
+// Serve runs the manager and serves srv with its certificates, on srv.Addr (zero: ":443") over TLS. On
+// Config.HTTPAddr (zero: ":80") it answers http-01 challenges and redirects everything else to HTTPS.
+// It listens before it orders anything.
+//
+// It returns nil when ctx has ended and requests under way were answered, and an error where an address
+// is taken, the storage can't be used or a server fails. A srv.TLSConfig is used, with the manager's
+// GetCertificate and protocols; Serve changes srv and can't be called with it again.
+func (m *Manager) Serve(ctx context.Context, srv *http.Server) error {
+	addr := srv.Addr
+	if addr == "" {
+		addr = ":443"
+	}
+	var listen net.ListenConfig
+	secure, err := listen.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return fmt.Errorf("certmanager: listen for HTTPS: %w: end what has the address, or set http.Server.Addr to another", err)
+	}
+	servers := []*http.Server{srv}
+	listeners := []net.Listener{secure}
+	if addr := m.config.HTTPAddr; addr != httpOff {
+		if addr == "" {
+			addr = ":80"
+		}
+		plain, err := listen.Listen(ctx, "tcp", addr)
+		if err != nil {
+			return errors.Join(fmt.Errorf("certmanager: listen for HTTP: %w: end what has the address, or set Config.HTTPAddr to another or to %q", err, httpOff), secure.Close())
+		}
+		servers = append(servers, &http.Server{
+			Handler:           m.HTTPHandler(redirect(secure.Addr())),
+			ReadHeaderTimeout: 10 * time.Second,
+			IdleTimeout:       time.Minute,
+			ErrorLog:          srv.ErrorLog,
+		})
+		listeners = append(listeners, plain)
+		m.overHTTP.seen.Store(true)
+	}
+	m.overTLS.seen.Store(true)
+	srv.TLSConfig = m.serverConfig(srv.TLSConfig)
+	return m.runServers(ctx, servers, listeners)
+}
+
+// serverConfig returns the configuration of a server with what the manager needs in it.
+func (m *Manager) serverConfig(own *tls.Config) *tls.Config {
+	if own == nil {
+		return m.TLSConfig()
+	}
+	config := own.Clone()
+	config.GetCertificate = m.GetCertificate
+	for _, proto := range m.TLSConfig().NextProtos {
+		if !slices.Contains(config.NextProtos, proto) {
+			config.NextProtos = append(config.NextProtos, proto)
+		}
+	}
+	return config
+}
+
+// runServers runs the manager and the servers, the first of them over TLS, until ctx ends or one fails.
+func (m *Manager) runServers(ctx context.Context, servers []*http.Server, listeners []net.Listener) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return m.Run(ctx) })
+	for i, srv := range servers {
+		group.Go(func() error {
+			var err error
+			if i == 0 {
+				err = srv.ServeTLS(listeners[i], "", "")
+			} else {
+				err = srv.Serve(listeners[i])
+			}
+			if errors.Is(err, http.ErrServerClosed) {
+				return nil
+			}
+			return fmt.Errorf("certmanager: serve on %v: %w", listeners[i].Addr(), err)
+		})
+		group.Go(func() error {
+			<-ctx.Done()
+			grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), graceTime)
+			defer cancel()
+			if srv.Shutdown(grace) != nil {
+				return srv.Close()
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// redirect sends clients to the same URL on HTTPS.
+func redirect(secure net.Addr) http.Handler {
+	suffix := ""
+	if addr, ok := secure.(*net.TCPAddr); ok && addr.Port != 443 {
+		suffix = ":" + strconv.Itoa(addr.Port)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		id, err := acme.ParseIdentifier(host)
+		if err != nil || r.Method != http.MethodGet && r.Method != http.MethodHead {
+			http.Error(w, "Use HTTPS.", http.StatusBadRequest)
+			return
+		}
+		host = id.Value
+		if strings.Contains(host, ":") {
+			host = "[" + host + "]"
+		}
+		target := url.URL{Scheme: "https", Host: host + suffix, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery}
+		http.Redirect(w, r, target.String(), http.StatusFound)
+	})
+}
+
+// Listener returns a listener that serves ln over TLS with the manager's certificates.
+func (m *Manager) Listener(ln net.Listener) net.Listener {
+	return tls.NewListener(&accepting{ln, m.overTLS}, m.TLSConfig())
+}
+
+// An accepting is a listener that makes it known that it is being served.
+type accepting struct {
+	net.Listener
+	solver *answering
+}
+
+// Accept waits for the next connection.
+func (l *accepting) Accept() (net.Conn, error) {
+	l.solver.seen.Store(true)
+	return l.Listener.Accept()
+}
+
+// HTTPHandler returns a handler for plain HTTP on port 80 that answers http-01 challenges and passes
+// everything else on to next (nil: 404). Once it was called, http-01 is used where tls-alpn-01 can't be.
+func (m *Manager) HTTPHandler(next http.Handler) http.Handler {
+	m.httpMounted.Store(true)
+	return m.http01.Handler(next)
+}

@@ -1,0 +1,67 @@
+package certmanager
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/everseal/everseal/acme"
+)
+
+// A subject is a Subject in one form: names normalized, sorted and each once.
+type subject struct {
+	identifiers []acme.Identifier
+	keyType     KeyType
+}
+
+func newSubject(s Subject) (subject, error) {
+	normal := subject{keyType: s.KeyType}
+	if normal.keyType == "" {
+		normal.keyType = ECDSAP256
+	}
+	if err := normal.keyType.check(); err != nil {
+		return subject{}, err
+	}
+	if len(s.Names) == 0 {
+		return subject{}, fmt.Errorf("certmanager: a Subject has no names")
+	}
+	for _, name := range s.Names {
+		id, err := acme.ParseIdentifier(name)
+		if err != nil {
+			return subject{}, fmt.Errorf("certmanager: %w", err)
+		}
+		normal.identifiers = append(normal.identifiers, id)
+	}
+	slices.SortFunc(normal.identifiers, func(a, b acme.Identifier) int { return strings.Compare(a.Value, b.Value) })
+	normal.identifiers = slices.Compact(normal.identifiers)
+	return normal, nil
+}
+
+func (s *subject) names() []string {
+	names := make([]string, len(s.identifiers))
+	for i, id := range s.identifiers {
+		names[i] = id.Value
+	}
+	return names
+}
+
+// String names the subject in errors and logs.
+func (s *subject) String() string {
+	if more := len(s.identifiers) - 1; more > 0 {
+		return fmt.Sprintf("%s and %d more", s.identifiers[0].Value, more)
+	}
+	return s.identifiers[0].Value
+}
+
+// key is the part of storage keys that stands for the set of identifiers and the key type:
+// "example.com/ecdsa-p256", or "example.com+2-<hash of all names>/ecdsa-p256" with two names more.
+func (s *subject) key() string {
+	name := s.identifiers[0].Value
+	if more := len(s.identifiers) - 1; more > 0 {
+		sum := sha256.Sum256([]byte(strings.Join(s.names(), " ")))
+		name = fmt.Sprintf("%s+%d-%s", name, more, hex.EncodeToString(sum[:8]))
+	}
+	return name + "/" + string(s.keyType)
+}

@@ -1,0 +1,136 @@
+package solver
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/storage"
+)
+
+// HTTP01 proves control of a domain name or an IP address by answering a request to its port 80
+// (RFC 8555 §8.3). Mount [HTTP01.Handler] on the server that owns that port, or set Addr.
+//
+// The zero value is useful. An HTTP01 is safe for concurrent use and must not be copied; its fields
+// must not be changed after its first use.
+type HTTP01 struct {
+	// Storage keeps the answers, so that every process on the same storage can give them. Nil: they
+	// are kept in this HTTP01 alone.
+	Storage storage.Store
+
+	// Addr, if not empty, is the TCP address, such as ":80", of a listener of the solver's own. It is
+	// open while a challenge is pending: from the first Present until the last CleanUp.
+	Addr string
+
+	// Dial opens the connections of Check. Nil: a [net.Dialer] does.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	memory   storage.Memory
+	listener listener
+}
+
+// Type returns "http-01".
+func (h *HTTP01) Type() string { return acme.TypeHTTP01 }
+
+// Supports reports whether the identifier is a domain name or an IP address (RFC 8738) and no
+// wildcard, for which http-01 is no proof.
+func (h *HTTP01) Supports(id acme.Identifier, wildcard bool) bool { return supports(id, wildcard) }
+
+// Present stores the answer, and opens the listener where Addr asks for one: it listens when Present
+// returns. Where that fails, the error says what can be done instead.
+func (h *HTTP01) Present(ctx context.Context, p acme.Proof) error {
+	a, err := newAnswer(p, acme.TypeHTTP01)
+	if err != nil {
+		return err
+	}
+	opened := false
+	if h.Addr != "" {
+		if opened, err = h.listener.acquire(ctx, h.Addr, h.Handler(nil), a.KeyAuthorization); err != nil {
+			return err
+		}
+	}
+	if err := a.save(ctx, h.store(), http01Key(a.Token)); err != nil {
+		if opened {
+			h.listener.release(ctx, a.KeyAuthorization)
+		}
+		return err
+	}
+	return nil
+}
+
+// CleanUp deletes the answer, unless another has taken its place. With the last one that this
+// HTTP01 presented it closes the listener of its own, and waits for a second at most until requests
+// under way are answered.
+func (h *HTTP01) CleanUp(ctx context.Context, p acme.Proof) error {
+	a, err := newAnswer(p, acme.TypeHTTP01)
+	if err != nil {
+		return err
+	}
+	err = a.remove(ctx, h.store(), http01Key(a.Token))
+	h.listener.release(ctx, a.KeyAuthorization)
+	return err
+}
+
+// Handler returns a handler that answers GET and HEAD requests for the tokens of pending challenges
+// below /.well-known/acme-challenge/. All other requests, those for unknown tokens too, go to next;
+// nil stands for 404 Not Found. Where the storage fails, it answers 503 Service Unavailable.
+func (h *HTTP01) Handler(next http.Handler) http.Handler {
+	if next == nil {
+		next = http.NotFoundHandler()
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, ok := requestedToken(r.Method, r.URL.Path)
+		if !ok {
+			next.ServeHTTP(w, r)
+			return
+		}
+		a, err := load(r.Context(), h.store(), http01Key(token))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			next.ServeHTTP(w, r)
+		case err != nil:
+			// next must not answer here: the CA would take its page for the answer, and fail the challenge
+			// with a reason that hides the storage's failure.
+			http.Error(w, "the answer to this challenge cannot be read at present", http.StatusServiceUnavailable)
+		default:
+			writeAnswer(w, r.Method, a.KeyAuthorization)
+		}
+	})
+}
+
+func (h *HTTP01) store() storage.Store {
+	if h.Storage == nil {
+		return &h.memory
+	}
+	return h.Storage
+}
+
+// http01Path is the path below which tokens are asked for (RFC 8555 §8.3).
+const http01Path = "/.well-known/acme-challenge/"
+
+// requestedToken returns the token a request asks for, or false if it is none of a CA's.
+func requestedToken(method, path string) (string, bool) {
+	if method != http.MethodGet && method != http.MethodHead {
+		return "", false
+	}
+	token, ok := strings.CutPrefix(path, http01Path)
+	return token, ok && isToken(token)
+}
+
+func writeAnswer(w http.ResponseWriter, method, keyAuthorization string) {
+	header := w.Header()
+	header.Set("Content-Type", "application/octet-stream")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Cache-Control", "no-store")
+	header.Set("Content-Length", strconv.Itoa(len(keyAuthorization)))
+	w.WriteHeader(http.StatusOK)
+	if method == http.MethodGet {
+		io.WriteString(w, keyAuthorization)
+	}
+}

@@ -1,0 +1,197 @@
+package solver_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/storage"
+)
+
+// serveHTTP serves handler on a loopback socket until the test ends, and returns its address.
+func serveHTTP(t *testing.T, handler http.Handler) string {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
+var site = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "the site itself") })
+
+func TestHTTP01(t *testing.T) {
+	for _, identifier := range []string{"example.com", "xn--bcher-kva.example", "192.0.2.1", "2001:db8::1"} {
+		t.Run(identifier, func(t *testing.T) {
+			h := new(solver.HTTP01)
+			server := serveHTTP(t, h.Handler(site))
+			p := newProof(acme.TypeHTTP01, identifier)
+			if err := validateHTTP01(t, server, p); err == nil {
+				t.Fatal("valid before Present")
+			}
+			present(t, h, p)
+			if err := validateHTTP01(t, server, p); err != nil {
+				t.Error(err)
+			}
+			if err := validateHTTP01(t, server, withToken(p, "another-token")); err == nil {
+				t.Error("valid for another token")
+			}
+			cleanUp(t, h, p)
+			if err := validateHTTP01(t, server, p); err == nil {
+				t.Error("valid after CleanUp")
+			}
+		})
+	}
+}
+
+func TestHTTP01OfAnotherProcess(t *testing.T) {
+	store := new(storage.Memory)
+	server := serveHTTP(t, (&solver.HTTP01{Storage: store}).Handler(nil))
+	p := newProof(acme.TypeHTTP01, "example.com")
+	present(t, &solver.HTTP01{Storage: store}, p)
+	if err := validateHTTP01(t, server, p); err != nil {
+		t.Error(err)
+	}
+}
+
+func get(t *testing.T, method, server, path string) (*http.Response, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, "http://"+server+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := new(http.Transport).RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response, string(body)
+}
+
+func TestHTTP01Answer(t *testing.T) {
+	h := new(solver.HTTP01)
+	present(t, h, newProof(acme.TypeHTTP01, "example.com"))
+	server := serveHTTP(t, h.Handler(site))
+	for method, want := range map[string]string{"GET": token + "." + thumbprint, "HEAD": ""} {
+		response, body := get(t, method, server, "/.well-known/acme-challenge/"+token+"?x=<script>")
+		if response.StatusCode != http.StatusOK || body != want || response.ContentLength != int64(len(token+"."+thumbprint)) {
+			t.Errorf("%s: %s, %d bytes announced, body %q", method, response.Status, response.ContentLength, body)
+		}
+		for name, want := range map[string]string{
+			"Content-Type":           "application/octet-stream",
+			"X-Content-Type-Options": "nosniff",
+			"Cache-Control":          "no-store",
+		} {
+			if got := response.Header.Get(name); got != want {
+				t.Errorf("%s: %s is %q, want %q", method, name, got, want)
+			}
+		}
+	}
+}
+
+func TestHandlerFallsThrough(t *testing.T) {
+	h := new(solver.HTTP01)
+	present(t, h, newProof(acme.TypeHTTP01, "example.com"))
+	server := serveHTTP(t, h.Handler(site))
+	alone := serveHTTP(t, h.Handler(nil))
+	for _, request := range []struct{ method, path string }{
+		{"GET", "/"},
+		{"GET", "/.well-known/acme-challenge/"},
+		{"GET", "/.well-known/acme-challenge/unknown"},
+		{"GET", "/.well-known/acme-challenge/" + token + "/"},
+		{"GET", "/.well-known/acme-challenge/" + strings.ToLower(token)},
+		{"GET", "/.well-known/" + token},
+		{"GET", "/sub/.well-known/acme-challenge/" + token},
+		{"POST", "/.well-known/acme-challenge/" + token},
+		{"DELETE", "/.well-known/acme-challenge/" + token},
+	} {
+		if _, body := get(t, request.method, server, request.path); body != "the site itself" {
+			t.Errorf("%s %s: %q", request.method, request.path, body)
+		}
+		if response, _ := get(t, request.method, alone, request.path); response.StatusCode != http.StatusNotFound {
+			t.Errorf("%s %s without a next handler: %s", request.method, request.path, response.Status)
+		}
+	}
+}
+
+func TestHostileTokensNeverReachStorage(t *testing.T) {
+	store := &watchedStore{Store: new(storage.Memory)}
+	handler := (&solver.HTTP01{Storage: store}).Handler(nil)
+	ask := func(path string) {
+		request := httptest.NewRequest(http.MethodGet, "/", nil)
+		request.URL.Path = path
+		handler.ServeHTTP(httptest.NewRecorder(), request)
+	}
+	for _, hostile := range []string{
+		"", ".", "..", "../../../etc/passwd", `..\..\windows\win.ini`, "a/b", "a%2fb", "a.b", "a b", "a+b", "a=", "a\x00b",
+		"tökén", "a\r\nSet-Cookie: x", "<script>", "%00", strings.Repeat("a", 257), strings.Repeat("a", 1<<20),
+	} {
+		ask("/.well-known/acme-challenge/" + hostile)
+		if n := store.calls.Swap(0); n != 0 {
+			t.Errorf("storage was asked %d times for the token %.60q", n, hostile)
+		}
+	}
+	for _, unknown := range []string{"a", "unknown_TOKEN-1", strings.Repeat("a", 256)} {
+		ask("/.well-known/acme-challenge/" + unknown)
+		if n := store.calls.Swap(0); n != 1 {
+			t.Errorf("storage was asked %d times for the token %.60q, want once", n, unknown)
+		}
+	}
+}
+
+func TestHandlerStorageFailure(t *testing.T) {
+	store := &watchedStore{Store: new(storage.Memory)}
+	h := &solver.HTTP01{Storage: store}
+	server := serveHTTP(t, h.Handler(site))
+	path := "/.well-known/acme-challenge/" + token
+	store.failing.Store(true)
+	response, body := get(t, "GET", server, path)
+	if response.StatusCode != http.StatusServiceUnavailable || strings.Contains(body, "secret-host") {
+		t.Errorf("store down: %s, %q", response.Status, body)
+	}
+	if _, body := get(t, "GET", server, "/index.html"); body != "the site itself" {
+		t.Errorf("store down: the site answers %q", body)
+	}
+	store.failing.Store(false)
+	present(t, h, newProof(acme.TypeHTTP01, "example.com"))
+	damage := func([]byte) ([]byte, error) { return []byte("<html>"), nil }
+	if _, err := storage.Update(t.Context(), store, keysOf(t, store)[0], damage); err != nil {
+		t.Fatal(err)
+	}
+	if response, body := get(t, "GET", server, path); response.StatusCode != http.StatusServiceUnavailable || strings.Contains(body, "html") {
+		t.Errorf("record damaged: %s, %q", response.Status, body)
+	}
+}
+
+func TestAddrTaken(t *testing.T) {
+	occupied, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer occupied.Close()
+	store := new(storage.Memory)
+	h := &solver.HTTP01{Storage: store, Addr: occupied.Addr().String()}
+	err = h.Present(t.Context(), newProof(acme.TypeHTTP01, "example.com"))
+	if err == nil {
+		t.Fatal("Present took an address that is taken")
+	}
+	for _, want := range []string{h.Addr, "HTTP01.Handler", "tls-alpn-01"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q does not say %q", err, want)
+		}
+	}
+	if cause, ok := errors.AsType[*net.OpError](err); !ok || cause.Op != "listen" {
+		t.Errorf("%q does not wrap what the network said", err)
+	}
+	if keys := keysOf(t, store); keys != nil {
+		t.Errorf("stored are %q", keys)
+	}
+}

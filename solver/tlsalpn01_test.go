@@ -1,0 +1,229 @@
+package solver_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io/fs"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/storage"
+)
+
+// serveTLS makes handshakes on a loopback socket until the test ends. It returns its address and what
+// the handshakes ended with.
+func serveTLS(t *testing.T, config *tls.Config) (string, <-chan error) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	results, ended := make(chan error, 100), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			results <- tls.Server(conn, config).HandshakeContext(t.Context())
+			conn.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		ln.Close()
+		<-ended
+	})
+	return ln.Addr().String(), results
+}
+
+// newCertificate returns a self-signed certificate made from template.
+func newCertificate(t *testing.T, template *x509.Certificate) *tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// newServerConfig returns the configuration of a server with a certificate of its own that asks s first.
+func newServerConfig(t *testing.T, s *solver.TLSALPN01) *tls.Config {
+	t.Helper()
+	own := newCertificate(t, &x509.Certificate{DNSNames: []string{"own.example"}})
+	return &tls.Config{
+		NextProtos: []string{"h2", "http/1.1", solver.ALPNProto},
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if cert, err := s.GetCertificate(hello); cert != nil || err != nil {
+				return cert, err
+			}
+			return own, nil
+		},
+	}
+}
+
+var longName = strings.Repeat(strings.Repeat("a", 63)+".", 3) + strings.Repeat("b", 61) // 253 bytes
+
+func TestTLSALPN01(t *testing.T) {
+	for identifier, sni := range map[string]string{
+		"example.com":           "example.com",
+		"a.b.example.com":       "A.B.Example.Com",
+		"xn--bcher-kva.example": "xn--bcher-kva.example",
+		longName:                longName,
+		"192.0.2.1":             "1.2.0.192.in-addr.arpa",
+		"2001:db8::1":           "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa",
+	} {
+		t.Run(identifier, func(t *testing.T) {
+			s := new(solver.TLSALPN01)
+			server, _ := serveTLS(t, newServerConfig(t, s))
+			p := newProof(acme.TypeTLSALPN01, identifier)
+			if err := validateTLSALPN01(t, server, sni, p); err == nil {
+				t.Fatal("valid before Present")
+			}
+			present(t, s, p)
+			if err := validateTLSALPN01(t, server, sni, p); err != nil {
+				t.Error(err)
+			}
+			if err := validateTLSALPN01(t, server, sni, withToken(p, "another-token")); err == nil {
+				t.Error("valid for another token")
+			}
+			cleanUp(t, s, p)
+			if err := validateTLSALPN01(t, server, sni, p); err == nil {
+				t.Error("valid after CleanUp")
+			}
+		})
+	}
+}
+
+func TestTLSALPN01OfAnotherProcess(t *testing.T) {
+	store := new(storage.Memory)
+	server, _ := serveTLS(t, newServerConfig(t, &solver.TLSALPN01{Storage: store}))
+	p := newProof(acme.TypeTLSALPN01, "example.com")
+	present(t, &solver.TLSALPN01{Storage: store}, p)
+	if err := validateTLSALPN01(t, server, "example.com", p); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNewerOrderIsAnswered(t *testing.T) {
+	s := new(solver.TLSALPN01)
+	server, _ := serveTLS(t, newServerConfig(t, s))
+	older := newProof(acme.TypeTLSALPN01, "example.com")
+	newer := withToken(older, "newer")
+	present(t, s, older)
+	present(t, s, newer)
+	cleanUp(t, s, older)
+	if err := validateTLSALPN01(t, server, "example.com", newer); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOtherHandshakesAreNotAnswered(t *testing.T) {
+	store := &watchedStore{Store: new(storage.Memory)}
+	s := &solver.TLSALPN01{Storage: store}
+	present(t, s, newProof(acme.TypeTLSALPN01, "example.com"))
+	store.calls.Store(0)
+	for _, protos := range [][]string{nil, {"h2"}, {"acme-tls/1", "h2"}, {"h2", "acme-tls/1"}, {"acme-tls/1", "acme-tls/1"}, {"acme-tls/1.1"}, {"ACME-TLS/1"}} {
+		hello := &tls.ClientHelloInfo{ServerName: "example.com", SupportedProtos: protos}
+		if cert, err := s.GetCertificate(hello); cert != nil || err != nil || solver.IsChallenge(hello) {
+			t.Errorf("%q: %v, %v", protos, cert, err)
+		}
+		if allocs := testing.AllocsPerRun(100, func() { solver.IsChallenge(hello) }); allocs != 0 {
+			t.Errorf("%q: IsChallenge allocates %v times", protos, allocs)
+		}
+	}
+	if n := store.calls.Load(); n != 0 {
+		t.Errorf("storage was asked %d times", n)
+	}
+	server, _ := serveTLS(t, newServerConfig(t, s))
+	conn, err := tls.Dial("tcp", server, &tls.Config{ServerName: "example.com", NextProtos: []string{"h2"}, InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if names := conn.ConnectionState().PeerCertificates[0].DNSNames; names[0] != "own.example" {
+		t.Errorf("an ordinary client got the certificate of %q", names)
+	}
+}
+
+// handshake lets a CA ask the server for a name, and returns what the server makes of it.
+func handshake(t *testing.T, server, name string, results <-chan error) error {
+	t.Helper()
+	conn, err := tls.Dial("tcp", server, &tls.Config{ServerName: name, NextProtos: []string{solver.ALPNProto}, InsecureSkipVerify: true})
+	if err == nil {
+		conn.Close()
+	}
+	return <-results
+}
+
+func TestHostileServerNamesNeverReachStorage(t *testing.T) {
+	store := &watchedStore{Store: new(storage.Memory)}
+	s := &solver.TLSALPN01{Storage: store}
+	server, results := serveTLS(t, newServerConfig(t, s))
+	reverse := ".0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"
+	for _, hostile := range []string{
+		"..", "../../etc/passwd", `..\..\x`, "a/b", "a..b", "a b", "a_b.example", "*.example.com", "-a.example", "example.com\x00.evil",
+		"a\r\nb", "<script>", "bücher.example", "\u212Aelvin.example", "xn--a.example", "192.0.2.1.", "1.2.3", "::1:",
+		"1.2.3.in-addr.arpa", "1.2.3.4.5.in-addr.arpa", "01.2.0.192.in-addr.arpa", "256.2.0.192.in-addr.arpa",
+		"1" + reverse + ".example.in-addr.arpa", "g" + reverse, "11" + reverse, "1.1" + reverse, "" + reverse,
+		"1.0.0.0.2.0.c.0.f.f.f.f.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa",
+		"a" + longName, strings.Repeat("a.", 5000) + "a",
+	} {
+		err := handshake(t, server, hostile, results)
+		if err == nil {
+			t.Errorf("%.60q: the handshake succeeded", hostile)
+		} else if len(err.Error()) > 400 || strings.ContainsAny(err.Error(), "\r\n\x00") {
+			t.Errorf("%.60q: the error is %q", hostile, err)
+		}
+		if n := store.calls.Swap(0); n != 0 {
+			t.Errorf("%.60q: storage was asked %d times", hostile, n)
+		}
+	}
+	for _, unknown := range []string{"example.com", longName, "1.2.0.192.in-addr.arpa", "1" + reverse} {
+		if err := handshake(t, server, unknown, results); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%q: %v, want that there is no challenge", unknown, err)
+		}
+		if n := store.calls.Swap(0); n != 1 {
+			t.Errorf("%q: storage was asked %d times, want once", unknown, n)
+		}
+	}
+}
+
+func TestGetCertificateStorageFailure(t *testing.T) {
+	store := &watchedStore{Store: new(storage.Memory)}
+	s := &solver.TLSALPN01{Storage: store}
+	server, results := serveTLS(t, newServerConfig(t, s))
+	present(t, s, newProof(acme.TypeTLSALPN01, "example.com"))
+	store.failing.Store(true)
+	if err := handshake(t, server, "example.com", results); !errors.Is(err, errStoreDown) || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("store down: %v", err)
+	}
+	store.failing.Store(false)
+	damage := func([]byte) ([]byte, error) { return nil, nil }
+	if _, err := storage.Update(t.Context(), store, "challenges/tls-alpn-01/example.com", damage); err != nil {
+		t.Fatal(err)
+	}
+	if err := handshake(t, server, "example.com", results); err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "challenges/tls-alpn-01/example.com") {
+		t.Errorf("record damaged: %v", err)
+	}
+}
+
+func TestGetCertificateWithoutContext(t *testing.T) {
+	hello := &tls.ClientHelloInfo{ServerName: "example.com", SupportedProtos: []string{solver.ALPNProto}}
+	if cert, err := new(solver.TLSALPN01).GetCertificate(hello); cert != nil || err == nil || !strings.Contains(err.Error(), "context") {
+		t.Errorf("%v, %v", cert, err)
+	}
+}

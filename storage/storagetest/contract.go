@@ -1,0 +1,228 @@
+package storagetest
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+	"testing"
+
+	"github.com/everseal/everseal/storage"
+)
+
+func contractCases() []testCase {
+	return []testCase{
+		{"Create", "A zero revision says that the key must not exist. Two processes that start at once each create " +
+			"an account's key; the second has to find out that it must use the first one's.", testCreate},
+		{"Swap", "A save is made on the strength of what was loaded. If that is no longer what is stored, another's " +
+			"work would be overwritten, and two would both believe to have won.", testSwap},
+		{"Revisions", "If a revision returns, a writer that slept through changes takes them for none (A-B-A). Counters " +
+			"that begin anew after a deletion and hashes of the value do that.", testRevisions},
+		{"Delete", "A deletion is a change as any other: the one who deletes must have seen what is deleted. " +
+			"An unconditional one removes a successor's record.", testDelete},
+		{"List", "A listing by plain string prefix mixes the records of ab with those of a, and what is then cleaned up " +
+			"is another's.", testList},
+		{"ListEarlyEnd", "A caller stops when it has found what it looked for, and deletes while it lists. A store that " +
+			"holds a lock or a connection meanwhile comes to a standstill.", testListEarlyEnd},
+		{"Context", "A caller that has been told to stop must not change anything any more, nor wait for a medium that " +
+			"does not answer.", testContext},
+		{"Update", "Counters, budgets and shared lists are built on it.", testUpdate},
+	}
+}
+
+func testCreate(t *testing.T, s, other storage.Store) {
+	ctx := t.Context()
+	if _, err := s.Load(ctx, "a"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Load of an absent key: %v, want an error that wraps fs.ErrNotExist", err)
+	}
+	if _, err := s.Save(ctx, "a", []byte("x"), "made-up"); !errors.Is(err, storage.ErrConflict) {
+		t.Errorf("Save of an absent key with a revision: %v, want ErrConflict", err)
+	}
+	if _, err := s.Load(ctx, "a"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Load after a refused Save: %v, want an error that wraps fs.ErrNotExist", err)
+	}
+	revision := save(t, s, "a", "first", "")
+	for _, handle := range []storage.Store{s, other} {
+		if _, err := handle.Save(ctx, "a", []byte("second"), ""); !errors.Is(err, storage.ErrConflict) {
+			t.Errorf("second Save with a zero revision: %v, want ErrConflict", err)
+		}
+		wantStored(t, handle, "a", "first", revision)
+	}
+}
+
+func testSwap(t *testing.T, s, other storage.Store) {
+	first := save(t, s, "a", "1", "")
+	second := save(t, other, "a", "2", first)
+	for name, stale := range map[string]storage.Revision{
+		"stale": first, "zero": "", "made-up": "made-up", "longer": second + "0",
+	} {
+		if _, err := s.Save(t.Context(), "a", []byte("3"), stale); !errors.Is(err, storage.ErrConflict) {
+			t.Errorf("Save with a %s revision: %v, want ErrConflict", name, err)
+		}
+		wantStored(t, s, "a", "2", second)
+	}
+	third := save(t, s, "a", "3", second)
+	wantStored(t, other, "a", "3", third)
+
+	elsewhere := save(t, s, "b", "1", "")
+	if _, err := s.Save(t.Context(), "a", []byte("4"), elsewhere); elsewhere != third && !errors.Is(err, storage.ErrConflict) {
+		t.Errorf("Save with another key's revision: %v, want ErrConflict", err)
+	}
+}
+
+func testRevisions(t *testing.T, s, other storage.Store) {
+	ctx := t.Context()
+	var seen []storage.Revision
+	note := func(what string, revision storage.Revision) storage.Revision {
+		t.Helper()
+		if slices.Contains(seen, revision) {
+			t.Errorf("%s: revision %q had been given before", what, revision)
+		}
+		seen = append(seen, revision)
+		return revision
+	}
+	revision := note("create", save(t, s, "a", "A", ""))
+	revision = note("the same value again", save(t, s, "a", "A", revision))
+	revision = note("another value", save(t, other, "a", "B", revision))
+	revision = note("the first value again", save(t, s, "a", "A", revision))
+	for range 3 {
+		if err := other.Delete(ctx, "a", revision); err != nil {
+			t.Fatalf("Delete: %v", err)
+		}
+		revision = note("created again after a deletion", save(t, s, "a", "A", ""))
+	}
+	for _, stale := range seen[:len(seen)-1] {
+		if _, err := s.Save(ctx, "a", []byte("C"), stale); !errors.Is(err, storage.ErrConflict) {
+			t.Errorf("Save with an old revision of an equal value: %v, want ErrConflict", err)
+		}
+	}
+	wantStored(t, other, "a", "A", revision)
+}
+
+func testDelete(t *testing.T, s, other storage.Store) {
+	ctx := t.Context()
+	for _, old := range []storage.Revision{"", "made-up"} {
+		if err := s.Delete(ctx, "a", old); !errors.Is(err, storage.ErrConflict) {
+			t.Errorf("Delete of an absent key with revision %q: %v, want ErrConflict", old, err)
+		}
+	}
+	first := save(t, s, "a", "1", "")
+	second := save(t, s, "a", "2", first)
+	below := save(t, s, "a/b", "below", "")
+	for _, old := range []storage.Revision{"", "made-up", first} {
+		if err := other.Delete(ctx, "a", old); !errors.Is(err, storage.ErrConflict) {
+			t.Errorf("Delete with revision %q while %q is stored: %v, want ErrConflict", old, second, err)
+		}
+		wantStored(t, s, "a", "2", second)
+	}
+	if err := other.Delete(ctx, "a", second); err != nil {
+		t.Errorf("Delete: %v", err)
+	}
+	if _, err := s.Load(ctx, "a"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Load after Delete: %v, want an error that wraps fs.ErrNotExist", err)
+	}
+	if err := s.Delete(ctx, "a", second); !errors.Is(err, storage.ErrConflict) {
+		t.Errorf("second Delete: %v, want ErrConflict", err)
+	}
+	if _, err := s.Save(ctx, "a", []byte("3"), second); !errors.Is(err, storage.ErrConflict) {
+		t.Errorf("Save with the revision of a deleted record: %v, want ErrConflict", err)
+	}
+	wantStored(t, s, "a/b", "below", below)
+}
+
+func testList(t *testing.T, s, other storage.Store) {
+	all := []string{"a", "a-b", "a.b/c", "a/b", "a/b/c", "a/bc", "ab", "b/a/b"}
+	wantListed(t, s, "")
+	wantListed(t, s, "a")
+	for _, key := range all {
+		save(t, s, key, "x", "")
+	}
+	wantListed(t, other, "", all...)
+	wantListed(t, other, "a", "a", "a/b", "a/b/c", "a/bc")
+	wantListed(t, other, "a/b", "a/b", "a/b/c")
+	wantListed(t, other, "a/b/c", "a/b/c")
+	wantListed(t, other, "a.b", "a.b/c")
+	wantListed(t, other, "ab", "ab")
+	wantListed(t, other, "b", "b/a/b")
+	wantListed(t, other, "c")
+	wantListed(t, other, "a/b/c/d")
+	for _, key := range []string{"a", "a/b/c"} {
+		if err := s.Delete(t.Context(), key, load(t, s, key).Revision); err != nil {
+			t.Fatalf("Delete(%q): %v", key, err)
+		}
+	}
+	wantListed(t, other, "a", "a/b", "a/bc")
+}
+
+func testListEarlyEnd(t *testing.T, s, other storage.Store) {
+	ctx := t.Context()
+	keys := []string{"a/1", "a/2", "a/3", "b"}
+	for _, key := range keys {
+		save(t, s, key, "x", "")
+	}
+	for range s.List(ctx, "") {
+		break
+	}
+	for key, err := range s.List(ctx, "a") {
+		if err != nil {
+			t.Fatalf("List: %v", err)
+		}
+		if err := other.Delete(ctx, key, load(t, s, key).Revision); err != nil {
+			t.Errorf("Delete(%q) while listing: %v", key, err)
+		}
+	}
+	wantListed(t, s, "", "b")
+}
+
+func testContext(t *testing.T, s, _ storage.Store) {
+	revision := save(t, s, "a", "1", "")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	want := func(method string, err error) {
+		t.Helper()
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%s under a cancelled context: %v, want an error that wraps context.Canceled", method, err)
+		}
+	}
+	_, err := s.Load(ctx, "a")
+	want("Load", err)
+	_, err = s.Save(ctx, "a", []byte("2"), revision)
+	want("Save", err)
+	want("Delete", s.Delete(ctx, "a", revision))
+	err = nil
+	for key, listErr := range s.List(ctx, "") {
+		if err = listErr; err != nil && key != "" {
+			t.Errorf("List yields the key %q with an error", key)
+		}
+	}
+	want("List", err)
+	_, err = storage.Update(ctx, s, "a", func([]byte) ([]byte, error) { return []byte("2"), nil })
+	want("Update", err)
+	wantStored(t, s, "a", "1", revision)
+}
+
+func testUpdate(t *testing.T, s, other storage.Store) {
+	ctx := t.Context()
+	calls := 0
+	item, err := storage.Update(ctx, s, "a", func(old []byte) ([]byte, error) {
+		if calls++; calls == 1 {
+			if old != nil {
+				t.Errorf("the value of an absent key is %q, want nil", old)
+			}
+			save(t, other, "a", "", "")
+		} else if old == nil {
+			t.Error("an empty value is passed as nil, which stands for an absent key")
+		}
+		return append(old, 'x'), nil
+	})
+	if err != nil || calls != 2 || string(item.Value) != "x" {
+		t.Fatalf("Update beside another writer: %q, %v after %d calls; want x after 2", item.Value, err, calls)
+	}
+	wantStored(t, other, "a", "x", item.Revision)
+
+	refusal := errors.New("refused")
+	if _, err := storage.Update(ctx, s, "a", func([]byte) ([]byte, error) { return []byte("y"), refusal }); err != refusal {
+		t.Errorf("Update with a function that fails: %v, want its error", err)
+	}
+	wantStored(t, other, "a", "x", item.Revision)
+}

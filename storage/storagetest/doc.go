@@ -1,0 +1,28 @@
+// Package storagetest tests whether an implementation of [storage.Store] keeps the contract. A backend's
+// test is as short as this:
+//
+//	func TestStore(t *testing.T) {
+//		storagetest.Run(t, func(t *testing.T) storage.Store {
+//			return mybackend.New(emptyDatabase(t))
+//		})
+//	}
+//
+// # What is tested
+//
+// The cases go through the contract sentence by sentence: compare-and-swap (one after the other and by 32
+// writers at once), revisions that never return, deletion, listing, the keys and sizes that must be taken or
+// refused, slices that are not shared with the caller, contexts. Then they use what is built on a store,
+// [storage.Update] and [storage.Lease], the way a fleet does: many contenders, a holder that is lost,
+// one that is suspended and comes back. A case that fails logs why what it asks for matters.
+//
+// # More than one handle
+//
+// What a fleet shares is the medium, not the handle. A [Suite] with a Reopen function is given a second
+// handle in each case and lets the two compete; caches and locks that live in a handle show then.
+//
+// # Time
+//
+// Leases need time to pass, and a database can't be given a false clock. So these cases wait for
+// terms of a second, but they wait for events: a slow machine makes them slower, not red. All cases
+// run in parallel, in a few seconds.
+package storagetest

@@ -1,0 +1,52 @@
+package storagetest
+
+import (
+	"testing"
+
+	"github.com/everseal/everseal/storage"
+)
+
+// Run tests the stores that open returns. Each case, a subtest, calls open once; the store must be
+// empty and its own, and open registers with t.Cleanup what has to be closed. Several cases run at once.
+func Run(t *testing.T, open func(t *testing.T) storage.Store) {
+	Suite{Open: open}.Run(t)
+}
+
+// A Suite tests stores of which more than one handle can be open on the same medium.
+type Suite struct {
+	// Open returns an empty store, as for Run. It is the only required field.
+	Open func(t *testing.T) storage.Store
+
+	// Reopen returns another handle on the medium of a store that Open has returned, as another process
+	// would have it. If it is nil, the store itself is used as if it were two.
+	Reopen func(t *testing.T, s storage.Store) storage.Store
+}
+
+// A testCase asks two handles on one empty medium for something, and knows why.
+type testCase struct {
+	name string
+	why  string
+	run  func(t *testing.T, s, other storage.Store)
+}
+
+// Run runs all cases as parallel subtests of t.
+func (suite Suite) Run(t *testing.T) {
+	for _, cases := range [][]testCase{contractCases(), keyCases(), valueCases(), concurrencyCases(), leaseCases()} {
+		for _, c := range cases {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				t.Cleanup(func() {
+					if t.Failed() {
+						t.Logf("why this matters: %s", c.why)
+					}
+				})
+				s := suite.Open(t)
+				other := s
+				if suite.Reopen != nil {
+					other = suite.Reopen(t, s)
+				}
+				c.run(t, s, other)
+			})
+		}
+	}
+}
