@@ -49,7 +49,7 @@ func (m *Manager) missing(hello *tls.ClientHelloInfo, known bool) (*tls.Certific
 	if name == "" {
 		return m.unnamed(hello)
 	}
-	if lower := strings.ToLower(name); lower != name {
+	if lower := lowerASCII(name); lower != name {
 		name = lower
 		var certificate *tls.Certificate
 		if certificate, known = m.index.Lookup(name); certificate != nil {
@@ -57,6 +57,11 @@ func (m *Manager) missing(hello *tls.ClientHelloInfo, known bool) (*tls.Certific
 		}
 	}
 	if known {
+		// What is still to come for the name itself does not hide the wildcard that covers it.
+		_, parent, _ := strings.Cut(name, ".")
+		if certificate, _ := m.index.Lookup("*." + parent); certificate != nil {
+			return certificate, nil
+		}
 		return nil, m.unavailable(name)
 	}
 	if m.config.OnDemand == nil {
@@ -108,4 +113,20 @@ func (m *Manager) unavailable(name string) error {
 		return fmt.Errorf("certmanager: %q has no certificate", name)
 	}
 	return c.unavailable(name)
+}
+
+// lowerASCII returns s with the letters A to Z in lower case, the only ones that domain names have.
+func lowerASCII(s string) string {
+	for i := range len(s) {
+		if 'A' <= s[i] && s[i] <= 'Z' {
+			lower := []byte(s)
+			for ; i < len(lower); i++ {
+				if 'A' <= lower[i] && lower[i] <= 'Z' {
+					lower[i] += 'a' - 'A'
+				}
+			}
+			return string(lower)
+		}
+	}
+	return s
 }

@@ -215,7 +215,7 @@ func TestCleanUpLosesRace(t *testing.T) {
 		newer := older
 		newer.KeyAuthorization = token + "." + strings.Repeat("x", 43)
 		present(t, s, older)
-		store.beforeDelete = func() { present(t, s, newer) }
+		store.afterLoad = func() { present(t, s, newer) }
 		cleanUp(t, s, older)
 		if keys := keysOf(t, store); len(keys) != 1 {
 			t.Errorf("%s: stored are %q, want the newer answer", s.Type(), keys)

@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"strings"
 	"time"
-	"unicode"
 )
 
 // checkTimeout is for how long a check waits: a CA gives up after about as long.
@@ -22,17 +20,10 @@ func dialer(dial dialFunc) dialFunc {
 	return dial
 }
 
-// A peerError is an error in whose text there may be words of a server, at any length and with any
-// control characters.
+// A peerError is an error in whose text a server's words may stand at any length; crypto/tls and
+// net/http quote them, and it cuts them off.
 type peerError struct{ err error }
 
-func (e peerError) Error() string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, fmt.Sprintf("%.300s", e.err.Error()))
-}
+func (e peerError) Error() string { return fmt.Sprintf("%.300s", e.err.Error()) }
 
 func (e peerError) Unwrap() error { return e.err }

@@ -99,7 +99,7 @@ func (h *HTTP01) Handler(next http.Handler) http.Handler {
 			// with a reason that hides the storage's failure.
 			http.Error(w, "the answer to this challenge cannot be read at present", http.StatusServiceUnavailable)
 		default:
-			writeAnswer(w, r.Method, a.KeyAuthorization)
+			writeAnswer(w, a.KeyAuthorization)
 		}
 	})
 }
@@ -123,14 +123,11 @@ func requestedToken(method, path string) (string, bool) {
 	return token, ok && isToken(token)
 }
 
-func writeAnswer(w http.ResponseWriter, method, keyAuthorization string) {
+func writeAnswer(w http.ResponseWriter, keyAuthorization string) {
 	header := w.Header()
 	header.Set("Content-Type", "application/octet-stream")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Length", strconv.Itoa(len(keyAuthorization)))
-	w.WriteHeader(http.StatusOK)
-	if method == http.MethodGet {
-		io.WriteString(w, keyAuthorization)
-	}
+	io.WriteString(w, keyAuthorization) // net/http leaves it out of the answer to HEAD
 }

@@ -39,6 +39,9 @@ func (h *HTTP01) Check(ctx context.Context, p acme.Proof) error {
 	}
 	request.Header.Set("User-Agent", "everseal http-01 check")
 	response, err := h.client().Do(request)
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		err = wrapped.Err // without the URL, which a redirect may have made long enough to hide the reason
+	}
 	if err != nil {
 		return fmt.Errorf("solver: http-01 for %q cannot be seen from here: %w", a.Identifier, peerError{err})
 	}
@@ -83,9 +86,6 @@ func checkRedirect(next *http.Request, via []*http.Request) error {
 	}
 	if next.Response.StatusCode == http.StatusSeeOther {
 		return errors.New("a redirect by 303 See Other, which CAs do not follow")
-	}
-	if scheme := next.URL.Scheme; scheme != "http" && scheme != "https" {
-		return fmt.Errorf("a redirect to the scheme %.20q, which CAs do not follow", scheme)
 	}
 	if port := next.URL.Port(); port != "" && port != "80" && port != "443" {
 		return fmt.Errorf("a redirect to port %.5s: CAs follow those to 80 and 443 alone", port)

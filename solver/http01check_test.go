@@ -103,6 +103,7 @@ func TestHTTP01CheckReports(t *testing.T) {
 	redirect := func(url string, status int) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, url, status) }
 	}
+	hops := 0
 	raw := func(answer string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			conn, _, err := http.NewResponseController(w).Hijack()
@@ -128,15 +129,22 @@ func TestHTTP01CheckReports(t *testing.T) {
 		"a body at length":  {func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, strings.Repeat("a", 1<<20)) }, strings.Repeat("a", 60)},
 		"headers at length": {func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Server", strings.Repeat("a", 1<<20)) }, "headers"},
 		"an endless loop":   {redirect("/loop", 302), "more than 10 redirects"},
-		"see other":         {redirect("/", 303), "303"},
-		"another port":      {redirect("http://example.com:8080/", 302), "port 8080"},
-		"another scheme":    {redirect("ftp://example.com/", 302), "ftp"},
+		"eleven redirects": {func(w http.ResponseWriter, r *http.Request) {
+			if hops++; hops > 11 {
+				io.WriteString(w, p.KeyAuthorization)
+				return
+			}
+			http.Redirect(w, r, r.URL.Path, http.StatusFound)
+		}, "more than 10 redirects"},
+		"see other":      {redirect("/", 303), "303"},
+		"another port":   {redirect("http://example.com:8080/", 302), "port 8080"},
+		"another scheme": {redirect("ftp://example.com/", 302), "ftp"},
 		"endless": {func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
 				w.Write(make([]byte, 1<<10))
 			}
 		}, `\x00`},
-		"a location at length": {redirect("ftp://example.com/"+strings.Repeat("a", 10000), 302), "ftp"},
+		"a location at length": {redirect("ftp://example.com/"+strings.Repeat("a", 10000), 302), "scheme"},
 		"a broken location":    {redirect("http://[/"+strings.Repeat("a", 10000), 302), "Location"},
 		"no HTTP":              {raw("SSH-2.0-OpenSSH\r\n"), "SSH-2.0"},
 		"a broken header":      {raw("HTTP/1.1 200 OK\r\n\x1b[31m" + strings.Repeat("a", 10000) + "\r\n\r\n"), "malformed"},

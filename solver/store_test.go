@@ -11,9 +11,9 @@ import (
 // A watchedStore counts what is asked of a store, and fails or interferes where a test wants it to.
 type watchedStore struct {
 	storage.Store
-	calls        atomic.Int64
-	failing      atomic.Bool
-	beforeDelete func() // if set, called once, before the next Delete
+	calls     atomic.Int64
+	failing   atomic.Bool
+	afterLoad func() // if set, called once, after the next Load
 }
 
 var errStoreDown = errors.New("the store is down: secret-host")
@@ -30,7 +30,12 @@ func (s *watchedStore) Load(ctx context.Context, key string) (storage.Item, erro
 	if err := s.count(); err != nil {
 		return storage.Item{}, err
 	}
-	return s.Store.Load(ctx, key)
+	item, err := s.Store.Load(ctx, key)
+	if interfere := s.afterLoad; interfere != nil {
+		s.afterLoad = nil
+		interfere()
+	}
+	return item, err
 }
 
 func (s *watchedStore) Save(ctx context.Context, key string, value []byte, old storage.Revision) (storage.Revision, error) {
@@ -43,10 +48,6 @@ func (s *watchedStore) Save(ctx context.Context, key string, value []byte, old s
 func (s *watchedStore) Delete(ctx context.Context, key string, old storage.Revision) error {
 	if err := s.count(); err != nil {
 		return err
-	}
-	if interfere := s.beforeDelete; interfere != nil {
-		s.beforeDelete = nil
-		interfere()
 	}
 	return s.Store.Delete(ctx, key, old)
 }

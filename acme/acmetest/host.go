@@ -3,6 +3,7 @@ package acmetest
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"slices"
@@ -99,6 +100,26 @@ func (s *Server) dial(ctx context.Context, name string, port int) (net.Conn, err
 		return nil, problemf(connection, "no connection to %s at %s: %s", name, address, quote(err.Error()))
 	}
 	return conn, nil
+}
+
+// dialTLS is dial with a TLS handshake after it, in which the server's certificate is not verified: it
+// cannot be trusted yet when a name asks for its first. The error may be a tls problem, too.
+func (s *Server) dialTLS(ctx context.Context, name string, port int, config *tls.Config) (*tls.Conn, error) {
+	conn, err := s.dial(ctx, name, port)
+	if err != nil {
+		return nil, err
+	}
+	config.InsecureSkipVerify = true
+	client := tls.Client(conn, config)
+	err = client.HandshakeContext(ctx)
+	if err == nil {
+		return client, nil
+	}
+	_ = conn.Close()
+	if ctx.Err() != nil {
+		return nil, problemf(connection, "the TLS handshake with %s did not end in time", name)
+	}
+	return nil, problemf(tlsProblem, "the TLS handshake with %s failed: %s", name, quote(err.Error()))
 }
 
 func (s *Server) httpPort() int { return cmp.Or(s.HTTPPort, 80) }

@@ -36,43 +36,62 @@ func (s *Server) validateHTTP01(ctx context.Context, c *challenge) error {
 	if response.StatusCode != http.StatusOK {
 		return problemf(unauthorized, "%s answered with status %d in place of 200", quote(from), response.StatusCode)
 	}
-	// Enough for the right answer with white space after it, and to show what is there instead.
-	body, err := io.ReadAll(io.LimitReader(response.Body, int64(len(c.keyAuthorization))+64))
+	// Enough for the right answer with some white space after it, and to show what is there instead.
+	most := len(c.keyAuthorization) + 64
+	body, err := io.ReadAll(io.LimitReader(response.Body, int64(most+1)))
 	if err != nil {
 		return fetchProblem(from, err)
 	}
-	if got := strings.TrimRight(string(body), " \t\r\n"); got != c.keyAuthorization {
-		return problemf(incorrectResponse, "%s answered %s; the key authorization is %s", quote(from), quote(got), quote(c.keyAuthorization))
+	if got := strings.TrimRight(string(body), " \t\r\n"); got != c.keyAuthorization || len(body) > most {
+		return problemf(incorrectResponse, "%s answered %s; the key authorization is %s, with little white space after it at most", quote(from), quote(string(body)), quote(c.keyAuthorization))
 	}
 	return nil
 }
 
-// validationTransport returns a transport that goes where the table of hosts says.
+// validationTransport returns a transport that goes where the table of hosts leads.
 func (s *Server) validationTransport() *http.Transport {
 	return &http.Transport{
-		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-			host, port, err := net.SplitHostPort(address)
-			if err != nil {
-				return nil, err
-			}
-			number, err := strconv.Atoi(port)
-			if err != nil {
-				return nil, err
-			}
-			switch number { // those that URLs leave out
-			case 80:
-				number = s.httpPort()
-			case 443:
-				number = s.tlsPort()
-			}
-			return s.dial(ctx, host, number)
-		},
-		// A name cannot have a trusted certificate yet when it asks for one.
-		TLSClientConfig:        &tls.Config{InsecureSkipVerify: true},
+		DialContext: s.dialTarget(s.dial),
+		DialTLSContext: s.dialTarget(func(ctx context.Context, host string, port int) (net.Conn, error) {
+			return s.dialTLS(ctx, host, port, &tls.Config{ServerName: host})
+		}),
 		DisableKeepAlives:      true,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: 32 << 10,
 	}
+}
+
+// dialTarget returns dial in the form that http.Transport calls. Close waits for the calls, because a
+// transport goes on with them when nobody wants the connection any more.
+func (s *Server) dialTarget(dial func(ctx context.Context, host string, port int) (net.Conn, error)) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, _, address string) (net.Conn, error) {
+		ctx, end, ok := s.begin(ctx)
+		if !ok {
+			return nil, problemf(connection, "the CA is closed")
+		}
+		defer end()
+		host, port, err := s.splitTarget(address)
+		if err != nil {
+			return nil, err
+		}
+		return dial(ctx, host, port)
+	}
+}
+
+// splitTarget returns the host and port that a URL leads to; where the URL has none, the port is the one
+// set for its scheme.
+func (s *Server) splitTarget(address string) (host string, port int, err error) {
+	host, portName, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, err
+	}
+	switch port, err = strconv.Atoi(portName); port {
+	case 80:
+		port = s.httpPort()
+	case 443:
+		port = s.tlsPort()
+	}
+	return host, port, err
 }
 
 // checkRedirect allows what public CAs follow.
@@ -103,9 +122,6 @@ func fetchProblem(target string, err error) error {
 	}
 	if inner, ok := errors.AsType[*url.Error](err); ok {
 		err = inner.Err // without the URL, which is said before
-	}
-	if _, ok := errors.AsType[tls.AlertError](err); ok {
-		return problemf(tlsProblem, "fetching %s: %s", quote(target), quote(err.Error()))
 	}
 	return problemf(connection, "fetching %s: %s", quote(target), quote(err.Error()))
 }

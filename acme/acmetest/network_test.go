@@ -151,15 +151,23 @@ func (n *network) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// serveTLS answers for tls-alpn-01, and for HTTPS where no protocol was negotiated.
 func (n *network) serveTLS(conn net.Conn) {
-	defer func() { _ = conn.Close() }()
 	n.mu.Lock()
 	config := &tls.Config{NextProtos: []string{"h2", "acme-tls/1"}, GetCertificate: n.getCertificate}
 	if n.noALPN {
 		config.NextProtos = nil
 	}
 	n.mu.Unlock()
-	_ = tls.Server(conn, config).Handshake()
+	server := tls.Server(conn, config)
+	if server.Handshake() == nil && server.ConnectionState().NegotiatedProtocol == "" {
+		select {
+		case n.http.conns <- server:
+			return
+		case <-n.http.closed:
+		}
+	}
+	_ = conn.Close()
 }
 
 func (n *network) getCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -191,9 +199,14 @@ func (n *network) present(id identifier, challengeType, keyAuthorization string)
 	case "tls-alpn-01":
 		n.alpn = rightCertificate(id, keyAuthorization)
 	case "dns-01":
-		sum := sha256.Sum256([]byte(keyAuthorization))
-		n.ca.SetTXT("_acme-challenge."+id.Value, base64.RawURLEncoding.EncodeToString(sum[:]))
+		n.ca.SetTXT("_acme-challenge."+id.Value, digest(keyAuthorization))
 	}
+}
+
+// digest returns what a TXT record for dns-01 holds (RFC 8555 §8.4).
+func digest(keyAuthorization string) string {
+	sum := sha256.Sum256([]byte(keyAuthorization))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // obtain goes the whole way and returns the valid order.

@@ -1,6 +1,7 @@
 package acmetest_test
 
 import (
+	"crypto/elliptic"
 	"net/http"
 	"slices"
 	"strings"
@@ -127,37 +128,51 @@ func TestIdentifiers(t *testing.T) {
 
 func TestOrderDates(t *testing.T) {
 	const day = 24 * time.Hour
-	ca := acmetest.NewUnstartedServer()
-	ca.Lifetime = 10 * day
-	ca.StartInMemory()
-	defer ca.Close()
-	c := newAccount(t, ca)
-	now := time.Now()
 	for _, test := range []struct {
 		name                string
-		notBefore, notAfter time.Duration // from now
+		notBefore, notAfter time.Duration // from now; zero: not asked for
 		status              int
+		begins, ends        time.Duration // from now, of the certificate
 	}{
-		{"the whole lifetime", time.Second, 10 * day, 201},
-		{"an hour", time.Second, time.Hour, 201},
-		{"from tomorrow", day, 11*day - time.Second, 201},
-		{"too long", time.Second, 10*day + 3*time.Second, 400},
-		{"too long from tomorrow", day, 11*day + 3*time.Second, 400},
-		{"in the past", 0, -time.Second, 400},
-		{"backdated", -day, day, 400},
-		{"the wrong way round", 2 * day, day, 400},
+		{"none asked for", 0, 0, 201, -time.Hour, 10*day - time.Hour},
+		{"the whole lifetime", 0, 10*day - time.Hour, 201, -time.Hour, 10*day - time.Hour},
+		{"a second too long", 0, 10*day - time.Hour + time.Second, 400, 0, 0},
+		{"an hour", 0, time.Hour, 201, -time.Hour, time.Hour},
+		{"from tomorrow", day, 0, 201, day, 11 * day},
+		{"from tomorrow, an hour", day, day + time.Hour, 201, day, day + time.Hour},
+		{"from tomorrow, a second too long", day, 11*day + time.Second, 400, 0, 0},
+		{"ends in the past", 0, -time.Second, 400, 0, 0},
+		{"begins in the past", -day, day, 400, 0, 0},
+		{"the wrong way round", 2 * day, day, 400, 0, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c.t = t
-			problemType := map[int]string{400: "malformed"}[test.status]
-			c.post(c.resource("newOrder"), map[string]any{
-				"identifiers": identify("example.com"),
-				"notBefore":   now.Add(test.notBefore),
-				"notAfter":    now.Add(test.notAfter),
-			}).want(test.status, problemType)
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork(t)
+				ca := n.newCA(t, func(ca *acmetest.Server) { ca.Lifetime, ca.Backdate = 10*day, time.Hour })
+				c := newAccount(t, ca)
+				now := time.Now()
+				request := map[string]any{"identifiers": identify("example.com")}
+				for name, from := range map[string]time.Duration{"notBefore": test.notBefore, "notAfter": test.notAfter} {
+					if from != 0 {
+						request[name] = now.Add(from)
+					}
+				}
+				answer := c.post(c.resource("newOrder"), request)
+				if test.status == http.StatusBadRequest {
+					answer.want(http.StatusBadRequest, "malformed")
+					return
+				}
+				o := &order{URL: answer.want(http.StatusCreated, "").header.Get("Location")}
+				answer.decode(o)
+				n.prove(c, o, "http-01")
+				leaf := c.chain(finalize(c, o, newKey(t, elliptic.P256())).Certificate)[0]
+				if begins, ends := leaf.NotBefore.Sub(now), leaf.NotAfter.Sub(now); begins != test.begins || ends != test.ends {
+					t.Errorf("the certificate lasts from %v to %v, want %v to %v", begins, ends, test.begins, test.ends)
+				}
+			})
 		})
 	}
-	c.t = t
+	c := newAccount(t, inMemory(t))
 	c.post(c.resource("newOrder"), map[string]any{"identifiers": identify("example.com"), "notAfter": "tomorrow"}).want(400, "malformed")
 }
 

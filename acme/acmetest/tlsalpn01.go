@@ -28,23 +28,15 @@ const (
 // server shows (RFC 8737 §3).
 func (s *Server) validateTLSALPN01(ctx context.Context, c *challenge) error {
 	id := c.authorization.identifier
-	conn, err := s.dial(ctx, id.Value, s.tlsPort())
+	client, err := s.dialTLS(ctx, id.Value, s.tlsPort(), &tls.Config{
+		ServerName: serverName(id),
+		NextProtos: []string{acmeTLS},
+		MinVersion: tls.VersionTLS12,
+	})
 	if err != nil {
 		return err
 	}
-	client := tls.Client(conn, &tls.Config{
-		ServerName:         serverName(id),
-		NextProtos:         []string{acmeTLS},
-		MinVersion:         tls.VersionTLS12,
-		InsecureSkipVerify: true, // the certificate is checked below, for something else
-	})
 	defer func() { _ = client.Close() }()
-	if err := client.HandshakeContext(ctx); err != nil {
-		if ctx.Err() != nil {
-			return problemf(connection, "the TLS handshake with %s did not end in time", id.Value)
-		}
-		return problemf(tlsProblem, "the TLS handshake with %s for %s failed: %s", id.Value, acmeTLS, quote(err.Error()))
-	}
 	state := client.ConnectionState()
 	if state.NegotiatedProtocol != acmeTLS {
 		return problemf(unauthorized, "%s negotiated the protocol %s in place of %s", id.Value, quote(state.NegotiatedProtocol), acmeTLS)

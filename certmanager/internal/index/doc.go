@@ -22,6 +22,6 @@
 //
 // An Index keeps its values in the maps themselves. With certificates as the values, instead of a pointer to some
 // record that leads to one, a handshake touches one cache line less; with a hundred thousand names, where none of
-// these lines are in a fast cache, that is most of what a look-up costs. A renewed certificate is simply put again
-// under its names. A nil value may stand for a name that is known and has no certificate yet.
+// these lines are in a fast cache, that line costs as much as the rest of a look-up. A renewed certificate is simply
+// put again under its names. A nil value may stand for a name that is known and has no certificate yet.
 package index

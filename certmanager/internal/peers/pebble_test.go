@@ -1,0 +1,195 @@
+package peers
+
+import (
+	"context"
+	"crypto/x509"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/letsencrypt/pebble/v2/ca"
+	"github.com/letsencrypt/pebble/v2/core"
+	"github.com/letsencrypt/pebble/v2/db"
+	"github.com/letsencrypt/pebble/v2/va"
+	"github.com/letsencrypt/pebble/v2/wfe"
+)
+
+// patience is how long a test waits for what has to happen. Only a failing test waits that long.
+const patience = time.Minute
+
+// within returns a context for what has to happen.
+func within(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// A pebble is a CA of one test: Pebble in strict mode, with the ports of the network in which it validates.
+type pebble struct {
+	directory string // URL
+	http, tls *relay // where its ports 80 and 443 lead
+
+	front    *httptest.Server
+	database *db.MemoryStore
+	chains   *ca.CAImpl
+	created  created
+}
+
+// pebbleSettings are in what one pebble differs from others. The zero value is the usual one.
+type pebbleSettings struct {
+	listener        net.Listener // where to serve; nil: on a free port
+	badNonces       int          // good nonces refused as bad ones, in percent
+	externalAccount bool         // accounts are made only with an external one
+	retryAfter      int          // seconds until the next poll that authorizations and orders ask for; zero: they do not
+}
+
+func startPebble(t testing.TB, s pebbleSettings) *pebble {
+	t.Helper()
+	p := &pebble{http: startRelay(t), tls: startRelay(t), database: db.NewMemoryStore()}
+	// Read by va.New and wfe.New alone.
+	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
+	t.Setenv("PEBBLE_WFE_NONCEREJECT", strconv.Itoa(s.badNonces))
+	t.Setenv("PEBBLE_AUTHZREUSE", "0")
+	logger := log.New(io.Discard, "", 0)
+	profiles := map[string]ca.Profile{"default": {Description: "the only one"}}
+	const strict = true
+	p.chains = ca.New(logger, p.database, "", "ecdsa", 0, 1, profiles)
+	validation := va.New(logger, p.http.port(), p.tls.port(), strict, startResolver(t), p.database)
+	frontEnd := wfe.New(logger, p.database, validation, p.chains, []string{"pebble.test"}, strict, s.externalAccount, s.retryAfter, s.retryAfter)
+	p.front = httptest.NewUnstartedServer(p.created.watch(frontEnd.Handler()))
+	p.front.Config.ErrorLog = logger
+	if s.listener != nil {
+		_ = p.front.Listener.Close()
+		p.front.Listener = s.listener
+	}
+	p.front.StartTLS()
+	t.Cleanup(func() {
+		p.front.CloseClientConnections()
+		p.front.Close()
+	})
+	p.directory = p.front.URL + wfe.DirectoryPath
+	return p
+}
+
+// client returns an HTTP client that trusts the server that Pebble runs on.
+func (p *pebble) client() *http.Client { return p.front.Client() }
+
+// roots are those to trust in its certificates.
+func (p *pebble) roots() *x509.CertPool {
+	pool := x509.NewCertPool()
+	for i := range p.chains.GetNumberOfRootCerts() {
+		pool.AddCert(p.chains.GetRootCert(i).Cert)
+	}
+	return pool
+}
+
+// orders returns how many orders were made.
+func (p *pebble) orders() int {
+	n := 0
+	for _, id := range p.created.ids() {
+		if p.database.GetOrderByID(id) != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// accounts returns how many accounts were made.
+func (p *pebble) accounts() int {
+	n := 0
+	for _, id := range p.created.ids() {
+		if p.database.GetAccountByID(id) != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// certificates returns those issued for orders of which name is a name; all of them for an empty name.
+func (p *pebble) certificates(name string) []*x509.Certificate {
+	var issued []*x509.Certificate
+	for _, id := range p.created.ids() {
+		order := p.database.GetOrderByID(id)
+		if order == nil {
+			continue
+		}
+		certificate := certificateOf(order)
+		if certificate != nil && (name == "" || slices.Contains(certificate.DNSNames, name)) {
+			issued = append(issued, certificate)
+		}
+	}
+	return issued
+}
+
+func certificateOf(order *core.Order) *x509.Certificate {
+	order.RLock()
+	defer order.RUnlock()
+	if order.CertificateObject == nil {
+		return nil
+	}
+	return order.CertificateObject.Cert
+}
+
+// wants fails the test if the CA has made other numbers of orders and certificates.
+func (p *pebble) wants(t *testing.T, orders, certificates int) {
+	t.Helper()
+	if n := p.orders(); n != orders {
+		t.Errorf("the CA has %d orders, want %d", n, orders)
+	}
+	if n := len(p.certificates("")); n != certificates {
+		t.Errorf("the CA has issued %d certificates, want %d", n, certificates)
+	}
+}
+
+// created records what a CA has made: each accounts and order has its URL in the answer 201 Created.
+type created struct {
+	mu       sync.Mutex
+	made     []string // ids
+	requests int      // of any kind
+}
+
+func (c *created) ids() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.made)
+}
+
+func (c *created) total() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.requests
+}
+
+func (c *created) watch(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		c.requests++
+		c.mu.Unlock()
+		next.ServeHTTP(&creating{w, c}, r)
+	})
+}
+
+// A creating is an answer that may tell of something created.
+type creating struct {
+	http.ResponseWriter
+	created *created
+}
+
+// WriteHeader records the URL before the client can see it.
+func (w *creating) WriteHeader(status int) {
+	if location, err := url.Parse(w.Header().Get("Location")); status == http.StatusCreated && err == nil {
+		w.created.mu.Lock()
+		w.created.made = append(w.created.made, path.Base(location.Path))
+		w.created.mu.Unlock()
+	}
+	w.ResponseWriter.WriteHeader(status)
+}

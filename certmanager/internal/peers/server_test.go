@@ -1,0 +1,169 @@
+package peers
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/storage"
+)
+
+// A server is what a user of the library writes: an HTTPS server with a manager, and a plain one beside.
+type server struct {
+	*certmanager.Manager
+	ca      *pebble
+	address string // of the HTTPS server
+	events  *events
+	stop    func() // ends the manager and the servers, and waits for that
+}
+
+// startServer starts a server to which the CA's ports lead. What config leaves out of storage and CA is filled in.
+func startServer(t *testing.T, p *pebble, config certmanager.Config) *server {
+	t.Helper()
+	s := &server{ca: p, events: newEvents()}
+	if len(config.Issuers) == 0 {
+		config.CA, config.HTTPClient, config.AgreeToTerms = p.directory, p.client(), true
+	}
+	if config.Storage == nil {
+		config.Storage = new(storage.Memory)
+	}
+	config.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	config.OnEvent = s.events.add
+	var err error
+	if s.Manager, err = certmanager.New(config); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var tasks sync.WaitGroup
+	s.stop = func() {
+		cancel()
+		tasks.Wait()
+	}
+	t.Cleanup(s.stop)
+
+	secure, plain := listen(t), listen(t)
+	s.address = secure.Addr().String()
+	quiet := log.New(io.Discard, "", 0)
+	servers := map[*http.Server]func(*http.Server) error{
+		{Handler: http.HandlerFunc(page), ErrorLog: quiet}: func(web *http.Server) error {
+			return web.Serve(s.Listener(secure))
+		},
+		{Handler: s.HTTPHandler(nil), ErrorLog: quiet}: func(web *http.Server) error { return web.Serve(plain) },
+	}
+	for web, serve := range servers {
+		tasks.Go(func() {
+			if err := serve(web); !errors.Is(err, http.ErrServerClosed) {
+				t.Errorf("serve: %v", err)
+			}
+		})
+		context.AfterFunc(ctx, func() { _ = web.Close() })
+	}
+	p.tls.lead(s.address)
+	p.http.lead(plain.Addr().String())
+	tasks.Go(func() {
+		if err := s.Run(ctx); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	return s
+}
+
+const greeting = "served by the manager's certificate\n"
+
+func page(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, greeting) }
+
+// byHTTP01 is a solver for http-01 that looks for its answers where the CA does.
+func byHTTP01(p *pebble, s storage.Store) []acme.Solver {
+	return []acme.Solver{&solver.HTTP01{Storage: s, Dial: p.http.dial}}
+}
+
+// served returns the certificate with which the server answers a client that wants name and trusts the CA alone.
+func (s *server) served(t *testing.T, name string) *x509.Certificate {
+	t.Helper()
+	certificate, err := handshake(within(t), s.ca, s.address, name)
+	if err != nil {
+		t.Fatalf("handshake for %s: %v", name, err)
+	}
+	return certificate
+}
+
+// handshake calls a server by name and returns its certificate, verified.
+func handshake(ctx context.Context, p *pebble, address, name string) (*x509.Certificate, error) {
+	dialer := tls.Dialer{Config: &tls.Config{RootCAs: p.roots(), ServerName: name}}
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return conn.(*tls.Conn).ConnectionState().PeerCertificates[0], nil
+}
+
+// status returns how the certificate that covers name stands.
+func (s *server) status(t *testing.T, name string) certmanager.Status {
+	t.Helper()
+	for _, status := range s.Status() {
+		if slices.Contains(status.Names, name) {
+			return status
+		}
+	}
+	t.Fatalf("no status of %s", name)
+	return certmanager.Status{}
+}
+
+// events are those that a manager has told of.
+type events struct {
+	mu   sync.Mutex
+	all  []certmanager.Event
+	more chan struct{} // closed with the next one
+}
+
+func newEvents() *events { return &events{more: make(chan struct{})} }
+
+func (e *events) add(event certmanager.Event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.all = append(e.all, event)
+	close(e.more)
+	e.more = make(chan struct{})
+}
+
+// of returns the events of a kind that concern name.
+func (e *events) of(kind certmanager.EventKind, name string) (found []certmanager.Event, more <-chan struct{}) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, event := range e.all {
+		if event.Kind == kind && slices.Contains(event.Names, name) {
+			found = append(found, event)
+		}
+	}
+	return found, e.more
+}
+
+// wait returns the first event of the kind that concerns name, once there is one.
+func (e *events) wait(t *testing.T, kind certmanager.EventKind, name string) certmanager.Event {
+	t.Helper()
+	timeout := time.After(patience)
+	for {
+		found, more := e.of(kind, name)
+		if len(found) > 0 {
+			return found[0]
+		}
+		select {
+		case <-more:
+		case <-timeout:
+			t.Fatalf("no event %q for %s within %v", kind, name, patience)
+		}
+	}
+}

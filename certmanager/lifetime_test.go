@@ -1,0 +1,95 @@
+package certmanager_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/everseal/everseal/acme/acmetest"
+	"github.com/everseal/everseal/certmanager"
+)
+
+// TestNinetyDays lets a quarter of a year pass for 100 names: with handshakes all along, no expired
+// certificate may be served, and the CA must see exactly the orders that renewals call for.
+func TestNinetyDays(t *testing.T) {
+	for _, test := range []struct {
+		name           string
+		lifetime       time.Duration
+		earliest, last time.Duration // age at which a certificate is renewed
+	}{
+		{"ninety-day certificates", 90 * 24 * time.Hour, 58 * 24 * time.Hour, 62 * 24 * time.Hour},
+		{"six-day certificates", 6 * 24 * time.Hour, 68 * time.Hour, 76 * time.Hour},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, func(ca *acmetest.Server) { ca.Lifetime = test.lifetime })
+				names := make([]string, 100)
+				for i := range names {
+					names[i] = fmt.Sprintf("site-%02d.example.com", i)
+				}
+				m, stop := w.start(w.config(names...))
+				defer stop()
+				for _, name := range names {
+					w.await(certmanager.EventObtained, name, 1)
+				}
+				for end := time.Now().Add(90 * 24 * time.Hour); time.Now().Before(end); time.Sleep(time.Hour) {
+					for _, name := range names {
+						c, err := m.GetCertificate(&tls.ClientHelloInfo{ServerName: name})
+						if err != nil || c.Leaf.VerifyHostname(name) != nil || time.Now().After(c.Leaf.NotAfter) {
+							t.Fatalf("%s: %s is served %v, %v", time.Now(), name, c, err)
+						}
+					}
+					if _, err := w.handshake(t.Context(), names[0]); err != nil {
+						t.Fatalf("%s: %s: %v", time.Now(), names[0], err)
+					}
+				}
+				stop()
+				checkRenewals(t, w, names, test.earliest, test.last)
+			})
+		})
+	}
+}
+
+// checkRenewals checks that each certificate that came to be due was renewed once, at its time, and
+// that the times are spread.
+func checkRenewals(t *testing.T, w *world, names []string, earliest, last time.Duration) {
+	t.Helper()
+	chains := make(map[string][]*x509.Certificate)
+	for _, c := range w.ca.Certificates() {
+		chains[c.DNSNames[0]] = append(chains[c.DNSNames[0]], c)
+	}
+	certificates := 0
+	hours := make(map[int64]int) // renewals by the hour
+	for _, name := range names {
+		chain := chains[name]
+		certificates += len(chain)
+		for i, c := range chain[1:] {
+			age := c.NotBefore.Sub(chain[i].NotBefore)
+			if age < earliest || age > last {
+				t.Errorf("%s was renewed after %v, want %v to %v", name, age, earliest, last)
+			}
+			hours[c.NotBefore.Unix()/3600]++
+		}
+		if age := time.Since(chain[len(chain)-1].NotBefore); age > last {
+			t.Errorf("%s was due for renewal and has not been renewed for %v", name, age)
+		}
+	}
+	orders := len(w.ca.Orders())
+	obtained := w.count(certmanager.EventObtained)
+	if orders != certificates || orders != obtained || orders < 2*len(names) {
+		t.Errorf("%d orders, %d certificates, %d reported; want the same number of each and at least %d", orders, certificates, obtained, 2*len(names))
+	}
+	if w.count(certmanager.EventFailed) > 0 {
+		t.Errorf("%d attempts failed", w.count(certmanager.EventFailed))
+	}
+	for hour, n := range hours {
+		if n > len(names)/2 {
+			t.Errorf("%d renewals in the hour of %s: not spread", n, time.Unix(hour*3600, 0).UTC())
+		}
+	}
+	t.Logf("%d certificates in %d different hours", certificates, len(hours))
+}

@@ -1,0 +1,217 @@
+package certmanager_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/everseal/everseal/acme/acmetest"
+	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/storage"
+)
+
+// A pipeListener is a listener in memory.
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr {
+	return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 443}
+}
+
+// pipeConn gives a pipe the address that was called.
+type pipeConn struct {
+	net.Conn
+	addr net.Addr
+}
+
+func (c pipeConn) LocalAddr() net.Addr { return c.addr }
+
+func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case l.conns <- pipeConn{server, l.Addr()}:
+		return client, nil
+	case <-l.closed:
+		return nil, errors.New("connection refused")
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// A world is a CA and a storage in memory, and what the managers in it reported.
+type world struct {
+	t     *testing.T
+	ca    *acmetest.Server
+	store storage.Store
+
+	mu       sync.Mutex
+	listener *pipeListener // of the manager that serves
+	events   []certmanager.Event
+	woken    chan struct{} // closed and replaced with each event
+}
+
+func newWorld(t *testing.T, prepare ...func(*acmetest.Server)) *world {
+	t.Helper()
+	w := &world{t: t, ca: acmetest.NewUnstartedServer(), store: new(storage.Memory), woken: make(chan struct{})}
+	w.ca.Dial = func(ctx context.Context, network, address string) (net.Conn, error) { return w.dial(ctx) }
+	for _, p := range prepare {
+		p(w.ca)
+	}
+	w.ca.StartInMemory()
+	t.Cleanup(w.ca.Close)
+	w.ca.SetHost("*", "192.0.2.1")
+	return w
+}
+
+func (w *world) dial(ctx context.Context) (net.Conn, error) {
+	w.mu.Lock()
+	l := w.listener
+	w.mu.Unlock()
+	if l == nil {
+		return nil, errors.New("connection refused")
+	}
+	return l.dial(ctx)
+}
+
+// config returns a configuration for the world's CA and storage.
+func (w *world) config(names ...string) certmanager.Config {
+	return certmanager.Config{
+		Names: names, CA: w.ca.URL, AgreeToTerms: true, HTTPClient: w.ca.Client(), Storage: w.store,
+		Logger: slog.New(slog.DiscardHandler), OnEvent: w.onEvent,
+	}
+}
+
+func (w *world) onEvent(e certmanager.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, e)
+	close(w.woken)
+	w.woken = make(chan struct{})
+}
+
+// await returns the n-th event of the kind for the name, from 1.
+func (w *world) await(kind certmanager.EventKind, name string, n int) certmanager.Event {
+	w.t.Helper()
+	for {
+		w.mu.Lock()
+		seen, woken := 0, w.woken
+		for _, e := range w.events {
+			if e.Kind == kind && slices.Contains(e.Names, name) {
+				if seen++; seen == n {
+					w.mu.Unlock()
+					return e
+				}
+			}
+		}
+		w.mu.Unlock()
+		select {
+		case <-woken:
+		case <-w.t.Context().Done():
+			w.t.Fatalf("no event %s for %s", kind, name)
+		}
+	}
+}
+
+// count returns how many events of the kind there were.
+func (w *world) count(kind certmanager.EventKind) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for _, e := range w.events {
+		if e.Kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
+// start makes a manager and has it run and serve the world's listener until stop is called.
+func (w *world) start(config certmanager.Config) (m *certmanager.Manager, stop func()) {
+	w.t.Helper()
+	m, err := certmanager.New(config)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return m, w.run(m)
+}
+
+func (w *world) run(m *certmanager.Manager) (stop func()) {
+	ctx, cancel := context.WithCancel(w.t.Context())
+	listener := newPipeListener()
+	w.mu.Lock()
+	w.listener = listener
+	w.mu.Unlock()
+	var group sync.WaitGroup
+	group.Go(func() {
+		if err := m.Run(ctx); err != nil {
+			w.t.Errorf("Run: %v", err)
+		}
+	})
+	group.Go(func() { serveHandshakes(m.Listener(listener)) })
+	return sync.OnceFunc(func() {
+		cancel()
+		listener.Close()
+		group.Wait()
+	})
+}
+
+// serveHandshakes shakes hands with whoever connects, and hangs up.
+func serveHandshakes(l net.Listener) {
+	var group sync.WaitGroup
+	defer group.Wait()
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		group.Go(func() {
+			defer conn.Close()
+			if conn.(*tls.Conn).Handshake() == nil {
+				// The client hangs up when it has seen the certificate.
+				_, _ = conn.Read(make([]byte, 1))
+			}
+		})
+	}
+}
+
+// handshake returns the certificate that a client is shown who asks for the name and trusts the CA.
+func (w *world) handshake(ctx context.Context, name string) (*x509.Certificate, error) {
+	conn, err := w.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	client := tls.Client(conn, &tls.Config{ServerName: name, RootCAs: w.ca.Roots(), Time: time.Now})
+	if err := client.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	return client.ConnectionState().PeerCertificates[0], nil
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	_ "embed"
+	"fmt"
+	"html/template"
+	"net/http"
+	"time"
+
+	"github.com/everseal/everseal/certmanager"
+)
+
+//go:embed page.html
+var pageText string
+
+// newPage returns the server's handler: one page about the certificate that the visitor was served.
+func newPage(manager *certmanager.Manager) http.Handler {
+	page := template.Must(template.New("page").Funcs(template.FuncMap{"date": date, "until": until}).Parse(pageText))
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		served, err := manager.GetCertificate(&tls.ClientHelloInfo{ServerName: r.TLS.ServerName})
+		if err == nil && served == nil {
+			err = fmt.Errorf("there is no certificate for %q", r.TLS.ServerName)
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		var text bytes.Buffer
+		if err := page.Execute(&text, newPageData(served.Leaf, manager.Status())); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+		w.Header().Set("Cache-Control", "no-store") // the next load may show the next certificate
+		_, _ = text.WriteTo(w)                      // fails when the visitor has gone
+	})
+	return mux
+}
+
+// pageData is what the page shows.
+type pageData struct {
+	Names     []string
+	Issuer    string
+	Serial    string
+	NotBefore time.Time
+	NotAfter  time.Time
+	Renewal   time.Time // zero: unknown
+}
+
+func newPageData(leaf *x509.Certificate, all []certmanager.Status) pageData {
+	data := pageData{
+		Names:     leaf.DNSNames,
+		Issuer:    leaf.Issuer.String(),
+		Serial:    fmt.Sprintf("%x", leaf.SerialNumber.Bytes()),
+		NotBefore: leaf.NotBefore,
+		NotAfter:  leaf.NotAfter,
+	}
+	for _, ip := range leaf.IPAddresses {
+		data.Names = append(data.Names, ip.String())
+	}
+	for _, status := range all {
+		if status.Serial == data.Serial {
+			data.Renewal = status.Next
+		}
+	}
+	return data
+}
+
+func date(t time.Time) string { return t.Local().Format("2 January 2006, 15:04:05 MST") }
+
+// until returns how far away t is, in words.
+func until(t time.Time) string {
+	d := time.Until(t)
+	switch {
+	case d <= 0:
+		return "now"
+	case d < 48*time.Hour:
+		return "in " + d.Round(time.Second).String()
+	}
+	return fmt.Sprintf("in %d days", d/(24*time.Hour))
+}
