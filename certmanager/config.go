@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,6 +89,9 @@ func (c *Config) check() error {
 			return errors.New("certmanager: Config.Issuers is set: CA, Email, ExternalAccount and HTTPClient belong to an ACME issuer then")
 		}
 		return c.checkIssuers()
+	}
+	if u, err := url.Parse(c.CA); err != nil || c.CA != "" && (u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
+		return fmt.Errorf("certmanager: Config.CA is %q: it must be the URL of an ACME directory, such as %s", c.CA, acme.LetsEncrypt)
 	}
 	letsEncrypt := c.CA == "" || c.CA == acme.LetsEncrypt || c.CA == acme.LetsEncryptStaging
 	if letsEncrypt && !c.AgreeToTerms {

@@ -18,6 +18,7 @@ type managed struct {
 	next    time.Time    // when
 	working bool         // an attempt is under way
 	failure *Failure     // of the last attempt; nil: it succeeded
+	unsaved *record      // issued and served, but the storage failed to take it; nil: none
 	trouble int          // attempts in a row that the storage kept from being made
 	waiting []chan error // callers of Renew
 	replace string       // serial of the certificate they want replaced; empty: there was none
@@ -99,6 +100,25 @@ func (c *managed) serving() *record {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.current
+}
+
+// unkept returns the certificate of the issuer that has come but could not be stored, or nil.
+func (c *managed) unkept(issuer Issuer) *record {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.unsaved == nil || c.unsaved.meta.Issuer != issuer.ID() {
+		return nil
+	}
+	return c.unsaved
+}
+
+// setUnkept notes whether r could be stored.
+func (c *managed) setUnkept(r *record, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.unsaved = nil; err != nil {
+		c.unsaved = r
+	}
 }
 
 // offer makes r the certificate to be served if it is newer than the one there is.

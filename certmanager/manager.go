@@ -207,7 +207,7 @@ func (m *Manager) work(ctx context.Context, all []*managed) {
 	defer tasks.Wait()
 	tasks.Go(func() { m.renewals(ctx, &tasks) })
 	tasks.Go(func() { m.serveDemands(ctx, &tasks) })
-	m.load(ctx, all)
+	tasks.Go(func() { m.load(ctx, all) })
 	for {
 		select {
 		case added := <-m.loads:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/everseal/everseal/acme"
@@ -111,7 +112,7 @@ func (m *Manager) tryIssuer(ctx context.Context, issuer Issuer, c *managed) (tim
 	}
 	a.readJournal(lease.Context(), stored)
 	forced := c.forced()
-	if current := c.serving(); current != nil && !forced {
+	if current := c.serving(); current != nil && !forced && c.unkept(issuer) == nil {
 		if due := renewal(current); time.Now().Before(due) {
 			return due, nil // another process was faster
 		}
@@ -143,10 +144,14 @@ func (a *attempt) obtain(run context.Context) (time.Time, error) {
 	obtaining := event
 	obtaining.Kind = EventObtaining
 	a.emit(ctx, obtaining)
-	r, err := a.issue(ctx)
+	r, err := c.unkept(a.issuer), error(nil)
+	if r == nil {
+		r, err = a.issue(ctx)
+	}
 	if err == nil {
-		err = a.keep(ctx, r)
 		a.serve(c, r)
+		err = a.keep(ctx, r)
+		c.setUnkept(r, err)
 	}
 	if err != nil {
 		return a.failed(run, event, err)
@@ -171,7 +176,7 @@ func (a *attempt) issue(ctx context.Context) (*record, error) {
 	certificate, err := a.issuer.Issue(ctx, Request{
 		Identifiers: c.identifiers,
 		Key:         key,
-		Solvers:     a.solvers,
+		Solvers:     rotated(a.solvers, a.journal.Refusals),
 		Storage:     a.store,
 		Journal:     a.journal.Notes,
 		Record: func(ctx context.Context, notes []byte) error {
@@ -192,6 +197,13 @@ func (a *attempt) issue(ctx context.Context) (*record, error) {
 		chain: certificate.Chain,
 		leaf:  certificate.Leaf,
 	}, nil
+}
+
+// rotated returns the solvers with the n-th first: after a refusal another way to prove control, if
+// there is one, may fare better.
+func rotated(solvers []acme.Solver, n int) []acme.Solver {
+	n %= max(len(solvers), 1)
+	return slices.Concat(solvers[n:], solvers[:n])
 }
 
 func (a *attempt) saveJournal(ctx context.Context) error {

@@ -49,9 +49,9 @@ func TestHTTP01(t *testing.T) {
 }
 
 func TestHTTP01OfAnotherProcess(t *testing.T) {
-	store := new(storage.Memory)
+	store := storage.Dir(t.TempDir())
 	server := serveHTTP(t, (&solver.HTTP01{Storage: store}).Handler(nil))
-	p := newProof(acme.TypeHTTP01, "example.com")
+	p := newProof(acme.TypeHTTP01, "2001:db8::1")
 	present(t, &solver.HTTP01{Storage: store}, p)
 	if err := validateHTTP01(t, server, p); err != nil {
 		t.Error(err)

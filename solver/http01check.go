@@ -58,7 +58,7 @@ func (h *HTTP01) Check(ctx context.Context, p acme.Proof) error {
 		a.Identifier, response.Request.URL, from, response.Status, response.Header.Get("Server"), body, http01Path)
 }
 
-// http01URL returns where a CA looks for an answer (RFC 8555 §8.3, RFC 8738 §4).
+// http01URL returns where a CA looks for an answer (RFC 8555 §8.3, RFC 8738 §5).
 func http01URL(id acme.Identifier, token string) string {
 	host := id.Value
 	if strings.Contains(host, ":") {

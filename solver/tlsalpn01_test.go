@@ -109,11 +109,11 @@ func TestTLSALPN01(t *testing.T) {
 }
 
 func TestTLSALPN01OfAnotherProcess(t *testing.T) {
-	store := new(storage.Memory)
+	store := storage.Dir(t.TempDir())
 	server, _ := serveTLS(t, newServerConfig(t, &solver.TLSALPN01{Storage: store}))
-	p := newProof(acme.TypeTLSALPN01, "example.com")
+	p := newProof(acme.TypeTLSALPN01, "2001:db8::1")
 	present(t, &solver.TLSALPN01{Storage: store}, p)
-	if err := validateTLSALPN01(t, server, "example.com", p); err != nil {
+	if err := validateTLSALPN01(t, server, "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", p); err != nil {
 		t.Error(err)
 	}
 }

@@ -53,6 +53,9 @@ func startChild(t *testing.T, what string, d Dir) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := cmd.StdinPipe(); err != nil { // closed when this process ends
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -87,13 +90,10 @@ func (p *process) kill(t *testing.T) []string {
 	return strings.Fields(string(complete))
 }
 
-// waitForKill keeps a child alive; should its parent die first, it ends.
+// waitForKill keeps a child alive until it is killed or its parent is gone.
 func waitForKill() error {
 	fmt.Println("ready")
 	_, err := io.Copy(io.Discard, os.Stdin)
-	if err == nil {
-		time.Sleep(time.Hour)
-	}
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/everseal/everseal/storage"
 	"github.com/everseal/everseal/storage/storagetest"
@@ -53,9 +54,7 @@ func TestDirPermissions(t *testing.T) {
 	}
 	d := storage.Dir(filepath.Join(t.TempDir(), "a", "b"))
 	mustSave(t, d, "c/d/e", "x", "")
-	if _, err := storage.Acquire(t.Context(), d, "lease", 1<<40); err != nil {
-		t.Fatal(err)
-	}
+	lease := mustAcquire(t, d, time.Hour)
 	err := filepath.WalkDir(filepath.Dir(string(d)), func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -76,6 +75,7 @@ func TestDirPermissions(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
+	mustRelease(t, lease)
 }
 
 func TestDirUnusable(t *testing.T) {
@@ -92,7 +92,7 @@ func TestDirUnusable(t *testing.T) {
 	} {
 		d := storage.Dir(test.dir)
 		_, saveErr := d.Save(t.Context(), "a", []byte("x"), "")
-		_, leaseErr := storage.Acquire(t.Context(), d, "a", 1<<40)
+		_, leaseErr := storage.Acquire(t.Context(), d, "a", time.Hour)
 		for what, err := range map[string]error{"Save": saveErr, "Acquire": leaseErr} {
 			if err == nil || !strings.Contains(err.Error(), test.says) || errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("%s in the folder %q: %v, want an error with %q", what, test.dir, err, test.says)
@@ -141,7 +141,7 @@ func TestDirLinks(t *testing.T) {
 		if err == nil {
 			t.Errorf("Load(%q) follows a link out of the folder: %q", key, item.Value)
 		}
-		if _, err := d.Save(t.Context(), key, []byte("overwritten"), ""); err == nil && key != "file" {
+		if _, err := d.Save(t.Context(), key, []byte("overwritten"), ""); err == nil {
 			t.Errorf("Save(%q) follows a link out of the folder", key)
 		}
 		if err := d.Delete(t.Context(), key, "x"); err == nil {
@@ -154,7 +154,7 @@ func TestDirLinks(t *testing.T) {
 		}
 		link(outside, folder)
 		_, saveErr := d.Save(t.Context(), "new", []byte("x"), "")
-		_, leaseErr := storage.Acquire(t.Context(), d, "lease", 1<<40)
+		_, leaseErr := storage.Acquire(t.Context(), d, "lease", time.Hour)
 		if folder == ".owners" && leaseErr == nil || folder != ".owners" && saveErr == nil {
 			t.Errorf("%s leads out of the folder, and Save and Acquire answer %v and %v", folder, saveErr, leaseErr)
 		}
@@ -173,7 +173,7 @@ func TestDirLinks(t *testing.T) {
 func TestDirForeignFiles(t *testing.T) {
 	d := storage.Dir(t.TempDir())
 	mustSave(t, d, "a/b", "x", "")
-	long := strings.Repeat("long", 100)
+	long := strings.Repeat("long", 60)
 	mustSave(t, d, long+"/"+long, "x", "")
 	for _, name := range []string{
 		"README", "a/notes.txt", "a/B.item", "a/b.item~", "a/%62.item", ".git/config.item", "a/.hidden.item", "a/x~" + strings.Repeat("0", 64) + ".item", "empty/x",

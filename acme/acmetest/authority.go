@@ -38,7 +38,7 @@ func newAuthority(root *tls.Certificate) (*authority, error) {
 	}
 	rootKey, ok := root.PrivateKey.(crypto.Signer)
 	if !ok {
-		return nil, errors.New("Root has no private key that can sign")
+		return nil, errors.New("no private key that can sign in Root")
 	}
 	a := new(authority)
 	var err error

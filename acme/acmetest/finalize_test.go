@@ -173,7 +173,7 @@ func TestBrokenCSR(t *testing.T) {
 			{`{"csr":1}`, "malformed"},
 			{`{`, "malformed"},
 			{`{"csr":"` + base64.RawURLEncoding.EncodeToString(tampered) + `"}`, "badCSR"},
-			{`{"csr":"` + right[:len(right)/2] + `"}`, "badCSR"},
+			{`{"csr":"` + base64.RawURLEncoding.EncodeToString(der[:len(der)/2]) + `"}`, "badCSR"},
 			{`{"csr":"bm9uc2Vuc2U"}`, "badCSR"},
 			{`{}`, "badCSR"},
 		} {
@@ -227,6 +227,26 @@ func TestFinalize(t *testing.T) {
 		}
 		if orders := ca.Orders(); orders[0].Status != "valid" {
 			t.Errorf("orders %+v", orders)
+		}
+	})
+}
+
+// What could be promised at newOrder may be too late when it is finalized.
+func TestIssuanceFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		ca := n.newCA(t, nil)
+		c := newAccount(t, ca)
+		request := map[string]any{"identifiers": identify("example.com"), "notAfter": time.Now().Add(time.Hour)}
+		answer := c.post(c.resource("newOrder"), request).want(http.StatusCreated, "")
+		o := &order{URL: answer.header.Get("Location")}
+		answer.decode(o)
+		n.prove(c, o, "http-01")
+		time.Sleep(2 * time.Hour)
+		c.post(o.Finalize, newCSR(t, &x509.CertificateRequest{DNSNames: []string{"example.com"}}, newKey(t, elliptic.P256()))).want(http.StatusOK, "")
+		synctest.Wait()
+		if o = c.getOrder(o.URL); o.Status != "invalid" || o.Error == nil || o.Error.kind() != "malformed" || o.Certificate != "" {
+			t.Errorf("order %+v for a certificate that has ended", o)
 		}
 	})
 }

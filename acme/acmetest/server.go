@@ -58,7 +58,7 @@ type Server struct {
 	accountChange chan struct{} // holds an element while an account is created, changed or kept
 	client        *http.Client
 	httpServer    *http.Server   // nil in memory
-	running       sync.WaitGroup // requests, validations and issuances under way, and the listener
+	running       sync.WaitGroup // requests, validations and issuances under way, connections and the listener
 
 	// mu guards what follows. It is never held while something waits or a function of the user's runs.
 	mu              sync.Mutex
@@ -119,6 +119,7 @@ func (s *Server) Start() {
 		Handler:           handler,
 		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{certificate}},
 		ReadHeaderTimeout: 10 * time.Second,
+		ConnState:         s.countConnection,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	s.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.Roots()}}}
@@ -130,6 +131,21 @@ func (s *Server) Start() {
 func (s *Server) StartInMemory() {
 	const host = "acmetest.invalid"
 	s.client = &http.Client{Transport: &memoryTransport{host: host, handler: s.start("https://" + host)}}
+}
+
+// countConnection lets Close wait for the connections, which it closes.
+func (s *Server) countConnection(conn net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.running.Add(1)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.closed { // http.Server.Close may have passed by before it knew of this one
+			_ = conn.Close()
+		}
+	case http.StateClosed, http.StateHijacked:
+		s.running.Done()
+	}
 }
 
 // start does what both ways of starting share, and returns the CA's handler.

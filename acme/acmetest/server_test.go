@@ -109,6 +109,21 @@ func TestSocketIsTrustedByClientOnly(t *testing.T) {
 	}
 }
 
+// A connection that nobody uses does not hold Close up, and is closed by it.
+func TestCloseClosesConnections(t *testing.T) {
+	ca := acmetest.NewServer()
+	address := strings.TrimSuffix(strings.TrimPrefix(ca.URL, "https://"), "/directory")
+	conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: ca.Roots()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	ca.Close()
+	if _, err := conn.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection is open after Close")
+	}
+}
+
 // A certificate from before verifies with the root of a later server that was given the same.
 func TestRootOutlivesItsServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,0 +1,42 @@
+package storage_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/everseal/everseal/storage"
+)
+
+// valueSizes are those of a certificate record and of the largest record there can be.
+var valueSizes = []int{8 << 10, storage.MaxValue}
+
+func BenchmarkDir(b *testing.B) { benchmark(b, storage.Dir(b.TempDir())) }
+
+func BenchmarkMemory(b *testing.B) { benchmark(b, new(storage.Memory)) }
+
+func benchmark(b *testing.B, s storage.Store) {
+	for _, size := range valueSizes {
+		key := fmt.Sprintf("certificates/issuer/%d", size)
+		value := make([]byte, size)
+		revision, err := s.Save(b.Context(), key, value, "")
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(fmt.Sprintf("Save/bytes=%d", size), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if revision, err = s.Save(b.Context(), key, value, revision); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("Load/bytes=%d", size), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := s.Load(b.Context(), key); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
