@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // A Request is what [Client.Issue] needs to obtain a certificate.
@@ -32,6 +30,9 @@ type Request struct {
 	// Before, if set, is told each step before it is taken, one at a time; an error stops Issue
 	// with that error. Who writes down what it is told can go on after a crash at any point.
 	Before func(ctx context.Context, s Step) error
+
+	// CleanUpFailed, if set, is told of answers that could not be taken away. Called concurrently.
+	CleanUpFailed func(p Proof, err error)
 }
 
 // An Action is what a [Step] is about to do.
@@ -53,9 +54,6 @@ type Step struct {
 	Proofs   []Proof // with ActionPresent
 }
 
-// cleanUpTime bounds the clean-up, which has to be done also when the context has ended.
-const cleanUpTime = time.Minute
-
 // Issue obtains a certificate, the whole way: it makes the order (or goes on with the one given),
 // proves control of all identifiers side by side, finalizes, downloads, and verifies that what came
 // is for the key and the names. An order is never finalized before its URL was told to r.Before.
@@ -66,11 +64,11 @@ func (c *Client) Issue(ctx context.Context, r Request) (*Certificate, error) {
 	if err := r.check(c); err != nil {
 		return nil, err
 	}
-	order, err := c.openOrder(ctx, r)
+	order, err := c.openOrder(ctx, &r)
 	if err != nil {
 		return nil, err
 	}
-	certificate, err := c.fulfil(ctx, r, order)
+	certificate, err := c.fulfil(ctx, &r, order)
 	var problem *Problem
 	var failed *OrderError
 	if errors.As(err, &problem) && problem.final() && !errors.As(err, &failed) {
@@ -102,7 +100,7 @@ func (r *Request) before(ctx context.Context, s Step) error {
 }
 
 // openOrder makes an order, or fetches the one to go on with.
-func (c *Client) openOrder(ctx context.Context, r Request) (*Order, error) {
+func (c *Client) openOrder(ctx context.Context, r *Request) (*Order, error) {
 	if r.OrderURL == "" {
 		if err := r.before(ctx, Step{Action: ActionOrder}); err != nil {
 			return nil, err
@@ -137,11 +135,11 @@ func sameIdentifiers(a, b []Identifier) bool {
 }
 
 // fulfil takes the order from the state it is in to the certificate.
-func (c *Client) fulfil(ctx context.Context, r Request, order *Order) (*Certificate, error) {
+func (c *Client) fulfil(ctx context.Context, r *Request, order *Order) (*Certificate, error) {
 	if err := r.before(ctx, Step{Action: ActionAuthorize, OrderURL: order.URL}); err != nil {
 		return nil, err
 	}
-	defer c.cleanUp(ctx, r.Solvers, r.Presented)
+	defer r.cleanUp(ctx, r.Presented)
 	var err error
 	if order.Status == StatusPending {
 		if order, err = c.authorize(ctx, r, order); err != nil {
@@ -164,152 +162,9 @@ func (c *Client) fulfil(ctx context.Context, r Request, order *Order) (*Certific
 	return c.download(ctx, r, order)
 }
 
-// authorize proves control of all identifiers of a pending order and returns the order as it is then.
-func (c *Client) authorize(ctx context.Context, r Request, order *Order) (*Order, error) {
-	authorizations, err := c.getAuthorizations(ctx, order)
-	if err != nil {
-		return nil, err
-	}
-	tasks, err := c.chooseSolvers(ctx, r.Solvers, order, authorizations)
-	if err != nil {
-		return nil, err
-	}
-	if len(tasks) > 0 {
-		step := Step{Action: ActionPresent, OrderURL: order.URL}
-		for _, task := range tasks {
-			step.Proofs = append(step.Proofs, task.proof)
-		}
-		if err := r.before(ctx, step); err != nil {
-			return nil, err
-		}
-		defer c.cleanUp(ctx, r.Solvers, step.Proofs)
-		if err := c.proveAll(ctx, tasks); err != nil {
-			return nil, err
-		}
-	}
-	return c.WaitOrder(ctx, order)
-}
-
-// A task is one proof to be given by one solver.
-type task struct {
-	solver   Solver
-	proof    Proof
-	accepted bool // the CA has been told
-}
-
-// chooseSolvers returns a task for each authorization that is pending.
-func (c *Client) chooseSolvers(ctx context.Context, solvers []Solver, order *Order, authorizations []*Authorization) ([]task, error) {
-	account, err := c.kid(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var tasks []task
-	failed := &OrderError{URL: order.URL}
-	for _, a := range authorizations {
-		if failure := a.failure(); failure != nil {
-			failed.Authorizations = append(failed.Authorizations, failure)
-			continue
-		}
-		if a.Status != StatusPending {
-			continue
-		}
-		solver, challenge := choose(solvers, a)
-		if solver == nil {
-			return nil, &OrderError{URL: order.URL, Err: noSolver(solvers, a)}
-		}
-		proof := Proof{Challenge: challenge, Identifier: a.Identifier, Wildcard: a.Wildcard, AccountURL: account, DirectoryURL: c.directoryURL()}
-		if proof.Token != "" {
-			if proof.KeyAuthorization, err = c.KeyAuthorization(proof.Token); err != nil {
-				return nil, err
-			}
-		}
-		// An earlier attempt may have told the CA already, which then looks for the answer at any time.
-		tasks = append(tasks, task{solver, proof, challenge.Status != StatusPending})
-	}
-	if len(failed.Authorizations) > 0 {
-		return nil, failed
-	}
-	return tasks, nil
-}
-
-// choose returns the first solver that can answer one of the challenges, with that challenge.
-func choose(solvers []Solver, a *Authorization) (Solver, Challenge) {
-	for _, solver := range solvers {
-		if !supports(solver, a.Identifier, a.Wildcard) {
-			continue
-		}
-		for _, challenge := range a.Challenges {
-			if challenge.Type == solver.Type() {
-				return solver, challenge
-			}
-		}
-	}
-	return nil, Challenge{}
-}
-
-func noSolver(solvers []Solver, a *Authorization) error {
-	var offered, have []string
-	for _, challenge := range a.Challenges {
-		offered = append(offered, printable(challenge.Type, 40))
-	}
-	for _, solver := range solvers {
-		have = append(have, solver.Type())
-	}
-	return fmt.Errorf("%s: no solver for any challenge that the CA offers (%s); the solvers are for: %s",
-		printable(a.name(), 260), strings.Join(offered, ", "), strings.Join(have, ", "))
-}
-
-// proveAll puts all answers in place, waits until they can be seen, and tells the CA.
-func (c *Client) proveAll(ctx context.Context, tasks []task) error {
-	stages := []func(context.Context, task) error{
-		func(ctx context.Context, t task) error { return t.solver.Present(ctx, t.proof) },
-		func(ctx context.Context, t task) error { return waitPresented(ctx, t.solver, t.proof) },
-		func(ctx context.Context, t task) error {
-			if t.accepted {
-				return nil
-			}
-			_, err := c.AcceptChallenge(ctx, t.proof.URL)
-			return err
-		},
-	}
-	for _, stage := range stages {
-		group, stageCtx := errgroup.WithContext(ctx)
-		group.SetLimit(sideBySide)
-		for _, t := range tasks {
-			group.Go(func() error {
-				if err := stage(stageCtx, t); err != nil {
-					return fmt.Errorf("acme: %s: %s: %w", printable(t.proof.Identifier.Value, 260), t.solver.Type(), err)
-				}
-				return nil
-			})
-		}
-		if err := group.Wait(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// cleanUp takes the answers away, also when ctx has ended. What cannot be taken away stays with the
-// solver, whose matter it is to report it.
-func (c *Client) cleanUp(ctx context.Context, solvers []Solver, proofs []Proof) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
-	defer cancel()
-	var group errgroup.Group
-	group.SetLimit(sideBySide)
-	for _, proof := range proofs {
-		for _, solver := range solvers {
-			if solver.Type() == proof.Type {
-				group.Go(func() error { return solver.CleanUp(ctx, proof) })
-			}
-		}
-	}
-	_ = group.Wait()
-}
-
 // finalize sends the certificate request. Where no answer came, the order's own state tells whether
 // the CA acted.
-func (c *Client) finalize(ctx context.Context, r Request, order *Order) (*Order, error) {
+func (c *Client) finalize(ctx context.Context, r *Request, order *Order) (*Order, error) {
 	csr, err := r.certificateRequest()
 	if err != nil {
 		return nil, err
@@ -347,7 +202,7 @@ func (r *Request) certificateRequest() ([]byte, error) {
 }
 
 // download fetches the certificate of a valid order and verifies it.
-func (c *Client) download(ctx context.Context, r Request, order *Order) (*Certificate, error) {
+func (c *Client) download(ctx context.Context, r *Request, order *Order) (*Certificate, error) {
 	if order.Certificate == "" {
 		return nil, &OrderError{URL: order.URL, Err: errors.New("it is valid but names no certificate")}
 	}

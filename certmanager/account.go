@@ -77,6 +77,9 @@ func (a *account) issue(ctx context.Context, client *acme.Client, r Request, n n
 		Solvers:     r.Solvers,
 		OrderURL:    n.OrderURL,
 		Presented:   n.Proofs,
+		CleanUpFailed: func(p acme.Proof, err error) {
+			r.Warn(fmt.Errorf("%s: the answer to %s was left in place: %w", p.Identifier.Value, p.Type, err))
+		},
 		Before: func(ctx context.Context, s acme.Step) error {
 			switch {
 			case s.Action == acme.ActionAuthorize && s.OrderURL != n.OrderURL:

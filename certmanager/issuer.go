@@ -38,6 +38,9 @@ type Request struct {
 	// Record keeps the issuer's notes on how far it came, in place of those kept before. An error means
 	// that the work is no longer this process's: Issue returns it.
 	Record func(ctx context.Context, journal []byte) error
+
+	// Warn reports what needs a look though it does not keep the certificate from being issued.
+	Warn func(error)
 }
 
 // ACME is an Issuer that speaks ACME (RFC 8555) to a CA. Its account is made when first needed and

@@ -183,6 +183,9 @@ func (a *attempt) issue(ctx context.Context) (*record, error) {
 			a.journal.Notes = notes
 			return a.saveJournal(ctx)
 		},
+		Warn: func(err error) {
+			a.emit(ctx, Event{Kind: EventWarning, Names: c.names(), Issuer: a.issuer.ID(), Err: fmt.Errorf("certmanager: %w", err)})
+		},
 	})
 	if err != nil {
 		return nil, err

@@ -16,9 +16,10 @@ import (
 //go:embed page.html
 var pageText string
 
-// newPage returns the server's handler: one page about the certificate that the visitor was served.
+// newPage returns the server's handler: one page, about the certificate for the name that the visitor
+// called.
 func newPage(manager *certmanager.Manager) http.Handler {
-	page := template.Must(template.New("page").Funcs(template.FuncMap{"date": date, "until": until}).Parse(pageText))
+	page := newPageTemplate()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		served, err := manager.GetCertificate(&tls.ClientHelloInfo{ServerName: r.TLS.ServerName})
@@ -40,6 +41,14 @@ func newPage(manager *certmanager.Manager) http.Handler {
 		_, _ = text.WriteTo(w)                      // fails when the visitor has gone
 	})
 	return mux
+}
+
+func newPageTemplate() *template.Template {
+	functions := template.FuncMap{
+		"date":  func(t time.Time) string { return t.Local().Format("2 January 2006, 15:04:05 MST") },
+		"until": func(t time.Time) string { return until(t, time.Now()) },
+	}
+	return template.Must(template.New("page").Funcs(functions).Parse(pageText))
 }
 
 // pageData is what the page shows.
@@ -71,11 +80,9 @@ func newPageData(leaf *x509.Certificate, all []certmanager.Status) pageData {
 	return data
 }
 
-func date(t time.Time) string { return t.Local().Format("2 January 2006, 15:04:05 MST") }
-
 // until returns how far away t is, in words.
-func until(t time.Time) string {
-	d := time.Until(t)
+func until(t, now time.Time) string {
+	d := t.Sub(now)
 	switch {
 	case d <= 0:
 		return "now"

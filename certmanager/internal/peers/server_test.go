@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"io"
-	"log"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -45,38 +43,27 @@ func startServer(t *testing.T, p *pebble, config certmanager.Config) *server {
 	if s.Manager, err = certmanager.New(config); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var tasks sync.WaitGroup
-	s.stop = func() {
-		cancel()
-		tasks.Wait()
-	}
-	t.Cleanup(s.stop)
-
 	secure, plain := listen(t), listen(t)
 	s.address = secure.Addr().String()
-	quiet := log.New(io.Discard, "", 0)
-	servers := map[*http.Server]func(*http.Server) error{
-		{Handler: http.HandlerFunc(page), ErrorLog: quiet}: func(web *http.Server) error {
-			return web.Serve(s.Listener(secure))
-		},
-		{Handler: s.HTTPHandler(nil), ErrorLog: quiet}: func(web *http.Server) error { return web.Serve(plain) },
-	}
-	for web, serve := range servers {
-		tasks.Go(func() {
-			if err := serve(web); !errors.Is(err, http.ErrServerClosed) {
-				t.Errorf("serve: %v", err)
-			}
-		})
-		context.AfterFunc(ctx, func() { _ = web.Close() })
+	webs := []*web{
+		startWeb(t, s.Listener(secure), http.HandlerFunc(page)),
+		startWeb(t, plain, s.HTTPHandler(nil)),
 	}
 	p.tls.lead(s.address)
 	p.http.lead(plain.Addr().String())
-	tasks.Go(func() {
-		if err := s.Run(ctx); err != nil {
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	s.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
 			t.Errorf("Run: %v", err)
 		}
+		for _, w := range webs {
+			w.stop(t)
+		}
 	})
+	t.Cleanup(s.stop)
 	return s
 }
 

@@ -1,0 +1,245 @@
+package storagetest_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/storagetest"
+)
+
+// flawVariable names the flaw that the store of TestSuite has; without it, it has none.
+const flawVariable = "EVERSEAL_STORAGETEST_FLAW"
+
+func TestSuite(t *testing.T) {
+	storagetest.Suite{
+		Open: func(*testing.T) storage.Store {
+			return &flawed{flaw: os.Getenv(flawVariable), items: make(map[string]storage.Item)}
+		},
+		Reopen: func(_ *testing.T, s storage.Store) storage.Store { return s },
+	}.Run(t)
+}
+
+func TestRun(t *testing.T) {
+	storagetest.Run(t, func(*testing.T) storage.Store { return new(storage.Memory) })
+}
+
+// TestFlawsAreFound runs TestSuite with each flaw: the cases named must fail and say why they exist.
+func TestFlawsAreFound(t *testing.T) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for flaw, cases := range map[string][]string{
+		"zero revision overwrites":   {"Create", "ConcurrentCreate"},
+		"revision ignored":           {"Create", "Swap", "ConcurrentSwap", "ConcurrentUpdate", "LeaseFenced", "LeaseExclusion"},
+		"check, then write":          {"ConcurrentCreate", "ConcurrentSwap", "ConcurrentDelete", "ConcurrentUpdate", "LeaseExclusion"},
+		"missing key upserted":       {"Create", "Delete"},
+		"hash as revision":           {"Revisions"},
+		"counter restarts":           {"Revisions"},
+		"unconditional delete":       {"Delete"},
+		"silent delete of nothing":   {"Delete", "ConcurrentDelete"},
+		"string prefix":              {"List"},
+		"prefix ignored":             {"List"},
+		"listing goes on":            {"ListEarlyEnd"},
+		"context ignored":            {"Context", "LeaseContext"},
+		"wildcard mapped":            {"OddKeys"},
+		"names cut":                  {"OddKeys"},
+		"keys not checked":           {"HostileKeys"},
+		"listed prefix not checked":  {"HostileKeys"},
+		"values trimmed":             {"Values", "LeaseValue"},
+		"empty value is absent":      {"Values", "Update"},
+		"no limit":                   {"LargestValue"},
+		"limit too low":              {"LargestValue", "LeaseValue"},
+		"given slice kept":           {"Aliasing"},
+		"own slice handed out":       {"Aliasing"},
+		"loads from an old snapshot": {"Swap", "ConcurrentUpdate"},
+	} {
+		t.Run(flaw, func(t *testing.T) {
+			t.Parallel()
+			for _, name := range cases {
+				cmd := exec.CommandContext(t.Context(), program, "-test.run=^TestSuite$/^"+name+"$", "-test.timeout=20s")
+				cmd.Env = append(os.Environ(), flawVariable+"="+flaw)
+				out, err := cmd.CombinedOutput()
+				if err == nil {
+					t.Errorf("%s does not find it", name)
+				}
+				if !bytes.Contains(out, []byte("why this matters")) && !bytes.Contains(out, []byte("panic: ")) {
+					t.Errorf("%s says only:\n%s", name, out)
+				}
+			}
+		})
+	}
+}
+
+// flawed is a correct store but for one flaw, each seen in a real one.
+type flawed struct {
+	flaw string
+
+	mu    sync.Mutex
+	items map[string]storage.Item // guarded by mu
+	old   map[string]storage.Item // guarded by mu; items as they were before the last save
+	saves int                     // guarded by mu
+}
+
+func (f *flawed) check(ctx context.Context, key string) (string, error) {
+	if f.flaw != "keys not checked" {
+		if err := storage.CheckKey(key); err != nil {
+			return "", err
+		}
+	}
+	if f.flaw == "wildcard mapped" {
+		key = strings.ReplaceAll(key, "*", "_")
+	}
+	if f.flaw == "names cut" {
+		key = key[:min(len(key), 255)]
+	}
+	if f.flaw == "context ignored" {
+		return key, nil
+	}
+	return key, ctx.Err()
+}
+
+func (f *flawed) Load(ctx context.Context, key string) (storage.Item, error) {
+	key, err := f.check(ctx, key)
+	if err != nil {
+		return storage.Item{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	item, ok := f.items[key]
+	if f.flaw == "loads from an old snapshot" && f.old != nil {
+		item, ok = f.old[key]
+	}
+	if !ok || f.flaw == "empty value is absent" && len(item.Value) == 0 {
+		return storage.Item{}, fs.ErrNotExist
+	}
+	if f.flaw != "own slice handed out" {
+		item.Value = bytes.Clone(item.Value)
+	}
+	return item, nil
+}
+
+func (f *flawed) Save(ctx context.Context, key string, value []byte, old storage.Revision) (storage.Revision, error) {
+	key, err := f.check(ctx, key)
+	if err != nil {
+		return "", err
+	}
+	limit := storage.MaxValue
+	switch f.flaw {
+	case "no limit":
+		limit *= 2
+	case "limit too low":
+		limit /= 2
+	case "values trimmed":
+		value = bytes.TrimSpace(value)
+	}
+	if len(value) > limit {
+		return "", storage.ErrTooLarge
+	}
+	if f.flaw != "given slice kept" {
+		value = bytes.Clone(value)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if current := f.items[key].Revision; current != old &&
+		!(f.flaw == "zero revision overwrites" && old == "") &&
+		!(f.flaw == "missing key upserted" && current == "") &&
+		f.flaw != "revision ignored" {
+		return "", storage.ErrConflict
+	}
+	f.pause()
+	f.saves++
+	revision := fmt.Sprint(f.saves)
+	switch f.flaw {
+	case "hash as revision":
+		revision = fmt.Sprintf("%x", sha256.Sum256(value))
+	case "counter restarts":
+		var n int
+		fmt.Sscan(string(f.items[key].Revision), &n)
+		revision = fmt.Sprint(n + 1)
+	case "loads from an old snapshot":
+		f.old = make(map[string]storage.Item)
+		for key, item := range f.items {
+			f.old[key] = item
+		}
+	}
+	f.items[key] = storage.Item{Value: value, Revision: storage.Revision(revision)}
+	return storage.Revision(revision), nil
+}
+
+// pause lets others in between the check of a revision and the change.
+func (f *flawed) pause() {
+	if f.flaw == "check, then write" {
+		f.mu.Unlock()
+		for range 100 {
+			runtime.Gosched()
+		}
+		f.mu.Lock()
+	}
+}
+
+func (f *flawed) Delete(ctx context.Context, key string, old storage.Revision) error {
+	key, err := f.check(ctx, key)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	current := f.items[key].Revision
+	switch {
+	case f.flaw == "silent delete of nothing" && current == "":
+		return nil
+	case f.flaw == "unconditional delete":
+	case old == "" || current != old:
+		return storage.ErrConflict
+	}
+	f.pause()
+	delete(f.items, key)
+	return nil
+}
+
+func (f *flawed) List(ctx context.Context, prefix string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		if prefix != "" && f.flaw != "listed prefix not checked" {
+			if _, err := f.check(ctx, prefix); err != nil {
+				yield("", err)
+				return
+			}
+		}
+		if err := ctx.Err(); err != nil && f.flaw != "context ignored" {
+			yield("", err)
+			return
+		}
+		for _, key := range f.keys(prefix) {
+			if !yield(key, nil) && f.flaw != "listing goes on" {
+				return
+			}
+		}
+	}
+}
+
+func (f *flawed) keys(prefix string) []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var keys []string
+	for key := range f.items {
+		if prefix == "" || key == prefix || strings.HasPrefix(key, prefix+"/") || f.flaw == "prefix ignored" ||
+			f.flaw == "string prefix" && strings.HasPrefix(key, prefix) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
