@@ -70,8 +70,9 @@ func waitPresented(ctx context.Context, s Solver, p Proof) error {
 	return nil
 }
 
-// supports calls the solver's Supports method, if it has one.
-func supports(s Solver, id Identifier, wildcard bool) bool {
+// Supports reports whether the solver can answer for the identifier: what its Supports method says, or
+// true if it has none.
+func Supports(s Solver, id Identifier, wildcard bool) bool {
 	if f, ok := s.(interface{ Supports(Identifier, bool) bool }); ok {
 		return f.Supports(id, wildcard)
 	}

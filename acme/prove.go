@@ -83,7 +83,7 @@ func (c *Client) chooseSolvers(ctx context.Context, solvers []Solver, order *Ord
 // choose returns the first solver that can answer one of the challenges, with that challenge.
 func choose(solvers []Solver, a *Authorization) (Solver, Challenge) {
 	for _, solver := range solvers {
-		if !supports(solver, a.Identifier, a.Wildcard) {
+		if !Supports(solver, a.Identifier, a.Wildcard) {
 			continue
 		}
 		for _, challenge := range a.Challenges {

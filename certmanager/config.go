@@ -188,19 +188,9 @@ func (c *Config) provesWildcards(id acme.Identifier) bool {
 	}
 	base := acme.Identifier{Type: id.Type, Value: strings.TrimPrefix(id.Value, "*.")}
 	for _, s := range c.Solvers {
-		if supports(s, base, true) {
+		if acme.Supports(s, base, true) {
 			return true
 		}
 	}
 	return false
-}
-
-// supports calls the solver's Supports method, if it has one.
-func supports(s acme.Solver, id acme.Identifier, wildcard bool) bool {
-	if f, ok := s.(interface {
-		Supports(acme.Identifier, bool) bool
-	}); ok {
-		return f.Supports(id, wildcard)
-	}
-	return true
 }

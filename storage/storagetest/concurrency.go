@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -94,7 +95,8 @@ func testConcurrentSwap(t *testing.T, s, other storage.Store) {
 	}
 }
 
-// increment adds one to the number under key, without any pause between its attempts.
+// increment adds one to the number under key. It lets others run between its load and its save, and makes
+// no pause between its attempts.
 func increment(ctx context.Context, s storage.Store, key string) (storage.Revision, error) {
 	for {
 		item, err := s.Load(ctx, key)
@@ -105,6 +107,7 @@ func increment(ctx context.Context, s storage.Store, key string) (storage.Revisi
 		if err != nil {
 			return "", err
 		}
+		runtime.Gosched()
 		revision, err := s.Save(ctx, key, []byte(strconv.Itoa(n+1)), item.Revision)
 		if !errors.Is(err, storage.ErrConflict) {
 			return revision, err
@@ -135,6 +138,7 @@ func testConcurrentDelete(t *testing.T, s, other storage.Store) {
 func testConcurrentUpdate(t *testing.T, s, other storage.Store) {
 	together(t, s, other, func(_ int, handle storage.Store) error {
 		_, err := storage.Update(t.Context(), handle, "list", func(old []byte) ([]byte, error) {
+			runtime.Gosched()
 			return append(old, '+'), nil
 		})
 		return err
