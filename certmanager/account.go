@@ -122,7 +122,7 @@ func (a *account) open(ctx context.Context, s storage.Store, lost *acme.Client) 
 	}
 	client, err := a.load(ctx, s, lost != nil)
 	if err != nil {
-		return nil, fmt.Errorf("certmanager: account at %s: %w", a.directoryURL(), err)
+		return nil, fmt.Errorf("account at %s: %w", a.directoryURL(), err)
 	}
 	a.client = client
 	return client, nil

@@ -79,8 +79,14 @@ func (m *Manager) useSolvers() {
 		switch given := s.(type) {
 		case *solver.TLSALPN01:
 			m.tlsALPN01, ownTLS = given, false
+			if given.Storage == nil {
+				m.tlsALPN01 = &solver.TLSALPN01{Storage: m.store, Dial: given.Dial}
+			}
 		case *solver.HTTP01:
 			m.http01, ownHTTP = given, false
+			if given.Storage == nil {
+				m.http01 = &solver.HTTP01{Storage: m.store, Addr: given.Addr, Dial: given.Dial}
+			}
 		}
 	}
 	m.overTLS = &answering{checker: m.tlsALPN01, logger: m.logger}

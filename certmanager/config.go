@@ -40,7 +40,8 @@ type Config struct {
 
 	// Solvers prove control of the names to the CA; the first that can is used. After them come the
 	// built-in ones: tls-alpn-01 in GetCertificate, and http-01 where Serve or HTTPHandler has it. A
-	// *solver.TLSALPN01 or *solver.HTTP01 given here takes the built-in one's place.
+	// *solver.TLSALPN01 or *solver.HTTP01 given here takes the built-in one's place; without a storage
+	// of its own it uses the manager's.
 	Solvers []acme.Solver
 
 	// Storage keeps account, certificates and work under way. Nil: a storage.Dir in systemd's

@@ -62,7 +62,7 @@ func (m *Manager) missing(hello *tls.ClientHelloInfo, known bool) (*tls.Certific
 		if certificate, _ := m.index.Lookup("*." + parent); certificate != nil {
 			return certificate, nil
 		}
-		return nil, m.unavailable(name)
+		return m.pending(hello, name)
 	}
 	if m.config.OnDemand == nil {
 		return nil, nil
@@ -79,7 +79,7 @@ func (m *Manager) unnamed(hello *tls.ClientHelloInfo) (*tls.Certificate, error) 
 			return certificate, nil
 		}
 		if known {
-			return nil, m.unavailable(name)
+			return m.pending(hello, name)
 		}
 	}
 	return nil, nil
@@ -97,8 +97,9 @@ func localAddress(conn net.Conn) string {
 	return addr.Addr().Unmap().WithZone("").String()
 }
 
-// unavailable says why a managed name has no certificate.
-func (m *Manager) unavailable(name string) error {
+// pending is for a managed name whose certificate is not in memory. While Run is starting it waits
+// until the storage was asked; then it returns the certificate, or says why there is none.
+func (m *Manager) pending(hello *tls.ClientHelloInfo, name string) (*tls.Certificate, error) {
 	m.mu.Lock()
 	stopped := m.stopped
 	c := m.byName[name]
@@ -108,11 +109,17 @@ func (m *Manager) unavailable(name string) error {
 	m.mu.Unlock()
 	switch {
 	case stopped == nil:
-		return fmt.Errorf("certmanager: %q has no certificate: %w", name, errNotRunning)
+		return nil, fmt.Errorf("certmanager: %q has no certificate: %w", name, errNotRunning)
 	case c == nil:
-		return fmt.Errorf("certmanager: %q has no certificate", name)
+		return nil, fmt.Errorf("certmanager: %q has no certificate", name)
 	}
-	return c.unavailable(name)
+	if err := waitHandshake(hello.Context(), name, c.loaded, stopped); err != nil {
+		return nil, err
+	}
+	if certificate, _ := m.index.Lookup(name); certificate != nil {
+		return certificate, nil
+	}
+	return nil, c.unavailable(name)
 }
 
 // lowerASCII returns s with the letters A to Z in lower case, the only ones that domain names have.

@@ -74,6 +74,7 @@ func (m *Manager) loadBatch(ctx context.Context, batch []*managed) {
 			m.emit(ctx, Event{Kind: EventLoaded, Names: c.names(), Issuer: r.meta.Issuer, Serial: r.serial(), NotAfter: r.leaf.NotAfter, Next: next})
 		}
 		c.schedule(action, next)
+		c.markLoaded()
 		m.queue.Set(c, next)
 	}
 }

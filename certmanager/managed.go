@@ -11,6 +11,7 @@ import (
 type managed struct {
 	subject
 	onDemand bool
+	loaded   chan struct{} // closed once the storage was asked what it has
 
 	mu      sync.Mutex   // guards what follows; not held over storage or network
 	current *record      // what is served; nil: nothing yet
@@ -22,6 +23,19 @@ type managed struct {
 	trouble int          // attempts in a row that the storage kept from being made
 	waiting []chan error // callers of Renew
 	replace string       // serial of the certificate they want replaced; empty: there was none
+}
+
+func newManaged(s subject) *managed { return &managed{subject: s, loaded: make(chan struct{})} }
+
+// markLoaded notes that the storage was asked.
+func (c *managed) markLoaded() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-c.loaded:
+	default:
+		close(c.loaded)
+	}
 }
 
 func compareManaged(a, b *managed) int { return strings.Compare(a.key(), b.key()) }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -39,7 +40,6 @@ type Manager struct {
 	solvers     []acme.Solver // in the order of preference
 	defaultName string
 
-	running atomic.Bool
 	index   index.Index[*tls.Certificate] // by name; nil: managed, no certificate yet
 	queue   schedule.Queue[*managed]      // what is due when
 	demands chan *demand                  // from handshakes to Run
@@ -114,7 +114,7 @@ func (m *Manager) Manage(subjects ...Subject) error {
 	stopped := m.stopped
 	m.mu.Unlock()
 	if stopped == nil {
-		return nil // Run begins with all there are
+		return nil // Run will begin with all there are
 	}
 	select {
 	case m.loads <- added:
@@ -130,7 +130,7 @@ func (m *Manager) add(subjects []subject) ([]*managed, error) {
 	var added []*managed
 	names := make(map[string]*managed)
 	for _, s := range subjects {
-		c := &managed{subject: s}
+		c := newManaged(s)
 		known := false
 		for _, name := range s.names() {
 			other := m.byName[name]
@@ -171,38 +171,52 @@ func (m *Manager) add(subjects []subject) ([]*managed, error) {
 // go on being served. It returns an error at once where the storage cannot be written, or where it
 // runs already.
 func (m *Manager) Run(ctx context.Context) error {
-	if !m.running.CompareAndSwap(false, true) {
+	if err := m.begin(); err != nil {
+		return err
+	}
+	return m.run(ctx)
+}
+
+// begin makes the manager one that runs: from then on handshakes wait for what run will do.
+func (m *Manager) begin() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopped != nil {
 		return errors.New("certmanager: Run was called while the manager runs")
 	}
-	defer m.running.Store(false)
+	m.stopped = make(chan struct{})
+	return nil
+}
+
+// run is the manager at work after begin.
+func (m *Manager) run(ctx context.Context) error {
+	defer m.end()
 	if err := m.probeStorage(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
 		return fmt.Errorf("certmanager: the storage can't be used, and what can't be kept would be lost: set Config.Storage to one that can: %w", err)
 	}
-	stopped := make(chan struct{})
-	m.mu.Lock()
-	m.stopped = stopped
-	var all []*managed
-	for _, c := range m.byName {
-		all = append(all, c)
-	}
-	m.mu.Unlock()
-	defer func() {
-		close(stopped)
-		m.mu.Lock()
-		m.stopped = nil
-		m.mu.Unlock()
-		m.endDemands()
-	}()
-	slices.SortFunc(all, compareManaged)
-	m.work(ctx, slices.Compact(all))
+	m.work(ctx)
 	return nil
 }
 
+// end makes the manager one that does not run, and fails the handshakes that wait.
+func (m *Manager) end() {
+	m.mu.Lock()
+	close(m.stopped)
+	m.stopped = nil
+	m.mu.Unlock()
+	m.endDemands()
+}
+
 // work runs the manager's loops until ctx ends and all they started has ended.
-func (m *Manager) work(ctx context.Context, all []*managed) {
+func (m *Manager) work(ctx context.Context) {
+	m.mu.Lock()
+	all := slices.Collect(maps.Values(m.byName))
+	m.mu.Unlock()
+	slices.SortFunc(all, compareManaged)
+	all = slices.Compact(all) // one may have several names
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	tasks.Go(func() { m.renewals(ctx, &tasks) })

@@ -14,12 +14,12 @@ import (
 
 // Bounds of the work for handshakes that wait.
 const (
-	mostDemands    = 1000             // names at once
-	mostWaiting    = 10000            // handshakes at once
-	demandsAtWork  = 64               // names being obtained at once; the others wait for their turn
-	demandPatience = 90 * time.Second // of one handshake
-	policyTime     = 30 * time.Second // for one answer of Config.OnDemand
-	denialTime     = time.Minute      // for which a denial is remembered
+	mostDemands       = 1000             // names at once
+	mostWaiting       = 10000            // handshakes at once
+	demandsAtWork     = 64               // names being obtained at once; the others wait for their turn
+	handshakePatience = 90 * time.Second // of one handshake
+	policyTime        = 30 * time.Second // for one answer of Config.OnDemand
+	denialTime        = time.Minute      // for which a denial is remembered
 )
 
 // A demand is the work on one name that handshakes wait for. It belongs to the manager: the handshake
@@ -43,15 +43,31 @@ func (m *Manager) onDemand(ctx context.Context, name string) (*tls.Certificate, 
 		return nil, err
 	}
 	defer m.leave()
-	patience := time.NewTimer(demandPatience)
+	if err := waitHandshake(ctx, name, d.done, nil); err != nil {
+		return nil, err
+	}
+	return d.certificate, d.err
+}
+
+// waitHandshake returns nil when done is closed, or an error when the handshake for the name has waited long
+// enough or has ended, or the manager has stopped. A ClientHelloInfo that crypto/tls did not make has
+// no context.
+func waitHandshake(ctx context.Context, name string, done, stopped <-chan struct{}) error {
+	var ended <-chan struct{}
+	if ctx != nil {
+		ended = ctx.Done()
+	}
+	patience := time.NewTimer(handshakePatience)
 	defer patience.Stop()
 	select {
-	case <-d.done:
-		return d.certificate, d.err
+	case <-done:
+		return nil
 	case <-patience.C:
-		return nil, fmt.Errorf("certmanager: %s has no certificate yet: it is being obtained", name)
-	case <-ctx.Done():
-		return nil, fmt.Errorf("certmanager: %s has no certificate yet: the client went away: %w", name, ctx.Err())
+		return fmt.Errorf("certmanager: %s has no certificate yet: it is being obtained", name)
+	case <-stopped:
+		return fmt.Errorf("certmanager: %s has no certificate: %w", name, errNotRunning)
+	case <-ended:
+		return fmt.Errorf("certmanager: %s has no certificate yet: the client went away: %w", name, ctx.Err())
 	}
 }
 
@@ -135,7 +151,8 @@ func (m *Manager) satisfy(ctx context.Context, name string, slots chan struct{})
 	if err != nil {
 		return nil, err
 	}
-	c := &managed{subject: s[0], onDemand: true}
+	c := newManaged(s[0])
+	c.onDemand = true
 	r, err := m.best(ctx, c)
 	if r != nil && time.Now().Before(r.leaf.NotAfter) {
 		// What was obtained under an earlier answer serves also when there is none just now.

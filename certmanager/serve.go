@@ -79,8 +79,11 @@ func (m *Manager) serverConfig(own *tls.Config) *tls.Config {
 
 // runServers runs the manager and the servers, the first of them over TLS, until ctx ends or one fails.
 func (m *Manager) runServers(ctx context.Context, servers []*http.Server, listeners []net.Listener) error {
+	if err := m.begin(); err != nil {
+		return errors.Join(err, closeAll(listeners))
+	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return m.Run(ctx) })
+	group.Go(func() error { return m.run(ctx) })
 	for i, srv := range servers {
 		group.Go(func() error {
 			var err error
@@ -105,6 +108,14 @@ func (m *Manager) runServers(ctx context.Context, servers []*http.Server, listen
 		})
 	}
 	return group.Wait()
+}
+
+func closeAll(listeners []net.Listener) error {
+	var errs []error
+	for _, l := range listeners {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // redirect sends clients to the same URL on HTTPS.

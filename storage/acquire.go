@@ -62,6 +62,9 @@ type candidate struct {
 
 // try makes one attempt. If others hold the lease it returns nil and how long to wait before the next.
 func (c *candidate) try(ctx context.Context) (*Lease, time.Duration, error) {
+	if err := ended(ctx); err != nil {
+		return nil, 0, err
+	}
 	begun := time.Now()
 	item, err := c.store.Load(ctx, c.key)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

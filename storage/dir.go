@@ -92,7 +92,7 @@ func (d Dir) Delete(ctx context.Context, key string, old Revision) error {
 		if err := root.Remove(name); err != nil {
 			return err
 		}
-		if err := syncFolder(root, path.Dir(name)); err != nil {
+		if err := syncNearest(root, path.Dir(name)); err != nil {
 			return err
 		}
 		pruneFolders(root, path.Dir(name))

@@ -88,6 +88,18 @@ func intoFolder(root *os.Root, folder string, action func() error) error {
 	return fmt.Errorf("the folder %s or a file on its way into it vanishes again and again; is another program removing files?", folder)
 }
 
+// syncNearest makes the names in the folder durable, or, where another Delete has just removed the
+// folder as empty, those in the first parent that is there.
+func syncNearest(root *os.Root, folder string) error {
+	for {
+		err := syncFolder(root, folder)
+		if !errors.Is(err, fs.ErrNotExist) || folder == "." {
+			return err
+		}
+		folder = path.Dir(folder)
+	}
+}
+
 // pruneFolders removes folder and its parents up to the first that is not empty.
 func pruneFolders(root *os.Root, folder string) {
 	for ; folder != "."; folder = path.Dir(folder) {

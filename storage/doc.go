@@ -1,2 +1,66 @@
-// Package storage is being written.
+// Package storage keeps what must be remembered: certificates with their keys, accounts, answers to
+// challenges, plans and budgets. Everything goes through one small interface, [Store], with one way to
+// change anything: compare-and-swap. [Dir] keeps records in a folder, [Memory] in the process; other
+// implementations put the same contract on a database.
+//
+// # Compare-and-swap
+//
+// Load returns a value together with its revision. Save succeeds only if that revision is still what is
+// stored, and gives the value a new one; the zero revision stands for "does not exist yet". So a writer
+// never overwrites what it has not seen. A revision never returns for its key: not for an equal value,
+// nor after a deletion. That is what lets a writer conclude from an equal revision that nothing has
+// happened in between.
+//
+// Where the outcome of losing is to look again and do it over, [Update] does so:
+//
+//	storage.Update(ctx, store, "names", func(old []byte) ([]byte, error) {
+//		return append(old, "example.com\n"...), nil
+//	})
+//
+// An error that is not [ErrConflict] leaves open what happened: the connection may have broken after the value
+// was stored. Who needs to know puts something unique into the value and loads it.
+//
+// # Leases
+//
+// A [Lease] lets one holder at a time work on something, in whatever process, and hands a value from
+// each holder to the next: the record of how far the work has come. [Acquire] waits for one.
+//
+//	lease, err := storage.Acquire(ctx, store, "work/example.com", 30*time.Second)
+//	if err != nil {
+//		return err
+//	}
+//	defer lease.Release(context.WithoutCancel(ctx))
+//	work(lease.Context(), lease.Value())
+//
+// It is a record as any other: a line of JSON (owner, fence, term, a beat that is different in each write)
+// and the value. These are the rules it is made of:
+//
+//   - The holder writes a new beat four times a term. If it has not succeeded for two thirds of the term it
+//     has lost the lease, and its context ends.
+//   - Others look at the record now and then. Only one that has itself seen the same revision for the whole
+//     term, on its own monotonic clock, may replace the owner. No two machines' clocks are ever compared.
+//   - Each write names the revision before it. Of two that think they hold the lease, the rightful one is
+//     the one whose writes are taken; the other gets [ErrLost]. A process can be suspended for as long as it may be.
+//   - A write with an unknown outcome is read back before anything is concluded from it.
+//   - The record is never deleted. Release replaces the owner with nobody and leaves value and fence.
+//
+// Some stores know more: a Dir can tell that an owner's process on this machine, under this boot of it, has
+// died, because the kernel has freed a lock. Then the lease is free at once, and a server that was killed goes on as soon
+// as it is started again.
+//
+// A lease saves double work. What must be correct in any case belongs into records that are
+// changed by compare-and-swap, such as the lease's own value.
+//
+// # Keys and values
+//
+// Keys are textual paths of up to 512 bytes whose segments can hold any lower-case domain name or IP address, see
+// [CheckKey]. A record may have others below it: "a" and "a/b" are both possible. Values are
+// opaque and have at most 256 KiB; a certificate with its chain and key has about 10.
+//
+// # Other stores
+//
+// Package [github.com/everseal/everseal/storage/storagetest] tests whether an implementation keeps the
+// contract. An engine needs strongly consistent reads, a conditional write and a conditional delete on one key, and an
+// unrepeatable revision: a number from the engine that never restarts, or a random one stored with the value.
+// An engine's own expiry of records must not be used, and neither caches nor replicas for Load.
 package storage

@@ -23,33 +23,32 @@ func (s *Server) finalize(w http.ResponseWriter, r *http.Request, signed *signed
 	if err := signed.decode(&request); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	o, err := s.ownOrder(r, signed)
-	if err == nil {
-		err = o.checkReady()
-	}
-	s.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	csr, err := s.checkCSR(request.CSR, o)
-	if err != nil {
-		return err // the order stays ready for a better one
-	}
-	s.mu.Lock()
-	err = o.checkReady() // of two requests at once, the first one is taken
-	var resource orderResource
-	if err == nil {
-		o.status = statusProcessing
-		resource = s.orderResource(o)
-	}
-	s.mu.Unlock()
+	o, csr, resource, err := s.takeCSR(r, signed, request.CSR)
 	if err != nil {
 		return err
 	}
 	s.inBackground(r.Context(), func(ctx context.Context) { s.issue(ctx, o, csr) })
 	s.answerOrder(w, resource)
 	return nil
+}
+
+// takeCSR makes the order "processing" if it is ready and the CSR is good; with a bad one it stays ready.
+func (s *Server) takeCSR(r *http.Request, signed *signedRequest, encoded string) (*order, *x509.CertificateRequest, orderResource, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o, err := s.ownOrder(r, signed)
+	if err == nil {
+		err = o.checkReady()
+	}
+	if err != nil {
+		return nil, nil, orderResource{}, err
+	}
+	csr, err := s.checkCSR(encoded, o)
+	if err != nil {
+		return nil, nil, orderResource{}, err
+	}
+	o.status = statusProcessing
+	return o, csr, s.orderResource(o), nil
 }
 
 // checkReady is called with Server.mu held.
@@ -62,7 +61,7 @@ func (o *order) checkReady() error {
 }
 
 // checkCSR returns the CSR if the order's certificate can be issued from it. The error is a problem of
-// type malformed or badCSR.
+// type malformed or badCSR. It is called with s.mu held.
 func (s *Server) checkCSR(encoded string, o *order) (*x509.CertificateRequest, error) {
 	der, err := decodeBase64URL("csr", encoded)
 	if err != nil {
@@ -85,7 +84,8 @@ func (s *Server) checkCSR(encoded string, o *order) (*x509.CertificateRequest, e
 	return csr, checkCSRNames(csr, o.identifiers)
 }
 
-// checkCSRKey checks that the CSR's key is strong enough, and is no account's (RFC 8555 §11.1).
+// checkCSRKey checks that the CSR's key is strong enough, and is no account's (RFC 8555 §11.1). It is
+// called with s.mu held.
 func (s *Server) checkCSRKey(csr *x509.CertificateRequest) error {
 	var err error
 	switch public := csr.PublicKey.(type) {
@@ -103,8 +103,6 @@ func (s *Server) checkCSRKey(csr *x509.CertificateRequest) error {
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.accountsByKey[keyPrint] != nil {
 		return problemf(badCSR, "the CSR's key is that of an account (RFC 8555 §11.1)")
 	}

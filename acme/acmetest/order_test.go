@@ -192,7 +192,7 @@ func TestOrderExpires(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		for _, o := range []*order{o, ready} {
-			if got := c.getOrder(o.URL); got.Status != "invalid" || got.Error == nil || got.Error.kind() != "malformed" {
+			if got := c.getOrder(o.URL); got.Status != "invalid" || got.Error == nil || !strings.Contains(got.Error.Detail, "expired") {
 				t.Errorf("expired order %+v", got)
 			}
 			c.post(o.Finalize, map[string]any{"csr": ""}).want(http.StatusForbidden, "orderNotReady")

@@ -83,7 +83,7 @@ func TestProtectedHeader(t *testing.T) {
 		{"a nonce of the client's own", set("nonce", "bm9uY2U"), 400, "badNonce"},
 		{"a nonce with padding", set("nonce", "bm9uY2U="), 400, "malformed"},
 		{"a nonce that is no base64url", set("nonce", "+/+/"), 400, "malformed"},
-		{"unencoded payload", set("b64", false), 400, "malformed"},
+		{"unencoded payload, signed as encoded", set("b64", false), 400, "malformed"},
 		{"critical parameters", set("crit", []string{"exp"}), 400, "malformed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -135,6 +135,19 @@ func TestSerialization(t *testing.T) {
 	}
 	c.send(url, bytes.Repeat([]byte(" "), 200<<10)).want(http.StatusRequestEntityTooLarge, "malformed")
 	reassembled(c, func(map[string]any) {}).want(http.StatusCreated, "")
+}
+
+// The signature over a payload that is not encoded (RFC 7797) is right, but RFC 8555 §6.2 has none of it.
+func TestUnencodedPayload(t *testing.T) {
+	c := newAccount(t, inMemory(t))
+	url := c.resource("newOrder")
+	payload := marshal(t, map[string]any{"identifiers": identify("example.com")})
+	header := map[string]any{"alg": "ES256", "kid": c.kid, "url": url, "nonce": c.takeNonce(), "b64": false, "crit": []string{"b64"}}
+	body := seal(t, header, payload, func(data []byte) []byte {
+		protected, _, _ := strings.Cut(string(data), ".")
+		return signWith(t, c.key, []byte(protected+"."+string(payload)))
+	})
+	c.send(url, body).want(http.StatusBadRequest, "malformed")
 }
 
 func TestAnotherKeysSignature(t *testing.T) {

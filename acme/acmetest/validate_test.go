@@ -132,7 +132,7 @@ func TestHTTP01(t *testing.T) {
 		{"redirected ten times", "example.com", redirect(10, 308, "/"), "", ""},
 		{"redirected eleven times", "example.com", redirect(11, 308, "/"), "connection", "too many"},
 		{"redirected with 303", "example.com", redirect(1, 303, "/"), "connection", "303"},
-		{"redirected to another port", "example.com", redirect(1, 301, "http://example.com:8080/"), "connection", "port"},
+		{"redirected to another port", "example.com", redirect(1, 301, "http://example.com:8080/"), "connection", "must be 80 or 443"},
 		{"redirected to another scheme", "example.com", redirect(1, 301, "ftp://example.com/"), "connection", "scheme"},
 		{"redirected to no name", "example.com", redirect(1, 301, "http://missing.test/"), "dns", "missing.test"},
 		{"redirected to HTTPS", "example.com", redirect(1, 301, "https://other.test/"), "", ""},

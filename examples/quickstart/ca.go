@@ -73,7 +73,7 @@ func loadCA(ctx context.Context, store storage.Store, ca *acmetest.Server) (bool
 		err = errors.New("its certificate is no CA's")
 	}
 	if err != nil {
-		return false, fmt.Errorf("the stored record %s: %w", caKey, err)
+		return false, fmt.Errorf("the stored record %s can't be used: %w", caKey, err)
 	}
 	return true, nil
 }
@@ -81,7 +81,7 @@ func loadCA(ctx context.Context, store storage.Store, ca *acmetest.Server) (bool
 func decodeCA(value []byte) (caRecord, error) {
 	var kept caRecord
 	if json.Unmarshal(value, &kept) != nil {
-		return kept, fmt.Errorf("the stored record %s is damaged", caKey)
+		return kept, fmt.Errorf("the stored record %s can't be used: it is not the JSON of a CA", caKey)
 	}
 	return kept, nil
 }

@@ -44,6 +44,8 @@ func writeRoot(folder string, pem []byte) (rootFile, error) {
 
 // isPlain reports whether no shell finds anything special in the path.
 func isPlain(path string) bool {
-	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:@" + string(filepath.Separator)
-	return strings.Trim(path, plain) == ""
+	return strings.IndexFunc(path, func(r rune) bool {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		return !letter && r != filepath.Separator && !strings.ContainsRune("/._-+:@", r)
+	}) < 0
 }

@@ -31,7 +31,7 @@ func demonstrate(ctx context.Context, o *options, stdout io.Writer) error {
 	store := storage.Dir(o.storage)
 	ca, err := startCA(ctx, store, o.lifetime, n.complain)
 	if err != nil {
-		return fmt.Errorf("keep the CA in the folder %s: %w: choose another folder with -storage", o.storage, err)
+		return fmt.Errorf("the CA can't be kept in the folder %s: %w: choose another folder with -storage", o.storage, err)
 	}
 	defer ca.Close()
 	root, err := writeRoot(o.storage, ca.RootPEM())

@@ -30,7 +30,7 @@ func TestBadInput(t *testing.T) {
 		{"-storage " + t.TempDir() + " -addr " + port, 1, []string{port, "in use", "-addr"}},
 		{"-domain example.com -agree -storage " + t.TempDir() + " -addr " + port, 1, []string{port, "in use"}},
 		{"-domain example.com", 2, []string{"-agree", "terms of service"}},
-		{"-domain exa_mple.com -agree", 2, []string{"-domain", `"exa_mple.com"`, "letters, digits and hyphens"}},
+		{"-domain exa_mple.com -agree", 2, []string{"-domain", `"exa_mple.com"`, "not a domain name"}},
 		{"-domain https://example.com/ -agree", 2, []string{`"https://example.com/"`}},
 		{"-domain example.com, -agree", 2, []string{"-domain", "empty"}},
 		{"-domain *.example.com -agree -storage " + t.TempDir(), 2, []string{"*.example.com", "dns-01"}},

@@ -31,6 +31,7 @@ type program struct {
 	stderr bytes.Buffer
 	lines  chan string // of its output; closed at its end
 	said   []string    // lines that were taken from the channel
+	curl   string      // the one of them that is the command
 }
 
 // start runs the program. It is killed at the end of the test, or when it hangs.
@@ -64,6 +65,9 @@ func (p *program) line(text string) string {
 	p.t.Helper()
 	for line := range p.lines {
 		p.said = append(p.said, line)
+		if strings.HasPrefix(line, "curl ") {
+			p.curl = line
+		}
 		if strings.Contains(line, text) {
 			return line
 		}
@@ -84,14 +88,13 @@ func (p *program) served() string {
 	return match[1]
 }
 
-// curlLine waits for the command that gets the page.
+// curlLine waits for the command that gets the page, unless it has come already.
 func (p *program) curlLine() string {
 	p.t.Helper()
-	for {
-		if line := p.line("curl "); strings.HasPrefix(line, "curl ") {
-			return line
-		}
+	for p.curl == "" {
+		p.line("curl ")
 	}
+	return p.curl
 }
 
 // stop sends the signal, waits for the end and returns the exit status.

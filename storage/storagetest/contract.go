@@ -211,7 +211,7 @@ func testUpdate(t *testing.T, s, other storage.Store) {
 			}
 			save(t, other, "a", "", "")
 		} else if old == nil {
-			t.Error("an empty value is passed as nil, which stands for an absent key")
+			return nil, errors.New("an empty value is passed as nil, which stands for an absent key")
 		}
 		return append(old, 'x'), nil
 	})

@@ -247,8 +247,11 @@ func testLeaseContext(t *testing.T, s, other storage.Store) {
 		t.Errorf("Save right after the context given to Acquire has ended: %v", err)
 	}
 	release(t, lease)
-	if _, err := storage.Acquire(ctx, s, "lease", longTerm); !errors.Is(err, context.Canceled) {
+	if taken, err := storage.Acquire(ctx, s, "lease", longTerm); !errors.Is(err, context.Canceled) {
 		t.Errorf("Acquire under a cancelled context: %v, want context.Canceled", err)
+		if taken != nil {
+			release(t, taken)
+		}
 	}
 	next := acquire(t, s, "lease", longTerm)
 	defer release(t, next)

@@ -99,7 +99,7 @@ func TestIssue(t *testing.T) {
 				}
 				verify(t, p, certificate, request)
 				p.wants(t, 1, 1)
-				t.Logf("%d requests to the CA for %d names, account included", p.created.total(), len(test.names))
+				t.Logf("%d requests to the CA for %d names, account included", p.traffic.total(), len(test.names))
 			})
 		}
 	}

@@ -1,8 +1,9 @@
 package peers
 
 import (
-	"fmt"
+	"crypto/tls"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/everseal/everseal/certmanager"
@@ -37,9 +38,8 @@ func TestObtain(t *testing.T) {
 			s := startServer(t, p, config)
 			event := s.events.wait(t, certmanager.EventObtained, test.names[0])
 			for _, name := range test.names {
-				leaf := s.served(t, name)
-				if serial := fmt.Sprintf("%x", leaf.SerialNumber); serial != event.Serial {
-					t.Errorf("%s is served with serial number %s, want %s, the obtained one", name, serial, event.Serial)
+				if got := serial(s.served(t, name)); got != event.Serial {
+					t.Errorf("%s is served with serial number %s, want %s, the obtained one", name, got, event.Serial)
 				}
 			}
 			p.wants(t, 1, 1)
@@ -58,5 +58,64 @@ func TestObtain(t *testing.T) {
 				t.Errorf("%d connections to port 80 and %d to port 443", p.http.connections.Load(), p.tls.connections.Load())
 			}
 		})
+	}
+}
+
+// The CA refuses three of ten good nonces: each costs a request more, and no order or certificate.
+func TestObtainBadNonces(t *testing.T) {
+	p := startPebble(t, pebbleSettings{badNonces: 30})
+	names := []string{"one.example.test", "two.example.test", "three.example.test", "four.example.test", "five.example.test"}
+	several := []string{"six.example.test", "seven.example.test", "eight.example.test"}
+	s := startServer(t, p, certmanager.Config{Names: names, Subjects: []certmanager.Subject{{Names: several}}})
+	for _, name := range append(names, several...) {
+		s.events.wait(t, certmanager.EventObtained, name)
+		s.served(t, name)
+	}
+	p.wants(t, len(names)+1, len(names)+1)
+	if p.accounts() != 1 {
+		t.Errorf("the CA has %d accounts, want 1", p.accounts())
+	}
+}
+
+// What a CA refuses is reported in its words, and holds up nothing else.
+func TestObtainRefused(t *testing.T) {
+	p := startPebble(t, pebbleSettings{})
+	if err := p.database.AddBlockedDomain("forbidden.test"); err != nil {
+		t.Fatal(err)
+	}
+	good := []string{"first.example.test", "second.example.test", "third.example.test"}
+	const policy, resolve = "issuance is forbidden by policy", "Could not resolve"
+	refused := []struct{ name, culprit, words string }{
+		{"www.forbidden.test", "www.forbidden.test", policy},
+		{"www.nowhere.test", "www.nowhere.test", resolve},
+		{"a.together.test", "b.forbidden.test", policy},
+		{"a.alongside.test", "b.nowhere.test", resolve},
+	}
+	s := startServer(t, p, certmanager.Config{
+		Names: append([]string{refused[0].name, refused[1].name}, good...),
+		Subjects: []certmanager.Subject{
+			{Names: []string{refused[2].name, refused[2].culprit}},
+			{Names: []string{refused[3].name, refused[3].culprit}},
+		},
+	})
+	for _, name := range good {
+		s.events.wait(t, certmanager.EventObtained, name)
+		s.served(t, name)
+	}
+	for _, want := range refused {
+		event := s.events.wait(t, certmanager.EventFailed, want.name)
+		status := s.status(t, want.name)
+		if status.State == certmanager.StateValid || status.Failure == nil || !status.Next.After(status.Failure.Time) {
+			t.Fatalf("status of %s: %+v", want.name, status)
+		}
+		_, err := s.GetCertificate(&tls.ClientHelloInfo{ServerName: want.name})
+		for where, err := range map[string]error{"event": event.Err, "status": status.Failure.Err, "handshake": err} {
+			if err == nil || !strings.Contains(err.Error(), want.culprit) || !strings.Contains(err.Error(), want.words) {
+				t.Errorf("%s of %s says %v; want the name %s and the CA's words %q", where, want.name, err, want.culprit, want.words)
+			}
+		}
+	}
+	if n := len(p.certificates("")); n != len(good) {
+		t.Errorf("the CA has issued %d certificates, want %d", n, len(good))
 	}
 }

@@ -23,8 +23,9 @@ import (
 	"github.com/letsencrypt/pebble/v2/wfe"
 )
 
-// patience is how long a test waits for what has to happen. Only a failing test waits that long.
-const patience = time.Minute
+// patience is how long a test waits for what has to happen. Only a failing test waits that long, which is less than the
+// term of the manager's leases: one that a dead process left behind must not be waited for.
+const patience = 45 * time.Second
 
 // within returns a context for what has to happen.
 func within(t testing.TB) context.Context {
@@ -41,15 +42,16 @@ type pebble struct {
 	front    *httptest.Server
 	database *db.MemoryStore
 	chains   *ca.CAImpl
-	created  created
+	traffic  traffic
 }
 
 // pebbleSettings are in what one pebble differs from others. The zero value is the usual one.
 type pebbleSettings struct {
-	listener        net.Listener // where to serve; nil: on a free port
-	badNonces       int          // good nonces refused as bad ones, in percent
-	externalAccount bool         // accounts are made only with an external one
-	retryAfter      int          // seconds until the next poll that authorizations and orders ask for; zero: they do not
+	listener        net.Listener  // where to serve; nil: on a free port
+	badNonces       int           // good nonces refused as bad ones, in percent
+	externalAccount bool          // accounts are made only with an external one
+	lifetime        time.Duration // of certificates; zero: 90 days
+	retryAfter      int           // seconds until the next poll that authorizations and orders ask for; zero: they do not
 }
 
 func startPebble(t testing.TB, s pebbleSettings) *pebble {
@@ -60,12 +62,12 @@ func startPebble(t testing.TB, s pebbleSettings) *pebble {
 	t.Setenv("PEBBLE_WFE_NONCEREJECT", strconv.Itoa(s.badNonces))
 	t.Setenv("PEBBLE_AUTHZREUSE", "0")
 	logger := log.New(io.Discard, "", 0)
-	profiles := map[string]ca.Profile{"default": {Description: "the only one"}}
+	profiles := map[string]ca.Profile{"default": {Description: "the only one", ValidityPeriod: uint64(s.lifetime / time.Second)}}
 	const strict = true
 	p.chains = ca.New(logger, p.database, "", "ecdsa", 0, 1, profiles)
 	validation := va.New(logger, p.http.port(), p.tls.port(), strict, startResolver(t), p.database)
 	frontEnd := wfe.New(logger, p.database, validation, p.chains, []string{"pebble.test"}, strict, s.externalAccount, s.retryAfter, s.retryAfter)
-	p.front = httptest.NewUnstartedServer(p.created.watch(frontEnd.Handler()))
+	p.front = httptest.NewUnstartedServer(p.traffic.watch(frontEnd.Handler()))
 	p.front.Config.ErrorLog = logger
 	if s.listener != nil {
 		_ = p.front.Listener.Close()
@@ -95,7 +97,7 @@ func (p *pebble) roots() *x509.CertPool {
 // orders returns how many orders were made.
 func (p *pebble) orders() int {
 	n := 0
-	for _, id := range p.created.ids() {
+	for _, id := range p.traffic.ids() {
 		if p.database.GetOrderByID(id) != nil {
 			n++
 		}
@@ -106,7 +108,7 @@ func (p *pebble) orders() int {
 // accounts returns how many accounts were made.
 func (p *pebble) accounts() int {
 	n := 0
-	for _, id := range p.created.ids() {
+	for _, id := range p.traffic.ids() {
 		if p.database.GetAccountByID(id) != nil {
 			n++
 		}
@@ -117,7 +119,7 @@ func (p *pebble) accounts() int {
 // certificates returns those issued for orders of which name is a name; all of them for an empty name.
 func (p *pebble) certificates(name string) []*x509.Certificate {
 	var issued []*x509.Certificate
-	for _, id := range p.created.ids() {
+	for _, id := range p.traffic.ids() {
 		order := p.database.GetOrderByID(id)
 		if order == nil {
 			continue
@@ -150,46 +152,60 @@ func (p *pebble) wants(t *testing.T, orders, certificates int) {
 	}
 }
 
-// created records what a CA has made: each accounts and order has its URL in the answer 201 Created.
-type created struct {
-	mu       sync.Mutex
-	made     []string // ids
-	requests int      // of any kind
+// A traffic is what a CA is asked and what it makes of that: each account and order has its URL in the answer 201 Created.
+type traffic struct {
+	mu        sync.Mutex
+	made      []string // ids
+	requests  int      // of any kind
+	intercept func(request int, serve func())
 }
 
-func (c *created) ids() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.made)
+func (f *traffic) ids() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.made)
 }
 
-func (c *created) total() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.requests
+func (f *traffic) total() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.requests
 }
 
-func (c *created) watch(next http.Handler) http.Handler {
+// divert has every request from now on pass through f, which may serve it or not, with its number, the first being 1.
+func (f *traffic) divert(intercept func(request int, serve func())) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.requests, f.intercept = 0, intercept
+}
+
+func (f *traffic) watch(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c.mu.Lock()
-		c.requests++
-		c.mu.Unlock()
-		next.ServeHTTP(&creating{w, c}, r)
+		f.mu.Lock()
+		f.requests++
+		number, intercept := f.requests, f.intercept
+		f.mu.Unlock()
+		serve := func() { next.ServeHTTP(&answer{w, f}, r) }
+		if intercept == nil {
+			serve()
+			return
+		}
+		intercept(number, serve)
 	})
 }
 
-// A creating is an answer that may tell of something created.
-type creating struct {
+// An answer may tell of something made.
+type answer struct {
 	http.ResponseWriter
-	created *created
+	traffic *traffic
 }
 
 // WriteHeader records the URL before the client can see it.
-func (w *creating) WriteHeader(status int) {
-	if location, err := url.Parse(w.Header().Get("Location")); status == http.StatusCreated && err == nil {
-		w.created.mu.Lock()
-		w.created.made = append(w.created.made, path.Base(location.Path))
-		w.created.mu.Unlock()
+func (a *answer) WriteHeader(status int) {
+	if location, err := url.Parse(a.Header().Get("Location")); status == http.StatusCreated && err == nil {
+		a.traffic.mu.Lock()
+		a.traffic.made = append(a.traffic.made, path.Base(location.Path))
+		a.traffic.mu.Unlock()
 	}
-	w.ResponseWriter.WriteHeader(status)
+	a.ResponseWriter.WriteHeader(status)
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -30,6 +32,11 @@ type server struct {
 // startServer starts a server to which the CA's ports lead. What config leaves out of storage and CA is filled in.
 func startServer(t *testing.T, p *pebble, config certmanager.Config) *server {
 	t.Helper()
+	return startServerOn(t, listen(t), p, config)
+}
+
+func startServerOn(t *testing.T, secure net.Listener, p *pebble, config certmanager.Config) *server {
+	t.Helper()
 	s := &server{ca: p, events: newEvents()}
 	if len(config.Issuers) == 0 {
 		config.CA, config.HTTPClient, config.AgreeToTerms = p.directory, p.client(), true
@@ -43,7 +50,7 @@ func startServer(t *testing.T, p *pebble, config certmanager.Config) *server {
 	if s.Manager, err = certmanager.New(config); err != nil {
 		t.Fatal(err)
 	}
-	secure, plain := listen(t), listen(t)
+	plain := listen(t)
 	s.address = secure.Addr().String()
 	webs := []*web{
 		startWeb(t, s.Listener(secure), http.HandlerFunc(page)),
@@ -95,6 +102,11 @@ func handshake(ctx context.Context, p *pebble, address, name string) (*x509.Cert
 	}
 	defer conn.Close()
 	return conn.(*tls.Conn).ConnectionState().PeerCertificates[0], nil
+}
+
+// serial returns the serial number as events and statuses have it.
+func serial(certificate *x509.Certificate) string {
+	return hex.EncodeToString(certificate.SerialNumber.Bytes())
 }
 
 // status returns how the certificate that covers name stands.

@@ -1,0 +1,286 @@
+package acme_test
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/pem"
+	"errors"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/everseal/everseal/acme"
+)
+
+// An issuer signs certificates as a CA that errs would.
+type issuer struct {
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+}
+
+// newIssuer returns an issuer that parent vouches for, or one that vouches for itself.
+func newIssuer(t *testing.T, parent *issuer) *issuer {
+	t.Helper()
+	i := &issuer{key: newKey(t)}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: rand.Text()},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	if parent == nil {
+		parent = &issuer{certificate: template, key: i.key}
+	}
+	i.certificate = parent.sign(t, template, i.key.Public())
+	return i
+}
+
+func (i *issuer) sign(t *testing.T, template *x509.Certificate, public crypto.PublicKey) *x509.Certificate {
+	t.Helper()
+	der, err := x509.CreateCertificate(rand.Reader, template, i.certificate, public, i.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certificate
+}
+
+// leafTemplate is that of a good certificate for example.com.
+func leafTemplate() *x509.Certificate {
+	return &x509.Certificate{
+		SerialNumber: big.NewInt(2), DNSNames: []string{"example.com"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+}
+
+func chainPEM(certificates ...*x509.Certificate) string {
+	var b bytes.Buffer
+	for _, c := range certificates {
+		_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+	}
+	return b.String()
+}
+
+// TestIssueVerifiesTheCertificate hands out what a CA that errs would.
+func TestIssueVerifiesTheCertificate(t *testing.T) {
+	type given struct {
+		root *issuer
+		key  *ecdsa.PrivateKey
+	}
+	leaf := func(change func(*x509.Certificate)) func(*testing.T, given) string {
+		return func(t *testing.T, g given) string {
+			template := leafTemplate()
+			change(template)
+			return chainPEM(g.root.sign(t, template, g.key.Public()), g.root.certificate)
+		}
+	}
+	for _, test := range []struct {
+		name       string
+		chain      func(*testing.T, given) string
+		says       string // empty: it is good
+		orderError bool
+	}{
+		{"good", leaf(func(*x509.Certificate) {}), "", false},
+		{"another key", func(t *testing.T, g given) string {
+			return chainPEM(g.root.sign(t, leafTemplate(), newKey(t).Public()), g.root.certificate)
+		}, "another key", true},
+		{"other names", leaf(func(c *x509.Certificate) { c.DNSNames = []string{"www.example.com"} }), "example.com", true},
+		{"a wildcard in place of the name", leaf(func(c *x509.Certificate) { c.DNSNames = []string{"*.com"} }), "example.com", true},
+		{"the name as common name only", leaf(func(c *x509.Certificate) {
+			c.DNSNames, c.Subject.CommonName, c.IPAddresses = nil, "example.com", []net.IP{{192, 0, 2, 1}}
+		}), "example.com", true},
+		{"expired", leaf(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), "expired", true},
+		{"in the future", leaf(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(10 * time.Minute) }), "clock", true},
+		{"a minute in the future", leaf(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }), "", false},
+		{"without its chain", func(t *testing.T, g given) string {
+			return chainPEM(g.root.sign(t, leafTemplate(), g.key.Public()))
+		}, "", false},
+		{"broken chain", func(t *testing.T, g given) string {
+			return chainPEM(g.root.sign(t, leafTemplate(), g.key.Public()), newIssuer(t, nil).certificate)
+		}, "not signed by the next", false},
+		{"the wrong way round", func(t *testing.T, g given) string {
+			return chainPEM(g.root.certificate, g.root.sign(t, leafTemplate(), g.key.Public()))
+		}, "not signed by the next", false},
+		{"HTML", func(*testing.T, given) string { return "<html>" }, "no certificate in PEM", false},
+		{"empty", func(*testing.T, given) string { return "" }, "no certificate in PEM", false},
+		{"a private key", func(*testing.T, given) string {
+			return "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
+		}, "PRIVATE KEY", false},
+		{"garbage in PEM", func(*testing.T, given) string {
+			return "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+		}, "certificate 1", false},
+		{"21 certificates", func(t *testing.T, g given) string {
+			chain := []*x509.Certificate{g.root.certificate}
+			for i := g.root; len(chain) < 20; {
+				i = newIssuer(t, i)
+				chain = append([]*x509.Certificate{i.certificate}, chain...)
+				g.root = i
+			}
+			return chainPEM(append([]*x509.Certificate{g.root.sign(t, leafTemplate(), g.key.Public())}, chain...)...)
+		}, "more than 20", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, c *ca) {
+				g := given{root: newIssuer(t, nil), key: newKey(t)}
+				c.replaceCertificate(test.chain(t, g))
+				certificate, err := c.issue(t, t.Context(), acme.Request{Key: g.key})
+				if test.says == "" {
+					if err != nil || certificate.Leaf.SerialNumber.Int64() != 2 {
+						t.Fatalf("error %v", err)
+					}
+					return
+				}
+				wantError(t, err, nil, test.says)
+				var failed *acme.OrderError
+				if errors.As(err, &failed) != test.orderError {
+					t.Errorf("error %v; an OrderError: %t, want %t", err, !test.orderError, test.orderError)
+				}
+				if certificate != nil {
+					t.Error("the certificate was handed out all the same")
+				}
+			})
+		})
+	}
+}
+
+// replaceCertificate lets the CA hand out something else than it issued.
+func (c *ca) replaceCertificate(chain string) {
+	c.intercept = func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+		resp, err := next.RoundTrip(r)
+		if err == nil && resourceOf(r) == "certificate" {
+			resp.Body = io.NopCloser(strings.NewReader(chain))
+		}
+		return resp, err
+	}
+}
+
+func TestVerify(t *testing.T) {
+	now := time.Now()
+	root, key := newIssuer(t, nil), newKey(t)
+	template := leafTemplate()
+	template.DNSNames = []string{"example.com", "*.Example.com"}
+	template.IPAddresses = []net.IP{net.ParseIP("192.0.2.1"), net.ParseIP("2001:db8::1")}
+	leaf := root.sign(t, template, key.Public())
+	certificate := &acme.Certificate{Chain: [][]byte{leaf.Raw}, Leaf: leaf}
+	for _, name := range []string{"example.com", "*.example.com", "192.0.2.1", "2001:db8::1"} {
+		if err := certificate.Verify(key.Public(), identifiers(t, name), now); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, name := range []string{"www.example.com", "192.0.2.2", "*.www.example.com", "com"} {
+		wantError(t, certificate.Verify(key.Public(), identifiers(t, name), now), nil, name)
+	}
+	ids := identifiers(t, "example.com")
+	if err := certificate.Verify(key.Public(), ids, leaf.NotAfter); err != nil {
+		t.Errorf("in its last second: %v", err)
+	}
+	wantError(t, certificate.Verify(key.Public(), ids, leaf.NotAfter.Add(time.Second)), nil, "expired")
+	wantError(t, certificate.Verify(key.Public(), ids, leaf.NotBefore.Add(-time.Hour)), nil, "clock")
+	wantError(t, certificate.Verify(nil, ids, now), nil, "another key")
+	wantError(t, certificate.Verify(newKey(t).Public(), ids, now), nil, "another key")
+}
+
+func TestCertificatePEM(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *ca) {
+		certificate, err := c.issue(t, t.Context(), acme.Request{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var chain [][]byte
+		for block, rest := pem.Decode(certificate.PEM()); block != nil; block, rest = pem.Decode(rest) {
+			chain = append(chain, block.Bytes)
+		}
+		if !slices.EqualFunc(chain, certificate.Chain, slices.Equal) || len(chain) != 2 {
+			t.Errorf("PEM holds %d certificates, the chain has %d", len(chain), len(certificate.Chain))
+		}
+	})
+}
+
+// A signature by an RSA key of half a megabyte takes minutes to verify: no context ends that.
+func TestGetCertificateRefusesEnormousKeys(t *testing.T) {
+	enormous := new(big.Int).Lsh(big.NewInt(1), 400_000)
+	enormous.Add(enormous, big.NewInt(1))
+	root := newIssuer(t, nil)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	parent := root.sign(t, template, &rsa.PublicKey{N: enormous, E: 1<<31 - 1})
+	chain := chainPEM(&x509.Certificate{Raw: resigned(t, root.sign(t, leafTemplate(), newKey(t).Public()), enormous)}, parent)
+	if len(chain) > 1<<20 {
+		t.Fatalf("the chain has %d bytes, more than an answer may have", len(chain))
+	}
+	inBubble(t, func(t *testing.T, c *ca) {
+		c.replaceCertificate(chain)
+		_, err := c.issue(t, t.Context(), acme.Request{})
+		wantError(t, err, nil, "RSA")
+		if text := err.Error(); strings.Contains(text, "verification error") {
+			t.Errorf("the signature was computed: %v", err)
+		}
+	})
+}
+
+// resigned returns the certificate with a signature of RSA that has as many bytes as the modulus.
+func resigned(t *testing.T, c *x509.Certificate, modulus *big.Int) []byte {
+	t.Helper()
+	var parts struct {
+		TBS       asn1.RawValue
+		Algorithm pkix.AlgorithmIdentifier
+		Signature asn1.BitString
+	}
+	if _, err := asn1.Unmarshal(c.Raw, &parts); err != nil {
+		t.Fatal(err)
+	}
+	sha256WithRSA := pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11}, Parameters: asn1.NullRawValue}
+	was, err := asn1.Marshal(parts.Algorithm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	is, err := asn1.Marshal(sha256WithRSA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts.TBS = asn1.RawValue{Class: parts.TBS.Class, Tag: parts.TBS.Tag, IsCompound: true, Bytes: bytes.Replace(parts.TBS.Bytes, was, is, 1)}
+	parts.Algorithm = sha256WithRSA
+	size := (modulus.BitLen() + 7) / 8
+	parts.Signature = asn1.BitString{Bytes: make([]byte, size), BitLength: size * 8}
+	parts.Signature.Bytes[size-1] = 2
+	der, err := asn1.Marshal(parts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+func TestCertificateOfALostOrder(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *ca) {
+		c.intercept = func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+			if resourceOf(r) == "certificate" {
+				return response(r, http.StatusNotFound, problem("malformed", "no such certificate")), nil
+			}
+			return next.RoundTrip(r)
+		}
+		_, err := c.issue(t, t.Context(), acme.Request{})
+		var failed *acme.OrderError
+		if !errors.As(err, &failed) || !errors.Is(err, acme.ErrMalformed) {
+			t.Errorf("error %v, want an OrderError that is ErrMalformed", err)
+		}
+		if _, err := c.client.GetCertificate(context.WithoutCancel(t.Context()), c.URL); err == nil {
+			t.Error("a directory was taken for a certificate")
+		}
+	})
+}

@@ -1,0 +1,101 @@
+// Package examples checks that what the README shows is what the repository holds.
+package examples
+
+import (
+	"bytes"
+	"go/ast"
+	"go/format"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The README's program is the Example of package certmanager, which compiles.
+func TestReadmeProgramIsTheExample(t *testing.T) {
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllSubmatch(read(t, "../README.md"), -1)
+	if len(blocks) != 1 {
+		t.Fatalf("the README has %d programs", len(blocks))
+	}
+	shown := parse(t, "README.md", blocks[0][1])
+	example := parse(t, "example_test.go", read(t, "../certmanager/example_test.go"))
+	if got, want := shown.body(t, "main"), example.body(t, "Example"); got != want {
+		t.Errorf("the README shows\n%s\nand the Example is\n%s", got, want)
+	}
+	for _, imported := range shown.imports() {
+		if !slices.Contains(example.imports(), imported) {
+			t.Errorf("the README's program imports %s, the Example does not", imported)
+		}
+	}
+	formatted, err := format.Source(blocks[0][1])
+	if err != nil || !bytes.Equal(formatted, blocks[0][1]) {
+		t.Errorf("gofmt would change the README's program (%v)", err)
+	}
+}
+
+func TestReadmeNamesWhatThereIs(t *testing.T) {
+	text := string(read(t, "../README.md"))
+	for _, command := range []string{"go run ./examples/quickstart", "go test work"} {
+		if !strings.Contains(text, "```sh\n"+command+"\n```") {
+			t.Errorf("the command %q is not shown on its own", command)
+		}
+	}
+	named := regexp.MustCompile(`\]\(([^):]+)\)|\n\| `+"`([a-z/]+)`").FindAllStringSubmatch(text, -1)
+	if len(named) < 7 {
+		t.Errorf("only %d links and packages were found", len(named))
+	}
+	for _, match := range named {
+		path := match[1] + match[2]
+		if _, err := os.Stat(filepath.Join("..", path)); err != nil {
+			t.Errorf("the README names %s: %v", path, err)
+		}
+	}
+}
+
+// A source is a parsed Go file.
+type source struct {
+	text []byte
+	set  *token.FileSet
+	file *ast.File
+}
+
+func parse(t *testing.T, name string, text []byte) source {
+	t.Helper()
+	set := token.NewFileSet()
+	file, err := parser.ParseFile(set, name, text, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return source{text, set, file}
+}
+
+// body returns the text between the braces of the function.
+func (s source) body(t *testing.T, name string) string {
+	t.Helper()
+	f, ok := s.file.Scope.Lookup(name).Decl.(*ast.FuncDecl)
+	if !ok {
+		t.Fatalf("there is no function %s", name)
+	}
+	return string(s.text[s.set.Position(f.Body.Lbrace).Offset:s.set.Position(f.Body.Rbrace).Offset])
+}
+
+func (s source) imports() []string {
+	var paths []string
+	for _, spec := range s.file.Imports {
+		paths = append(paths, spec.Path.Value)
+	}
+	return paths
+}
+
+func read(t *testing.T, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
