@@ -184,6 +184,12 @@ func (t handlerTransport) RoundTrip(r *http.Request) (answer *http.Response, err
 	return answer, nil
 }
 
+// A roundTripper is a function that is an http.RoundTripper.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+// RoundTrip calls the function.
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 // fakeOrigin is where a fake CA is.
 const fakeOrigin = "https://ca.example"
 
@@ -203,7 +209,9 @@ func (f fake) client(t *testing.T) *acme.Client {
 
 // ServeHTTP answers as the fake CA.
 func (f fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Replay-Nonce", rand.Text())
+	if r.Method != http.MethodGet {
+		w.Header().Set("Replay-Nonce", rand.Text())
+	}
 	if handler := f[r.URL.Path]; handler != nil {
 		handler(w, r)
 		return

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -29,8 +30,7 @@ func BenchmarkGetCertificate(b *testing.B) {
 	} {
 		for _, n := range []int{1, 1000, 100000} {
 			b.Run(fmt.Sprintf("%s/certs=%d", kind.name, n), func(b *testing.B) {
-				m := newBenchmarkManager(b)
-				m.publish(benchmarkCertificates(n, kind.held))
+				m := fill(b, n, kind.held)
 				measure(b, m.TLSConfig().GetCertificate, names(n, kind.wanted), kind.found)
 			})
 		}
@@ -42,8 +42,8 @@ func BenchmarkMapLookup(b *testing.B) {
 	for _, n := range []int{1, 1000, 100000} {
 		b.Run(fmt.Sprintf("certs=%d", n), func(b *testing.B) {
 			certificates := make(map[string]*tls.Certificate, n)
-			for _, c := range benchmarkCertificates(n, "site-%06d.example.com") {
-				certificates[c.identifiers[0].Value] = c.serving().certificate()
+			for i := range n {
+				certificates[fmt.Sprintf("site-%06d.example.com", i)] = new(tls.Certificate)
 			}
 			measure(b, func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 				return certificates[strings.ToLower(hello.ServerName)], nil
@@ -52,44 +52,50 @@ func BenchmarkMapLookup(b *testing.B) {
 	}
 }
 
-// BenchmarkFill puts 100,000 certificates into the index at once, as Run does at its start.
+// BenchmarkFill puts 100,000 certificates under management and into the index at once.
 func BenchmarkFill(b *testing.B) {
-	all := benchmarkCertificates(100000, "site-%06d.example.com")
 	for b.Loop() {
-		newBenchmarkManager(b).publish(all)
+		fill(b, 100000, "site-%06d.example.com")
 	}
 }
 
-// BenchmarkAdd puts one certificate into an index that holds 100,000.
+// BenchmarkAdd puts one certificate more into an index that holds 100,000.
 func BenchmarkAdd(b *testing.B) {
-	all := benchmarkCertificates(100000, "site-%06d.example.com")
-	m := newBenchmarkManager(b)
-	m.publish(all)
+	m := fill(b, 100000, "site-%06d.example.com")
 	for i := 0; b.Loop(); i++ {
-		m.publish(all[i%len(all) : i%len(all)+1])
+		add(b, m, []string{fmt.Sprintf("added-%09d.example.com", i)})
 	}
 }
 
-func newBenchmarkManager(b *testing.B) *Manager {
+// fill returns a manager that has certificates for n names of the format.
+func fill(b *testing.B, n int, format string) *Manager {
 	b.Helper()
 	m, err := New(Config{CA: "https://ca.example.com/directory", Storage: new(storage.Memory)})
 	if err != nil {
 		b.Fatal(err)
 	}
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf(format, i)
+	}
+	add(b, m, all)
 	return m
 }
 
-// benchmarkCertificates returns n certificates for the names that the format gives.
-func benchmarkCertificates(n int, format string) []*managed {
-	all := make([]*managed, n)
-	for i := range all {
-		s, err := newSubject(Subject{Names: []string{fmt.Sprintf(format, i)}})
-		if err != nil {
-			panic(err)
-		}
-		all[i] = &managed{subject: s, current: &record{leaf: new(x509.Certificate)}}
+func add(b *testing.B, m *Manager, names []string) {
+	b.Helper()
+	subjects := make([]subject, len(names))
+	for i, name := range names {
+		subjects[i] = subject{identifiers: []acme.Identifier{{Type: acme.TypeDNS, Value: name}}, keyType: ECDSAP256}
 	}
-	return all
+	added, err := m.add(subjects)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, c := range added {
+		c.offer(&record{leaf: new(x509.Certificate)})
+	}
+	m.publish(added)
 }
 
 // names returns n names in random order.

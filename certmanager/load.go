@@ -79,21 +79,31 @@ func (m *Manager) loadBatch(ctx context.Context, batch []*managed) {
 	}
 }
 
-// publish puts what the certificates serve into the index, in one step.
+// publish puts what the certificates serve into the index, in one step, as far as they are under
+// management.
 func (m *Manager) publish(certificates []*managed) {
 	if len(certificates) == 0 {
 		return
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.index.PutAll(func(yield func(string, *tls.Certificate) bool) {
 		for _, c := range certificates {
 			certificate := c.serving().certificate()
 			for _, id := range c.identifiers {
-				if !yield(id.Value, certificate) {
+				if m.byName[id.Value] == c && !yield(id.Value, certificate) {
 					return
 				}
 			}
 		}
 	})
+}
+
+// manages reports whether the certificate is under management: one on demand may not be yet, or no more.
+func (m *Manager) manages(c *managed) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.byName[c.identifiers[0].Value] == c
 }
 
 // serve has handshakes served with r, if it is newer than what they are served with.

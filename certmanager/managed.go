@@ -10,10 +10,10 @@ import (
 // A managed is one certificate under management.
 type managed struct {
 	subject
-	onDemand bool
-	loaded   chan struct{} // closed once the storage was asked what it has
+	loaded chan struct{} // closed once the storage was asked what it has
 
 	mu      sync.Mutex   // guards what follows; not held over storage or network
+	wanted  bool         // by a client, on demand; nobody configured it
 	current *record      // what is served; nil: nothing yet
 	action  Action       // what comes next
 	next    time.Time    // when
@@ -26,6 +26,20 @@ type managed struct {
 }
 
 func newManaged(s subject) *managed { return &managed{subject: s, loaded: make(chan struct{})} }
+
+// onDemand reports whether a client wanted the certificate and nobody configured it.
+func (c *managed) onDemand() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.wanted
+}
+
+// configure makes a certificate that a client wanted a configured one.
+func (c *managed) configure() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wanted = false
+}
 
 // markLoaded notes that the storage was asked.
 func (c *managed) markLoaded() {

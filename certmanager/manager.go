@@ -123,47 +123,64 @@ func (m *Manager) Manage(subjects ...Subject) error {
 	return nil
 }
 
-// add puts the subjects that are new under management.
+// add puts the subjects that are new under management, all or none.
 func (m *Manager) add(subjects []subject) ([]*managed, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var added []*managed
 	names := make(map[string]*managed)
+	var added, configured []*managed
 	for _, s := range subjects {
-		c := newManaged(s)
-		known := false
-		for _, name := range s.names() {
-			other := m.byName[name]
-			if other == nil {
-				other = names[name]
-			}
-			if other == nil {
-				continue
-			}
-			if other.key() != s.key() {
-				return nil, fmt.Errorf("certmanager: %s is a name of two certificates, that of %v and that of %v: name it once", name, other, &s)
-			}
-			known = true
+		known, err := m.known(&s, names)
+		if err != nil {
+			return nil, err
 		}
-		if known {
+		if known != nil {
+			configured = append(configured, known)
 			continue
 		}
+		c := newManaged(s)
+		added = append(added, c)
 		for _, name := range s.names() {
 			names[name] = c
 		}
-		added = append(added, c)
 	}
-	for name, c := range names {
-		m.byName[name] = c
+	for _, c := range configured {
+		c.configure()
 	}
 	m.index.PutAll(func(yield func(string, *tls.Certificate) bool) {
 		for name := range names {
-			if !yield(name, nil) {
+			// A certificate obtained on demand is served until the configured one comes.
+			if m.byName[name] == nil && !yield(name, nil) {
 				return
 			}
 		}
 	})
+	for name, c := range names {
+		if old := m.byName[name]; old != nil {
+			m.queue.Remove(old)
+		}
+		m.byName[name] = c
+	}
 	return added, nil
+}
+
+// known returns what is managed for the subject already, or nil. A name may be in one certificate only,
+// but one that a client wanted on demand gives way to one that is configured. The caller holds m.mu.
+func (m *Manager) known(s *subject, added map[string]*managed) (*managed, error) {
+	for _, name := range s.names() {
+		other := added[name]
+		if other == nil {
+			other = m.byName[name]
+		}
+		switch {
+		case other == nil:
+		case other.key() == s.key():
+			return other, nil
+		case !other.onDemand():
+			return nil, fmt.Errorf("certmanager: %s is a name of two certificates, that of %v and that of %v: name it once", name, other, s)
+		}
+	}
+	return nil, nil
 }
 
 // Run is the manager at work: it loads certificates from the storage, obtains those that are missing

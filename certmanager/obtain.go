@@ -28,15 +28,15 @@ type attempt struct {
 	journal     journal
 }
 
-// attempt does what is due for c and puts the next thing due into the queue; for a name that was wanted
-// on demand and could not be had there is none. It is the one path that obtains and renews.
+// attempt does what is due for c and, where c is under management, puts the next thing due into the
+// queue. It is the one path that obtains and renews.
 func (m *Manager) attempt(ctx context.Context, c *managed) error {
 	if !c.begin() {
 		return nil
 	}
 	action, next, err := m.tryIssuers(ctx, c)
 	next = c.end(action, next, err)
-	if !next.IsZero() && (c.serving() != nil || !c.onDemand) {
+	if m.manages(c) {
 		m.queue.Set(c, next)
 	}
 	return err
@@ -74,7 +74,7 @@ func (m *Manager) tryIssuers(ctx context.Context, c *managed) (Action, time.Time
 // time and then forgotten, unless it is allowed again.
 func (m *Manager) askAgain(ctx context.Context, c *managed) (Action, time.Time, error) {
 	current := c.serving()
-	if !c.onDemand || current == nil {
+	if !c.onDemand() || current == nil {
 		return "", time.Time{}, nil
 	}
 	err := m.ask(ctx, c.identifiers[0].Value)
@@ -84,11 +84,10 @@ func (m *Manager) askAgain(ctx context.Context, c *managed) (Action, time.Time, 
 	case !errors.Is(err, ErrDenied):
 		next, err := m.hindered(ctx, c, err)
 		return ActionRetry, next, err
-	case time.Now().Before(current.leaf.NotAfter):
-		return ActionRetry, current.leaf.NotAfter.Add(time.Second), err
+	case !time.Now().Before(current.leaf.NotAfter):
+		m.forget(c)
 	}
-	m.forget(c)
-	return ActionRetry, time.Time{}, err
+	return ActionRetry, current.leaf.NotAfter.Add(time.Second), err
 }
 
 // tryIssuer takes the lease, looks whether there is anything left to do, and does it. It returns when
@@ -195,7 +194,7 @@ func (a *attempt) issue(ctx context.Context) (*record, error) {
 	}
 	return &record{
 		meta: recordMeta{Issuer: a.issuer.ID(), Names: c.names(), KeyType: c.keyType, URL: certificate.URL,
-			Obtained: time.Now().UTC(), OnDemand: c.onDemand},
+			Obtained: time.Now().UTC(), OnDemand: c.onDemand()},
 		key:   key,
 		chain: certificate.Chain,
 		leaf:  certificate.Leaf,

@@ -35,7 +35,7 @@ type demand struct {
 // the time that the handshake has.
 func (m *Manager) onDemand(ctx context.Context, name string) (*tls.Certificate, error) {
 	id, err := acme.ParseIdentifier(name)
-	if err != nil || id.Type != acme.TypeDNS || id.Value != name || !strings.Contains(name, ".") {
+	if err != nil || id.Type != acme.TypeDNS || id.Value != name || !strings.Contains(name, ".") || strings.HasPrefix(name, "*.") {
 		return nil, fmt.Errorf("certmanager: %.100q is no name that a certificate can be obtained for on demand", name)
 	}
 	d, err := m.demandFor(name)
@@ -152,11 +152,11 @@ func (m *Manager) satisfy(ctx context.Context, name string, slots chan struct{})
 		return nil, err
 	}
 	c := newManaged(s[0])
-	c.onDemand = true
+	c.wanted = true
 	r, err := m.best(ctx, c)
 	if r != nil && time.Now().Before(r.leaf.NotAfter) {
 		// What was obtained under an earlier answer serves also when there is none just now.
-		return m.adopt(c, r, renewal(r)), nil
+		return m.adopt(c, r), nil
 	}
 	if denied != nil {
 		return nil, denied
@@ -174,19 +174,27 @@ func (m *Manager) satisfy(ctx context.Context, name string, slots chan struct{})
 		status := c.status(time.Now())
 		return nil, &refusal{until: status.Next, err: err}
 	}
-	r = c.serving()
-	return m.adopt(c, r, renewal(r)), nil
+	return m.adopt(c, c.serving()), nil
 }
 
-// adopt puts a certificate obtained on demand under management.
-func (m *Manager) adopt(c *managed, r *record, next time.Time) *tls.Certificate {
-	m.mu.Lock()
-	m.byName[c.identifiers[0].Value] = c
-	m.mu.Unlock()
-	m.serve(c, r)
+// adopt puts a certificate obtained on demand under management, unless its name has come to be
+// configured meanwhile.
+func (m *Manager) adopt(c *managed, r *record) *tls.Certificate {
+	name, next := c.identifiers[0].Value, renewal(r)
+	c.offer(r)
 	c.schedule(ActionRenew, next)
+	m.mu.Lock()
+	_, known := m.byName[name]
+	if !known {
+		m.byName[name] = c
+	}
+	m.mu.Unlock()
+	if known {
+		return r.certificate()
+	}
+	m.publish([]*managed{c})
 	m.queue.Set(c, next)
-	certificate, _ := m.index.Lookup(c.identifiers[0].Value)
+	certificate, _ := m.index.Lookup(name)
 	return certificate
 }
 
@@ -200,6 +208,7 @@ func (m *Manager) forget(c *managed) {
 			m.index.Delete(name)
 		}
 	}
+	m.queue.Remove(c)
 }
 
 // ask asks Config.OnDemand about the name.

@@ -69,7 +69,7 @@ func (c *managed) status(now time.Time) Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := Status{
-		Names: c.names(), KeyType: c.keyType, OnDemand: c.onDemand,
+		Names: c.names(), KeyType: c.keyType, OnDemand: c.wanted,
 		State: StateWaiting, Action: c.action, Next: c.next, Failure: c.failure,
 	}
 	if c.working {

@@ -76,11 +76,13 @@ func parse(t *testing.T, name string, text []byte) source {
 // body returns the text between the braces of the function.
 func (s source) body(t *testing.T, name string) string {
 	t.Helper()
-	f, ok := s.file.Scope.Lookup(name).Decl.(*ast.FuncDecl)
-	if !ok {
-		t.Fatalf("there is no function %s", name)
+	for _, declaration := range s.file.Decls {
+		if f, ok := declaration.(*ast.FuncDecl); ok && f.Name.Name == name {
+			return string(s.text[s.set.Position(f.Body.Lbrace).Offset:s.set.Position(f.Body.End()).Offset])
+		}
 	}
-	return string(s.text[s.set.Position(f.Body.Lbrace).Offset:s.set.Position(f.Body.Rbrace).Offset])
+	t.Fatalf("there is no function %s", name)
+	return ""
 }
 
 func (s source) imports() []string {

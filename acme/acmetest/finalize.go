@@ -140,14 +140,16 @@ func checkCSRNames(csr *x509.CertificateRequest, identifiers []identifier) error
 // issue makes the certificate and the order valid.
 func (s *Server) issue(ctx context.Context, o *order, csr *x509.CertificateRequest) {
 	issued, err := s.makeCertificate(o, csr)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if err != nil {
 		s.log.ErrorContext(ctx, "certificate not issued", "order", o.id, "error", err)
+		s.mu.Lock()
 		o.status, o.err = statusInvalid, asProblem(err)
+		s.mu.Unlock()
 		return
 	}
 	s.log.InfoContext(ctx, "certificate issued", "order", o.id, "serial", issued.leaf.SerialNumber, "notAfter", issued.leaf.NotAfter)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	o.status, o.certificate = statusValid, issued
 	s.certificates[issued.id] = issued
 	s.certificateList = append(s.certificateList, issued.leaf)

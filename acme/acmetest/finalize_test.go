@@ -231,6 +231,25 @@ func TestFinalize(t *testing.T) {
 	})
 }
 
+// The dates that an order has asked for hold, however long its validation takes.
+func TestLateFinalize(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		ca := n.newCA(t, nil)
+		c := newAccount(t, ca)
+		begins := time.Now()
+		request := map[string]any{"identifiers": identify("example.com"), "notBefore": begins}
+		answer := c.post(c.resource("newOrder"), request).want(http.StatusCreated, "")
+		o := &order{URL: answer.header.Get("Location")}
+		answer.decode(o)
+		time.Sleep(time.Hour)
+		n.prove(c, o, "http-01")
+		if leaf := c.chain(finalize(c, o, newKey(t, elliptic.P256())).Certificate)[0]; !leaf.NotBefore.Equal(begins) {
+			t.Errorf("the certificate begins at %v, want %v", leaf.NotBefore, begins)
+		}
+	})
+}
+
 // What could be promised at newOrder may be too late when it is finalized.
 func TestIssuanceFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

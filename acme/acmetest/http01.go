@@ -43,7 +43,8 @@ func (s *Server) validateHTTP01(ctx context.Context, c *challenge) error {
 		return fetchProblem(from, err)
 	}
 	if got := strings.TrimRight(string(body), " \t\r\n"); got != c.keyAuthorization || len(body) > most {
-		return problemf(incorrectResponse, "%s answered %s; the key authorization is %s, with little white space after it at most", quote(from), quote(string(body)), quote(c.keyAuthorization))
+		return problemf(incorrectResponse, "%s answered %s; the key authorization is %q, with little white space after it at most",
+			quote(from), quote(string(body)), c.keyAuthorization)
 	}
 	return nil
 }
@@ -63,7 +64,9 @@ func (s *Server) validationTransport() *http.Transport {
 
 // dialTarget returns dial in the form that http.Transport calls. Close waits for the calls, because a
 // transport goes on with them when nobody wants the connection any more.
-func (s *Server) dialTarget(dial func(ctx context.Context, host string, port int) (net.Conn, error)) func(ctx context.Context, network, address string) (net.Conn, error) {
+func (s *Server) dialTarget(
+	dial func(ctx context.Context, host string, port int) (net.Conn, error),
+) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, _, address string) (net.Conn, error) {
 		ctx, end, ok := s.begin(ctx)
 		if !ok {
@@ -97,7 +100,8 @@ func (s *Server) splitTarget(address string) (host string, port int, err error) 
 // checkRedirect allows what public CAs follow.
 func (s *Server) checkRedirect(next *http.Request, via []*http.Request) error {
 	refused := func(format string, args ...any) error {
-		return problemf(connection, "%s redirects to %s: %s", quote(via[len(via)-1].URL.Redacted()), quote(next.URL.Redacted()), fmt.Sprintf(format, args...))
+		from := via[len(via)-1].URL.Redacted()
+		return problemf(connection, "%s redirects to %s: %s", quote(from), quote(next.URL.Redacted()), fmt.Sprintf(format, args...))
 	}
 	if len(via) > maxRedirects {
 		return refused("that is one redirect too many, %d are followed", maxRedirects)

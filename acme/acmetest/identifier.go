@@ -97,7 +97,7 @@ func checkDomain(value string) *problem {
 	labels := strings.Split(name, ".")
 	for _, label := range labels {
 		if !isLabel(label) {
-			return problemf(malformed, "the domain name %s has a label that is empty, longer than 63 bytes or not made of letters, digits and inner hyphens", quote(value))
+			return problemf(malformed, "the domain name %s has a label that is empty, too long or not made of letters, digits and inner hyphens", quote(value))
 		}
 		if len(label) >= 4 && label[2:4] == "--" {
 			if u, err := idna.Registration.ToUnicode(label); err != nil || u == label {

@@ -78,7 +78,7 @@ func (o *order) update(now time.Time) {
 	switch {
 	case !now.Before(o.expires):
 		o.status = statusInvalid
-		o.err = problemf(malformed, "the order was not finalized before it expired at %s", o.expires.Format(time.RFC3339))
+		o.err = problemf(malformed, "the order was not finalized before it expired at %s", rfc3339(o.expires))
 	case o.status == statusPending && ready:
 		o.status = statusReady
 	}
@@ -231,12 +231,13 @@ func (s *Server) validity(o *order, now time.Time) (notBefore, notAfter time.Tim
 	if lifetime <= 0 {
 		lifetime = 90 * 24 * time.Hour
 	}
-	notBefore = now.Add(-max(s.Backdate, 0))
+	backdate := max(s.Backdate, 0)
+	notBefore = now.Add(-backdate)
 	if !o.notBefore.IsZero() {
-		if o.notBefore.Before(notBefore.Add(-time.Minute)) { // for a client whose clock is a little behind
-			return notBefore, notAfter, problemf(malformed, "notBefore is %s, which is in the past", o.notBefore.Format(time.RFC3339))
-		}
 		notBefore = o.notBefore
+		if notBefore.Before(o.created.Add(-backdate - time.Minute)) { // a minute for clocks that differ
+			return notBefore, notAfter, problemf(malformed, "notBefore is %s, which is in the past", rfc3339(notBefore))
+		}
 	}
 	notBefore = notBefore.UTC().Truncate(time.Second)
 	latest := earlier(notBefore.Add(lifetime), s.authority.intermediate.NotAfter)
@@ -244,14 +245,15 @@ func (s *Server) validity(o *order, now time.Time) (notBefore, notAfter time.Tim
 	if !o.notAfter.IsZero() {
 		notAfter = o.notAfter.UTC().Truncate(time.Second)
 	}
-	switch {
-	case notAfter.After(latest):
-		return notBefore, notAfter, problemf(malformed, "notAfter is %s; a certificate from %s on can last until %s", notAfter.Format(time.RFC3339), notBefore.Format(time.RFC3339), latest.Format(time.RFC3339))
-	case !notAfter.After(notBefore) || !notAfter.After(now):
-		return notBefore, notAfter, problemf(malformed, "the certificate would end at %s, before it begins at %s or in the past", notAfter.Format(time.RFC3339), notBefore.Format(time.RFC3339))
+	if notAfter.After(latest) {
+		err = problemf(malformed, "notAfter is %s; a certificate from %s on can last until %s", rfc3339(notAfter), rfc3339(notBefore), rfc3339(latest))
+	} else if !notAfter.After(notBefore) || !notAfter.After(now) {
+		err = problemf(malformed, "the certificate would end at %s, in the past or before it begins at %s", rfc3339(notAfter), rfc3339(notBefore))
 	}
-	return notBefore, notAfter, nil
+	return notBefore, notAfter, err
 }
+
+func rfc3339(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 func earlier(a, b time.Time) time.Time {
 	if a.Before(b) {

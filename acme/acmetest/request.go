@@ -82,7 +82,8 @@ func (s *Server) verify(jws *flattenedJWS, signed *signedRequest, findKey keyFin
 func readJWS(w http.ResponseWriter, r *http.Request) (*flattenedJWS, error) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/jose+json" {
-		return nil, statusProblemf(http.StatusUnsupportedMediaType, malformed, "the Content-Type is %s; it must be application/jose+json (RFC 8555 §6.2)", quote(r.Header.Get("Content-Type")))
+		return nil, statusProblemf(http.StatusUnsupportedMediaType, malformed, "the Content-Type must be application/jose+json (RFC 8555 §6.2), not %s",
+			quote(r.Header.Get("Content-Type")))
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {

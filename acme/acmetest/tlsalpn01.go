@@ -47,7 +47,8 @@ func (s *Server) validateTLSALPN01(ctx context.Context, c *challenge) error {
 // checkALPNCertificate checks a certificate against RFC 8737 §3 and, for IP addresses, RFC 8738 §6.
 func checkALPNCertificate(leaf *x509.Certificate, id identifier, keyAuthorization string) error {
 	wrong := func(format string, args ...any) error {
-		return problemf(incorrectResponse, "the certificate that %s shows for %s (names %s) %s", id.Value, acmeTLS, quote(fmt.Sprint(leaf.DNSNames, leaf.IPAddresses)), fmt.Sprintf(format, args...))
+		names := fmt.Sprint(leaf.DNSNames, leaf.IPAddresses)
+		return problemf(incorrectResponse, "the certificate that %s shows for %s (names %s) %s", id.Value, acmeTLS, quote(names), fmt.Sprintf(format, args...))
 	}
 	if !bytes.Equal(leaf.RawIssuer, leaf.RawSubject) || leaf.CheckSignature(leaf.SignatureAlgorithm, leaf.RawTBSCertificate, leaf.Signature) != nil {
 		return wrong("is not self-signed")

@@ -74,32 +74,37 @@ func (got challenge) wantProblem(t *testing.T, problemType, detail string) {
 	}
 }
 
+// An http01Test is what a web server does, and what a validation makes of it.
+type http01Test struct {
+	name, host   string
+	answer       func(n *network, keyAuthorization string)
+	want, detail string
+}
+
+func (test http01Test) run(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		ca := n.newCA(t, func(ca *acmetest.Server) {
+			ca.SetHost("unreachable.test", "192.0.2.99")
+			ca.SetHost("broken.test", "not-an-address")
+			ca.SetHost("*.test", "192.0.2.2")
+		})
+		ca.SetHost("*", "")
+		ca.SetHost("example.com", "192.0.2.1")
+		ca.SetHost("*.test", "")
+		ca.SetHost("other.test", "192.0.2.2")
+		got := n.validate(newAccount(t, ca), test.host, "http-01", func(_ identifier, keyAuthorization string) { test.answer(n, keyAuthorization) })
+		got.wantProblem(t, test.want, test.detail)
+	})
+}
+
 func TestHTTP01(t *testing.T) {
-	type answers func(n *network, keyAuthorization string)
-	body := func(format string) answers {
+	body := func(format string) func(*network, string) {
 		return func(n *network, keyAuthorization string) {
 			n.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, format, keyAuthorization) })
 		}
 	}
-	// redirect answers with the status and target for each of the first requests.
-	redirect := func(times, status int, target string) answers {
-		return func(n *network, keyAuthorization string) {
-			count := 0
-			n.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if count++; count > times {
-					fmt.Fprint(w, keyAuthorization)
-					return
-				}
-				w.Header().Set("Location", target)
-				w.WriteHeader(status)
-			})
-		}
-	}
-	for _, test := range []struct {
-		name, host   string
-		answer       answers
-		want, detail string
-	}{
+	for _, test := range []http01Test{
 		{"right", "example.com", body("%s"), "", ""},
 		{"right, IPv4", "192.0.2.7", body("%s"), "", ""},
 		{"right, IPv6", "2001:db8::7", body("%s"), "", ""},
@@ -126,6 +131,27 @@ func TestHTTP01(t *testing.T) {
 		{"an answer that breaks off", "example.com", func(n *network, _ string) {
 			n.handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "40") })
 		}, "connection", "EOF"},
+	} {
+		t.Run(test.name, test.run)
+	}
+}
+
+func TestHTTP01Redirects(t *testing.T) {
+	// redirect answers the first requests with the status and target.
+	redirect := func(times, status int, target string) func(*network, string) {
+		return func(n *network, keyAuthorization string) {
+			count := 0
+			n.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if count++; count > times {
+					fmt.Fprint(w, keyAuthorization)
+					return
+				}
+				w.Header().Set("Location", target)
+				w.WriteHeader(status)
+			})
+		}
+	}
+	for _, test := range []http01Test{
 		{"redirected", "example.com", redirect(1, 301, "http://other.test/there"), "", ""},
 		{"redirected to a path", "example.com", redirect(2, 302, "/there"), "", ""},
 		{"redirected to the port", "example.com", redirect(1, 307, "http://other.test:80/"), "", ""},
@@ -142,22 +168,7 @@ func TestHTTP01(t *testing.T) {
 			n.alpn.names = []string{"ü"} // which cannot be had
 		}, "tls", "internal error"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				n := newNetwork(t)
-				ca := n.newCA(t, func(ca *acmetest.Server) {
-					ca.SetHost("unreachable.test", "192.0.2.99")
-					ca.SetHost("broken.test", "not-an-address")
-					ca.SetHost("*.test", "192.0.2.2")
-				})
-				ca.SetHost("*", "")
-				ca.SetHost("example.com", "192.0.2.1")
-				ca.SetHost("*.test", "")
-				ca.SetHost("other.test", "192.0.2.2")
-				got := n.validate(newAccount(t, ca), test.host, "http-01", func(_ identifier, keyAuthorization string) { test.answer(n, keyAuthorization) })
-				got.wantProblem(t, test.want, test.detail)
-			})
-		})
+		t.Run(test.name, test.run)
 	}
 }
 

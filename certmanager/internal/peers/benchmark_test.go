@@ -1,0 +1,127 @@
+package peers
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"testing"
+)
+
+type getCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+
+// A library is one whose handshake path is measured.
+type library struct {
+	name      string
+	wildcards bool // it serves them
+	// load returns its GetCertificate with a certificate for each of the names, ready in memory.
+	load func(b *testing.B, names []string) getCertificate
+}
+
+// Sizes of the benchmarks, in certificates.
+var sizes = []int{1, 1_000, 100_000}
+
+// Names of certificates, and those that clients ask for.
+const (
+	exactFormat    = "site-%06d.example.com"
+	wildcardFormat = "*.site-%06d.example.com"
+	belowFormat    = "www.site-%06d.example.com"
+	unknownFormat  = "none-%06d.example.com"
+)
+
+// shuffled returns n names in an order that has nothing to do with the memory they lie in.
+func shuffled(format string, n int, seed uint64) []string {
+	names := make([]string, n)
+	for i, p := range rand.New(rand.NewPCG(seed, seed)).Perm(n) {
+		names[i] = fmt.Sprintf(format, p)
+	}
+	return names
+}
+
+// BenchmarkGetCertificate measures what a handshake waits for.
+func BenchmarkGetCertificate(b *testing.B) {
+	kinds := []struct{ name, held, asked string }{
+		{"exact", exactFormat, exactFormat},
+		{"wildcard", wildcardFormat, belowFormat},
+		{"unknown", exactFormat, unknownFormat},
+	}
+	libraries := []library{
+		{"everseal", true, loadEverseal},
+		{"certmagic", true, loadCertMagic},
+		{"autocert", false, loadAutocert},
+	}
+	for _, kind := range kinds {
+		for _, n := range sizes {
+			for _, l := range libraries {
+				if kind.name == "wildcard" && !l.wildcards {
+					continue
+				}
+				b.Run(fmt.Sprintf("%s/certs=%d/client=%s", kind.name, n, l.name), func(b *testing.B) {
+					get := l.load(b, shuffled(kind.held, n, 1))
+					ask(b, get, kind.asked, n)
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkMapLookup is the floor: a plain Go map.
+func BenchmarkMapLookup(b *testing.B) {
+	for _, n := range sizes {
+		b.Run(fmt.Sprintf("certs=%d", n), func(b *testing.B) {
+			certificates := make(map[string]*tls.Certificate, n)
+			for _, name := range shuffled(exactFormat, n, 1) {
+				certificates[name] = new(tls.Certificate)
+			}
+			ask(b, func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+				return certificates[strings.ToLower(hello.ServerName)], nil
+			}, exactFormat, n)
+		})
+	}
+}
+
+// ask calls get for names at random.
+func ask(b *testing.B, get getCertificate, format string, n int) {
+	b.Helper()
+	asked := shuffled(format, n, 2)
+	hello := realHello(b)
+	found := format != unknownFormat
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		hello.ServerName = asked[i]
+		if i++; i == n {
+			i = 0
+		}
+		certificate, err := get(hello)
+		if (err == nil && certificate != nil) != found {
+			b.Fatalf("%s: %v, %v", hello.ServerName, certificate, err)
+		}
+	}
+}
+
+// realHello returns a ClientHello as crypto/tls hands it to GetCertificate.
+func realHello(b *testing.B) *tls.ClientHelloInfo {
+	b.Helper()
+	server, client := net.Pipe()
+	defer server.Close()
+	defer client.Close()
+	seen := make(chan *tls.ClientHelloInfo, 1)
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	go func() {
+		config := &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			seen <- hello
+			return nil, nil
+		}, NextProtos: []string{"h2", "http/1.1"}}
+		_ = tls.Server(server, config).HandshakeContext(ctx)
+		_ = server.Close()
+	}()
+	config := &tls.Config{ServerName: "site.example.com", NextProtos: []string{"h2", "http/1.1"}}
+	if err := tls.Client(client, config).HandshakeContext(ctx); err == nil {
+		b.Fatal("a handshake without a certificate succeeded")
+	}
+	return <-seen
+}
