@@ -41,7 +41,7 @@ type Registration struct {
 // (RFC 8555 §7.3.4). The CA hands out both the key and its identifier.
 type ExternalAccount struct {
 	KeyID     string
-	MACKey    []byte // see ParseMACKey; never shown
+	MACKey    []byte `json:"-"` // see ParseMACKey; never shown
 	Algorithm string // HS256, HS384 or HS512; zero: HS256
 }
 

@@ -43,11 +43,13 @@ func (c *Client) GetAuthorization(ctx context.Context, url string) (*Authorizati
 }
 
 // name returns the identifier as it stands in the order.
-func (a *Authorization) name() string {
-	if a.Wildcard {
-		return "*." + a.Identifier.Value
+func (a *Authorization) name() string { return orderedName(a.Identifier, a.Wildcard) }
+
+func orderedName(id Identifier, wildcard bool) string {
+	if wildcard {
+		return "*." + id.Value
 	}
-	return a.Identifier.Value
+	return id.Value
 }
 
 // sideBySide bounds the requests of one order that are under way at once.

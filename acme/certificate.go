@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -31,8 +32,11 @@ func (c *Certificate) PEM() []byte {
 	return b.Bytes()
 }
 
-// mostCertificates bounds a chain.
-const mostCertificates = 20
+// Bounds of a chain: verifying a signature takes the longer the larger the signer's key.
+const (
+	mostCertificates = 20
+	largestRSA       = 8192 // bits
+)
 
 // GetCertificate downloads the certificate of a valid order (RFC 8555 §7.4.2). It checks that the
 // answer is a chain, not whom it is for.
@@ -68,6 +72,9 @@ func parseChain(data []byte) (*Certificate, error) {
 		if err != nil {
 			return nil, fmt.Errorf("certificate %d of the chain: %w", len(chain)+1, err)
 		}
+		if key, ok := parsed.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > largestRSA {
+			return nil, fmt.Errorf("certificate %d of the chain has an RSA key of %d bits, more than %d", len(chain)+1, key.N.BitLen(), largestRSA)
+		}
 		chain = append(chain, parsed)
 		certificate.Chain = append(certificate.Chain, parsed.Raw)
 	}
@@ -89,6 +96,9 @@ const clockSkew = 5 * time.Minute
 // Verify checks that the certificate is fit for use at the given time: that it is for the public key,
 // covers all the identifiers and has begun and not ended. It does not judge whether clients trust it.
 func (c *Certificate) Verify(public crypto.PublicKey, identifiers []Identifier, now time.Time) error {
+	if c == nil || c.Leaf == nil {
+		return errors.New("there is no certificate")
+	}
 	key, ok := public.(interface{ Equal(crypto.PublicKey) bool })
 	switch {
 	case !ok || !key.Equal(c.Leaf.PublicKey):

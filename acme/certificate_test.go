@@ -75,85 +75,97 @@ func chainPEM(certificates ...*x509.Certificate) string {
 	return b.String()
 }
 
-// TestIssueVerifiesTheCertificate hands out what a CA that errs would.
+// A badChain is what a CA that errs answers with instead of a good certificate for example.com.
+type badChain struct {
+	name  string
+	chain func(t *testing.T, root *issuer, key *ecdsa.PrivateKey) string
+	says  string // empty: it is good after all
+}
+
+// test obtains the chain, which must be refused, with an OrderError if a new order is needed.
+func (test badChain) test(t *testing.T, orderError bool) {
+	t.Run(test.name, func(t *testing.T) {
+		inBubble(t, func(t *testing.T, c *ca) {
+			key := newKey(t)
+			c.replaceCertificate(test.chain(t, newIssuer(t, nil), key))
+			certificate, err := c.issue(t, t.Context(), acme.Request{Key: key})
+			if test.says == "" {
+				if err != nil || certificate.Leaf.SerialNumber.Int64() != 2 {
+					t.Fatalf("error %v", err)
+				}
+				return
+			}
+			wantError(t, err, nil, test.says)
+			var failed *acme.OrderError
+			if errors.As(err, &failed) != orderError {
+				t.Errorf("error %v; an OrderError: %t, want %t", err, !orderError, orderError)
+			}
+			if certificate != nil {
+				t.Error("the certificate was handed out all the same")
+			}
+		})
+	})
+}
+
 func TestIssueVerifiesTheCertificate(t *testing.T) {
-	type given struct {
-		root *issuer
-		key  *ecdsa.PrivateKey
-	}
-	leaf := func(change func(*x509.Certificate)) func(*testing.T, given) string {
-		return func(t *testing.T, g given) string {
+	leaf := func(change func(*x509.Certificate)) func(*testing.T, *issuer, *ecdsa.PrivateKey) string {
+		return func(t *testing.T, root *issuer, key *ecdsa.PrivateKey) string {
 			template := leafTemplate()
 			change(template)
-			return chainPEM(g.root.sign(t, template, g.key.Public()), g.root.certificate)
+			return chainPEM(root.sign(t, template, key.Public()), root.certificate)
 		}
 	}
-	for _, test := range []struct {
-		name       string
-		chain      func(*testing.T, given) string
-		says       string // empty: it is good
-		orderError bool
-	}{
-		{"good", leaf(func(*x509.Certificate) {}), "", false},
-		{"another key", func(t *testing.T, g given) string {
-			return chainPEM(g.root.sign(t, leafTemplate(), newKey(t).Public()), g.root.certificate)
-		}, "another key", true},
-		{"other names", leaf(func(c *x509.Certificate) { c.DNSNames = []string{"www.example.com"} }), "example.com", true},
-		{"a wildcard in place of the name", leaf(func(c *x509.Certificate) { c.DNSNames = []string{"*.com"} }), "example.com", true},
+	for _, test := range []badChain{
+		{"good", leaf(func(*x509.Certificate) {}), ""},
+		{"another key", func(t *testing.T, root *issuer, _ *ecdsa.PrivateKey) string {
+			return chainPEM(root.sign(t, leafTemplate(), newKey(t).Public()), root.certificate)
+		}, "another key"},
+		{"other names", leaf(func(c *x509.Certificate) { c.DNSNames = []string{"www.example.com"} }), "example.com"},
+		{"a wildcard in place of the name", leaf(func(c *x509.Certificate) { c.DNSNames = []string{"*.com"} }), "example.com"},
 		{"the name as common name only", leaf(func(c *x509.Certificate) {
 			c.DNSNames, c.Subject.CommonName, c.IPAddresses = nil, "example.com", []net.IP{{192, 0, 2, 1}}
-		}), "example.com", true},
-		{"expired", leaf(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), "expired", true},
-		{"in the future", leaf(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(10 * time.Minute) }), "clock", true},
-		{"a minute in the future", leaf(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }), "", false},
-		{"without its chain", func(t *testing.T, g given) string {
-			return chainPEM(g.root.sign(t, leafTemplate(), g.key.Public()))
-		}, "", false},
-		{"broken chain", func(t *testing.T, g given) string {
-			return chainPEM(g.root.sign(t, leafTemplate(), g.key.Public()), newIssuer(t, nil).certificate)
-		}, "not signed by the next", false},
-		{"the wrong way round", func(t *testing.T, g given) string {
-			return chainPEM(g.root.certificate, g.root.sign(t, leafTemplate(), g.key.Public()))
-		}, "not signed by the next", false},
-		{"HTML", func(*testing.T, given) string { return "<html>" }, "no certificate in PEM", false},
-		{"empty", func(*testing.T, given) string { return "" }, "no certificate in PEM", false},
-		{"a private key", func(*testing.T, given) string {
-			return "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
-		}, "PRIVATE KEY", false},
-		{"garbage in PEM", func(*testing.T, given) string {
-			return "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
-		}, "certificate 1", false},
-		{"21 certificates", func(t *testing.T, g given) string {
-			chain := []*x509.Certificate{g.root.certificate}
-			for i := g.root; len(chain) < 20; {
-				i = newIssuer(t, i)
-				chain = append([]*x509.Certificate{i.certificate}, chain...)
-				g.root = i
-			}
-			return chainPEM(append([]*x509.Certificate{g.root.sign(t, leafTemplate(), g.key.Public())}, chain...)...)
-		}, "more than 20", false},
+		}), "example.com"},
+		{"expired", leaf(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), "expired"},
+		{"in the future", leaf(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(10 * time.Minute) }), "clock"},
+		{"a minute in the future", leaf(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }), ""},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, c *ca) {
-				g := given{root: newIssuer(t, nil), key: newKey(t)}
-				c.replaceCertificate(test.chain(t, g))
-				certificate, err := c.issue(t, t.Context(), acme.Request{Key: g.key})
-				if test.says == "" {
-					if err != nil || certificate.Leaf.SerialNumber.Int64() != 2 {
-						t.Fatalf("error %v", err)
-					}
-					return
-				}
-				wantError(t, err, nil, test.says)
-				var failed *acme.OrderError
-				if errors.As(err, &failed) != test.orderError {
-					t.Errorf("error %v; an OrderError: %t, want %t", err, !test.orderError, test.orderError)
-				}
-				if certificate != nil {
-					t.Error("the certificate was handed out all the same")
-				}
-			})
-		})
+		test.test(t, true)
+	}
+}
+
+func TestIssueVerifiesTheChain(t *testing.T) {
+	constant := func(answer string) func(*testing.T, *issuer, *ecdsa.PrivateKey) string {
+		return func(*testing.T, *issuer, *ecdsa.PrivateKey) string { return answer }
+	}
+	for _, test := range []badChain{
+		{"alone", func(t *testing.T, root *issuer, key *ecdsa.PrivateKey) string {
+			return chainPEM(root.sign(t, leafTemplate(), key.Public()))
+		}, ""},
+		{"broken", func(t *testing.T, root *issuer, key *ecdsa.PrivateKey) string {
+			return chainPEM(root.sign(t, leafTemplate(), key.Public()), newIssuer(t, nil).certificate)
+		}, "not signed by the next"},
+		{"the wrong way round", func(t *testing.T, root *issuer, key *ecdsa.PrivateKey) string {
+			return chainPEM(root.certificate, root.sign(t, leafTemplate(), key.Public()))
+		}, "not signed by the next"},
+		{"20 certificates", longChain(20), ""},
+		{"21 certificates", longChain(21), "more than 20"},
+		{"HTML", constant("<html>"), "no certificate in PEM"},
+		{"empty", constant(""), "no certificate in PEM"},
+		{"a private key", constant("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), "PRIVATE KEY"},
+		{"garbage in PEM", constant("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), "certificate 1"},
+	} {
+		test.test(t, false)
+	}
+}
+
+func longChain(n int) func(*testing.T, *issuer, *ecdsa.PrivateKey) string {
+	return func(t *testing.T, issuer *issuer, key *ecdsa.PrivateKey) string {
+		chain := []*x509.Certificate{issuer.certificate}
+		for len(chain) < n-1 {
+			issuer = newIssuer(t, issuer)
+			chain = append([]*x509.Certificate{issuer.certificate}, chain...)
+		}
+		return chainPEM(append([]*x509.Certificate{issuer.sign(t, leafTemplate(), key.Public())}, chain...)...)
 	}
 }
 

@@ -39,6 +39,9 @@ type Proof struct {
 	DirectoryURL     string     `json:"directoryURL"`
 }
 
+// name returns the identifier as it stands in the order.
+func (p *Proof) name() string { return orderedName(p.Identifier, p.Wildcard) }
+
 // A Solver puts the answers to one type of challenge in place. Its methods are called concurrently.
 //
 // Solvers may also have these methods:

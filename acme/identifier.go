@@ -1,9 +1,11 @@
 package acme
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -28,16 +30,21 @@ func (id Identifier) String() string { return id.Value }
 // use: a DNS name in lower-case A-labels, without a final dot, "*." before it for a wildcard; an IP
 // address as RFC 5952 writes it. It refuses, saying why, what no public CA could issue for.
 func ParseIdentifier(s string) (Identifier, error) {
-	if s == "" {
-		return Identifier{}, fmt.Errorf("acme: a domain name is empty")
-	}
-	if strings.Contains(s, ":") || isDigitsAndDots(s) {
+	const longest = 1024 // in any form: one letter of a name may have four bytes
+	switch {
+	case s == "":
+		return Identifier{}, errors.New("acme: a domain name is empty")
+	case len(s) > longest:
+		return Identifier{}, fmt.Errorf("acme: %.60q… is not a domain name: it has %d bytes", s, len(s))
+	case !utf8.ValidString(s):
+		return Identifier{}, fmt.Errorf("acme: %q is not a domain name: it is not UTF-8", s)
+	case strings.Contains(s, ":") || isDigitsAndDots(s):
 		return parseAddress(s)
 	}
 	name, wildcard := strings.CutPrefix(s, "*.")
 	name, err := toASCII(strings.TrimSuffix(name, "."))
 	if err != nil {
-		return Identifier{}, fmt.Errorf("acme: %q is not a domain name: %w", s, err)
+		return Identifier{}, fmt.Errorf("acme: %.100q is not a domain name: %w", s, err)
 	}
 	if wildcard {
 		name = "*." + name
@@ -49,12 +56,19 @@ func ParseIdentifier(s string) (Identifier, error) {
 }
 
 func parseAddress(s string) (Identifier, error) {
-	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
+	inner, bracketed := strings.CutPrefix(s, "[")
+	if bracketed {
+		var closed bool
+		if inner, closed = strings.CutSuffix(inner, "]"); !closed {
+			inner = ""
+		}
+	}
+	addr, err := netip.ParseAddr(inner)
 	if err != nil {
-		return Identifier{}, fmt.Errorf("acme: %q is neither a domain name nor an IP address (no port, scheme or path belongs here)", s)
+		return Identifier{}, fmt.Errorf("acme: %.100q is neither a domain name nor an IP address (no port, scheme or path belongs here)", s)
 	}
 	if addr.Zone() != "" {
-		return Identifier{}, fmt.Errorf("acme: %q has a zone, which no certificate can hold", s)
+		return Identifier{}, fmt.Errorf("acme: %.100q has a zone, which no certificate can hold", s)
 	}
 	return Identifier{Type: TypeIP, Value: addr.Unmap().String()}, nil
 }
@@ -63,12 +77,17 @@ func parseAddress(s string) (Identifier, error) {
 func toASCII(name string) (string, error) {
 	ascii, err := idna.Lookup.ToASCII(name)
 	if err != nil {
-		return "", err
+		return "", errors.New(printable(err.Error(), 200))
 	}
+	last := ""
 	for label := range strings.SplitSeq(ascii, ".") {
 		if err := checkLabel(label); err != nil {
 			return "", err
 		}
+		last = label
+	}
+	if strings.Trim(last, "0123456789") == "" {
+		return "", fmt.Errorf("it ends in the number %s, as only an IP address does", last)
 	}
 	return ascii, nil
 }

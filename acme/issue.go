@@ -64,6 +64,7 @@ func (c *Client) Issue(ctx context.Context, r Request) (*Certificate, error) {
 	if err := r.check(c); err != nil {
 		return nil, err
 	}
+	defer r.cleanUp(ctx, r.Presented)
 	order, err := c.openOrder(ctx, &r)
 	if err != nil {
 		return nil, err
@@ -139,7 +140,6 @@ func (c *Client) fulfil(ctx context.Context, r *Request, order *Order) (*Certifi
 	if err := r.before(ctx, Step{Action: ActionAuthorize, OrderURL: order.URL}); err != nil {
 		return nil, err
 	}
-	defer r.cleanUp(ctx, r.Presented)
 	var err error
 	if order.Status == StatusPending {
 		if order, err = c.authorize(ctx, r, order); err != nil {

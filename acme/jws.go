@@ -76,6 +76,9 @@ func signatureAlgorithm(key crypto.Signer) (jose.SignatureAlgorithm, error) {
 // externalAccountBinding returns the proof that whoever holds the CA's MAC key wants the account's
 // key bound to it (RFC 8555 §7.3.4).
 func externalAccountBinding(e *ExternalAccount, key crypto.Signer, url string) (json.RawMessage, error) {
+	if _, err := signatureAlgorithm(key); err != nil {
+		return nil, err
+	}
 	algorithms := map[string]jose.SignatureAlgorithm{"": jose.HS256, "HS256": jose.HS256, "HS384": jose.HS384, "HS512": jose.HS512}
 	algorithm, ok := algorithms[e.Algorithm]
 	switch {

@@ -55,6 +55,13 @@ func (p *noncePool) take() string {
 	return nonce
 }
 
+// clear drops all nonces: one was refused, and the others are no younger.
+func (p *noncePool) clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.nonces = p.nonces[:0]
+}
+
 // validNonce reports whether nonce is base64url, as RFC 8555 §6.5.1 wants; others are ignored.
 func validNonce(nonce string) bool {
 	return nonce != "" && len(nonce) <= longestNonce && strings.Trim(nonce, base64URL) == ""
@@ -71,10 +78,11 @@ func (c *Client) nonce(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := c.exchange(ctx, http.MethodHead, d.NewNonce, nil); err != nil {
+	resp, err := c.exchange(ctx, http.MethodHead, d.NewNonce, nil)
+	if err != nil {
 		return "", fmt.Errorf("get a nonce: %w", err)
 	}
-	nonce := c.nonces.take()
+	nonce := resp.nonce()
 	if nonce == "" {
 		return "", errors.New("get a nonce: the answer has no valid Replay-Nonce")
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 )
 
@@ -172,13 +173,14 @@ type OrderError struct {
 
 // Error names each identifier that failed and says why.
 func (e *OrderError) Error() string {
-	text := "acme: the order failed"
-	separator := ": "
+	var reasons []string
 	for _, err := range e.Unwrap() {
-		text += separator + err.Error()
-		separator = "; "
+		reasons = append(reasons, inner{err}.Error())
 	}
-	return text
+	if len(reasons) == 0 {
+		reasons = []string{"the CA does not tell why"}
+	}
+	return "acme: the order failed: " + strings.Join(reasons, "; ")
 }
 
 // Unwrap returns the reasons: those of the identifiers, or else those of the whole order.

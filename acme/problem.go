@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -63,48 +64,93 @@ type Problem struct {
 	RetryAfter  time.Duration `json:"-"`                     // asked for by the CA; zero: it did not say
 }
 
+// UnmarshalJSON reads a problem document. Members of the wrong type are passed over, for what is left
+// still says more than that the document is malformed. Subproblems have none of their own.
+func (p *Problem) UnmarshalJSON(data []byte) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(data, &members); err != nil {
+		return err
+	}
+	*p = Problem{}
+	p.read(members)
+	var subproblems []json.RawMessage
+	if json.Unmarshal(members["subproblems"], &subproblems) != nil {
+		return nil
+	}
+	for _, data := range subproblems[:min(len(subproblems), mostAuthorizations)] {
+		var members map[string]json.RawMessage
+		if json.Unmarshal(data, &members) == nil && members != nil {
+			sub := new(Problem)
+			sub.read(members)
+			p.Subproblems = append(p.Subproblems, sub)
+		}
+	}
+	return nil
+}
+
+// read sets all fields but the subproblems.
+func (p *Problem) read(members map[string]json.RawMessage) {
+	readMember(members["type"], &p.Type)
+	readMember(members["title"], &p.Title)
+	readMember(members["detail"], &p.Detail)
+	readMember(members["status"], &p.Status)
+	readMember(members["instance"], &p.Instance)
+	readMember(members["identifier"], &p.Identifier)
+	readMember(members["algorithms"], &p.Algorithms)
+}
+
+func readMember[T any](data json.RawMessage, field *T) {
+	var value T
+	if json.Unmarshal(data, &value) == nil {
+		*field = value
+	}
+}
+
 // Error names the identifier and says what the CA said, with everything unprintable escaped.
 func (p *Problem) Error() string {
-	var b strings.Builder
-	if p.Identifier != nil {
-		fmt.Fprintf(&b, "%s: ", printable(p.Identifier.Value, 260))
-	}
-	detail := p.Detail
-	if detail == "" {
-		detail = p.Title
-	}
-	if detail == "" {
-		detail = "the CA refused without a reason"
-	}
-	b.WriteString(printable(detail, 1000))
-	switch {
-	case p.Type != "" && p.Status != 0:
-		fmt.Fprintf(&b, " (%v, HTTP %d)", p.Type, p.Status)
-	case p.Type != "":
-		fmt.Fprintf(&b, " (%v)", p.Type)
-	case p.Status != 0:
-		fmt.Fprintf(&b, " (HTTP %d)", p.Status)
-	}
-	if p.RetryAfter > 0 {
-		fmt.Fprintf(&b, "; it asks to wait %v", p.RetryAfter.Round(time.Second))
-	}
+	const most = 10 // subproblems that are told
+	text := p.text()
 	for i, sub := range p.Subproblems {
-		if i == 10 {
-			fmt.Fprintf(&b, "; and %d more", len(p.Subproblems)-i)
-			break
+		if i == most {
+			return text + fmt.Sprintf("; and %d more", len(p.Subproblems)-most)
 		}
 		if sub != nil {
-			b.WriteString("; ")
-			b.WriteString(sub.Error())
+			text += "; " + sub.text()
 		}
 	}
-	return b.String()
+	return text
+}
+
+// text is the error's text without the subproblems.
+func (p *Problem) text() string {
+	text := "the CA refused without a reason"
+	switch {
+	case p.Detail != "":
+		text = printable(p.Detail, 1000)
+	case p.Title != "":
+		text = printable(p.Title, 1000)
+	}
+	if p.Identifier != nil {
+		text = printable(p.Identifier.Value, 260) + ": " + text
+	}
+	switch {
+	case p.Type != "" && p.Status != 0:
+		text += fmt.Sprintf(" (%v, HTTP %d)", p.Type, p.Status)
+	case p.Type != "":
+		text += fmt.Sprintf(" (%v)", p.Type)
+	case p.Status != 0:
+		text += fmt.Sprintf(" (HTTP %d)", p.Status)
+	}
+	if p.RetryAfter > 0 {
+		text += fmt.Sprintf("; it asks to wait %v", p.RetryAfter.Round(time.Second))
+	}
+	return text
 }
 
 // Is reports whether target is the problem's type.
 func (p *Problem) Is(target error) bool {
 	t, ok := target.(ProblemType)
-	return ok && t == p.Type
+	return ok && t == p.Type && t != ""
 }
 
 // Unwrap returns the subproblems.

@@ -3,6 +3,7 @@ package acme
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,9 +41,10 @@ func (c *Client) authorize(ctx context.Context, r *Request, order *Order) (*Orde
 
 // A task is one proof to be given by one solver.
 type task struct {
-	solver   Solver
-	proof    Proof
-	accepted bool // the CA has been told
+	solver        Solver
+	proof         Proof
+	authorization string // URL
+	accepted      bool   // the CA has been told
 }
 
 // chooseSolvers returns a task for each authorization that is pending.
@@ -72,7 +74,7 @@ func (c *Client) chooseSolvers(ctx context.Context, solvers []Solver, order *Ord
 			}
 		}
 		// An earlier attempt may have told the CA already, which then looks for the answer at any time.
-		tasks = append(tasks, task{solver, proof, challenge.Status != StatusPending})
+		tasks = append(tasks, task{solver, proof, a.URL, challenge.Status != StatusPending})
 	}
 	if len(failed.Authorizations) > 0 {
 		return nil, failed
@@ -112,13 +114,7 @@ func (c *Client) proveAll(ctx context.Context, tasks []task) error {
 	stages := []func(context.Context, task) error{
 		func(ctx context.Context, t task) error { return t.solver.Present(ctx, t.proof) },
 		func(ctx context.Context, t task) error { return waitPresented(ctx, t.solver, t.proof) },
-		func(ctx context.Context, t task) error {
-			if t.accepted {
-				return nil
-			}
-			_, err := c.AcceptChallenge(ctx, t.proof.URL)
-			return err
-		},
+		c.accept,
 	}
 	for _, stage := range stages {
 		group, stageCtx := errgroup.WithContext(ctx)
@@ -126,7 +122,7 @@ func (c *Client) proveAll(ctx context.Context, tasks []task) error {
 		for _, t := range tasks {
 			group.Go(func() error {
 				if err := stage(stageCtx, t); err != nil {
-					return fmt.Errorf("acme: %s: %s: %w", printable(t.proof.Identifier.Value, 260), t.solver.Type(), err)
+					return fmt.Errorf("acme: %s: %s: %w", printable(t.proof.name(), 260), t.solver.Type(), inner{err})
 				}
 				return nil
 			})
@@ -134,6 +130,27 @@ func (c *Client) proveAll(ctx context.Context, tasks []task) error {
 		if err := group.Wait(); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// accept tells the CA that an answer is in place, unless it was told before. Where it refuses, an
+// earlier try may have reached it and only its answer was lost: then the order's outcome is what counts.
+func (c *Client) accept(ctx context.Context, t task) error {
+	if t.accepted {
+		return nil
+	}
+	_, err := c.AcceptChallenge(ctx, t.proof.URL)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	a, getErr := c.GetAuthorization(ctx, t.authorization)
+	if getErr != nil {
+		return err
+	}
+	pending := func(other Challenge) bool { return other.URL == t.proof.URL && other.Status == StatusPending }
+	if a.Status == StatusPending && slices.ContainsFunc(a.Challenges, pending) {
+		return err
 	}
 	return nil
 }

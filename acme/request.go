@@ -29,6 +29,9 @@ type transportError struct{ error }
 
 func (e transportError) Unwrap() error { return e.error }
 
+// A redirectError says that a redirect was not followed.
+type redirectError struct{ error }
+
 // postJSON signs payload (nil: POST-as-GET, RFC 8555 §6.3), posts it and decodes the answer.
 func (c *Client) postJSON(ctx context.Context, url string, payload, answer any) (*response, error) {
 	resp, err := c.post(ctx, url, payload)
@@ -63,23 +66,26 @@ func (c *Client) postSigned(ctx context.Context, url string, payload []byte, kid
 		if err != nil {
 			return err
 		}
+		var problem *Problem
 		for range mostBadNonces {
 			body, err := signature{key: c.Key, url: url, nonce: nonce, kid: kid}.sign(payload)
 			if err != nil {
 				return err
 			}
 			resp, err = c.exchange(ctx, http.MethodPost, url, body)
-			if problem, ok := err.(*Problem); !ok || problem.Type != ErrBadNonce {
+			var refused bool
+			if problem, refused = err.(*Problem); !refused || problem.Type != ErrBadNonce {
 				return err
 			}
 			// RFC 8555 §6.5: the retry uses the nonce that came with the refusal.
-			if nonce = resp.header.Get("Replay-Nonce"); !validNonce(nonce) {
+			if nonce = resp.nonce(); nonce == "" {
+				c.nonces.clear()
 				if nonce, err = c.nonce(ctx); err != nil {
 					return err
 				}
 			}
 		}
-		return fmt.Errorf("the CA refused %d nonces of its own in a row", mostBadNonces)
+		return fmt.Errorf("the CA refused %d nonces of its own in a row: %w", mostBadNonces, problem)
 	})
 	if err != nil {
 		return nil, err
@@ -98,8 +104,9 @@ func (c *Client) retry(ctx context.Context, f func() error) error {
 		var problem *Problem
 		var lost transportError
 		var untrusted *tls.CertificateVerificationError
+		var refused redirectError
 		switch {
-		case errors.As(err, &untrusted):
+		case errors.As(err, &untrusted), errors.As(err, &refused):
 			return err
 		case errors.As(err, &lost):
 			wait = 100 * time.Millisecond << try
@@ -149,7 +156,7 @@ func (c *Client) exchange(ctx context.Context, method, target string, body []byt
 		return nil, transportError{err}
 	}
 	defer httpResp.Body.Close()
-	resp := &response{url: req.URL, status: httpResp.StatusCode, header: httpResp.Header}
+	resp := &response{url: httpResp.Request.URL, status: httpResp.StatusCode, header: httpResp.Header}
 	resp.body, err = io.ReadAll(io.LimitReader(httpResp.Body, largestBody+1))
 	if err != nil {
 		return nil, transportError{fmt.Errorf("read the answer of %s: %w", req.URL.Redacted(), err)}
@@ -158,14 +165,14 @@ func (c *Client) exchange(ctx context.Context, method, target string, body []byt
 		return nil, fmt.Errorf("the answer of %s is larger than %d bytes", req.URL.Redacted(), largestBody)
 	}
 	problem := resp.problem()
-	if problem == nil {
-		c.nonces.put(resp.header.Get("Replay-Nonce"))
-		return resp, nil
+	// The caller that asked for a nonce, or had one refused, has a use for the one that came.
+	if method != http.MethodHead && (problem == nil || problem.Type != ErrBadNonce) {
+		c.nonces.put(resp.nonce())
 	}
-	if problem.Type != ErrBadNonce {
-		c.nonces.put(resp.header.Get("Replay-Nonce"))
+	if problem != nil {
+		return resp, problem
 	}
-	return resp, problem
+	return resp, nil
 }
 
 // httpClient returns a client that does not redirect signed requests: their URL is part of what is
@@ -181,9 +188,12 @@ func (c *Client) httpClient(method string) *http.Client {
 			return http.ErrUseLastResponse
 		}
 		if len(via) >= 3 {
-			return errors.New("redirected more than three times")
+			return redirectError{errors.New("redirected more than three times")}
 		}
-		return c.checkURL(req.URL.String())
+		if err := c.checkURL(req.URL.String()); err != nil {
+			return redirectError{err}
+		}
+		return nil
 	}
 	return &redirecting
 }

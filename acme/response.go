@@ -31,6 +31,15 @@ func (r *response) problem() *Problem {
 	return problem
 }
 
+// nonce returns the nonce that came with the answer, or "" if there is no valid one.
+func (r *response) nonce() string {
+	nonce := r.header.Get("Replay-Nonce")
+	if !validNonce(nonce) {
+		return ""
+	}
+	return nonce
+}
+
 func (r *response) retryAfter() time.Duration { return retryAfter(r.header, time.Now()) }
 
 // decode decodes the JSON body.
@@ -50,7 +59,7 @@ func (r *response) excerpt() string {
 	if err != nil {
 		kind = "of no known type"
 	}
-	return fmt.Sprintf("%s (%q)", kind, printable(string(r.body[:min(len(r.body), 120)]), 120))
+	return fmt.Sprintf("%s (%q)", printable(kind, 60), r.body[:min(len(r.body), 120)])
 }
 
 // unexpected describes an answer whose status means nothing here.

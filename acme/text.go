@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -25,6 +26,12 @@ func printable(s string, limit int) string {
 	return s
 }
 
+// An inner error is a part of another: its text lacks the package's name, which the whole begins with.
+type inner struct{ error }
+
+func (e inner) Error() string { return strings.TrimPrefix(e.error.Error(), "acme: ") }
+func (e inner) Unwrap() error { return e.error }
+
 // longestRetryAfter bounds what a CA can ask for: a month is beyond every published limit.
 const longestRetryAfter = 31 * 24 * time.Hour
 
@@ -36,7 +43,7 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 		return 0
 	}
 	var wait time.Duration
-	if seconds, err := strconv.ParseInt(value, 10, 64); err == nil {
+	if seconds, err := strconv.ParseInt(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 		wait = time.Duration(min(max(seconds, 0), int64(longestRetryAfter/time.Second))) * time.Second
 	} else if date, err := http.ParseTime(value); err == nil {
 		wait = date.Sub(now)

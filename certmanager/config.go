@@ -106,7 +106,7 @@ func (c *Config) checkIssuers() error {
 	for _, issuer := range c.Issuers {
 		id := issuer.ID()
 		if err := storage.CheckKey(id); err != nil || strings.Contains(id, "/") {
-			return fmt.Errorf("certmanager: Config.Issuers: the ID %q can't be part of a storage key: use lower-case letters, digits, - and .", id)
+			return fmt.Errorf("certmanager: Config.Issuers: the ID %q can't be part of a storage key: use lower-case letters, digits, hyphens and dots", id)
 		}
 		if ids[id] {
 			return fmt.Errorf("certmanager: Config.Issuers: two have the ID %q", id)

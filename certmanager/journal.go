@@ -39,6 +39,9 @@ func decodeJournal(data []byte) (journal, error) {
 	if j.Version != 1 {
 		return journal{Version: 1}, fmt.Errorf("its version %d is not known here", j.Version)
 	}
+	if j.Refusals < 0 || j.Interruptions < 0 {
+		return journal{Version: 1}, errors.New("it counts fewer than no failures")
+	}
 	return j, nil
 }
 
@@ -105,3 +108,12 @@ func (j *journal) fail(err error, now time.Time) {
 	j.Error = err.Error()
 	j.Error = j.Error[:min(len(j.Error), longestText)]
 }
+
+// An earlierFailure is the failure of an attempt that was made before, perhaps by another process. Only
+// its text is kept.
+type earlierFailure struct {
+	time time.Time
+	text string
+}
+
+func (e *earlierFailure) Error() string { return e.text }

@@ -1,6 +1,7 @@
 package certmanager
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -89,6 +90,10 @@ func (c *managed) end(action Action, next time.Time, err error) time.Time {
 		c.trouble = 0
 	} else {
 		c.failure = &Failure{Time: time.Now(), Err: err}
+		var earlier *earlierFailure
+		if errors.As(err, &earlier) {
+			c.failure.Time = earlier.time
+		}
 	}
 	if err == nil && len(c.waiting) > 0 && c.current != nil && c.current.serial() == c.replace {
 		return time.Now()

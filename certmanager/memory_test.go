@@ -117,9 +117,12 @@ func (w *world) onEvent(e certmanager.Event) {
 	w.woken = make(chan struct{})
 }
 
-// await returns the n-th event of the kind for the name, from 1.
+// await returns the n-th event of the kind for the name, from 1. In a bubble a manager goes on through
+// the years: there it gives up after one.
 func (w *world) await(kind certmanager.EventKind, name string, n int) certmanager.Event {
 	w.t.Helper()
+	limit := time.NewTimer(366 * 24 * time.Hour)
+	defer limit.Stop()
 	for {
 		w.mu.Lock()
 		seen, woken := 0, w.woken
@@ -134,6 +137,8 @@ func (w *world) await(kind certmanager.EventKind, name string, n int) certmanage
 		w.mu.Unlock()
 		select {
 		case <-woken:
+		case <-limit.C:
+			w.t.Fatalf("no event %s for %s within a year", kind, name)
 		case <-w.t.Context().Done():
 			w.t.Fatalf("no event %s for %s", kind, name)
 		}

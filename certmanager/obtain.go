@@ -1,6 +1,7 @@
 package certmanager
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -117,7 +118,7 @@ func (m *Manager) tryIssuer(ctx context.Context, issuer Issuer, c *managed) (tim
 		}
 	}
 	if time.Now().Before(a.journal.Next) && !forced {
-		return a.journal.Next, errors.New(a.journal.Error)
+		return a.journal.Next, &earlierFailure{a.journal.Failed, a.journal.Error}
 	}
 	return a.obtain(run)
 }
@@ -189,8 +190,12 @@ func (a *attempt) issue(ctx context.Context) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := certificate.Verify(key.Public(), c.identifiers, time.Now()); err != nil {
-		return nil, &acme.OrderError{Err: err}
+	err = certificate.Verify(key.Public(), c.identifiers, time.Now())
+	if err == nil && (len(certificate.Chain) == 0 || !bytes.Equal(certificate.Chain[0], certificate.Leaf.Raw)) {
+		err = errors.New("the chain does not begin with the certificate")
+	}
+	if err != nil {
+		return nil, &acme.OrderError{Err: fmt.Errorf("issuer %s: %w", a.issuer.ID(), err)}
 	}
 	return &record{
 		meta: recordMeta{Issuer: a.issuer.ID(), Names: c.names(), KeyType: c.keyType, URL: certificate.URL,

@@ -31,8 +31,8 @@ func folderName(key string) string {
 	segments := strings.Split(key, "/")
 	for i, segment := range segments {
 		name := encodeSegment(segment)
-		if strings.HasSuffix(name, itemSuffix) {
-			name = strings.TrimSuffix(name, itemSuffix) + "%2e" + strings.TrimPrefix(itemSuffix, ".")
+		if before, found := strings.CutSuffix(name, itemSuffix); found {
+			name = before + "%2e" + strings.TrimPrefix(itemSuffix, ".")
 		}
 		segments[i] = name
 	}

@@ -26,9 +26,9 @@ func TestDir(t *testing.T) {
 	}.Run(t)
 }
 
-func mustSave(t *testing.T, s storage.Store, key, value string, old storage.Revision) storage.Revision {
+func mustCreate(t *testing.T, s storage.Store, key, value string) storage.Revision {
 	t.Helper()
-	revision, err := s.Save(t.Context(), key, []byte(value), old)
+	revision, err := s.Save(t.Context(), key, []byte(value), "")
 	if err != nil {
 		t.Fatalf("Save(%q): %v", key, err)
 	}
@@ -53,7 +53,7 @@ func TestDirPermissions(t *testing.T) {
 		t.Skip("Windows has no such permissions")
 	}
 	d := storage.Dir(filepath.Join(t.TempDir(), "a", "b"))
-	mustSave(t, d, "c/d/e", "x", "")
+	mustCreate(t, d, "c/d/e", "x")
 	lease := mustAcquire(t, d, time.Hour)
 	err := filepath.WalkDir(filepath.Dir(string(d)), func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
@@ -125,8 +125,8 @@ func TestDirLinks(t *testing.T) {
 	base := t.TempDir()
 	outside := filepath.Join(base, "outside")
 	d := storage.Dir(filepath.Join(base, "store"))
-	mustSave(t, storage.Dir(outside), "a", "secret", "")
-	mustSave(t, d, "keep", "x", "")
+	mustCreate(t, storage.Dir(outside), "a", "secret")
+	mustCreate(t, d, "keep", "x")
 	link := func(target, name string) {
 		t.Helper()
 		if err := os.Symlink(target, filepath.Join(string(d), name)); err != nil {
@@ -172,11 +172,12 @@ func TestDirLinks(t *testing.T) {
 
 func TestDirForeignFiles(t *testing.T) {
 	d := storage.Dir(t.TempDir())
-	mustSave(t, d, "a/b", "x", "")
+	mustCreate(t, d, "a/b", "x")
 	long := strings.Repeat("long", 60)
-	mustSave(t, d, long+"/"+long, "x", "")
+	mustCreate(t, d, long+"/"+long, "x")
 	for _, name := range []string{
-		"README", "a/notes.txt", "a/B.item", "a/b.item~", "a/%62.item", ".git/config.item", "a/.hidden.item", "a/x~" + strings.Repeat("0", 64) + ".item", "empty/x",
+		"README", "a/notes.txt", "a/B.item", "a/b.item~", "a/%62.item", ".git/config.item", "a/.hidden.item",
+		"a/x~" + strings.Repeat("0", 64) + ".item", "empty/x",
 	} {
 		name = filepath.Join(string(d), name)
 		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
@@ -219,7 +220,7 @@ func TestDirChangedByHand(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := storage.Dir(t.TempDir())
-			revision := mustSave(t, d, "a/b", "the value\n", "")
+			revision := mustCreate(t, d, "a/b", "the value\n")
 			file := filepath.Join(string(d), "a", "b.item")
 			content, err := os.ReadFile(file)
 			if err != nil {
@@ -242,7 +243,10 @@ func TestDirChangedByHand(t *testing.T) {
 			if keys := listed(t, d); !slices.Equal(keys, []string{"a/b"}) {
 				t.Errorf("List: %q", keys)
 			}
-			next := mustSave(t, d, "a/b", "repaired", item.Revision)
+			next, err := d.Save(t.Context(), "a/b", []byte("repaired"), item.Revision)
+			if err != nil {
+				t.Fatalf("Save over it: %v", err)
+			}
 			if item, err := d.Load(t.Context(), "a/b"); err != nil || string(item.Value) != "repaired" || item.Revision != next {
 				t.Errorf("Load after the repair: %q, %v", item, err)
 			}
@@ -253,7 +257,7 @@ func TestDirChangedByHand(t *testing.T) {
 func TestDirFileIsReadableText(t *testing.T) {
 	d := storage.Dir(t.TempDir())
 	value := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("not really")}))
-	mustSave(t, d, "certificates/*.example.com", value, "")
+	mustCreate(t, d, "certificates/*.example.com", value)
 	content, err := os.ReadFile(filepath.Join(string(d), "certificates", "%2a.example.com.item"))
 	if err != nil {
 		t.Fatal(err)
@@ -269,8 +273,8 @@ func TestDirFileIsReadableText(t *testing.T) {
 
 func TestDirRemovesEmptyFolders(t *testing.T) {
 	d := storage.Dir(t.TempDir())
-	deep := mustSave(t, d, "a/b/c/d", "x", "")
-	mustSave(t, d, "a/e", "x", "")
+	deep := mustCreate(t, d, "a/b/c/d", "x")
+	mustCreate(t, d, "a/e", "x")
 	if err := d.Delete(t.Context(), "a/b/c/d", deep); err != nil {
 		t.Fatal(err)
 	}
@@ -279,5 +283,21 @@ func TestDirRemovesEmptyFolders(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(string(d), "a", "e.item")); err != nil {
 		t.Errorf("the other record is gone: %v", err)
+	}
+}
+
+// TestDirKeepsLinks shows that a link within the folder serves, and outlives the records behind it.
+func TestDirKeepsLinks(t *testing.T) {
+	d := storage.Dir(t.TempDir())
+	mustCreate(t, d, "real/kept", "x")
+	if err := os.Symlink("real", filepath.Join(string(d), "link")); err != nil {
+		t.Skipf("no links here: %v", err)
+	}
+	revision := mustCreate(t, d, "link/a", "x")
+	if err := d.Delete(t.Context(), "link/a", revision); err != nil {
+		t.Fatal(err)
+	}
+	if item, err := d.Load(t.Context(), "link/kept"); err != nil || string(item.Value) != "x" {
+		t.Errorf("Load through the link: %q, %v", item.Value, err)
 	}
 }

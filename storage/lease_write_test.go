@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,7 +45,11 @@ func TestLeaseAmbiguousAcquire(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var s faulty
 				s.fail(nil, once(save))
+				start := time.Now()
 				lease := mustAcquire(t, &s, term)
+				if wait := time.Since(start); wait > 3*time.Second {
+					t.Errorf("waited %v for a lease that was its own already", wait)
+				}
 				time.Sleep(10 * term)
 				if err := lease.Context().Err(); err != nil {
 					t.Errorf("lost: %v", context.Cause(lease.Context()))
@@ -179,6 +184,39 @@ func TestLeaseReleaseDuringRenewal(t *testing.T) {
 		next := mustAcquire(t, &s, term)
 		wantElapsed(t, "free", start, term/8-time.Second)
 		mustRelease(t, next)
+	})
+}
+
+// stuck is a Memory whose saves, once it is set, do nothing until their context ends.
+type stuck struct {
+	storage.Memory
+	set atomic.Bool
+}
+
+func (s *stuck) Save(ctx context.Context, key string, value []byte, old storage.Revision) (storage.Revision, error) {
+	if s.set.Load() {
+		<-ctx.Done()
+		return "", ctx.Err()
+	}
+	return s.Memory.Save(ctx, key, value, old)
+}
+
+func TestLeaseReleaseEndsRenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s stuck
+		lease := mustAcquire(t, &s, term)
+		s.set.Store(true)
+		time.Sleep(term/4 + time.Second)
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := lease.Release(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Release on a medium that does not answer: %v, want its context's error", err)
+		}
+		wantElapsed(t, "gave up", start, time.Second)
+		s.set.Store(false)
+		mustRelease(t, lease)
+		wantElapsed(t, "released", start, time.Second)
 	})
 }
 

@@ -46,7 +46,10 @@ func TestNewOrder(t *testing.T) {
 				t.Errorf("challenge %+v", challenge)
 			}
 		}
-		if a.Status != "pending" || a.Expires != o.Expires || a.Identifier != want.identifier || a.Wildcard != want.wildcard || strings.Join(types, " ") != want.types || len(tokens) != len(types) {
+		if strings.Join(types, " ") != want.types || len(tokens) != len(types) {
+			t.Errorf("challenges %v, want %s, each with a token of its own", types, want.types)
+		}
+		if a.Status != "pending" || a.Expires != o.Expires || a.Identifier != want.identifier || a.Wildcard != want.wildcard {
 			t.Errorf("authorization %+v, want %+v", a, want)
 		}
 	}
@@ -54,7 +57,8 @@ func TestNewOrder(t *testing.T) {
 		t.Errorf("the order %+v has parts of an earlier one", again)
 	}
 	orders := ca.Orders()
-	if len(orders) != 2 || orders[0].URL != o.URL || orders[1].Status != "pending" || !slices.Equal(orders[1].Names, []string{"example.com"}) || orders[1].Created.Before(orders[0].Created) {
+	if len(orders) != 2 || orders[0].URL != o.URL || orders[1].Created.Before(orders[0].Created) ||
+		orders[1].Status != "pending" || !slices.Equal(orders[1].Names, []string{"example.com"}) {
 		t.Errorf("orders %+v", orders)
 	}
 }

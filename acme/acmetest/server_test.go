@@ -82,9 +82,9 @@ func TestOnASocket(t *testing.T) {
 		t.Errorf("%d certificates, want %d", got, many)
 	}
 	counts := ca.Requests()
-	for resource, want := range map[string]int{"directory": many, "newAccount": many, "newOrder": many, "authorization": many, "challenge": many, "finalize": many, "certificate": many, "account": 0} {
-		if counts[resource] != want {
-			t.Errorf("%d requests for %s, want %d", counts[resource], resource, want)
+	for _, resource := range []string{"directory", "newAccount", "newOrder", "authorization", "challenge", "finalize", "certificate"} {
+		if counts[resource] != many {
+			t.Errorf("%d requests for %s, want %d", counts[resource], resource, many)
 		}
 	}
 	if counts["order"] < 2*many {

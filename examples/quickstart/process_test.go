@@ -136,6 +136,16 @@ func page(t *testing.T, command string) string {
 	return stdout.String()
 }
 
+// shownSerial returns the serial number that the page shows.
+func shownSerial(t *testing.T, page string) string {
+	t.Helper()
+	match := regexp.MustCompile("<code>([0-9a-f]{32})</code>").FindStringSubmatch(page)
+	if match == nil {
+		t.Fatalf("no serial number in the page:\n%s", page)
+	}
+	return match[1]
+}
+
 // rootPath returns the file that the command names.
 func rootPath(t *testing.T, command string) string {
 	t.Helper()

@@ -15,32 +15,37 @@ import (
 	"testing"
 	"time"
 
+	"github.com/everseal/everseal/acme/acmetest"
 	"github.com/everseal/everseal/storage"
 )
 
 func TestServesAndRenews(t *testing.T) {
+	t.Parallel()
 	needCurl(t)
 	p := start(t, "-lifetime", "10s", "-storage", t.TempDir())
-	first := p.served()
 	command := p.curlLine()
-	if got := page(t, command); !strings.Contains(got, first) || !strings.Contains(got, "<dd>localhost</dd>") {
-		t.Errorf("the page shows neither localhost nor the serial number %s:\n%s", first, got)
+	before := page(t, command)
+	if !strings.Contains(before, "<dd>localhost</dd>") {
+		t.Errorf("the page does not show localhost:\n%s", before)
 	}
-
 	requests := requestAll(t, command)
-	second := p.served()
+	for strings.Contains(before, p.served()) { // the first may have been renewed before the page was got
+	}
 	count, err := requests()
 	if err != nil || count == 0 {
 		t.Errorf("of the requests made during the renewal, %d were answered before one failed: %v", count, err)
 	}
-	if second == first {
-		t.Errorf("the renewed certificate has the old serial number %s", first)
-	}
-	if got := page(t, command); !strings.Contains(got, second) {
-		t.Errorf("the page does not show the new serial number %s:\n%s", second, got)
-	}
+	after := page(t, command)
 	if status := p.stop(os.Interrupt); status != 0 || !strings.HasSuffix(p.output(), "Stopped.") {
 		t.Errorf("the interrupted program ended with status %d, saying:\n%s\n%s", status, p.output(), p.stderr.String())
+	}
+	for _, shown := range []string{before, after} {
+		if serial := shownSerial(t, shown); !strings.Contains(p.output(), "serial number "+serial) {
+			t.Errorf("the program did not say that it serves %s:\n%s", serial, p.output())
+		}
+	}
+	if shownSerial(t, before) == shownSerial(t, after) {
+		t.Errorf("after the renewal the page shows the old serial number:\n%s", after)
 	}
 	if n := strings.Count(p.output(), "\ncurl "); n != 1 {
 		t.Errorf("the command was printed %d times", n)
@@ -92,6 +97,7 @@ func requestAll(t *testing.T, command string) func() (int, error) {
 }
 
 func TestSecondStartOrdersNothing(t *testing.T) {
+	t.Parallel()
 	needCurl(t)
 	folder := t.TempDir()
 	p := start(t, "-lifetime", "1h", "-storage", folder)
@@ -113,6 +119,7 @@ func TestSecondStartOrdersNothing(t *testing.T) {
 }
 
 func TestLaterStartRenews(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(*caRecord){
 		"same account": func(*caRecord) {},
 		"lost account": func(kept *caRecord) { kept.Accounts = nil },
@@ -121,7 +128,6 @@ func TestLaterStartRenews(t *testing.T) {
 			t.Parallel()
 			folder := t.TempDir()
 			p := start(t, "-lifetime", "5s", "-storage", folder)
-			first := p.served()
 			root, err := os.ReadFile(rootPath(t, p.curlLine()))
 			if err != nil {
 				t.Fatal(err)
@@ -130,56 +136,78 @@ func TestLaterStartRenews(t *testing.T) {
 			accounts := changeCA(t, folder, change)
 
 			p = start(t, "-lifetime", "5s", "-storage", folder)
-			for p.served() == first { // the old one may have some seconds left
-			}
+			p.line("ordered from the CA")
+			p.served()
 			again, err := os.ReadFile(rootPath(t, p.curlLine()))
 			if err != nil || !bytes.Equal(root, again) {
 				t.Errorf("the second start has another root certificate: %v", err)
 			}
 			p.stop(os.Interrupt)
-			if now := changeCA(t, folder, func(*caRecord) {}); len(now) != 1 || !bytes.Equal(now[0], accounts[0]) {
-				t.Errorf("the CA's accounts have the keys %s, and had %s", now, accounts)
+			now := changeCA(t, folder, func(*caRecord) {})
+			if len(now) != 1 || !bytes.Equal(now[0].Key, accounts[0].Key) || (now[0].ID != accounts[0].ID) != (name == "lost account") {
+				t.Errorf("the CA's accounts are %s, and were %s", marshal(t, now), marshal(t, accounts))
 			}
 		})
 	}
 }
 
-// changeCA changes what is kept of the CA. It returns the keys of the accounts there were.
-func changeCA(t *testing.T, folder string, change func(*caRecord)) []json.RawMessage {
+// changeCA changes what is kept of the CA. It returns the accounts there were.
+func changeCA(t *testing.T, folder string, change func(*caRecord)) []acmetest.Account {
 	t.Helper()
-	var keys []json.RawMessage
+	var accounts []acmetest.Account
 	_, err := storage.Update(t.Context(), storage.Dir(folder), caKey, func(old []byte) ([]byte, error) {
-		keys = nil
 		kept, err := decodeCA(old)
-		for _, a := range kept.Accounts {
-			keys = append(keys, a.Key)
-		}
+		accounts = kept.Accounts
 		change(&kept)
 		if err != nil {
 			return nil, err
 		}
 		return json.Marshal(kept)
 	})
-	if err != nil || len(keys) == 0 {
-		t.Fatalf("there are %d accounts of the CA in %s: %v", len(keys), folder, err)
+	if err != nil || len(accounts) == 0 {
+		t.Fatalf("there are %d accounts of the CA in %s: %v", len(accounts), folder, err)
 	}
-	return keys
+	return accounts
 }
 
 // A CA that starts anew does not know the order that the killed program left.
 func TestKilledWhileObtaining(t *testing.T) {
-	folder := t.TempDir()
-	p := start(t, "-lifetime", "1h", "-storage", folder)
-	p.line("ordered from the CA")
-	p.stop(os.Kill)
-	p = start(t, "-lifetime", "1h", "-storage", folder)
-	p.served()
-	if strings.Contains(p.output(), "No certificate") {
-		t.Errorf("an attempt failed:\n%s", p.output())
+	t.Parallel()
+	for range 20 {
+		folder := t.TempDir()
+		p := start(t, "-lifetime", "1h", "-storage", folder)
+		waitForOrder(t, storage.Dir(folder))
+		p.stop(os.Kill)
+		p = start(t, "-lifetime", "1h", "-storage", folder)
+		p.served()
+		p.stop(os.Interrupt)
+		if strings.Contains(p.output(), "No certificate") {
+			t.Fatalf("an attempt failed:\n%s", p.output())
+		}
+		if strings.Contains(p.output(), "ordered from the CA") {
+			return
+		}
 	}
+	t.Error("the first start always had the certificate before it was killed")
+}
+
+// waitForOrder waits until the program has an order whose challenge it is about to answer.
+func waitForOrder(t *testing.T, store storage.Store) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for ctx.Err() == nil {
+		for _, records := range []string{"challenges", "certificates"} {
+			for range store.List(ctx, records) {
+				return
+			}
+		}
+	}
+	t.Fatal("the program neither answers a challenge nor has a certificate")
 }
 
 func TestStorageFolderThatNeedsQuotes(t *testing.T) {
+	t.Parallel()
 	needCurl(t)
 	folder := filepath.Join(t.TempDir(), "some user's $folder")
 	p := start(t, "-storage", folder)
@@ -195,6 +223,7 @@ func TestStorageFolderThatNeedsQuotes(t *testing.T) {
 }
 
 func TestFilesAreForTheUserAlone(t *testing.T) {
+	t.Parallel()
 	folder := filepath.Join(t.TempDir(), "new")
 	p := start(t, "-storage", folder)
 	p.served()
@@ -220,6 +249,7 @@ func TestFilesAreForTheUserAlone(t *testing.T) {
 }
 
 func TestOtherAddresses(t *testing.T) {
+	t.Parallel()
 	needCurl(t)
 	for addr, want := range map[string]string{
 		"localhost:0": "https://localhost:",

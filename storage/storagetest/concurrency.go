@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -27,25 +26,35 @@ func concurrencyCases() []testCase {
 	}
 }
 
-// together calls f on many goroutines at once, on both handles in turn, and reports errors.
-func together(t *testing.T, s, other storage.Store, f func(i int, handle storage.Store) error) {
+// A writer is one of many goroutines that work on the same record.
+type writer struct {
+	number int
+	storage.Store
+	meet func() // the first call waits until all writers have made theirs, or have ended
+}
+
+// together runs f for many writers at once, on both handles in turn, and reports errors.
+func together(t *testing.T, s, other storage.Store, f func(w writer) error) {
 	t.Helper()
-	var group sync.WaitGroup
-	start := make(chan struct{})
+	var ended, met sync.WaitGroup
+	met.Add(writers)
 	for i := range writers {
-		handle := s
+		arrive := sync.OnceFunc(met.Done)
+		w := writer{number: i, Store: s, meet: sync.OnceFunc(func() {
+			arrive()
+			met.Wait()
+		})}
 		if i%2 == 1 {
-			handle = other
+			w.Store = other
 		}
-		group.Go(func() {
-			<-start
-			if err := f(i, handle); err != nil {
+		ended.Go(func() {
+			defer arrive()
+			if err := f(w); err != nil {
 				t.Errorf("writer %d: %v", i, err)
 			}
 		})
 	}
-	close(start)
-	group.Wait()
+	ended.Wait()
 }
 
 func testConcurrentCreate(t *testing.T, s, other storage.Store) {
@@ -54,9 +63,10 @@ func testConcurrentCreate(t *testing.T, s, other storage.Store) {
 		var winners atomic.Int32
 		var revision atomic.Value
 		var value atomic.Value
-		together(t, s, other, func(i int, handle storage.Store) error {
-			mine := strconv.Itoa(i)
-			created, err := handle.Save(t.Context(), key, []byte(mine), "")
+		together(t, s, other, func(w writer) error {
+			mine := strconv.Itoa(w.number)
+			w.meet()
+			created, err := w.Save(t.Context(), key, []byte(mine), "")
 			if errors.Is(err, storage.ErrConflict) {
 				return nil
 			}
@@ -70,17 +80,17 @@ func testConcurrentCreate(t *testing.T, s, other storage.Store) {
 		if winners.Load() != 1 {
 			t.Fatalf("%d of %d writers have created the same key, want 1", winners.Load(), writers)
 		}
-		wantStored(t, s, key, value.Load().(string), revision.Load().(storage.Revision))
+		on(t, s).wantStored(key, value.Load().(string), revision.Load().(storage.Revision))
 	}
 }
 
 func testConcurrentSwap(t *testing.T, s, other storage.Store) {
 	const each = 4
-	save(t, s, "counter", "0", "")
+	on(t, s).save("counter", "0", "")
 	var revisions sync.Map
-	together(t, s, other, func(_ int, handle storage.Store) error {
+	together(t, s, other, func(w writer) error {
 		for range each {
-			revision, err := increment(t.Context(), handle, "counter")
+			revision, err := increment(t.Context(), w, "counter")
 			if err != nil {
 				return err
 			}
@@ -90,16 +100,15 @@ func testConcurrentSwap(t *testing.T, s, other storage.Store) {
 		}
 		return nil
 	})
-	if got := string(load(t, s, "counter").Value); got != strconv.Itoa(writers*each) {
+	if got := string(on(t, s).load("counter").Value); got != strconv.Itoa(writers*each) {
 		t.Errorf("after %d increments the counter is %s", writers*each, got)
 	}
 }
 
-// increment adds one to the number under key. It lets others run between its load and its save, and makes
-// no pause between its attempts.
-func increment(ctx context.Context, s storage.Store, key string) (storage.Revision, error) {
+// increment adds one to the number under key, without any pause between its attempts.
+func increment(ctx context.Context, w writer, key string) (storage.Revision, error) {
 	for {
-		item, err := s.Load(ctx, key)
+		item, err := w.Load(ctx, key)
 		if err != nil {
 			return "", err
 		}
@@ -107,8 +116,8 @@ func increment(ctx context.Context, s storage.Store, key string) (storage.Revisi
 		if err != nil {
 			return "", err
 		}
-		runtime.Gosched()
-		revision, err := s.Save(ctx, key, []byte(strconv.Itoa(n+1)), item.Revision)
+		w.meet() // once: all have loaded the same and only one can win
+		revision, err := w.Save(ctx, key, []byte(strconv.Itoa(n+1)), item.Revision)
 		if !errors.Is(err, storage.ErrConflict) {
 			return revision, err
 		}
@@ -117,10 +126,11 @@ func increment(ctx context.Context, s storage.Store, key string) (storage.Revisi
 
 func testConcurrentDelete(t *testing.T, s, other storage.Store) {
 	for range 4 {
-		revision := save(t, s, "a/b", "x", "")
+		revision := on(t, s).save("a/b", "x", "")
 		var winners atomic.Int32
-		together(t, s, other, func(_ int, handle storage.Store) error {
-			err := handle.Delete(t.Context(), "a/b", revision)
+		together(t, s, other, func(w writer) error {
+			w.meet()
+			err := w.Delete(t.Context(), "a/b", revision)
 			if errors.Is(err, storage.ErrConflict) {
 				return nil
 			}
@@ -136,14 +146,14 @@ func testConcurrentDelete(t *testing.T, s, other storage.Store) {
 }
 
 func testConcurrentUpdate(t *testing.T, s, other storage.Store) {
-	together(t, s, other, func(_ int, handle storage.Store) error {
-		_, err := storage.Update(t.Context(), handle, "list", func(old []byte) ([]byte, error) {
-			runtime.Gosched()
+	together(t, s, other, func(w writer) error {
+		_, err := storage.Update(t.Context(), w.Store, "list", func(old []byte) ([]byte, error) {
+			w.meet()
 			return append(old, '+'), nil
 		})
 		return err
 	})
-	if got := load(t, s, "list").Value; len(got) != writers {
+	if got := on(t, s).load("list").Value; len(got) != writers {
 		t.Errorf("after %d appended bytes the value is %q", writers, got)
 	}
 }

@@ -42,20 +42,20 @@ func testOddKeys(t *testing.T, s, other storage.Store) {
 		if err := storage.CheckKey(key); err != nil {
 			t.Fatalf("CheckKey: %v", err)
 		}
-		revisions[key] = save(t, s, key, "value of "+key, "")
+		revisions[key] = on(t, s).save(key, "value of "+key, "")
 	}
 	for _, key := range keys {
-		wantStored(t, other, key, "value of "+key, revisions[key])
+		on(t, other).wantStored(key, "value of "+key, revisions[key])
 	}
-	wantListed(t, other, "", keys...)
+	on(t, other).wantListed("", keys...)
 	longest := strings.Repeat("k", storage.MaxKey)
-	wantListed(t, other, longest[:255], longest[:255], longest[:255]+"/"+longest[:256], longest[:255]+"/"+longest[:255])
+	on(t, other).wantListed(longest[:255], longest[:255], longest[:255]+"/"+longest[:256], longest[:255]+"/"+longest[:255])
 	for _, key := range keys {
 		if err := s.Delete(t.Context(), key, revisions[key]); err != nil {
 			t.Errorf("Delete(%q): %v", key, err)
 		}
 	}
-	wantListed(t, other, "")
+	on(t, other).wantListed("")
 }
 
 func testHostileKeys(t *testing.T, s, _ storage.Store) {
@@ -87,5 +87,5 @@ func testHostileKeys(t *testing.T, s, _ storage.Store) {
 		}
 		want("List", key, err)
 	}
-	wantListed(t, s, "")
+	on(t, s).wantListed("")
 }

@@ -22,6 +22,7 @@ func leaseCases() []testCase {
 	return []testCase{
 		{"LeaseExclusion", "Many machines want to renew the same certificate. One of them at a time may, and each must " +
 			"see what the one before it left.", testLeaseExclusion},
+		{"LeaseRace", "All of a fleet may find a lease free in the same moment. One of them has it then.", testLeaseRace},
 		{"LeaseValue", "The value is the work record: whoever takes over must find it, however its last holder ended.", testLeaseValue},
 		{"LeaseTakeOver", "A machine that is gone must not hold up the others for ever, and one that can't reach the store any more " +
 			"must find out before another takes over.", testLeaseTakeOver},
@@ -67,19 +68,38 @@ func release(t *testing.T, lease *storage.Lease) {
 }
 
 func testLeaseExclusion(t *testing.T, s, other storage.Store) {
+	contend(t, s, other, func(w writer) storage.Store { return w.Store })
+}
+
+func testLeaseRace(t *testing.T, s, other storage.Store) {
+	contend(t, s, other, func(w writer) storage.Store { return meeting{w} })
+}
+
+// A meeting is a store from which all writers have loaded before the first of them can save.
+type meeting struct{ writer }
+
+func (m meeting) Load(ctx context.Context, key string) (storage.Item, error) {
+	item, err := m.Store.Load(ctx, key)
+	m.meet()
+	return item, err
+}
+
+// contend lets each writer acquire a lease, through the handle that it is given, and add one to its value.
+func contend(t *testing.T, s, other storage.Store, handle func(writer) storage.Store) {
+	t.Helper()
 	var mu sync.Mutex
 	fences := make(map[uint64]int)
-	together(t, s, other, func(i int, handle storage.Store) error {
+	together(t, s, other, func(w writer) error {
 		for {
-			lease, err := storage.Acquire(t.Context(), handle, "lease", shortTerm)
+			lease, err := storage.Acquire(t.Context(), handle(w), "lease", shortTerm)
 			if err != nil {
 				return err
 			}
 			mu.Lock()
 			if before, taken := fences[lease.Fence()]; taken {
-				t.Errorf("writers %d and %d have both taken the lease for the %d. time", before, i, lease.Fence())
+				t.Errorf("writers %d and %d both hold the lease with fence %d", before, w.number, lease.Fence())
 			}
-			fences[lease.Fence()] = i
+			fences[lease.Fence()] = w.number
 			mu.Unlock()
 			n, _ := strconv.Atoi(string(lease.Value()))
 			err = lease.Save(t.Context(), []byte(strconv.Itoa(n+1)))
@@ -161,7 +181,7 @@ func testLeaseFenced(t *testing.T, s, other storage.Store) {
 	if err := lease.Save(t.Context(), []byte("second")); err != nil {
 		t.Fatalf("Save of the new holder: %v", err)
 	}
-	before := load(t, other, "lease")
+	before := on(t, other).load("lease")
 	medium.open()
 	if err := <-stale; !errors.Is(err, storage.ErrLost) {
 		t.Errorf("Save of a holder resumed after its lease has gone to another: %v, want ErrLost", err)
@@ -170,7 +190,7 @@ func testLeaseFenced(t *testing.T, s, other storage.Store) {
 		t.Errorf("another Save of it: %v, want ErrLost", err)
 	}
 	release(t, suspended) // returns when its renewal has ended too
-	if after := load(t, other, "lease"); after.Revision != before.Revision {
+	if after := on(t, other).load("lease"); after.Revision != before.Revision {
 		t.Errorf("a former holder has changed its successor's record from\n%q to\n%q", before.Value, after.Value)
 	}
 	if err := lease.Context().Err(); err != nil {
@@ -193,7 +213,7 @@ func testLeaseReleased(t *testing.T, s, other storage.Store) {
 	}
 	lease := acquire(t, other, "lease", longTerm)
 	defer release(t, lease)
-	before := load(t, s, "lease")
+	before := on(t, s).load("lease")
 	release(t, old)
 	if err := old.Save(ctx, []byte("stale")); !errors.Is(err, storage.ErrLost) {
 		t.Errorf("Save after Release: %v, want ErrLost", err)
@@ -204,7 +224,7 @@ func testLeaseReleased(t *testing.T, s, other storage.Store) {
 	if _, err := storage.Acquire(waiting, s, "lease", shortTerm); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Acquire of a lease that is held: %v, want it to wait", err)
 	}
-	if after := load(t, s, "lease"); after.Revision != before.Revision {
+	if after := on(t, s).load("lease"); after.Revision != before.Revision {
 		t.Errorf("the record of a lease that another holds has changed from\n%q to\n%q", before.Value, after.Value)
 	}
 }
@@ -215,7 +235,7 @@ func testLeaseCorrupt(t *testing.T, s, other storage.Store) {
 		"negative-term": `{"version":1,"beat":"x","term":"-1s"}`, "bytes": "\x00\xff\n\n", "types": `{"version":"1","term":5}`,
 	} {
 		key := "corrupt/" + name
-		save(t, s, key, value, "")
+		on(t, s).save(key, value, "")
 		lease := acquire(t, other, key, shortTerm/10)
 		if lease.Value() != nil || lease.Fence() != 1 {
 			t.Errorf("the lease that replaces a record of %q has the value %q and fence %d, want nil and 1",

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"maps"
 	"os"
 	"os/exec"
 	"runtime"
@@ -43,8 +44,8 @@ func TestFlawsAreFound(t *testing.T) {
 	}
 	for flaw, cases := range map[string][]string{
 		"zero revision overwrites":   {"Create", "ConcurrentCreate"},
-		"revision ignored":           {"Create", "Swap", "ConcurrentSwap", "ConcurrentUpdate", "LeaseFenced", "LeaseExclusion"},
-		"check, then write":          {"ConcurrentCreate", "ConcurrentSwap", "ConcurrentDelete", "ConcurrentUpdate", "LeaseExclusion"},
+		"revision ignored":           {"Create", "Swap", "ConcurrentSwap", "ConcurrentUpdate", "LeaseFenced", "LeaseRace"},
+		"check, then write":          {"ConcurrentCreate", "ConcurrentSwap", "ConcurrentDelete", "ConcurrentUpdate", "LeaseRace"},
 		"missing key upserted":       {"Create", "Delete"},
 		"hash as revision":           {"Revisions"},
 		"counter restarts":           {"Revisions"},
@@ -171,9 +172,7 @@ func (f *flawed) Save(ctx context.Context, key string, value []byte, old storage
 		revision = fmt.Sprint(n + 1)
 	case "loads from an old snapshot":
 		f.old = make(map[string]storage.Item)
-		for key, item := range f.items {
-			f.old[key] = item
-		}
+		maps.Copy(f.old, f.items)
 	}
 	f.items[key] = storage.Item{Value: value, Revision: storage.Revision(revision)}
 	return storage.Revision(revision), nil

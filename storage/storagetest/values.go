@@ -29,29 +29,29 @@ func testValues(t *testing.T, s, other storage.Store) {
 	if err != nil {
 		t.Fatalf("Save of a nil value: %v", err)
 	}
-	wantStored(t, other, "nil", "", revision)
+	on(t, other).wantStored("nil", "", revision)
 	for name, value := range map[string]string{
 		"empty": "", "space": " ", "newline": "\n", "crlf": "a\r\nb\r\n", "nul": "\x00", "bytes": string(every), "json": `{"a": 1 }`,
 		"invalid": "\xff\xfe", "header": "everseal-item/1 x y 0 header\n",
 	} {
-		revision := save(t, s, name, value, "")
-		wantStored(t, other, name, value, revision)
-		revision = save(t, other, name, value+value, revision)
-		wantStored(t, s, name, value+value, revision)
-		revision = save(t, s, name, "", revision)
-		wantStored(t, other, name, "", revision)
+		revision := on(t, s).save(name, value, "")
+		on(t, other).wantStored(name, value, revision)
+		revision = on(t, other).save(name, value+value, revision)
+		on(t, s).wantStored(name, value+value, revision)
+		revision = on(t, s).save(name, "", revision)
+		on(t, other).wantStored(name, "", revision)
 	}
 }
 
 func testLargestValue(t *testing.T, s, other storage.Store) {
 	ctx := t.Context()
 	large := bytes.Repeat([]byte("\x00\xff\n"), storage.MaxValue/3+1)
-	revision := save(t, s, "a", string(large[:storage.MaxValue]), "")
-	wantStored(t, other, "a", string(large[:storage.MaxValue]), revision)
+	revision := on(t, s).save("a", string(large[:storage.MaxValue]), "")
+	on(t, other).wantStored("a", string(large[:storage.MaxValue]), revision)
 	if _, err := s.Save(ctx, "a", large[:storage.MaxValue+1], revision); !errors.Is(err, storage.ErrTooLarge) {
 		t.Errorf("Save of MaxValue+1 bytes: %v, want ErrTooLarge", err)
 	}
-	wantStored(t, other, "a", string(large[:storage.MaxValue]), revision)
+	on(t, other).wantStored("a", string(large[:storage.MaxValue]), revision)
 	if _, err := s.Save(ctx, "b", large[:storage.MaxValue+1], ""); !errors.Is(err, storage.ErrTooLarge) {
 		t.Errorf("Save of MaxValue+1 bytes under a new key: %v, want ErrTooLarge", err)
 	}
@@ -67,10 +67,10 @@ func testAliasing(t *testing.T, s, other storage.Store) {
 		t.Fatalf("Save: %v", err)
 	}
 	copy(value, "XXXXX")
-	wantStored(t, s, "a", "value", revision)
-	loaded := load(t, s, "a").Value
+	on(t, s).wantStored("a", "value", revision)
+	loaded := on(t, s).load("a").Value
 	copy(loaded, "YYYYY")
 	_ = append(loaded, "ZZZZZ"...)
-	wantStored(t, s, "a", "value", revision)
-	wantStored(t, other, "a", "value", revision)
+	on(t, s).wantStored("a", "value", revision)
+	on(t, other).wantStored("a", "value", revision)
 }

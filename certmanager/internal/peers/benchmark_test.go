@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -16,8 +17,8 @@ type getCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 type library struct {
 	name      string
 	wildcards bool // it serves them
-	// load returns its GetCertificate with a certificate for each of the names, ready in memory.
-	load func(b *testing.B, names []string) getCertificate
+	// load returns its GetCertificate with a certificate for each of the names, ready in memory, until stop is called.
+	load func(ctx context.Context, names []string) (get getCertificate, stop func(), err error)
 }
 
 // Sizes of the benchmarks, in certificates.
@@ -42,28 +43,37 @@ func shuffled(format string, n int, seed uint64) []string {
 
 // BenchmarkGetCertificate measures what a handshake waits for.
 func BenchmarkGetCertificate(b *testing.B) {
-	kinds := []struct{ name, held, asked string }{
-		{"exact", exactFormat, exactFormat},
-		{"wildcard", wildcardFormat, belowFormat},
-		{"unknown", exactFormat, unknownFormat},
-	}
 	libraries := []library{
 		{"everseal", true, loadEverseal},
 		{"certmagic", true, loadCertMagic},
 		{"autocert", false, loadAutocert},
 	}
-	for _, kind := range kinds {
+	for _, l := range libraries {
 		for _, n := range sizes {
-			for _, l := range libraries {
-				if kind.name == "wildcard" && !l.wildcards {
-					continue
-				}
-				b.Run(fmt.Sprintf("%s/certs=%d/client=%s", kind.name, n, l.name), func(b *testing.B) {
-					get := l.load(b, shuffled(kind.held, n, 1))
-					ask(b, get, kind.asked, n)
-				})
+			benchmarkLoaded(b, l, exactFormat, n, map[string]string{"exact": exactFormat, "unknown": unknownFormat})
+			if l.wildcards {
+				benchmarkLoaded(b, l, wildcardFormat, n, map[string]string{"wildcard": belowFormat})
 			}
 		}
+	}
+}
+
+// benchmarkLoaded loads n certificates for the names held, and asks for each of the kinds of names.
+func benchmarkLoaded(b *testing.B, l library, held string, n int, asked map[string]string) {
+	stop := func() {}
+	defer func() { stop() }()
+	load := sync.OnceValues(func() (get getCertificate, err error) {
+		get, stop, err = l.load(b.Context(), shuffled(held, n, 1))
+		return get, err
+	})
+	for kind, format := range asked {
+		b.Run(fmt.Sprintf("%s/certs=%d/client=%s", kind, n, l.name), func(b *testing.B) {
+			get, err := load()
+			if err != nil {
+				b.Fatal(err)
+			}
+			ask(b, get, format, n)
+		})
 	}
 }
 
@@ -86,7 +96,10 @@ func BenchmarkMapLookup(b *testing.B) {
 func ask(b *testing.B, get getCertificate, format string, n int) {
 	b.Helper()
 	asked := shuffled(format, n, 2)
-	hello := realHello(b)
+	hello, err := realHello(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
 	found := format != unknownFormat
 	b.ReportAllocs()
 	i := 0
@@ -103,25 +116,26 @@ func ask(b *testing.B, get getCertificate, format string, n int) {
 }
 
 // realHello returns a ClientHello as crypto/tls hands it to GetCertificate.
-func realHello(b *testing.B) *tls.ClientHelloInfo {
-	b.Helper()
+func realHello(ctx context.Context) (*tls.ClientHelloInfo, error) {
 	server, client := net.Pipe()
 	defer server.Close()
 	defer client.Close()
 	seen := make(chan *tls.ClientHelloInfo, 1)
-	ctx, cancel := context.WithCancel(b.Context())
-	defer cancel()
+	protocols := []string{"h2", "http/1.1"}
 	go func() {
-		config := &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		config := &tls.Config{NextProtos: protocols, GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			seen <- hello
 			return nil, nil
-		}, NextProtos: []string{"h2", "http/1.1"}}
+		}}
 		_ = tls.Server(server, config).HandshakeContext(ctx)
 		_ = server.Close()
 	}()
-	config := &tls.Config{ServerName: "site.example.com", NextProtos: []string{"h2", "http/1.1"}}
-	if err := tls.Client(client, config).HandshakeContext(ctx); err == nil {
-		b.Fatal("a handshake without a certificate succeeded")
+	config := &tls.Config{ServerName: "site.example.com", NextProtos: protocols}
+	err := tls.Client(client, config).HandshakeContext(ctx)
+	select {
+	case hello := <-seen:
+		return hello, nil
+	default:
+		return nil, fmt.Errorf("no ClientHello was seen: %w", err)
 	}
-	return <-seen
 }

@@ -70,9 +70,11 @@ func TestKillAtRequest(t *testing.T) {
 			if request > mostRequests {
 				t.Fatalf("an issuance takes more than %d requests", mostRequests)
 			}
-			t.Run(fmt.Sprintf("%s %d", lost, request), func(t *testing.T) {
+			if !t.Run(fmt.Sprintf("%s %d", lost, request), func(t *testing.T) {
 				reached = testKillAtRequest(t, p, request, lost == "answer")
-			})
+			}) {
+				return
+			}
 		}
 	}
 }

@@ -1,21 +1,21 @@
 package peers
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/big"
-	"slices"
+	"strings"
 	"sync/atomic"
-	"testing"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -30,13 +30,15 @@ import (
 // An authority signs certificates in this process. It is an issuer for everseal; the other libraries are given what it
 // signed.
 type authority struct {
-	key         *ecdsa.PrivateKey
+	key         *ecdsa.PrivateKey // also that of the certificates whose library makes none of its own
 	certificate *x509.Certificate
 }
 
-func newAuthority(b *testing.B) *authority {
-	b.Helper()
-	key := newKey(b)
+func newAuthority() (*authority, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority of a benchmark"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(365 * 24 * time.Hour),
@@ -44,13 +46,10 @@ func newAuthority(b *testing.B) *authority {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		b.Fatal(err)
+		return nil, err
 	}
 	certificate, err := x509.ParseCertificate(der)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return &authority{key, certificate}
+	return &authority{key, certificate}, err
 }
 
 // sign returns a chain of two, leaf first.
@@ -81,75 +80,148 @@ func (a *authority) Issue(_ context.Context, r certmanager.Request) (*acme.Certi
 	return &acme.Certificate{Chain: chain, Leaf: leaf}, err
 }
 
-// loadEverseal has a manager obtain the certificates.
-func loadEverseal(b *testing.B, names []string) getCertificate {
-	b.Helper()
-	var obtained atomic.Int64
+// loadEverseal has a manager load the certificates from its storage.
+func loadEverseal(ctx context.Context, names []string) (getCertificate, func(), error) {
+	issuer, err := newAuthority()
+	if err != nil {
+		return nil, nil, err
+	}
+	store := &recordStore{authority: issuer}
+	const first = "first.example.com"
+	_, stop, err := runManager(ctx, issuer, &store.Memory, []string{first}, certmanager.EventObtained)
+	if err != nil {
+		return nil, nil, err
+	}
+	stop()
+	if err := store.learn(ctx, first); err != nil {
+		return nil, nil, err
+	}
+	m, stop, err := runManager(ctx, issuer, store, names, certmanager.EventLoaded)
+	if err != nil {
+		return nil, nil, err
+	}
+	return m.GetCertificate, stop, nil
+}
+
+// runManager runs a manager until stop is called. It returns once there was an event of the kind for each name.
+func runManager(ctx context.Context, issuer *authority, store storage.Store, names []string, kind certmanager.EventKind) (*certmanager.Manager, func(), error) {
+	var seen atomic.Int64
 	all := make(chan struct{})
 	m, err := certmanager.New(certmanager.Config{
 		Names:   names,
-		Issuers: []certmanager.Issuer{newAuthority(b)},
-		Storage: new(storage.Memory),
+		Issuers: []certmanager.Issuer{issuer},
+		Storage: store,
 		Logger:  slog.New(slog.DiscardHandler),
 		OnEvent: func(e certmanager.Event) {
-			if e.Kind == certmanager.EventObtained && obtained.Add(1) == int64(len(names)) {
+			if e.Kind == kind && seen.Add(1) == int64(len(names)) {
 				close(all)
 			}
 		},
 	})
 	if err != nil {
-		b.Fatal(err)
+		return nil, nil, err
 	}
-	ctx, cancel := context.WithCancel(b.Context())
+	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- m.Run(ctx) }()
-	b.Cleanup(func() {
+	stop := func() {
 		cancel()
-		if err := <-ended; err != nil {
-			b.Error(err)
-		}
-	})
+		<-ended
+	}
 	select {
 	case <-all:
-	case <-time.After(5 * time.Minute):
-		b.Fatalf("%d of %d certificates within 5 minutes", obtained.Load(), len(names))
+		return m, stop, nil
+	case err := <-ended:
+		cancel()
+		return nil, nil, fmt.Errorf("Run ended: %w", err)
 	}
-	return m.GetCertificate
+}
+
+// A recordStore has a record for the certificate of every name, made after one that a manager wrote: the same text with
+// another name and another leaf. Obtaining a hundred thousand certificates takes minutes, loading them seconds.
+type recordStore struct {
+	storage.Memory
+	*authority
+	key    *ecdsa.PrivateKey // that of the record
+	name   string            // its name
+	record string            // with the leaf replaced by leafMark
+}
+
+const leafMark = "(leaf)"
+
+// learn takes the record of a name as the model.
+func (s *recordStore) learn(ctx context.Context, name string) error {
+	for key, err := range s.List(ctx, "certificates") {
+		if err != nil {
+			return err
+		}
+		item, err := s.Memory.Load(ctx, key)
+		if err != nil {
+			return err
+		}
+		pair, err := tls.X509KeyPair(item.Value, item.Value)
+		if err != nil {
+			return err
+		}
+		s.name, s.key = name, pair.PrivateKey.(*ecdsa.PrivateKey)
+		s.record = strings.Replace(string(item.Value), string(encodeCertificate(pair.Certificate[0])), leafMark, 1)
+	}
+	if !strings.Contains(s.record, leafMark) {
+		return errors.New("no record with a leaf certificate was found")
+	}
+	return nil
+}
+
+// Load makes records of certificates, and has stored all others.
+func (s *recordStore) Load(ctx context.Context, key string) (storage.Item, error) {
+	rest, ok := strings.CutPrefix(key, "certificates/"+s.ID()+"/")
+	if !ok {
+		return s.Memory.Load(ctx, key)
+	}
+	name, _, _ := strings.Cut(rest, "/")
+	chain, err := s.sign(name, s.key.Public())
+	if err != nil {
+		return storage.Item{}, err
+	}
+	text := strings.Replace(s.record, leafMark, string(encodeCertificate(chain[0])), 1)
+	text = strings.ReplaceAll(text, s.name, name)
+	return storage.Item{Value: []byte(text), Revision: "made"}, nil
+}
+
+func encodeCertificate(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
 // loadCertMagic puts the certificates into the cache of a configuration.
-func loadCertMagic(b *testing.B, names []string) getCertificate {
-	b.Helper()
-	a, key := newAuthority(b), newKey(b)
+func loadCertMagic(ctx context.Context, names []string) (getCertificate, func(), error) {
+	a, err := newAuthority()
+	if err != nil {
+		return nil, nil, err
+	}
 	var config *certmagic.Config
 	cache := certmagic.NewCache(certmagic.CacheOptions{
 		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return config, nil },
 		Logger:           zap.NewNop(),
 	})
-	b.Cleanup(cache.Stop)
 	config = certmagic.New(cache, certmagic.Config{
-		Storage: &certmagic.FileStorage{Path: b.TempDir()},
-		OCSP:    certmagic.OCSPConfig{DisableStapling: true},
-		Logger:  zap.NewNop(),
+		OCSP:   certmagic.OCSPConfig{DisableStapling: true},
+		Logger: zap.NewNop(),
 	})
 	for _, name := range names {
-		chain, err := a.sign(name, key.Public())
+		chain, err := a.sign(name, a.key.Public())
 		if err != nil {
-			b.Fatal(err)
+			return nil, cache.Stop, err
 		}
-		certificate := tls.Certificate{Certificate: chain, PrivateKey: key}
-		if _, err := config.CacheUnmanagedTLSCertificate(b.Context(), certificate, nil); err != nil {
-			b.Fatal(err)
+		certificate := tls.Certificate{Certificate: chain, PrivateKey: a.key}
+		if _, err := config.CacheUnmanagedTLSCertificate(ctx, certificate, nil); err != nil {
+			return nil, cache.Stop, err
 		}
 	}
-	return config.GetCertificate
+	return config.GetCertificate, cache.Stop, nil
 }
 
 // A signingCache gives autocert a certificate for whatever name it asks for.
-type signingCache struct {
-	*authority
-	key *ecdsa.PrivateKey
-}
+type signingCache struct{ *authority }
 
 // Get returns a key and a certificate for the name, in PEM.
 func (c signingCache) Get(_ context.Context, name string) ([]byte, error) {
@@ -157,21 +229,15 @@ func (c signingCache) Get(_ context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	der, err := x509.MarshalECPrivateKey(c.key)
+	key, err := x509.MarshalECPrivateKey(c.key)
 	if err != nil {
 		return nil, err
 	}
-	var text bytes.Buffer
-	blocks := []*pem.Block{{Type: "EC PRIVATE KEY", Bytes: der}}
+	text := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: key})
 	for _, certificate := range chain {
-		blocks = append(blocks, &pem.Block{Type: "CERTIFICATE", Bytes: certificate})
+		text = append(text, encodeCertificate(certificate)...)
 	}
-	for _, block := range blocks {
-		if err := pem.Encode(&text, block); err != nil {
-			return nil, err
-		}
-	}
-	return text.Bytes(), nil
+	return text, nil
 }
 
 // Put is not called: nothing is renewed.
@@ -180,26 +246,26 @@ func (c signingCache) Put(context.Context, string, []byte) error { return nil }
 // Delete is not called either.
 func (c signingCache) Delete(context.Context, string) error { return nil }
 
-// loadAutocert has a manager load the certificates from its cache.
-func loadAutocert(b *testing.B, names []string) getCertificate {
-	b.Helper()
-	known := slices.Sorted(slices.Values(names))
-	m := &autocert.Manager{
-		Prompt: autocert.AcceptTOS,
-		Cache:  signingCache{newAuthority(b), newKey(b)},
-		HostPolicy: func(_ context.Context, name string) error {
-			if _, ok := slices.BinarySearch(known, name); !ok {
-				return errors.New("not one of ours")
-			}
-			return nil
-		},
+// loadAutocert has a manager load the certificates from its cache. It can't be stopped.
+func loadAutocert(ctx context.Context, names []string) (getCertificate, func(), error) {
+	a, err := newAuthority()
+	if err != nil {
+		return nil, nil, err
 	}
-	hello := realHello(b)
+	m := &autocert.Manager{
+		Prompt:     autocert.AcceptTOS,
+		Cache:      signingCache{a},
+		HostPolicy: autocert.HostWhitelist(names...),
+	}
+	hello, err := realHello(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
 	for _, name := range names {
 		hello.ServerName = name
 		if _, err := m.GetCertificate(hello); err != nil {
-			b.Fatal(err)
+			return nil, nil, err
 		}
 	}
-	return m.GetCertificate
+	return m.GetCertificate, func() {}, nil
 }

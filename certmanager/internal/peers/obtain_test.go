@@ -2,8 +2,11 @@ package peers
 
 import (
 	"crypto/tls"
+	"fmt"
+	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/everseal/everseal/certmanager"
@@ -117,5 +120,33 @@ func TestObtainRefused(t *testing.T) {
 	}
 	if n := len(p.certificates("")); n != len(good) {
 		t.Errorf("the CA has issued %d certificates, want %d", n, len(good))
+	}
+}
+
+// An answer that is lost on its way, whichever it is, costs no certificate: neither an issued one nor a second one.
+func TestLostAnswer(t *testing.T) {
+	const mostRequests = 100
+	p := startPebble(t, pebbleSettings{})
+	for request, lost := 1, true; lost; request++ {
+		if request > mostRequests {
+			t.Fatalf("an issuance takes more than %d requests", mostRequests)
+		}
+		name := fmt.Sprintf("lost-%d.example.test", request)
+		var seen atomic.Bool
+		p.traffic.divert(func(number int, serve func()) {
+			serve()
+			if number == request {
+				seen.Store(true)
+				panic(http.ErrAbortHandler)
+			}
+		})
+		s := startServer(t, p, certmanager.Config{Names: []string{name}})
+		s.events.wait(t, certmanager.EventObtained, name)
+		s.served(t, name)
+		if n := len(p.certificates(name)); n != 1 {
+			t.Errorf("with the answer to request %d lost the CA has issued %d certificates, want 1", request, n)
+		}
+		s.stop()
+		lost = seen.Load()
 	}
 }

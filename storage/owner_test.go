@@ -112,6 +112,24 @@ func TestOwnerBesideSweep(t *testing.T) {
 	sweepers.Wait()
 }
 
+func TestReleaseWaitsForRenewal(t *testing.T) {
+	var s Memory
+	for range 100 {
+		lease, err := Acquire(t.Context(), &s, "lease", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := lease.Release(t.Context()); err != nil {
+			t.Error(err)
+		}
+		select {
+		case <-lease.stopped:
+		default:
+			t.Fatal("the renewal goes on after the release")
+		}
+	}
+}
+
 // TestDirLostLeaseIsFree shows that a holder which has noticed its loss does not keep others waiting.
 func TestDirLostLeaseIsFree(t *testing.T) {
 	d := Dir(t.TempDir())
