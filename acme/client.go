@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -64,7 +65,7 @@ func (c *Client) GetDirectory(ctx context.Context) (*Directory, error) {
 	}
 	c.mu.Unlock()
 	if directory != nil {
-		return directory, nil
+		return directory.clone(), nil
 	}
 	directory, err := c.fetchDirectory(ctx)
 	if err != nil {
@@ -73,7 +74,14 @@ func (c *Client) GetDirectory(ctx context.Context) (*Directory, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.directory, c.directoryAt = directory, time.Now()
-	return directory, nil
+	return directory.clone(), nil
+}
+
+// clone returns a copy for a caller to do with as it likes.
+func (d *Directory) clone() *Directory {
+	clone := *d
+	clone.Meta.CAAIdentities = slices.Clone(d.Meta.CAAIdentities)
+	return &clone
 }
 
 func (c *Client) fetchDirectory(ctx context.Context) (*Directory, error) {

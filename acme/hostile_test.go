@@ -366,7 +366,7 @@ func TestDirectoryIsFetchedOnceADay(t *testing.T) {
 // finalize may be answered with any status; what is not on the way to a certificate is an error that
 // says so.
 func TestFinalizeAnswersThatErr(t *testing.T) {
-	for _, status := range []string{acme.StatusPending, acme.StatusReady, acme.StatusInvalid, "revoked"} {
+	for status, says := range map[string]string{acme.StatusPending: "pending", acme.StatusReady: "ready", acme.StatusInvalid: "failed", "revoked": "revoked"} {
 		inBubble(t, func(t *testing.T, c *ca) {
 			c.intercept = func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
 				if resourceOf(r) == "finalize" {
@@ -377,7 +377,7 @@ func TestFinalizeAnswersThatErr(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			defer cancel()
 			_, err := c.issue(t, ctx, acme.Request{})
-			wantError(t, err, nil, status)
+			wantError(t, err, nil, says)
 			if n := len(c.requests("finalize")); n > 3 {
 				t.Errorf("%s: finalized %d times", status, n)
 			}

@@ -64,7 +64,7 @@ func (c *Client) Issue(ctx context.Context, r Request) (*Certificate, error) {
 	if err := r.check(c); err != nil {
 		return nil, err
 	}
-	defer r.cleanUp(ctx, r.Presented)
+	defer func() { r.cleanUp(ctx, r.Presented) }()
 	order, err := c.openOrder(ctx, &r)
 	if err != nil {
 		return nil, err
@@ -172,12 +172,16 @@ func (c *Client) finalize(ctx context.Context, r *Request, order *Order) (*Order
 	if err := r.before(ctx, Step{Action: ActionFinalize, OrderURL: order.URL}); err != nil {
 		return nil, err
 	}
+	unfinished := func(o *Order) bool { return o.Status == StatusReady || o.Status == StatusPending }
 	finalized, err := c.FinalizeOrder(ctx, order, csr)
+	if err == nil && unfinished(finalized) {
+		err = fmt.Errorf("acme: finalize: the order is %s still", finalized.Status)
+	}
 	if err == nil {
 		return finalized, nil
 	}
 	current, getErr := c.GetOrder(ctx, order.URL)
-	if getErr != nil || current.Status == StatusReady || current.Status == StatusPending {
+	if getErr != nil || unfinished(current) {
 		return nil, err
 	}
 	return current, nil

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 )
@@ -62,12 +61,8 @@ func (p *noncePool) clear() {
 	p.nonces = p.nonces[:0]
 }
 
-// validNonce reports whether nonce is base64url, as RFC 8555 §6.5.1 wants; others are ignored.
-func validNonce(nonce string) bool {
-	return nonce != "" && len(nonce) <= longestNonce && strings.Trim(nonce, base64URL) == ""
-}
-
-const base64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+// validNonce reports whether nonce is as RFC 8555 §6.5.1 wants; others are ignored.
+func validNonce(nonce string) bool { return len(nonce) <= longestNonce && isBase64URL(nonce) }
 
 // nonce returns a nonce of the pool, or else a new one from the CA (RFC 8555 §7.2).
 func (c *Client) nonce(ctx context.Context) (string, error) {

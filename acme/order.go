@@ -113,13 +113,19 @@ func (o *Order) complete(resp *response) error {
 }
 
 // WaitOrder polls the order until its status is no longer the one it has in order, and returns it
-// then. It asks as often as the CA wants (Retry-After), or else after 100 ms and then ever less often,
+// then; a valid one at once. It asks as often as the CA wants (Retry-After), or else after 100 ms and then ever less often,
 // to every 5 s; where the CA wants to be asked only after the context's deadline it returns at once.
 //
 // An order that becomes invalid, or stays pending though a challenge of it has failed, is an
 // [*OrderError] that says which identifiers failed and why.
 func (c *Client) WaitOrder(ctx context.Context, order *Order) (*Order, error) {
 	const patience = 5 // polls of a pending order before its challenges are looked at
+	switch order.Status {
+	case StatusValid:
+		return order, nil
+	case StatusInvalid:
+		return nil, c.invalidOrder(ctx, order)
+	}
 	asked := order.RetryAfter
 	for poll, failures := 0, 0; ; poll++ {
 		if err := pause(ctx, pollInterval(poll, asked)); err != nil {
@@ -178,7 +184,7 @@ func (e *OrderError) Error() string {
 		reasons = append(reasons, inner{err}.Error())
 	}
 	if len(reasons) == 0 {
-		reasons = []string{"the CA does not tell why"}
+		reasons = []string{"for no known reason"}
 	}
 	return "acme: the order failed: " + strings.Join(reasons, "; ")
 }
@@ -200,5 +206,9 @@ func (e *OrderError) Unwrap() []error {
 
 // invalidOrder returns the error for an order that the CA calls invalid.
 func (c *Client) invalidOrder(ctx context.Context, order *Order) error {
-	return &OrderError{URL: order.URL, Problem: order.Error, Authorizations: c.failedAuthorizations(ctx, order)}
+	failed := &OrderError{URL: order.URL, Problem: order.Error, Authorizations: c.failedAuthorizations(ctx, order)}
+	if failed.Problem == nil && len(failed.Authorizations) == 0 {
+		failed.Err = errors.New("it is invalid, and the CA does not tell why")
+	}
+	return failed
 }

@@ -15,11 +15,15 @@ const cleanUpTime = time.Minute
 
 // authorize proves control of all identifiers of a pending order and returns the order as it is then.
 func (c *Client) authorize(ctx context.Context, r *Request, order *Order) (*Order, error) {
+	// There need not be one for each identifier, but many more are not what was ordered.
+	if most := 2*len(r.Identifiers) + 10; len(order.Authorizations) > most {
+		return nil, &OrderError{URL: order.URL, Err: fmt.Errorf("it has %d authorizations, more than %d", len(order.Authorizations), most)}
+	}
 	authorizations, err := c.getAuthorizations(ctx, order)
 	if err != nil {
 		return nil, err
 	}
-	tasks, err := c.chooseSolvers(ctx, r.Solvers, order, authorizations)
+	tasks, err := c.chooseSolvers(ctx, r, order, authorizations)
 	if err != nil {
 		return nil, err
 	}
@@ -31,6 +35,9 @@ func (c *Client) authorize(ctx context.Context, r *Request, order *Order) (*Orde
 		if err := r.before(ctx, step); err != nil {
 			return nil, err
 		}
+		r.Presented = slices.DeleteFunc(slices.Clone(r.Presented), func(p Proof) bool {
+			return slices.ContainsFunc(step.Proofs, func(q Proof) bool { return p.URL == q.URL })
+		})
 		defer r.cleanUp(ctx, step.Proofs)
 		if err := c.proveAll(ctx, tasks); err != nil {
 			return nil, err
@@ -48,7 +55,7 @@ type task struct {
 }
 
 // chooseSolvers returns a task for each authorization that is pending.
-func (c *Client) chooseSolvers(ctx context.Context, solvers []Solver, order *Order, authorizations []*Authorization) ([]task, error) {
+func (c *Client) chooseSolvers(ctx context.Context, r *Request, order *Order, authorizations []*Authorization) ([]task, error) {
 	account, err := c.kid(ctx)
 	if err != nil {
 		return nil, err
@@ -63,18 +70,20 @@ func (c *Client) chooseSolvers(ctx context.Context, solvers []Solver, order *Ord
 		if a.Status != StatusPending {
 			continue
 		}
-		solver, challenge := choose(solvers, a)
-		if solver == nil {
-			return nil, &OrderError{URL: order.URL, Err: noSolver(solvers, a)}
+		solver, challenge, err := r.choose(a)
+		if err != nil {
+			return nil, &OrderError{URL: order.URL, Err: err}
 		}
-		proof := Proof{Challenge: challenge, Identifier: a.Identifier, Wildcard: a.Wildcard, AccountURL: account, DirectoryURL: c.directoryURL()}
-		if proof.Token != "" {
-			if proof.KeyAuthorization, err = c.KeyAuthorization(proof.Token); err != nil {
+		// An earlier attempt may have told the CA already, which then looks for the answer at any time.
+		t := task{solver: solver, authorization: a.URL, accepted: challenge.Status == StatusProcessing || challenge.Status == StatusValid}
+		challenge.Error = nil // nothing an answer needs
+		t.proof = Proof{Challenge: challenge, Identifier: a.Identifier, Wildcard: a.Wildcard, AccountURL: account, DirectoryURL: c.directoryURL()}
+		if challenge.Token != "" {
+			if t.proof.KeyAuthorization, err = c.KeyAuthorization(challenge.Token); err != nil {
 				return nil, err
 			}
 		}
-		// An earlier attempt may have told the CA already, which then looks for the answer at any time.
-		tasks = append(tasks, task{solver, proof, a.URL, challenge.Status != StatusPending})
+		tasks = append(tasks, t)
 	}
 	if len(failed.Authorizations) > 0 {
 		return nil, failed
@@ -82,19 +91,29 @@ func (c *Client) chooseSolvers(ctx context.Context, solvers []Solver, order *Ord
 	return tasks, nil
 }
 
-// choose returns the first solver that can answer one of the challenges, with that challenge.
-func choose(solvers []Solver, a *Authorization) (Solver, Challenge) {
-	for _, solver := range solvers {
+// choose returns the first solver that can answer one of the challenges, with that challenge. What a
+// solver is given may end in a file's name or a zone: it is of the order, and a token is a token.
+func (r *Request) choose(a *Authorization) (Solver, Challenge, error) {
+	const longestToken = 512
+	if !slices.Contains(r.Identifiers, Identifier{Type: a.Identifier.Type, Value: a.name()}) {
+		return nil, Challenge{}, fmt.Errorf("an authorization is for %q, which was not ordered", printable(a.name(), 260))
+	}
+	for _, solver := range r.Solvers {
 		if !Supports(solver, a.Identifier, a.Wildcard) {
 			continue
 		}
 		for _, challenge := range a.Challenges {
-			if challenge.Type == solver.Type() {
-				return solver, challenge
+			if challenge.Type != solver.Type() {
+				continue
 			}
+			tokenless := challenge.Type != TypeHTTP01 && challenge.Type != TypeTLSALPN01 && challenge.Type != TypeDNS01 && challenge.Token == ""
+			if !tokenless && (len(challenge.Token) > longestToken || !isBase64URL(challenge.Token)) {
+				return nil, Challenge{}, fmt.Errorf("%s: the token %q of %s is not base64url", printable(a.name(), 260), printable(challenge.Token, 60), challenge.Type)
+			}
+			return solver, challenge, nil
 		}
 	}
-	return nil, Challenge{}
+	return nil, Challenge{}, noSolver(r.Solvers, a)
 }
 
 func noSolver(solvers []Solver, a *Authorization) error {
@@ -163,7 +182,7 @@ func (r *Request) cleanUp(ctx context.Context, proofs []Proof) {
 	group.SetLimit(sideBySide)
 	for _, proof := range proofs {
 		for _, solver := range r.Solvers {
-			if solver.Type() != proof.Type {
+			if solver.Type() != proof.Type || !Supports(solver, proof.Identifier, proof.Wildcard) {
 				continue
 			}
 			group.Go(func() error {

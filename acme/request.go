@@ -17,7 +17,9 @@ import (
 
 // Bounds on what a CA can make a call cost.
 const (
-	largestBody   = 1 << 20
+	largestBody   = 128 << 10        // bytes of an answer
+	largestChain  = 1 << 20          // bytes of one that is a certificate chain
+	longestURL    = 2000             // bytes
 	mostBadNonces = 20               // in a row, for one request
 	mostTries     = 3                // of one request that got no answer, or was asked to come back soon
 	longestPause  = 10 * time.Second // a longer Retry-After is for the caller to wait out
@@ -156,13 +158,20 @@ func (c *Client) exchange(ctx context.Context, method, target string, body []byt
 		return nil, transportError{err}
 	}
 	defer httpResp.Body.Close()
-	resp := &response{url: httpResp.Request.URL, status: httpResp.StatusCode, header: httpResp.Header}
-	resp.body, err = io.ReadAll(io.LimitReader(httpResp.Body, largestBody+1))
-	if err != nil {
-		return nil, transportError{fmt.Errorf("read the answer of %s: %w", req.URL.Redacted(), err)}
+	resp := &response{url: req.URL, status: httpResp.StatusCode, header: httpResp.Header}
+	if httpResp.Request != nil {
+		resp.url = httpResp.Request.URL // where a redirect led
 	}
-	if len(resp.body) > largestBody {
-		return nil, fmt.Errorf("the answer of %s is larger than %d bytes", req.URL.Redacted(), largestBody)
+	limit := largestBody
+	if strings.HasPrefix(resp.header.Get("Content-Type"), "application/pem-certificate-chain") {
+		limit = largestChain
+	}
+	resp.body, err = io.ReadAll(io.LimitReader(httpResp.Body, int64(limit)+1))
+	if err != nil {
+		return nil, transportError{fmt.Errorf("read the answer of %s: %w", target, err)}
+	}
+	if len(resp.body) > limit && resp.status < 300 {
+		return nil, fmt.Errorf("the answer of %s is larger than %d bytes", target, limit)
 	}
 	problem := resp.problem()
 	// The caller that asked for a nonce, or had one refused, has a use for the one that came.
@@ -202,17 +211,18 @@ func (c *Client) httpClient(method string) *http.Client {
 // the directory itself was named so, on loopback.
 func (c *Client) checkURL(raw string) error {
 	u, err := url.Parse(raw)
-	if err != nil {
-		return fmt.Errorf("the URL %q is malformed", printable(raw, 200))
+	foreign := func(r rune) bool { return r <= ' ' || r > '~' } // RFC 3986 has no other characters
+	if err != nil || len(raw) > longestURL || strings.ContainsFunc(raw, foreign) {
+		return fmt.Errorf("the URL %.200q is malformed", raw)
 	}
 	if u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
-		return fmt.Errorf("the URL %q is not one of https", printable(raw, 200))
+		return fmt.Errorf("the URL %.200q is not one of https", raw)
 	}
 	if u.Scheme == "https" {
 		return nil
 	}
 	if directory, err := url.Parse(c.directoryURL()); err != nil || directory.Scheme != "http" || !isLoopback(u.Hostname()) {
-		return fmt.Errorf("the URL %q is not one of https", printable(raw, 200))
+		return fmt.Errorf("the URL %.200q is not one of https", raw)
 	}
 	return nil
 }

@@ -287,27 +287,39 @@ func TestLargeAnswers(t *testing.T) {
 			}
 		}
 	}
-	for name, handler := range map[string]http.HandlerFunc{
-		"a body":    answer(200, large),
-		"a refusal": answer(500, large),
-		"zipped":    bomb,
-		"without an end": func(w http.ResponseWriter, r *http.Request) {
+	for name, test := range map[string]struct {
+		handler http.HandlerFunc
+		says    string
+	}{
+		"a body":    {answer(200, large), "larger than"},
+		"a refusal": {answer(500, large), "500"},
+		"zipped":    {bomb, "larger than"},
+		"without an end": {func(w http.ResponseWriter, r *http.Request) {
 			for {
 				if _, err := io.WriteString(w, large); err != nil {
 					return
 				}
 			}
-		},
+		}, "larger than"},
 	} {
-		server := httptest.NewTLSServer(handler)
-		client := &acme.Client{DirectoryURL: server.URL, HTTPClient: server.Client(), Key: newKey(t)}
-		_, err := client.GetDirectory(t.Context())
-		wantError(t, err, nil, "larger than 1048576 bytes")
-		server.Close()
-		if t.Failed() {
-			t.Fatal(name)
-		}
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewTLSServer(test.handler)
+			defer server.Close()
+			client := &acme.Client{DirectoryURL: server.URL, HTTPClient: server.Client(), Key: newKey(t)}
+			_, err := client.GetDirectory(t.Context())
+			wantError(t, err, nil, test.says)
+			wantPrintable(t, err.Error())
+		})
 	}
+}
+
+// What an answer may hold is for the client to say, not for its Content-Type.
+func TestLargeAnswersThatSayTheyAreChains(t *testing.T) {
+	large := `{"status":"pending","challenges":[{"token":"` + strings.Repeat("a", 900_000) + `"}]}`
+	client := fake{"/authorization": answer(200, large, "Content-Type", "application/pem-certificate-chain")}.client(t)
+	client.AccountURL = fakeOrigin + "/account/1"
+	_, err := client.GetAuthorization(t.Context(), fakeOrigin+"/authorization")
+	wantError(t, err, nil, "larger than")
 }
 
 func TestUntrustedServer(t *testing.T) {
@@ -343,4 +355,18 @@ func TestAnswersWithoutTheirRequest(t *testing.T) {
 	if _, err := client.FindAccount(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+// The context ends a call whose answer has begun and does not end.
+func TestUnfinishedAnswers(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, `{"newNonce":`)
+		_ = http.NewResponseController(w).Flush()
+		cancel()
+		<-r.Context().Done()
+	}))
+	defer server.Close()
+	_, err := (&acme.Client{DirectoryURL: server.URL, HTTPClient: server.Client(), Key: newKey(t)}).GetDirectory(ctx)
+	wantError(t, err, context.Canceled)
 }

@@ -45,7 +45,7 @@ func (r *response) retryAfter() time.Duration { return retryAfter(r.header, time
 // decode decodes the JSON body.
 func (r *response) decode(v any) error {
 	if err := json.Unmarshal(r.body, v); err != nil {
-		return fmt.Errorf("the answer of %s is not the JSON expected but %s: %w", r.url.Redacted(), r.excerpt(), err)
+		return fmt.Errorf("the answer of %s is not the JSON expected but %s: %s", r.url, r.excerpt(), printable(err.Error(), 200))
 	}
 	return nil
 }
@@ -64,14 +64,14 @@ func (r *response) excerpt() string {
 
 // unexpected describes an answer whose status means nothing here.
 func (r *response) unexpected() error {
-	return fmt.Errorf("%s answered with HTTP %d, %s", r.url.Redacted(), r.status, r.excerpt())
+	return fmt.Errorf("%s answered with HTTP %d, %s", r.url, r.status, r.excerpt())
 }
 
 // location returns the URL of what was made.
 func (r *response) location() (string, error) {
 	location := r.header.Get("Location")
 	if location == "" {
-		return "", fmt.Errorf("the answer of %s has no Location header", r.url.Redacted())
+		return "", fmt.Errorf("the answer of %s has no Location header", r.url)
 	}
 	return r.resolve(location)
 }
@@ -81,7 +81,7 @@ func (r *response) location() (string, error) {
 func (r *response) resolve(ref string) (string, error) {
 	u, err := url.Parse(ref)
 	if err != nil {
-		return "", fmt.Errorf("the URL %q in the answer is malformed", printable(ref, 200))
+		return "", fmt.Errorf("the URL %.200q in the answer is malformed", ref)
 	}
 	if u.IsAbs() {
 		return ref, nil

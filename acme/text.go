@@ -26,6 +26,11 @@ func printable(s string, limit int) string {
 	return s
 }
 
+// isBase64URL reports whether s is not empty and has the characters of base64url only.
+func isBase64URL(s string) bool {
+	return s != "" && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == ""
+}
+
 // An inner error is a part of another: its text lacks the package's name, which the whole begins with.
 type inner struct{ error }
 

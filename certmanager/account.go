@@ -61,10 +61,10 @@ func (a *account) Issue(ctx context.Context, r Request) (*acme.Certificate, erro
 		}
 		return a.issue(ctx, client, r, notes{Proofs: n.Proofs})
 	}
-	// An order left by an earlier attempt may have expired meanwhile; one whose validation failed has
-	// been paid for, and its failure counts.
+	// An order left by an earlier attempt may have expired meanwhile, or have been validated while no
+	// process was there to answer.
 	var dead *acme.OrderError
-	if resumed && errors.As(err, &dead) && len(dead.Authorizations) == 0 && ctx.Err() == nil {
+	if resumed && errors.As(err, &dead) && ctx.Err() == nil {
 		return a.issue(ctx, client, r, notes{Proofs: n.Proofs})
 	}
 	return certificate, err

@@ -149,10 +149,7 @@ func TestIssuerReturnsRubbish(t *testing.T) {
 	t.Run("other names", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w, ca := newWorld(t), newLocalCA(t, "local")
-			ca.work = func(r certmanager.Request) error {
-				r.Identifiers[0].Value = "example.net" // which is not its to change
-				return nil
-			}
+			ca.names = []acme.Identifier{{Type: acme.TypeDNS, Value: "example.net"}}
 			rubbish(t, w, ca)
 		})
 	})
@@ -174,12 +171,29 @@ func rubbish(t *testing.T, w *world, ca *localCA) {
 	if n := w.keys("certificates"); n != 0 {
 		t.Errorf("%d records of rubbish", n)
 	}
-	ca.change(func(ca *localCA) { ca.spoil, ca.work, ca.lifetime = nil, nil, 90*24*time.Hour })
+	ca.change(func(ca *localCA) { ca.spoil, ca.names, ca.lifetime = nil, nil, 90*24*time.Hour })
 	w.await(certmanager.EventObtained, "example.com", 1)
 	synctest.Wait()
 	if issuer := served(t, m, "example.com"); issuer != "local" {
 		t.Errorf("the certificate of %q is served", issuer)
 	}
+}
+
+// TestIssuerChangesItsRequest has an issuer write into what it was given.
+func TestIssuerChangesItsRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ca := newWorld(t), newLocalCA(t, "local")
+		ca.names = []acme.Identifier{{Type: acme.TypeDNS, Value: "example.com"}}
+		ca.work = func(r certmanager.Request) error {
+			r.Identifiers[0].Value = "example.net"
+			return nil
+		}
+		m, stop := w.running(w.issuedBy([]certmanager.Issuer{ca}, "example.com"))
+		defer stop()
+		if status := m.Status(); status[0].Names[0] != "example.com" || status[0].State != certmanager.StateValid {
+			t.Errorf("status: %+v", status)
+		}
+	})
 }
 
 // nothing is an issuer that returns neither a certificate nor an error.
@@ -249,7 +263,15 @@ func TestShorterLifetime(t *testing.T) {
 		config := w.issuedBy([]certmanager.Issuer{ca}, "example.com")
 		m, stop := w.start(config)
 		first := w.await(certmanager.EventObtained, "example.com", 1)
-		ca.change(func(ca *localCA) { ca.lifetime = 6 * 24 * time.Hour })
+		ca.change(func(ca *localCA) {
+			ca.lifetime = 6 * 24 * time.Hour
+			ca.work = func(certmanager.Request) error {
+				if ca.count() == 20 {
+					return errors.New("that is enough for today")
+				}
+				return nil
+			}
+		})
 		time.Sleep(24 * time.Hour)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()

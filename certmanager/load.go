@@ -43,7 +43,8 @@ func (m *Manager) probeStorage(ctx context.Context) error {
 func (m *Manager) load(ctx context.Context, all []*managed) {
 	var group errgroup.Group
 	group.SetLimit(loading)
-	for batch := range slices.Chunk(all, 64) {
+	// The index copies what a batch touches, so with more certificates the batches are larger.
+	for batch := range slices.Chunk(all, max(64, len(all)/(2*loading))) {
 		group.Go(func() error {
 			m.loadBatch(ctx, batch)
 			return nil

@@ -28,6 +28,7 @@ type localCA struct {
 	mu       sync.Mutex
 	lifetime time.Duration
 	err      error                             // fails Issue
+	names    []acme.Identifier                 // signed for instead of those asked for, if set
 	spoil    func(*acme.Certificate)           // changes what is issued
 	work     func(r certmanager.Request) error // is done first
 	issued   int
@@ -58,7 +59,7 @@ func (ca *localCA) ID() string { return ca.id }
 
 func (ca *localCA) Issue(_ context.Context, r certmanager.Request) (*acme.Certificate, error) {
 	ca.mu.Lock()
-	lifetime, err, spoil, work := ca.lifetime, ca.err, ca.spoil, ca.work
+	lifetime, err, names, spoil, work := ca.lifetime, ca.err, ca.names, ca.spoil, ca.work
 	ca.mu.Unlock()
 	if work != nil && err == nil {
 		err = work(r)
@@ -66,7 +67,10 @@ func (ca *localCA) Issue(_ context.Context, r certmanager.Request) (*acme.Certif
 	if err != nil {
 		return nil, err
 	}
-	certificate, err := ca.sign(r.Identifiers, r.Key.Public(), lifetime)
+	if names == nil {
+		names = r.Identifiers
+	}
+	certificate, err := ca.sign(names, r.Key.Public(), lifetime)
 	if err == nil && spoil != nil {
 		spoil(certificate)
 	}

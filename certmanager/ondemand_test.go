@@ -227,7 +227,7 @@ func TestOnDemandImpossibleNames(t *testing.T) {
 		w := newWorld(t)
 		var allowing policy
 		config := w.onDemand(&allowing)
-		config.Solvers = append(config.Solvers, dns01{w.ca})
+		config.Solvers = append(config.Solvers, newDNS01(w.ca))
 		m, stop := w.running(config)
 		defer stop()
 		for _, name := range impossibleNames() {

@@ -22,8 +22,8 @@ const minTerm = 10 * time.Millisecond
 // this call looked on. Terms are at least 10 ms; the holder writes four times in one, so 10 to 60 s suit most uses.
 //
 // What is stored under key but is no lease (a damaged record) is treated as one held by an unknown owner
-// for one term, then replaced: its value is lost and the fence begins at 1 again, as it does where
-// the record was deleted.
+// for one term, then replaced: all there was, up to [MaxLeaseValue], becomes the lease's value, for the
+// holder to judge, and the fence begins at 1 again, as it does where the record was deleted.
 //
 // An error of the store ends Acquire, as does a record of a newer version of this library; the error
 // names the key. The lease may have been taken nevertheless, for one term, by nobody.
@@ -81,7 +81,7 @@ func (c *candidate) try(ctx context.Context) (*Lease, time.Duration, error) {
 		// The owner can be this one: by a write whose success was not reported.
 		free = !corrupt && (record.Owner == "" || record.Owner == c.owner)
 		if corrupt {
-			record = leaseRecord{term: c.term}
+			record = leaseRecord{term: c.term, value: item.Value[:min(len(item.Value), MaxLeaseValue)]}
 		}
 	}
 	if !free {

@@ -237,8 +237,8 @@ func testLeaseCorrupt(t *testing.T, s, other storage.Store) {
 		key := "corrupt/" + name
 		on(t, s).save(key, value, "")
 		lease := acquire(t, other, key, shortTerm/10)
-		if lease.Value() != nil || lease.Fence() != 1 {
-			t.Errorf("the lease that replaces a record of %q has the value %q and fence %d, want nil and 1",
+		if string(lease.Value()) != value || lease.Fence() != 1 {
+			t.Errorf("the lease that replaces a record of %q has the value %q and fence %d, want the same and 1",
 				value, lease.Value(), lease.Fence())
 		}
 		release(t, lease)
