@@ -114,12 +114,12 @@ type accountRequest struct {
 	ExternalAccountBinding json.RawMessage `json:"externalAccountBinding,omitempty"`
 }
 
-func (c *Client) newAccount(ctx context.Context, url string, request accountRequest) (*Account, error) {
-	payload, err := json.Marshal(request)
+func (c *Client) newAccount(ctx context.Context, url string, wanted accountRequest) (*Account, error) {
+	payload, err := json.Marshal(wanted)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.postSigned(ctx, url, payload, "")
+	resp, err := c.postSigned(ctx, request{url: url, body: payload}, "")
 	if err != nil {
 		return nil, err
 	}

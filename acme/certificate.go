@@ -41,7 +41,11 @@ const (
 // GetCertificate downloads the certificate of a valid order (RFC 8555 §7.4.2). It checks that the
 // answer is a chain, not whom it is for.
 func (c *Client) GetCertificate(ctx context.Context, url string) (*Certificate, error) {
-	resp, err := c.post(ctx, url, nil)
+	kid, err := c.kid(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.postSigned(ctx, request{url: url, body: []byte{}, limit: largestChain}, kid)
 	if err != nil {
 		return nil, fmt.Errorf("acme: get certificate: %w", err)
 	}

@@ -87,7 +87,7 @@ func (d *Directory) clone() *Directory {
 func (c *Client) fetchDirectory(ctx context.Context) (*Directory, error) {
 	var resp *response
 	err := c.retry(ctx, func() (err error) {
-		resp, err = c.exchange(ctx, http.MethodGet, c.directoryURL(), nil)
+		resp, err = c.exchange(ctx, request{method: http.MethodGet, url: c.directoryURL()})
 		return err
 	})
 	if err != nil {

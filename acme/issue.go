@@ -87,6 +87,11 @@ func (r *Request) check(c *Client) error {
 	case c.Key == nil:
 		return errNoKey
 	}
+	for _, id := range r.Identifiers {
+		if parsed, err := ParseIdentifier(id.Value); err != nil || parsed != id {
+			return fmt.Errorf("acme: issue: the identifier {%.40q, %.100q} is not in the form that ParseIdentifier returns", id.Type, id.Value)
+		}
+	}
 	if key, ok := r.Key.Public().(interface{ Equal(crypto.PublicKey) bool }); ok && key.Equal(c.Key.Public()) {
 		return errors.New("acme: issue: Request.Key is the account's key, which no certificate may have (RFC 8555 §11.1)")
 	}

@@ -73,7 +73,7 @@ func (c *Client) nonce(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	resp, err := c.exchange(ctx, http.MethodHead, d.NewNonce, nil)
+	resp, err := c.exchange(ctx, request{method: http.MethodHead, url: d.NewNonce})
 	if err != nil {
 		return "", fmt.Errorf("get a nonce: %w", err)
 	}

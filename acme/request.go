@@ -2,6 +2,7 @@ package acme
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -25,6 +26,14 @@ const (
 	longestPause  = 10 * time.Second // a longer Retry-After is for the caller to wait out
 	userAgent     = "everseal/0 (+https://github.com/everseal/everseal)"
 )
+
+// A request is one to be made of the CA.
+type request struct {
+	method string
+	url    string
+	body   []byte // of a signed request: the payload
+	limit  int    // bytes of the answer; zero: largestBody
+}
 
 // A transportError says that no answer came: the CA may or may not have acted.
 type transportError struct{ error }
@@ -56,12 +65,12 @@ func (c *Client) post(ctx context.Context, url string, payload any) (*response, 
 	if err != nil {
 		return nil, err
 	}
-	return c.postSigned(ctx, url, body, kid)
+	return c.postSigned(ctx, request{url: url, body: body}, kid)
 }
 
-// postSigned posts payload signed for the account kid, or with the key embedded where kid is empty.
-// Each try is signed anew, with a nonce of its own.
-func (c *Client) postSigned(ctx context.Context, url string, payload []byte, kid string) (*response, error) {
+// postSigned posts r signed for the account kid, or with the key embedded where kid is empty. Each try
+// is signed anew, with a nonce of its own.
+func (c *Client) postSigned(ctx context.Context, r request, kid string) (*response, error) {
 	var resp *response
 	err := c.retry(ctx, func() error {
 		nonce, err := c.nonce(ctx)
@@ -70,11 +79,11 @@ func (c *Client) postSigned(ctx context.Context, url string, payload []byte, kid
 		}
 		var problem *Problem
 		for range mostBadNonces {
-			body, err := signature{key: c.Key, url: url, nonce: nonce, kid: kid}.sign(payload)
+			body, err := signature{key: c.Key, url: r.url, nonce: nonce, kid: kid}.sign(r.body)
 			if err != nil {
 				return err
 			}
-			resp, err = c.exchange(ctx, http.MethodPost, url, body)
+			resp, err = c.exchange(ctx, request{http.MethodPost, r.url, body, r.limit})
 			var refused bool
 			if problem, refused = err.(*Problem); !refused || problem.Type != ErrBadNonce {
 				return err
@@ -141,41 +150,38 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // exchange does one request and keeps the nonce that comes back. A refusal is a *Problem as it is,
 // returned with its response.
-func (c *Client) exchange(ctx context.Context, method, target string, body []byte) (*response, error) {
-	if err := c.checkURL(target); err != nil {
+func (c *Client) exchange(ctx context.Context, r request) (*response, error) {
+	if err := c.checkURL(r.url); err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, r.method, r.url, bytes.NewReader(r.body))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("User-Agent", strings.TrimSpace(c.UserAgent+" "+userAgent))
-	if method == http.MethodPost {
+	if r.method == http.MethodPost {
 		req.Header.Set("Content-Type", "application/jose+json")
 	}
-	httpResp, err := c.httpClient(method).Do(req)
+	httpResp, err := c.httpClient(r.method).Do(req)
 	if err != nil {
 		return nil, transportError{err}
 	}
 	defer httpResp.Body.Close()
+	limit := cmp.Or(r.limit, largestBody)
 	resp := &response{url: req.URL, status: httpResp.StatusCode, header: httpResp.Header}
 	if httpResp.Request != nil {
 		resp.url = httpResp.Request.URL // where a redirect led
 	}
-	limit := largestBody
-	if strings.HasPrefix(resp.header.Get("Content-Type"), "application/pem-certificate-chain") {
-		limit = largestChain
-	}
 	resp.body, err = io.ReadAll(io.LimitReader(httpResp.Body, int64(limit)+1))
 	if err != nil {
-		return nil, transportError{fmt.Errorf("read the answer of %s: %w", target, err)}
+		return nil, transportError{fmt.Errorf("read the answer of %s: %w", r.url, err)}
 	}
 	if len(resp.body) > limit && resp.status < 300 {
-		return nil, fmt.Errorf("the answer of %s is larger than %d bytes", target, limit)
+		return nil, fmt.Errorf("the answer of %s is larger than %d bytes", r.url, limit)
 	}
 	problem := resp.problem()
 	// The caller that asked for a nonce, or had one refused, has a use for the one that came.
-	if method != http.MethodHead && (problem == nil || problem.Type != ErrBadNonce) {
+	if r.method != http.MethodHead && (problem == nil || problem.Type != ErrBadNonce) {
 		c.nonces.put(resp.nonce())
 	}
 	if problem != nil {

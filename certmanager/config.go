@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/everseal/everseal/acme"
@@ -80,11 +81,17 @@ type Subject struct {
 // ErrDenied is wrapped by the errors with which Config.OnDemand refuses a name.
 var ErrDenied = errors.New("certmanager: the name is not allowed a certificate")
 
+// longestID bounds Issuer.ID in bytes.
+const longestID = 100
+
 // httpOff is the HTTPAddr that leaves plain HTTP out.
 const httpOff = "off"
 
 // check reports what is wrong with the configuration as far as it shows without calling anybody.
 func (c *Config) check() error {
+	if slices.Contains(c.Solvers, nil) {
+		return errors.New("certmanager: Config.Solvers: one is nil")
+	}
 	if len(c.Issuers) > 0 {
 		if c.CA != "" || c.Email != "" || c.ExternalAccount != nil || c.HTTPClient != nil {
 			return errors.New("certmanager: Config.Issuers is set: CA, Email, ExternalAccount and HTTPClient belong to an ACME issuer then")
@@ -104,7 +111,13 @@ func (c *Config) check() error {
 func (c *Config) checkIssuers() error {
 	ids := make(map[string]bool)
 	for _, issuer := range c.Issuers {
+		if issuer == nil {
+			return errors.New("certmanager: Config.Issuers: one is nil")
+		}
 		id := issuer.ID()
+		if len(id) > longestID {
+			return fmt.Errorf("certmanager: Config.Issuers: the ID %.20q… has %d bytes, at most %d leave room for names in storage keys", id, len(id), longestID)
+		}
 		if err := storage.CheckKey(id); err != nil || strings.Contains(id, "/") {
 			return fmt.Errorf("certmanager: Config.Issuers: the ID %q can't be part of a storage key: use lower-case letters, digits, hyphens and dots", id)
 		}

@@ -111,12 +111,13 @@ func killAndRestart(t *testing.T, n int, reaches bool) (done bool) {
 	ctx, kill := context.WithCancel(t.Context())
 	defer kill()
 	listener := newPipeListener()
+	secure := m.Listener(listener)
 	w.mu.Lock()
 	w.listener = listener
 	w.mu.Unlock()
 	var group sync.WaitGroup
 	group.Go(func() { _ = m.Run(ctx) })
-	group.Go(func() { serveHandshakes(m.Listener(listener)) })
+	group.Go(func() { serveHandshakes(secure) })
 	select {
 	case <-dead:
 	case <-obtained:

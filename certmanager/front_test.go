@@ -2,6 +2,7 @@ package certmanager_test
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"io"
 	"net/http"
@@ -121,16 +122,28 @@ func (w *world) running(config certmanager.Config) (m *certmanager.Manager, stop
 	return m, stop
 }
 
+// serving is start; it returns when all names of the configuration have a certificate.
+func (w *world) serving(config certmanager.Config) (m *certmanager.Manager, stop func()) {
+	w.t.Helper()
+	m, stop = w.start(config)
+	for _, name := range config.Names {
+		w.await(certmanager.EventObtained, name, 1)
+	}
+	synctest.Wait()
+	return m, stop
+}
+
 // runUntil is run for a manager whose process is to die, which ends it. What Run returns is lost then.
 func (w *world) runUntil(m *certmanager.Manager, dead <-chan struct{}) (wait func()) {
 	ctx, kill := context.WithCancel(w.t.Context())
 	listener := newPipeListener()
+	secure := m.Listener(listener)
 	w.mu.Lock()
 	w.listener = listener
 	w.mu.Unlock()
 	var group sync.WaitGroup
 	group.Go(func() { _ = m.Run(ctx) })
-	group.Go(func() { serveHandshakes(m.Listener(listener)) })
+	group.Go(func() { serveHandshakes(secure) })
 	return sync.OnceFunc(func() {
 		<-dead
 		kill()
@@ -168,4 +181,25 @@ func (w *world) keys(prefix string) (n int) {
 		n++
 	}
 	return n
+}
+
+// runBehind is run with a server that has a tls.Config of its own.
+func (w *world) runBehind(m *certmanager.Manager, config *tls.Config) (stop func()) {
+	ctx, cancel := context.WithCancel(w.t.Context())
+	listener := newPipeListener()
+	w.mu.Lock()
+	w.listener = listener
+	w.mu.Unlock()
+	var group sync.WaitGroup
+	group.Go(func() {
+		if err := m.Run(ctx); err != nil {
+			w.t.Errorf("Run: %v", err)
+		}
+	})
+	group.Go(func() { serveHandshakes(tls.NewListener(listener, config)) })
+	return sync.OnceFunc(func() {
+		cancel()
+		listener.Close()
+		group.Wait()
+	})
 }

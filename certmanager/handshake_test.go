@@ -19,7 +19,7 @@ func TestHandshake(t *testing.T) {
 		config := w.config("example.com", "*.example.com", "www.example.com", "192.0.2.1", "2001:db8::1")
 		config.DefaultName = "Example.COM"
 		config.Solvers = append(config.Solvers, newDNS01(w.ca))
-		m, stop := w.running(config)
+		m, stop := w.serving(config)
 		defer stop()
 		here := &net.TCPAddr{IP: net.ParseIP("192.0.2.1"), Port: 443}
 		for _, test := range []struct {
@@ -72,7 +72,7 @@ func addresses(c *tls.Certificate) (all []string) {
 func TestHandshakeWithoutDefaultName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		m, stop := w.running(w.config("example.com"))
+		m, stop := w.serving(w.config("example.com"))
 		defer stop()
 		if certificate, err := ask(t, m, ""); certificate != nil || err != nil {
 			t.Errorf("%v, %v; want nil, nil", certificate, err)
@@ -88,7 +88,7 @@ func TestHandshakeWithoutDefaultName(t *testing.T) {
 func TestHandshakeFallback(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, ca := newWorld(t), newLocalCA(t, "fallback")
-		m, stop := w.running(w.config("example.com"))
+		m, stop := w.serving(w.config("example.com"))
 		defer stop()
 		config := m.TLSConfig()
 		config.Certificates = []tls.Certificate{{Certificate: [][]byte{ca.root.Raw}, PrivateKey: ca.key, Leaf: ca.root}}
@@ -118,7 +118,7 @@ func TestHandshakeOfCA(t *testing.T) {
 		p := new(policy)
 		config := w.onDemand(p)
 		config.Names = []string{"example.com"}
-		m, stop := w.running(config)
+		m, stop := w.serving(config)
 		defer stop()
 		withHello(t, nil, func(hello *tls.ClientHelloInfo) {
 			for _, name := range append(impossibleNames(), "example.com", "new.example.com", "") {
@@ -147,7 +147,7 @@ func TestHandshakeAllocations(t *testing.T) {
 		w := newWorld(t)
 		config := w.config("example.com", "*.example.com")
 		config.Solvers = append(config.Solvers, newDNS01(w.ca))
-		m, stop := w.running(config)
+		m, stop := w.serving(config)
 		defer stop()
 		get := m.TLSConfig().GetCertificate
 		withHello(t, nil, func(hello *tls.ClientHelloInfo) {

@@ -23,6 +23,7 @@ type managed struct {
 	unsaved *record      // issued and served, but the storage failed to take it; nil: none
 	trouble int          // attempts in a row that the storage kept from being made
 	waiting []chan error // callers of Renew
+	heard   bool         // the attempt under way does what they want
 	replace string       // serial of the certificate they want replaced; empty: there was none
 }
 
@@ -78,31 +79,31 @@ func (c *managed) begin() bool {
 	return true
 }
 
-// end ends an attempt, says what comes next and tells those who wait for its outcome. It returns when
-// the next attempt is due: at once where Renew was called after this attempt had looked for that.
-func (c *managed) end(action Action, next time.Time, err error) time.Time {
+// end ends an attempt and tells those who wait for its outcome. It returns when the next one is due: at
+// once where Renew was called after this attempt had looked for that.
+func (c *managed) end(o outcome) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.working = false
-	c.action, c.next = action, next
+	c.action, c.next = o.action, o.next
 	c.failure = nil
-	if err == nil {
+	if o.err == nil {
 		c.trouble = 0
 	} else {
-		c.failure = &Failure{Time: time.Now(), Err: err}
+		c.failure = &Failure{Time: time.Now(), Err: o.err}
 		var earlier *earlierFailure
-		if errors.As(err, &earlier) {
+		if errors.As(o.err, &earlier) {
 			c.failure.Time = earlier.time
 		}
 	}
-	if err == nil && len(c.waiting) > 0 && c.current != nil && c.current.serial() == c.replace {
+	if o.err == nil && len(c.waiting) > 0 && !c.heard {
 		return time.Now()
 	}
 	for _, done := range c.waiting {
-		done <- err
+		done <- o.err
 	}
-	c.waiting, c.replace = nil, ""
-	return next
+	c.waiting, c.replace, c.heard = nil, "", false
+	return o.next
 }
 
 // schedule says what comes next where no attempt was made.
@@ -116,7 +117,8 @@ func (c *managed) schedule(action Action, next time.Time) {
 func (c *managed) forced() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.waiting) > 0 && (c.current == nil || c.current.serial() == c.replace)
+	c.heard = len(c.waiting) > 0
+	return c.heard && (c.current == nil || c.current.serial() == c.replace)
 }
 
 // stumble counts an attempt that the storage kept from being made, and returns how many there were in

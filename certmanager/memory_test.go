@@ -171,6 +171,7 @@ func (w *world) start(config certmanager.Config) (m *certmanager.Manager, stop f
 func (w *world) run(m *certmanager.Manager) (stop func()) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	listener := newPipeListener()
+	secure := m.Listener(listener)
 	w.mu.Lock()
 	w.listener = listener
 	w.mu.Unlock()
@@ -180,7 +181,7 @@ func (w *world) run(m *certmanager.Manager) (stop func()) {
 			w.t.Errorf("Run: %v", err)
 		}
 	})
-	group.Go(func() { serveHandshakes(m.Listener(listener)) })
+	group.Go(func() { serveHandshakes(secure) })
 	return sync.OnceFunc(func() {
 		cancel()
 		listener.Close()

@@ -3,6 +3,7 @@ package certmanager
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -14,11 +15,8 @@ import (
 	"github.com/everseal/everseal/storage"
 )
 
-const (
-	attemptTime = 10 * time.Minute // for one attempt with one issuer; the next goes on where it stopped
-	leaseTerm   = time.Minute      // after which another process may take over from one that died
-	keepTime    = 30 * time.Second // for storing a certificate that was issued, also when Run ends
-)
+// keepTime is for storing what must not be lost, also when Run ends.
+const keepTime = 30 * time.Second
 
 // An attempt is the work on one certificate with one issuer, under the work's lease.
 type attempt struct {
@@ -27,100 +25,6 @@ type attempt struct {
 	issuer      Issuer
 	lease       *storage.Lease
 	journal     journal
-}
-
-// attempt does what is due for c and, where c is under management, puts the next thing due into the
-// queue. It is the one path that obtains and renews.
-func (m *Manager) attempt(ctx context.Context, c *managed) error {
-	if !c.begin() {
-		return nil
-	}
-	action, next, err := m.tryIssuers(ctx, c)
-	next = c.end(action, next, err)
-	if m.manages(c) {
-		m.queue.Set(c, next)
-	}
-	return err
-}
-
-// tryIssuers asks one issuer after another.
-func (m *Manager) tryIssuers(ctx context.Context, c *managed) (Action, time.Time, error) {
-	if action, next, err := m.askAgain(ctx, c); action != "" {
-		return action, next, err
-	}
-	var failure error
-	var next time.Time
-	for _, issuer := range m.issuers {
-		due, err := m.tryIssuer(ctx, issuer, c)
-		if err == nil {
-			return ActionRenew, due, nil
-		}
-		if failure == nil {
-			failure = err
-		} else {
-			failure = fmt.Errorf("%w; %w", failure, err)
-		}
-		if next.IsZero() || due.Before(next) {
-			next = due
-		}
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return ActionRetry, next, failure
-}
-
-// askAgain asks whether a certificate that was obtained on demand is still allowed, before it is
-// renewed. An empty action says that it is; otherwise the certificate is served for the rest of its
-// time and then forgotten, unless it is allowed again.
-func (m *Manager) askAgain(ctx context.Context, c *managed) (Action, time.Time, error) {
-	current := c.serving()
-	if !c.onDemand() || current == nil {
-		return "", time.Time{}, nil
-	}
-	err := m.ask(ctx, c.identifiers[0].Value)
-	switch {
-	case err == nil:
-		return "", time.Time{}, nil
-	case !errors.Is(err, ErrDenied):
-		next, err := m.hindered(ctx, c, err)
-		return ActionRetry, next, err
-	case !time.Now().Before(current.leaf.NotAfter):
-		m.forget(c)
-	}
-	return ActionRetry, current.leaf.NotAfter.Add(time.Second), err
-}
-
-// tryIssuer takes the lease, looks whether there is anything left to do, and does it. It returns when
-// something is due next.
-func (m *Manager) tryIssuer(ctx context.Context, issuer Issuer, c *managed) (time.Time, error) {
-	run := ctx
-	ctx, cancel := context.WithTimeout(ctx, attemptTime)
-	defer cancel()
-	lease, err := storage.Acquire(ctx, m.store, workKey(issuer, &c.subject), leaseTerm)
-	if err != nil {
-		return m.hindered(run, c, err)
-	}
-	defer m.release(ctx, c, lease)
-	a := &attempt{Manager: m, certificate: c, issuer: issuer, lease: lease}
-	stored, err := m.loadRecord(lease.Context(), issuer, &c.subject)
-	if err != nil {
-		return m.hindered(run, c, err)
-	}
-	if stored != nil {
-		m.serve(c, stored)
-	}
-	a.readJournal(lease.Context(), stored)
-	forced := c.forced()
-	if current := c.serving(); current != nil && !forced && c.unkept(issuer) == nil {
-		if due := renewal(current); time.Now().Before(due) {
-			return due, nil // another process was faster
-		}
-	}
-	if time.Now().Before(a.journal.Next) && !forced {
-		return a.journal.Next, &earlierFailure{a.journal.Failed, a.journal.Error}
-	}
-	return a.obtain(run)
 }
 
 // readJournal finds how far the work came.
@@ -138,7 +42,7 @@ func (a *attempt) readJournal(ctx context.Context, stored *record) {
 }
 
 // obtain has the certificate issued, stores it and serves it.
-func (a *attempt) obtain(run context.Context) (time.Time, error) {
+func (a *attempt) obtain(run context.Context) outcome {
 	c, ctx := a.certificate, a.lease.Context()
 	event := Event{Names: c.names(), Issuer: a.issuer.ID(), Renewal: c.serving() != nil}
 	obtaining := event
@@ -162,8 +66,7 @@ func (a *attempt) obtain(run context.Context) (time.Time, error) {
 		a.emit(ctx, Event{Kind: EventWarning, Names: c.names(), Err: fmt.Errorf("certmanager: %v: clear the journal: %w", &c.subject, err)})
 	}
 	event.Kind, event.Serial, event.NotAfter, event.Next = EventObtained, r.serial(), r.leaf.NotAfter, renewal(r)
-	a.emit(ctx, event)
-	return event.Next, nil
+	return outcome{next: event.Next, events: []Event{event}}
 }
 
 // issue has the issuer sign, or go on with what it had begun.
@@ -174,7 +77,7 @@ func (a *attempt) issue(ctx context.Context) (*record, error) {
 		return nil, err
 	}
 	certificate, err := a.issuer.Issue(ctx, Request{
-		Identifiers: c.identifiers,
+		Identifiers: slices.Clone(c.identifiers),
 		Key:         key,
 		Solvers:     rotated(a.solvers, a.journal.Refusals),
 		Storage:     a.store,
@@ -190,11 +93,7 @@ func (a *attempt) issue(ctx context.Context) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = certificate.Verify(key.Public(), c.identifiers, time.Now())
-	if err == nil && (len(certificate.Chain) == 0 || !bytes.Equal(certificate.Chain[0], certificate.Leaf.Raw)) {
-		err = errors.New("the chain does not begin with the certificate")
-	}
-	if err != nil {
+	if err := checkIssued(certificate, key, c.identifiers); err != nil {
 		return nil, &acme.OrderError{Err: fmt.Errorf("issuer %s: %w", a.issuer.ID(), err)}
 	}
 	return &record{
@@ -211,6 +110,17 @@ func (a *attempt) issue(ctx context.Context) (*record, error) {
 func rotated(solvers []acme.Solver, n int) []acme.Solver {
 	n %= max(len(solvers), 1)
 	return slices.Concat(solvers[n:], solvers[:n])
+}
+
+// checkIssued judges what an issuer returned.
+func checkIssued(certificate *acme.Certificate, key crypto.Signer, identifiers []acme.Identifier) error {
+	if err := certificate.Verify(key.Public(), identifiers, time.Now()); err != nil {
+		return err
+	}
+	if len(certificate.Chain) == 0 || !bytes.Equal(certificate.Chain[0], certificate.Leaf.Raw) {
+		return errors.New("the chain does not begin with the certificate")
+	}
+	return checkChain(certificate.Chain)
 }
 
 func (a *attempt) saveJournal(ctx context.Context) error {
@@ -248,16 +158,16 @@ func (a *attempt) keep(ctx context.Context, r *record) error {
 	}
 }
 
-// failed writes down that the attempt failed and returns when the next one is due. A failure only
-// because Run ends, or because another process took over, is none.
-func (a *attempt) failed(run context.Context, event Event, err error) (time.Time, error) {
+// failed writes down that the attempt failed and chooses the time of the next one. A failure only because
+// Run ends, or because another process took over, is none.
+func (a *attempt) failed(run context.Context, event Event, err error) outcome {
 	c := a.certificate
 	err = fmt.Errorf("certmanager: %v: %w", &c.subject, err)
 	if run.Err() != nil {
-		return time.Now(), err
+		return outcome{next: time.Now(), err: err}
 	}
 	if a.lease.Context().Err() != nil && errors.Is(context.Cause(a.lease.Context()), storage.ErrLost) {
-		return time.Now().Add(schedule.TransientBackoff(1, rand.Float64())), err
+		return outcome{next: time.Now().Add(schedule.TransientBackoff(1, rand.Float64())), err: err}
 	}
 	a.journal.fail(err, time.Now())
 	event.Kind, event.Next, event.Err = EventFailed, a.journal.Next, err
@@ -267,26 +177,5 @@ func (a *attempt) failed(run context.Context, event Event, err error) (time.Time
 	if saveErr := a.saveJournal(ctx); saveErr != nil {
 		a.emit(ctx, Event{Kind: EventWarning, Names: c.names(), Err: fmt.Errorf("certmanager: %v: keep the journal: %w", &c.subject, saveErr)})
 	}
-	a.emit(ctx, event)
-	return event.Next, err
-}
-
-// hindered returns when to try again after something else than an issuer failed: the storage, or the
-// question whether a name is allowed.
-func (m *Manager) hindered(run context.Context, c *managed, err error) (time.Time, error) {
-	err = fmt.Errorf("certmanager: %v: %w", &c.subject, err)
-	next := time.Now().Add(schedule.TransientBackoff(c.stumble(), rand.Float64()))
-	if run.Err() == nil {
-		m.emit(run, Event{Kind: EventFailed, Names: c.names(), Renewal: c.serving() != nil, Next: next, Err: err})
-	}
-	return next, err
-}
-
-// release gives the lease back, also when ctx has ended.
-func (m *Manager) release(ctx context.Context, c *managed, lease *storage.Lease) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
-	defer cancel()
-	if err := lease.Release(ctx); err != nil && !errors.Is(err, storage.ErrLost) {
-		m.emit(ctx, Event{Kind: EventWarning, Names: c.names(), Err: fmt.Errorf("certmanager: %v: give back the lease: %w", &c.subject, err)})
-	}
+	return outcome{next: event.Next, err: err, events: []Event{event}}
 }

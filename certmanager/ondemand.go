@@ -156,7 +156,9 @@ func (m *Manager) satisfy(ctx context.Context, name string, slots chan struct{})
 	r, err := m.best(ctx, c)
 	if r != nil && time.Now().Before(r.leaf.NotAfter) {
 		// What was obtained under an earlier answer serves also when there is none just now.
-		return m.adopt(c, r), nil
+		c.offer(r)
+		m.adopt(c)
+		return r.certificate(), nil
 	}
 	if denied != nil {
 		return nil, denied
@@ -174,15 +176,13 @@ func (m *Manager) satisfy(ctx context.Context, name string, slots chan struct{})
 		status := c.status(time.Now())
 		return nil, &refusal{until: status.Next, err: err}
 	}
-	return m.adopt(c, c.serving()), nil
+	return c.serving().certificate(), nil
 }
 
 // adopt puts a certificate obtained on demand under management, unless its name has come to be
 // configured meanwhile.
-func (m *Manager) adopt(c *managed, r *record) *tls.Certificate {
-	name, next := c.identifiers[0].Value, renewal(r)
-	c.offer(r)
-	c.schedule(ActionRenew, next)
+func (m *Manager) adopt(c *managed) {
+	name, next := c.identifiers[0].Value, renewal(c.serving())
 	m.mu.Lock()
 	_, known := m.byName[name]
 	if !known {
@@ -190,12 +190,11 @@ func (m *Manager) adopt(c *managed, r *record) *tls.Certificate {
 	}
 	m.mu.Unlock()
 	if known {
-		return r.certificate()
+		return
 	}
 	m.publish([]*managed{c})
+	c.schedule(ActionRenew, next)
 	m.queue.Set(c, next)
-	certificate, _ := m.index.Lookup(name)
-	return certificate
 }
 
 // forget ends the management of a certificate.

@@ -94,6 +94,9 @@ func decodeRecord(data []byte) (*record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("its certificate: %w", err)
 	}
+	if err := checkChain(r.chain); err != nil {
+		return nil, err
+	}
 	if public, ok := r.key.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(leaf.PublicKey) {
 		return nil, errors.New("its key is not the certificate's")
 	}
@@ -113,10 +116,20 @@ func (r *record) certificate() *tls.Certificate {
 	return &tls.Certificate{Certificate: r.chain, PrivateKey: r.key, Leaf: r.leaf}
 }
 
-// newerThan reports whether r is to be served rather than other, which may be nil.
+// checkChain reports whether all of a chain are certificates.
+func checkChain(chain [][]byte) error {
+	for i, der := range chain {
+		if _, err := x509.ParseCertificate(der); err != nil {
+			return fmt.Errorf("certificate %d of the chain: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+// newerThan reports whether r is to be served rather than other, which may be nil: the one obtained
+// later, though it may end sooner.
 func (r *record) newerThan(other *record) bool {
-	return other == nil || r.leaf.NotAfter.After(other.leaf.NotAfter) ||
-		r.leaf.NotAfter.Equal(other.leaf.NotAfter) && r.meta.Obtained.After(other.meta.Obtained)
+	return other == nil || r.meta.Obtained.After(other.meta.Obtained)
 }
 
 // serial returns the serial number as CAs show it.

@@ -50,9 +50,10 @@ func (m *Manager) Serve(ctx context.Context, srv *http.Server) error {
 		}
 		servers = append(servers, &http.Server{
 			Handler:           m.HTTPHandler(redirect(secure.Addr())),
-			ReadHeaderTimeout: 10 * time.Second,
-			IdleTimeout:       time.Minute,
-			ErrorLog:          srv.ErrorLog,
+			ReadHeaderTimeout:            10 * time.Second,
+			IdleTimeout:                  time.Minute,
+			DisableGeneralOptionsHandler: true,
+			ErrorLog:                     srv.ErrorLog,
 		})
 		listeners = append(listeners, plain)
 		m.overHTTP.seen.Store(true)
@@ -130,7 +131,7 @@ func redirect(secure net.Addr) http.Handler {
 			host = name
 		}
 		id, err := acme.ParseIdentifier(host)
-		if err != nil || r.Method != http.MethodGet && r.Method != http.MethodHead {
+		if err != nil || strings.HasPrefix(id.Value, "*.") || r.Method != http.MethodGet && r.Method != http.MethodHead {
 			http.Error(w, "Use HTTPS.", http.StatusBadRequest)
 			return
 		}
@@ -143,21 +144,11 @@ func redirect(secure net.Addr) http.Handler {
 	})
 }
 
-// Listener returns a listener that serves ln over TLS with the manager's certificates.
+// Listener returns a listener that serves ln over TLS with the manager's certificates. Call it before
+// Run: the manager takes it that whoever connects to ln, a CA too, is answered from then on.
 func (m *Manager) Listener(ln net.Listener) net.Listener {
-	return tls.NewListener(&accepting{ln, m.overTLS}, m.TLSConfig())
-}
-
-// An accepting is a listener that makes it known that it is being served.
-type accepting struct {
-	net.Listener
-	solver *answering
-}
-
-// Accept waits for the next connection.
-func (l *accepting) Accept() (net.Conn, error) {
-	l.solver.seen.Store(true)
-	return l.Listener.Accept()
+	m.overTLS.seen.Store(true)
+	return tls.NewListener(ln, m.TLSConfig())
 }
 
 // HTTPHandler returns a handler for plain HTTP on port 80 that answers http-01 challenges and passes

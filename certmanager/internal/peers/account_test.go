@@ -131,7 +131,7 @@ func TestRegisterExternalAccount(t *testing.T) {
 				t.Fatalf("Register: %v; the CA has %d accounts", err, p.accounts())
 			}
 			tellsNoSecret(t, err.Error(), external)
-			if external == nil && !strings.Contains(err.Error(), "external account") {
+			if external == nil && !strings.Contains(err.Error(), "ExternalAccount") {
 				t.Errorf("Register without one: %v", err)
 			}
 			if external != nil && !errors.Is(err, acme.ErrUnauthorized) {
@@ -153,7 +153,7 @@ func TestObtainExternalAccount(t *testing.T) {
 			}
 			event := s.events.wait(t, certmanager.EventFailed, "bound.example.test")
 			tellsNoSecret(t, event.Err.Error(), external)
-			if external == nil && !strings.Contains(event.Err.Error(), "external account") {
+			if external == nil && !strings.Contains(event.Err.Error(), "ExternalAccount") {
 				t.Errorf("event: %v", event.Err)
 			}
 			if external != nil && !errors.Is(event.Err, acme.ErrUnauthorized) {

@@ -12,7 +12,8 @@ import (
 )
 
 // A server process is killed at random moments of an issuance, some of them again when it goes on with it, and started
-// again. In the end it has the certificate, and the CA has issued one.
+// again. In the end it has the certificate, and the CA has issued one: where a balancer holds the CA's validation until
+// the server is there again, and where the validation fails and another order has to be made.
 func TestKill(t *testing.T) {
 	const rounds = 24
 	p := startPebble(t, pebbleSettings{})
@@ -28,7 +29,10 @@ func TestKill(t *testing.T) {
 		if round%2 == 1 {
 			config.HTTP01 = p.http.Addr().String()
 		}
-		t.Run(fmt.Sprintf("after %v", lives), func(t *testing.T) { testKill(t, p, config, lives) })
+		direct := round%4 >= 2
+		p.http.direct.Store(direct)
+		p.tls.direct.Store(direct)
+		t.Run(fmt.Sprintf("after %v, direct=%v", lives, direct), func(t *testing.T) { testKill(t, p, config, lives) })
 	}
 }
 
@@ -60,38 +64,50 @@ func testKill(t *testing.T, p *pebble, config childConfig, lives []time.Duration
 	checkRevived(t, p, config)
 }
 
-// TestKillAtRequest kills the server at each request to the CA in turn: once before the CA sees the request, once
-// before the server sees the answer.
+// TestKillAtRequest kills the server at each request to the CA in turn: before the CA sees the request, or before the
+// server sees the answer.
 func TestKillAtRequest(t *testing.T) {
 	const mostRequests = 100
 	p := startPebble(t, pebbleSettings{})
-	for _, lost := range []string{"request", "answer"} {
+	for i, test := range []struct {
+		name           string
+		served, direct bool
+	}{
+		{"request lost", false, false},
+		{"answer lost", true, false},
+		{"answer lost, direct", true, true},
+	} {
+		p.http.direct.Store(test.direct)
+		p.tls.direct.Store(test.direct)
 		for request, reached := 1, true; reached; request++ {
 			if request > mostRequests {
 				t.Fatalf("an issuance takes more than %d requests", mostRequests)
 			}
-			if !t.Run(fmt.Sprintf("%s %d", lost, request), func(t *testing.T) {
-				reached = testKillAtRequest(t, p, request, lost == "answer")
-			}) {
+			at := moment{request, test.served}
+			name := fmt.Sprintf("killed-%d-at-%d.example.test", i, request)
+			if !t.Run(fmt.Sprintf("%s/%d", test.name, request), func(t *testing.T) { reached = testKillAtRequest(t, p, name, at) }) {
 				return
 			}
 		}
 	}
 }
 
+// A moment is one in the traffic between server and CA.
+type moment struct {
+	request int  // number of the request; the first is 1
+	served  bool // after the CA has seen it
+}
+
 // testKillAtRequest reports whether the issuance got as far as that request.
-func testKillAtRequest(t *testing.T, p *pebble, request int, served bool) (reached bool) {
-	config := childConfig{
-		Directory: p.directory, Trust: p.front.Certificate().Raw, Storage: t.TempDir(),
-		Name: fmt.Sprintf("at-%d-%v.example.test", request, served),
-	}
+func testKillAtRequest(t *testing.T, p *pebble, name string, at moment) (reached bool) {
+	config := childConfig{Directory: p.directory, Trust: p.front.Certificate().Raw, Storage: t.TempDir(), Name: name}
 	arrived, dead := make(chan struct{}), make(chan struct{})
 	p.traffic.divert(func(number int, serve func()) {
-		if number != request {
+		if number != at.request {
 			serve()
 			return
 		}
-		if served {
+		if at.served {
 			serve()
 		}
 		close(arrived)
@@ -121,6 +137,9 @@ func testKillAtRequest(t *testing.T, p *pebble, request int, served bool) (reach
 func checkRevived(t *testing.T, p *pebble, config childConfig) {
 	t.Helper()
 	before := len(p.certificates(config.Name))
+	if before > 1 {
+		t.Fatalf("the CA has issued %d certificates to a server that was killed", before)
+	}
 	c := startChild(t, p, config)
 	defer c.kill(t)
 	start := time.Now()

@@ -49,7 +49,7 @@ func TestObtain(t *testing.T) {
 			if p.accounts() != 1 {
 				t.Errorf("the CA has %d accounts, want 1", p.accounts())
 			}
-			status := s.status(t, test.names[0])
+			status := s.settled(t, test.names[0])
 			if status.State != certmanager.StateValid || status.Failure != nil || !slices.Equal(slices.Sorted(slices.Values(test.names)), status.Names) {
 				t.Errorf("status %+v", status)
 			}
@@ -107,7 +107,7 @@ func TestObtainRefused(t *testing.T) {
 	}
 	for _, want := range refused {
 		event := s.events.wait(t, certmanager.EventFailed, want.name)
-		status := s.status(t, want.name)
+		status := s.settled(t, want.name)
 		if status.State == certmanager.StateValid || status.Failure == nil || !status.Next.After(status.Failure.Time) {
 			t.Fatalf("status of %s: %+v", want.name, status)
 		}

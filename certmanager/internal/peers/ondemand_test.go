@@ -110,7 +110,7 @@ func TestOnDemand(t *testing.T) {
 	if n := asked.Load(); n != 1 {
 		t.Errorf("OnDemand was asked %d times, want once", n)
 	}
-	if status := s.status(t, name); !status.OnDemand || status.State != certmanager.StateValid {
+	if status := s.settled(t, name); !status.OnDemand || status.State != certmanager.StateValid {
 		t.Errorf("status %+v", status)
 	}
 }

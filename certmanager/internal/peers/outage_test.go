@@ -97,7 +97,7 @@ func TestOutage(t *testing.T) {
 	if event.Err == nil || !event.Next.After(event.Time) {
 		t.Errorf("event %+v", event)
 	}
-	if status := s.status(t, name); status.Failure == nil || status.Serial != "" {
+	if status := s.settled(t, name); status.Failure == nil || status.Serial != "" {
 		t.Errorf("status %+v", status)
 	}
 	if _, err := handshake(within(t), p, s.address, name); err == nil {
@@ -109,7 +109,7 @@ func TestOutage(t *testing.T) {
 	s.events.wait(t, certmanager.EventObtained, name)
 	s.served(t, name)
 	p.wants(t, 1, 1)
-	if status := s.status(t, name); status.Failure != nil || status.State != certmanager.StateValid {
+	if status := s.settled(t, name); status.Failure != nil || status.State != certmanager.StateValid {
 		t.Errorf("status %+v", status)
 	}
 }

@@ -11,12 +11,12 @@ import (
 
 // A relay is a port at which a CA looks for answers, such as its port 80, and leads to whatever server is there at the
 // moment. Like a balancer in front of a server that is restarted, it holds a connection until there is one, and tries
-// the next server where one dies before it has sent a byte: what a validation meets does not depend on when exactly a
-// server was killed.
+// the next server where one dies before it has sent a byte: no validation fails because a server was killed just then.
 type relay struct {
 	net.Listener
 	ctx         context.Context
 	connections atomic.Int64 // how many were made
+	direct      atomic.Bool  // nothing is held: what finds no server fails
 
 	mu     sync.Mutex
 	server string        // where the server listens; empty: there is none
@@ -81,7 +81,7 @@ func (r *relay) pass(client net.Conn) {
 	}()
 	for {
 		server, moved := r.current()
-		if server != "" && r.try(ctx, client, said, server) {
+		if server != "" && r.try(ctx, client, said, server) || r.direct.Load() {
 			return
 		}
 		select {

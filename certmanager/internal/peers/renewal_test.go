@@ -35,7 +35,7 @@ func TestRenew(t *testing.T) {
 		t.Logf("%d handshakes meanwhile", handshakes)
 		break
 	}
-	found, _ := s.events.of(certmanager.EventObtained, name)
+	found := s.events.waitFor(t, certmanager.EventObtained, name, 2)
 	if len(found) != 2 || !found[1].Renewal || found[1].Serial == first.Serial {
 		t.Fatalf("events of certificates obtained: %+v", found)
 	}
@@ -51,20 +51,9 @@ func TestRenewalDue(t *testing.T) {
 	p := startPebble(t, pebbleSettings{lifetime: 6 * time.Second})
 	s := startServer(t, p, certmanager.Config{Names: []string{name}})
 	first := s.events.wait(t, certmanager.EventObtained, name)
-	timeout := time.After(patience)
-	for {
-		found, more := s.events.of(certmanager.EventObtained, name)
-		if len(found) > 1 {
-			if !found[1].Renewal || !found[1].Time.Before(first.NotAfter) || found[1].Time.Before(first.Next) {
-				t.Errorf("renewed at %v; it was due at %v and ended at %v", found[1].Time, first.Next, first.NotAfter)
-			}
-			break
-		}
-		select {
-		case <-more:
-		case <-timeout:
-			t.Fatal("no renewal")
-		}
+	second := s.events.waitFor(t, certmanager.EventObtained, name, 2)[1]
+	if !second.Renewal || second.Time.Before(first.Next) || !second.Time.Before(first.NotAfter) {
+		t.Errorf("renewed at %v; it was due at %v and ended at %v", second.Time, first.Next, first.NotAfter)
 	}
 	s.served(t, name)
 }
@@ -92,7 +81,7 @@ func TestRestart(t *testing.T) {
 		if got := serial(s.served(t, name)); got != want {
 			t.Errorf("%s: serial number %s is served after the restart, want %s", name, got, want)
 		}
-		status := s.status(t, name)
+		status := s.settled(t, name)
 		if status.State != certmanager.StateValid || status.Action != certmanager.ActionRenew || time.Until(status.Next) < 24*time.Hour {
 			t.Errorf("status after the restart: %+v", status)
 		}
@@ -169,10 +158,7 @@ func TestRenewalFailingStorage(t *testing.T) {
 	if err := s.Renew(within(t), name); err != nil {
 		t.Fatal(err)
 	}
-	found, _ := s.events.of(certmanager.EventObtained, name)
-	if len(found) != 2 {
-		t.Fatalf("events of certificates obtained: %+v", found)
-	}
+	found := s.events.waitFor(t, certmanager.EventObtained, name, 2)
 	want := []string{first.Serial, first.Serial, found[1].Serial}
 	if strings.Join(seen, " ") != strings.Join(want, " ") {
 		t.Errorf("stored after the failed writes: %v, want %v", seen, want)

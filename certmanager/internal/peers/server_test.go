@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -109,16 +110,23 @@ func serial(certificate *x509.Certificate) string {
 	return hex.EncodeToString(certificate.SerialNumber.Bytes())
 }
 
-// status returns how the certificate that covers name stands.
-func (s *server) status(t *testing.T, name string) certmanager.Status {
+// settled returns how the certificate that covers name stands, once no attempt is under way: a manager may tell of an
+// event before its Status shows it.
+func (s *server) settled(t *testing.T, name string) certmanager.Status {
 	t.Helper()
-	for _, status := range s.Status() {
-		if slices.Contains(status.Names, name) {
-			return status
+	var last certmanager.Status
+	for ctx := within(t); ctx.Err() == nil; runtime.Gosched() {
+		for _, status := range s.Status() {
+			if slices.Contains(status.Names, name) {
+				last = status
+			}
+		}
+		if last.State != certmanager.StateObtaining && last.State != certmanager.StateRenewing && last.State != "" {
+			return last
 		}
 	}
-	t.Fatalf("no status of %s", name)
-	return certmanager.Status{}
+	t.Fatalf("the status of %s does not settle within %v: %+v", name, patience, last)
+	return last
 }
 
 // events are those that a manager has told of.
@@ -138,7 +146,7 @@ func (e *events) add(event certmanager.Event) {
 	e.more = make(chan struct{})
 }
 
-// of returns the events of a kind that concern name.
+// of returns the events of a kind that concern name, and a channel that is closed with the next event.
 func (e *events) of(kind certmanager.EventKind, name string) (found []certmanager.Event, more <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -153,16 +161,22 @@ func (e *events) of(kind certmanager.EventKind, name string) (found []certmanage
 // wait returns the first event of the kind that concerns name, once there is one.
 func (e *events) wait(t *testing.T, kind certmanager.EventKind, name string) certmanager.Event {
 	t.Helper()
+	return e.waitFor(t, kind, name, 1)[0]
+}
+
+// waitFor returns the events of the kind that concern name, once there are n.
+func (e *events) waitFor(t *testing.T, kind certmanager.EventKind, name string, n int) []certmanager.Event {
+	t.Helper()
 	timeout := time.After(patience)
 	for {
 		found, more := e.of(kind, name)
-		if len(found) > 0 {
-			return found[0]
+		if len(found) >= n {
+			return found
 		}
 		select {
 		case <-more:
 		case <-timeout:
-			t.Fatalf("no event %q for %s within %v", kind, name, patience)
+			t.Fatalf("%d events %q for %s within %v, want %d", len(found), kind, name, patience, n)
 		}
 	}
 }

@@ -1,0 +1,145 @@
+package certmanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/everseal/everseal/certmanager/internal/schedule"
+	"github.com/everseal/everseal/storage"
+)
+
+const (
+	attemptTime = 10 * time.Minute // for one attempt with one issuer; the next goes on where it stopped
+	leaseTerm   = time.Minute      // after which another process may take over from one that died
+)
+
+// An outcome is what came of an attempt.
+type outcome struct {
+	action Action    // what is due next
+	next   time.Time // when
+	err    error     // nil: there is a certificate that is not due
+	events []Event   // to be told once the outcome shows in the status
+}
+
+// attempt does what is due for c and, where c is under management, puts the next thing due into the
+// queue. It is the one path that obtains and renews.
+func (m *Manager) attempt(ctx context.Context, c *managed) error {
+	if !c.begin() {
+		return nil
+	}
+	o := m.tryIssuers(ctx, c)
+	next := c.end(o)
+	switch {
+	case m.manages(c):
+		m.queue.Set(c, next)
+	case o.err == nil:
+		m.adopt(c)
+	}
+	for _, e := range o.events {
+		m.emit(ctx, e)
+	}
+	return o.err
+}
+
+// tryIssuers asks one issuer after another.
+func (m *Manager) tryIssuers(ctx context.Context, c *managed) outcome {
+	if o, allowed := m.askAgain(ctx, c); !allowed {
+		return o
+	}
+	all := outcome{action: ActionRetry}
+	for _, issuer := range m.issuers {
+		o := m.tryIssuer(ctx, issuer, c)
+		all.events = append(all.events, o.events...)
+		if o.err == nil {
+			return outcome{ActionRenew, o.next, nil, all.events}
+		}
+		if all.err == nil {
+			all.err = o.err
+		} else {
+			all.err = fmt.Errorf("%w; %w", all.err, o.err)
+		}
+		if all.next.IsZero() || o.next.Before(all.next) {
+			all.next = o.next
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return all
+}
+
+// askAgain asks whether a certificate that was obtained on demand is still allowed, before it is
+// renewed. Where it is denied, the certificate is served for the rest of its time and then forgotten,
+// unless it is allowed again.
+func (m *Manager) askAgain(ctx context.Context, c *managed) (o outcome, allowed bool) {
+	current := c.serving()
+	if !c.onDemand() || current == nil {
+		return outcome{}, true
+	}
+	err := m.ask(ctx, c.identifiers[0].Value)
+	switch {
+	case err == nil:
+		return outcome{}, true
+	case !errors.Is(err, ErrDenied):
+		return m.hindered(ctx, c, err), false
+	case !time.Now().Before(current.leaf.NotAfter):
+		m.forget(c)
+	}
+	return outcome{action: ActionRetry, next: current.leaf.NotAfter.Add(time.Second), err: err}, false
+}
+
+// tryIssuer takes the lease, looks whether there is anything left to do, and does it.
+func (m *Manager) tryIssuer(run context.Context, issuer Issuer, c *managed) outcome {
+	ctx, cancel := context.WithTimeout(run, attemptTime)
+	defer cancel()
+	lease, err := storage.Acquire(ctx, m.store, workKey(issuer, &c.subject), leaseTerm)
+	if err != nil {
+		return m.hindered(run, c, err)
+	}
+	defer m.release(ctx, c, lease)
+	a := &attempt{Manager: m, certificate: c, issuer: issuer, lease: lease}
+	stored, err := m.loadRecord(lease.Context(), issuer, &c.subject)
+	if err != nil {
+		return m.hindered(run, c, err)
+	}
+	if stored != nil {
+		m.serve(c, stored)
+	}
+	a.readJournal(lease.Context(), stored)
+	forced := c.forced()
+	if current := c.serving(); current != nil && !forced && c.unkept(issuer) == nil {
+		if due := renewal(current); time.Now().Before(due) {
+			return outcome{next: due} // another process was faster
+		}
+	}
+	if time.Now().Before(a.journal.Next) && !forced {
+		return outcome{next: a.journal.Next, err: &earlierFailure{a.journal.Failed, a.journal.Error}}
+	}
+	return a.obtain(run)
+}
+
+// hindered is the outcome where something else than an issuer failed: the storage, or the question
+// whether a name is allowed.
+func (m *Manager) hindered(run context.Context, c *managed, err error) outcome {
+	o := outcome{
+		action: ActionRetry,
+		next:   time.Now().Add(schedule.TransientBackoff(c.stumble(), rand.Float64())),
+		err:    fmt.Errorf("certmanager: %v: %w", &c.subject, err),
+	}
+	if run.Err() == nil {
+		o.events = []Event{{Kind: EventFailed, Names: c.names(), Renewal: c.serving() != nil, Next: o.next, Err: o.err}}
+	}
+	return o
+}
+
+// release gives the lease back, also when ctx has ended.
+func (m *Manager) release(ctx context.Context, c *managed, lease *storage.Lease) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
+	defer cancel()
+	if err := lease.Release(ctx); err != nil && !errors.Is(err, storage.ErrLost) {
+		m.emit(ctx, Event{Kind: EventWarning, Names: c.names(), Err: fmt.Errorf("certmanager: %v: give back the lease: %w", &c.subject, err)})
+	}
+}

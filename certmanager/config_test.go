@@ -1,0 +1,285 @@
+package certmanager_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/acme/acmetest"
+	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/storage"
+)
+
+// TestNewRefuses gives New what can't work: each error says what is wrong, and what to do.
+func TestNewRefuses(t *testing.T) {
+	local := newLocalCA(t, "local")
+	subjects := func(names ...[]string) (all []certmanager.Subject) {
+		for _, n := range names {
+			all = append(all, certmanager.Subject{Names: n})
+		}
+		return all
+	}
+	for _, test := range []struct {
+		name   string
+		config certmanager.Config
+		says   []string
+	}{
+		{"an empty name", certmanager.Config{Names: []string{""}}, []string{"empty"}},
+		{"a space", certmanager.Config{Names: []string{"exam ple.com"}}, []string{`"exam ple.com"`}},
+		{"a URL", certmanager.Config{Names: []string{"https://example.com/"}}, []string{`"https://example.com/"`, "scheme"}},
+		{"a port", certmanager.Config{Names: []string{"example.com:443"}}, []string{`"example.com:443"`, "port"}},
+		{"an empty label", certmanager.Config{Names: []string{"example..com"}}, []string{`"example..com"`}},
+		{"a long label", certmanager.Config{Names: []string{strings.Repeat("a", 64) + ".com"}}, []string{"63"}},
+		{"a long name", certmanager.Config{Names: []string{strings.Repeat("abcdefg.", 40) + "com"}}, []string{"253"}},
+		{"control characters", certmanager.Config{Names: []string{"a\x1b[31m\n.com"}}, []string{`\x1b`}},
+		{"a wildcard within", certmanager.Config{Names: []string{"www.*.com"}}, []string{`"www.*.com"`}},
+		{"two wildcards", certmanager.Config{Names: []string{"*.*.example.com"}}, []string{`"*.*.example.com"`}},
+		{"a subject without names", certmanager.Config{Subjects: subjects(nil)}, []string{"no names"}},
+		{"a bad name among several", certmanager.Config{Subjects: subjects([]string{"example.com", "-"})}, []string{`"-"`}},
+		{"overlapping subjects", certmanager.Config{Names: []string{"www.example.com"}, Subjects: subjects([]string{"example.com", "www.example.com"})},
+			[]string{"www.example.com", "name it once"}},
+		{"a wildcard without DNS", certmanager.Config{Names: []string{"*.example.com"}}, []string{"*.example.com", "dns-01", "Config.Solvers"}},
+		{"a wildcard with other solvers", certmanager.Config{Names: []string{"*.example.com"}, Solvers: []acme.Solver{&solver.HTTP01{}, &solver.TLSALPN01{}}}, []string{"dns-01"}},
+		{"terms not agreed to", certmanager.Config{CA: "-", Names: []string{"example.com"}}, []string{"AgreeToTerms", "Let's Encrypt"}},
+		{"terms of staging", certmanager.Config{CA: acme.LetsEncryptStaging}, []string{"AgreeToTerms"}},
+		{"a key type", certmanager.Config{KeyType: "ed25519"}, []string{`"ed25519"`, "ecdsa-p256", "rsa-2048"}},
+		{"a subject's key type", certmanager.Config{Subjects: []certmanager.Subject{{Names: []string{"example.com"}, KeyType: "rsa-1024"}}}, []string{`"rsa-1024"`, "ecdsa-p256"}},
+		{"the default name", certmanager.Config{DefaultName: "not a name"}, []string{"DefaultName", `"not a name"`}},
+		{"no URL", certmanager.Config{CA: "acme-v02.api.letsencrypt.org"}, []string{`"acme-v02.api.letsencrypt.org"`, "https://"}},
+		{"a file", certmanager.Config{CA: "file:///etc/passwd"}, []string{`"file:///etc/passwd"`}},
+		{"a broken URL", certmanager.Config{CA: "https://ca example/\n"}, []string{`\n`}},
+		{"issuers beside a CA", certmanager.Config{Issuers: []certmanager.Issuer{local}, CA: "https://ca.example.com/"}, []string{"Config.Issuers", "CA"}},
+		{"issuers beside an address", certmanager.Config{Issuers: []certmanager.Issuer{local}, CA: "-", Email: "a@example.com"}, []string{"Config.Issuers", "Email"}},
+		{"one issuer twice", certmanager.Config{Issuers: []certmanager.Issuer{local, local}, CA: "-"}, []string{"Config.Issuers", `"local"`}},
+		{"an ID with a slash", certmanager.Config{Issuers: []certmanager.Issuer{newLocalCA(t, "a/b")}, CA: "-"}, []string{`"a/b"`, "lower-case"}},
+		{"an ID in capitals", certmanager.Config{Issuers: []certmanager.Issuer{newLocalCA(t, "CA")}, CA: "-"}, []string{`"CA"`, "lower-case"}},
+		{"an empty ID", certmanager.Config{Issuers: []certmanager.Issuer{newLocalCA(t, "")}, CA: "-"}, []string{`""`}},
+		{"an ID that leaves no room", certmanager.Config{Issuers: []certmanager.Issuer{newLocalCA(t, strings.Repeat("a", 400))}, CA: "-"}, []string{"aaaa"}},
+		{"no issuer", certmanager.Config{Issuers: []certmanager.Issuer{local, nil}, CA: "-"}, []string{"Config.Issuers", "nil"}},
+		{"no solver", certmanager.Config{Solvers: []acme.Solver{nil}}, []string{"Config.Solvers", "nil"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			config := test.config
+			config.Storage = new(storage.Memory)
+			switch config.CA {
+			case "":
+				config.CA = "https://ca.example.com/directory"
+			case "-":
+				config.CA = ""
+			}
+			defer func() {
+				if r := recover(); r != nil {
+					t.Errorf("New panics: %v", r)
+				}
+			}()
+			m, err := certmanager.New(config)
+			if m != nil || err == nil {
+				t.Fatal("New returned a manager, or no error")
+			}
+			for _, says := range test.says {
+				if !strings.Contains(err.Error(), says) {
+					t.Errorf("the error does not say %q: %v", says, err)
+				}
+			}
+			if strings.ContainsAny(err.Error(), "\x1b\n") || len(err.Error()) > 700 {
+				t.Errorf("the error shows raw or endless input: %q", err)
+			}
+		})
+	}
+}
+
+// TestDefaultStorage shows where a manager keeps things that is not told.
+func TestDefaultStorage(t *testing.T) {
+	config := certmanager.Config{CA: "https://127.0.0.1:1/directory"}
+	for _, test := range []struct {
+		name        string
+		environment map[string]string
+		folder      string // below the home
+	}{
+		{"systemd", map[string]string{"STATE_DIRECTORY": "state:other"}, "state"},
+		{"user", map[string]string{"XDG_CONFIG_HOME": "config"}, "config/everseal"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			home := t.TempDir()
+			t.Setenv("STATE_DIRECTORY", "")
+			for key, value := range test.environment {
+				t.Setenv(key, filepath.Join(home, strings.ReplaceAll(value, ":", ":"+home+"/")))
+			}
+			m, err := certmanager.New(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if entries, err := os.ReadDir(home); err != nil || len(entries) > 0 {
+				t.Errorf("New wrote something: %v, %v", entries, err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			running := make(chan error, 1)
+			go func() { running <- m.Run(ctx) }()
+			cancelled := m.Manage(certmanager.Subject{Names: []string{"example.com"}})
+			cancel()
+			if err := <-running; err != nil || cancelled != nil {
+				t.Errorf("Run: %v, Manage: %v", err, cancelled)
+			}
+		})
+	}
+	t.Run("nowhere", func(t *testing.T) {
+		for _, key := range []string{"STATE_DIRECTORY", "XDG_CONFIG_HOME", "HOME"} {
+			t.Setenv(key, "")
+		}
+		if _, err := certmanager.New(config); err == nil || !strings.Contains(err.Error(), "Config.Storage") {
+			t.Errorf("the error does not say what to set: %v", err)
+		}
+	})
+}
+
+// TestStorageCannotBeWritten has a storage folder below a regular file, which stops even root.
+func TestStorageCannotBeWritten(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(file, "state")
+	for name, start := range map[string]func(m *certmanager.Manager) error{
+		"Run": func(m *certmanager.Manager) error { return m.Run(t.Context()) },
+		"Serve": func(m *certmanager.Manager) error {
+			return m.Serve(t.Context(), &http.Server{Addr: "127.0.0.1:0"})
+		},
+	} {
+		m, err := certmanager.New(certmanager.Config{
+			Names: []string{"example.com"}, CA: "https://127.0.0.1:1/directory", Storage: storage.Dir(folder), HTTPAddr: "127.0.0.1:0",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := start(m); err == nil || !strings.Contains(err.Error(), folder) || !strings.Contains(err.Error(), "Config.Storage") {
+			t.Errorf("%s: the error names neither the folder nor the cure: %v", name, err)
+		}
+	}
+}
+
+func TestRunTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		m, stop := w.serving(w.config("example.com"))
+		if err := m.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "Run") {
+			t.Errorf("a second Run: %v", err)
+		}
+		if _, err := w.handshake(t.Context(), "example.com"); err != nil {
+			t.Errorf("the first Run does not go on: %v", err)
+		}
+		stop()
+		stop = w.run(m)
+		if err := m.Renew(t.Context(), "example.com"); err != nil {
+			synctest.Wait()
+			err = m.Renew(t.Context(), "example.com")
+			if err != nil {
+				t.Errorf("after a Run that ended: %v", err)
+			}
+		}
+		stop()
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := m.Run(ended); err != nil {
+			t.Errorf("Run with a context that has ended: %v", err)
+		}
+	})
+}
+
+// TestTermsOfOtherCAs shows that the terms of a CA other than Let's Encrypt are found out when it is
+// asked.
+func TestTermsOfOtherCAs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var made accounts
+		w := newWorld(t, made.watch)
+		config := w.config("example.com")
+		config.AgreeToTerms = false
+		_, stop := w.start(config)
+		defer stop()
+		failed := w.await(certmanager.EventFailed, "example.com", 1)
+		if text := failed.Err.Error(); !strings.Contains(text, "/terms") || !strings.Contains(text, "AgreeToTerms") {
+			t.Errorf("the error names neither the terms nor the cure: %s", text)
+		}
+		if len(made.all) != 0 || w.newOrders() != 0 {
+			t.Error("an account or an order was made")
+		}
+	})
+}
+
+// TestServerWithoutALPN has a server with a tls.Config of its own that lacks "acme-tls/1": that must be
+// found out before a CA is asked to look, which would cost a failed validation.
+func TestServerWithoutALPN(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		config := w.config("example.com")
+		config.Solvers = []acme.Solver{&solver.TLSALPN01{Storage: w.store, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) { return w.dial(ctx) }}}
+		m, err := certmanager.New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := m.TLSConfig()
+		own.NextProtos = []string{"h2", "http/1.1"}
+		stop := w.runBehind(m, own)
+		failed := w.await(certmanager.EventFailed, "example.com", 1)
+		for _, says := range []string{"acme-tls/1", "NextProtos", "example.com"} {
+			if !strings.Contains(failed.Err.Error(), says) {
+				t.Errorf("the error does not say %q: %v", says, failed.Err)
+			}
+		}
+		synctest.Wait()
+		if failure := statusOf(t, m, "example.com").Failure; failure == nil || !strings.Contains(failure.Err.Error(), "acme-tls/1") {
+			t.Errorf("the status does not tell of it: %+v", failure)
+		}
+		if n := w.ca.Requests()["challenge"]; n != 0 {
+			t.Errorf("the CA was asked for %d validations", n)
+		}
+		stop()
+		stop = w.run(m)
+		defer stop()
+		w.await(certmanager.EventObtained, "example.com", 1)
+	})
+}
+
+// TestNoServer has nothing serve the names: after a while the CA is asked all the same, with a warning,
+// because it may see more than this process.
+func TestNoServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(ca *acmetest.Server) {
+			ca.Dial = func(context.Context, string, string) (net.Conn, error) {
+				return nil, &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}
+			}
+		})
+		logs := new(logs)
+		config := w.config("example.com")
+		config.Logger = logs.logger()
+		config.Solvers = []acme.Solver{&solver.TLSALPN01{Storage: w.store, Dial: func(context.Context, string, string) (net.Conn, error) {
+			return nil, &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}
+		}}}
+		m, err := certmanager.New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ended := make(chan error, 1)
+		go func() { ended <- m.Run(ctx) }()
+		failed := w.await(certmanager.EventFailed, "example.com", 1)
+		if wait := failed.Next.Sub(failed.Time); wait < time.Minute {
+			t.Errorf("after a failed validation the next attempt is due after %v", wait)
+		}
+		if text := logs.String(); !strings.Contains(text, "is the server running?") || !strings.Contains(text, "example.com") {
+			t.Errorf("no warning was logged:\n%s", text)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
