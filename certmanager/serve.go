@@ -49,7 +49,7 @@ func (m *Manager) Serve(ctx context.Context, srv *http.Server) error {
 			return errors.Join(fmt.Errorf("certmanager: listen for HTTP: %w: end what has the address, or set Config.HTTPAddr to another or to %q", err, httpOff), secure.Close())
 		}
 		servers = append(servers, &http.Server{
-			Handler:           m.HTTPHandler(redirect(secure.Addr())),
+			Handler:                      m.HTTPHandler(redirect(secure.Addr())),
 			ReadHeaderTimeout:            10 * time.Second,
 			IdleTimeout:                  time.Minute,
 			DisableGeneralOptionsHandler: true,
