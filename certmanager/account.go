@@ -138,7 +138,7 @@ func (a *account) load(ctx context.Context, s storage.Store, lost bool) (*acme.C
 	if err != nil {
 		return nil, fmt.Errorf("the stored record %s: %w", a.key(), err)
 	}
-	client := &acme.Client{DirectoryURL: a.directoryURL(), Key: key, HTTPClient: a.HTTPClient}
+	client := &acme.Client{DirectoryURL: a.directoryURL(), Key: key, HTTPClient: a.httpClient()}
 	if rec.URL != "" && !lost {
 		client.AccountURL = rec.URL
 		return client, nil

@@ -2,6 +2,7 @@ package certmanager
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -32,9 +33,10 @@ type Config struct {
 	AgreeToTerms bool
 	// ExternalAccount binds the ACME account to one that the CA knows, where it wants that.
 	ExternalAccount *acme.ExternalAccount
-	// HTTPClient calls the CA; for one whose own certificate only certain roots vouch for, give it a
-	// transport that trusts them. Nil: http.DefaultClient.
+	// HTTPClient calls the CA. Nil: http.DefaultClient, or with Roots one of the manager's own.
 	HTTPClient *http.Client
+	// Roots vouch for the HTTPS server of a private CA. Nil: the system's roots do.
+	Roots *x509.CertPool
 	// Issuers, if set, are asked one after another until one issues, instead of CA and the fields that
 	// go with it.
 	Issuers []Issuer
@@ -93,10 +95,13 @@ func (c *Config) check() error {
 		return errors.New("certmanager: Config.Solvers: one is nil")
 	}
 	if len(c.Issuers) > 0 {
-		if c.CA != "" || c.Email != "" || c.ExternalAccount != nil || c.HTTPClient != nil {
-			return errors.New("certmanager: Config.Issuers is set: CA, Email, ExternalAccount and HTTPClient belong to an ACME issuer then")
+		if c.CA != "" || c.Email != "" || c.ExternalAccount != nil || c.HTTPClient != nil || c.Roots != nil {
+			return errors.New("certmanager: Config.Issuers is set: CA, Email, ExternalAccount, HTTPClient and Roots belong to an ACME issuer then")
 		}
 		return c.checkIssuers()
+	}
+	if c.HTTPClient != nil && c.Roots != nil {
+		return errors.New("certmanager: Config.HTTPClient is set: it is told of the roots to trust itself, not by Config.Roots")
 	}
 	if u, err := url.Parse(c.CA); err != nil || c.CA != "" && (u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
 		return fmt.Errorf("certmanager: Config.CA is %q: it must be the URL of an ACME directory, such as %s", c.CA, acme.LetsEncrypt)
@@ -134,7 +139,7 @@ func (c *Config) issuers() []Issuer {
 	given := c.Issuers
 	if len(given) == 0 {
 		given = []Issuer{&ACME{DirectoryURL: c.CA, Email: c.Email, AgreeToTerms: c.AgreeToTerms,
-			ExternalAccount: c.ExternalAccount, HTTPClient: c.HTTPClient}}
+			ExternalAccount: c.ExternalAccount, HTTPClient: c.HTTPClient, Roots: c.Roots}}
 	}
 	issuers := make([]Issuer, len(given))
 	for i, issuer := range given {

@@ -4,10 +4,13 @@ import (
 	"context"
 	"crypto"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/storage"
@@ -50,7 +53,8 @@ type ACME struct {
 	Email           string                // the account's contact; may be empty
 	AgreeToTerms    bool                  // that the CA's terms of service were read and are agreed to
 	ExternalAccount *acme.ExternalAccount // where the CA wants one
-	HTTPClient      *http.Client          // zero: http.DefaultClient
+	HTTPClient      *http.Client          // zero: http.DefaultClient, or with Roots one of its own
+	Roots           *x509.CertPool        // that vouch for the CA's own HTTPS server; zero: the system's
 }
 
 // ID returns the directory's host and the beginning of a hash of its URL.
@@ -73,6 +77,19 @@ func (a *ACME) ID() string {
 // between calls; called directly, Issue looks the account up each time.
 func (a *ACME) Issue(ctx context.Context, r Request) (*acme.Certificate, error) {
 	return (&account{ACME: *a}).Issue(ctx, r)
+}
+
+// httpClient returns the client to call the CA with.
+func (a *ACME) httpClient() *http.Client {
+	if a.HTTPClient != nil || a.Roots == nil {
+		return a.HTTPClient
+	}
+	return &http.Client{Transport: &http.Transport{
+		Proxy:             http.ProxyFromEnvironment,
+		ForceAttemptHTTP2: true,
+		IdleConnTimeout:   time.Minute,
+		TLSClientConfig:   &tls.Config{RootCAs: a.Roots},
+	}}
 }
 
 func (a *ACME) directoryURL() string {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -59,7 +60,7 @@ func newSite(t *testing.T, names ...string) *site {
 		Names: names, CA: s.ca.URL, AgreeToTerms: true, HTTPClient: s.ca.Client(), Storage: new(storage.Memory), HTTPAddr: s.plain,
 		Logger: slog.New(slog.DiscardHandler), OnEvent: func(e certmanager.Event) { s.events <- e },
 	}
-	s.server = &http.Server{Addr: s.secure, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.server = &http.Server{Addr: s.secure, ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%s over %s", r.Host, r.Proto)
 	})}
 	return s
@@ -366,7 +367,9 @@ func TestHTTP01(t *testing.T) {
 	})
 	t.Run("HTTPHandler", func(t *testing.T) {
 		s := newSite(t, "example.com")
-		s.config.Solvers = []acme.Solver{&solver.HTTP01{}}
+		s.config.Solvers = []acme.Solver{&solver.HTTP01{Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, s.plain)
+		}}}
 		m, err := certmanager.New(s.config)
 		if err != nil {
 			t.Fatal(err)
