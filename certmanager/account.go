@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"slices"
 
 	"github.com/everseal/everseal/acme"
@@ -21,11 +22,21 @@ import (
 // issuances.
 type account struct {
 	ACME
-	lock   chan struct{} // holds one value while client is being made; nil: the account serves one call
+	lock   chan struct{} // holds one value while client is being made
 	client *acme.Client  // guarded by lock
+	http   *http.Client
 }
 
-func newAccount(a *ACME) *account { return &account{ACME: *a, lock: make(chan struct{}, 1)} }
+func newAccount(a *ACME) *account {
+	return &account{ACME: *a, lock: make(chan struct{}, 1), http: a.httpClient()}
+}
+
+// rest closes the connections that the account keeps for later, where they are its own.
+func (a *account) rest() {
+	if a.http != nil && a.HTTPClient == nil {
+		a.http.CloseIdleConnections()
+	}
+}
 
 // accountRecord is the account as it is stored: the key first, then, once registered, the URL. So any
 // number of processes that start at once make one account.
@@ -109,13 +120,11 @@ func (n *notes) add(proofs []acme.Proof) {
 // open returns the client with its account. A client for which the CA says that there is no such
 // account is given as lost: the same key is registered anew then.
 func (a *account) open(ctx context.Context, s storage.Store, lost *acme.Client) (*acme.Client, error) {
-	if a.lock != nil {
-		select {
-		case a.lock <- struct{}{}:
-			defer func() { <-a.lock }()
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+	select {
+	case a.lock <- struct{}{}:
+		defer func() { <-a.lock }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	if a.client != nil && a.client != lost {
 		return a.client, nil
@@ -138,7 +147,7 @@ func (a *account) load(ctx context.Context, s storage.Store, lost bool) (*acme.C
 	if err != nil {
 		return nil, fmt.Errorf("the stored record %s: %w", a.key(), err)
 	}
-	client := &acme.Client{DirectoryURL: a.directoryURL(), Key: key, HTTPClient: a.httpClient()}
+	client := &acme.Client{DirectoryURL: a.directoryURL(), Key: key, HTTPClient: a.http}
 	if rec.URL != "" && !lost {
 		client.AccountURL = rec.URL
 		return client, nil

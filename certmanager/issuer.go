@@ -76,7 +76,9 @@ func (a *ACME) ID() string {
 // Issue obtains a certificate by ACME. A manager keeps the connection and the account of its issuers
 // between calls; called directly, Issue looks the account up each time.
 func (a *ACME) Issue(ctx context.Context, r Request) (*acme.Certificate, error) {
-	return (&account{ACME: *a}).Issue(ctx, r)
+	once := newAccount(a)
+	defer once.rest()
+	return once.Issue(ctx, r)
 }
 
 // httpClient returns the client to call the CA with.

@@ -225,6 +225,11 @@ func (m *Manager) end() {
 	m.stopped = nil
 	m.mu.Unlock()
 	m.endDemands()
+	for _, issuer := range m.issuers {
+		if a, ok := issuer.(*account); ok {
+			a.rest()
+		}
+	}
 }
 
 // work runs the manager's loops until ctx ends and all they started has ended.

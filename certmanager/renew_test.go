@@ -190,3 +190,30 @@ func refuse(r *http.Request) (*http.Response, error) {
 	return reply(r, http.StatusForbidden, "application/problem+json",
 		`{"type":"`+string(acme.ErrUnauthorized)+`","detail":"not today"}`), nil
 }
+
+// TestRenewAtTheEndOfAnother has several callers renew again and again, so that some come in the very
+// moment in which the work for others ends: none may be forgotten.
+func TestRenewAtTheEndOfAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ca := newWorld(t), newLocalCA(t, "local")
+		m, stop := w.serving(w.issuedBy([]certmanager.Issuer{ca}, "example.com"))
+		defer stop()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		var callers sync.WaitGroup
+		for range 4 {
+			callers.Go(func() {
+				for n := range 100 {
+					if err := m.Renew(ctx, "example.com"); err != nil {
+						t.Errorf("Renew %d: %v", n, err)
+						return
+					}
+				}
+			})
+		}
+		callers.Wait()
+		if n := ca.count(); n > 401 {
+			t.Errorf("%d certificates for 400 calls", n-1)
+		}
+	})
+}
