@@ -213,8 +213,11 @@ func TestNewOrder(t *testing.T) {
 			t.Errorf("payload %s", payload)
 		}
 		certificate, err := c.issue(t, t.Context(), acme.Request{NotAfter: notAfter})
-		if err != nil || !certificate.Leaf.NotAfter.Equal(notAfter) {
-			t.Errorf("the certificate ends at %v, error %v", certificate.Leaf.NotAfter, err)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !certificate.Leaf.NotAfter.Equal(notAfter) {
+			t.Errorf("the certificate ends at %v, want %v", certificate.Leaf.NotAfter, notAfter)
 		}
 	})
 }

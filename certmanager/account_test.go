@@ -59,7 +59,9 @@ func TestEightManagersMakeOneAccount(t *testing.T) {
 		w := newWorld(t, made.watch)
 		names := siteNames(8)
 		for _, name := range names {
-			_, stop := w.start(w.config(name))
+			config := w.config(name)
+			config.Storage = distantStore{w.store, 5 * time.Millisecond} // all look for the account before one makes it
+			_, stop := w.start(config)
 			defer stop()
 		}
 		for _, name := range names {

@@ -35,6 +35,9 @@ func (m *Manager) attempt(ctx context.Context, c *managed) error {
 	switch {
 	case m.manages(c):
 		m.queue.Set(c, next)
+		if c.awaited() { // since the end of the attempt: Renew's place in the queue was overwritten
+			m.queue.Set(c, time.Now())
+		}
 	case o.err == nil:
 		m.adopt(c)
 	}

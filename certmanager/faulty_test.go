@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/everseal/everseal/storage"
 )
@@ -51,4 +52,25 @@ func (s *faultyStore) Save(ctx context.Context, key string, value []byte, old st
 		}
 	}
 	return "", errDisk
+}
+
+// A distantStore takes its time for everything, so that what several processes do at once meets there.
+type distantStore struct {
+	storage.Store
+	delay time.Duration
+}
+
+func (s distantStore) Load(ctx context.Context, key string) (storage.Item, error) {
+	time.Sleep(s.delay)
+	return s.Store.Load(ctx, key)
+}
+
+func (s distantStore) Save(ctx context.Context, key string, value []byte, old storage.Revision) (storage.Revision, error) {
+	time.Sleep(s.delay)
+	return s.Store.Save(ctx, key, value, old)
+}
+
+func (s distantStore) Delete(ctx context.Context, key string, old storage.Revision) error {
+	time.Sleep(s.delay)
+	return s.Store.Delete(ctx, key, old)
 }

@@ -106,13 +106,15 @@ func (m *Manager) pending(hello *tls.ClientHelloInfo, name string) (*tls.Certifi
 	if _, parent, ok := strings.Cut(name, "."); ok && c == nil {
 		c = m.byName["*."+parent]
 	}
+	entered := stopped != nil && c != nil && m.enter()
 	m.mu.Unlock()
 	switch {
 	case stopped == nil:
-		return nil, fmt.Errorf("certmanager: %q has no certificate: %w", name, errNotRunning)
-	case c == nil:
-		return nil, fmt.Errorf("certmanager: %q has no certificate", name)
+		return nil, fmt.Errorf("certmanager: %.100q has no certificate: %w", name, errNotRunning)
+	case !entered:
+		return nil, fmt.Errorf("certmanager: %.100q has no certificate yet", name)
 	}
+	defer m.leave()
 	if err := waitHandshake(hello.Context(), name, c.loaded, stopped); err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/everseal/everseal/certmanager"
 )
@@ -194,5 +195,38 @@ func TestHandshakeForNameThatComes(t *testing.T) {
 		check("being obtained")
 		stop()
 		check("call Run or Serve")
+	})
+}
+
+// TestHandshakeDuringStart has clients come while a slow storage is asked for the certificates: they
+// wait for it, and one that has to be told of the manager's end is told so without its raw name.
+func TestHandshakeDuringStart(t *testing.T) {
+	const evil = "\x1b[31m\r\nforged"
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		config := w.config("example.com", "*.example.com")
+		config.Solvers = append(config.Solvers, newDNS01(w.ca))
+		_, stop := w.serving(config)
+		stop()
+		config.Storage = distantStore{w.store, 10 * time.Second}
+		_, stop = w.running(config)
+		for _, name := range []string{"example.com", "www.example.com"} {
+			if _, err := w.handshake(t.Context(), name); err != nil {
+				t.Errorf("%s, before it was loaded: %v", name, err)
+			}
+		}
+		stop()
+		if n := w.newOrders(); n != 2 {
+			t.Errorf("%d orders, want 2", n)
+		}
+
+		m, stop := w.running(config)
+		answer := make(chan error, 1)
+		go func() { _, err := ask(t, m, evil+".example.com"); answer <- err }()
+		synctest.Wait()
+		stop()
+		if err := <-answer; err == nil || strings.ContainsAny(err.Error(), "\x1b\r\n") {
+			t.Errorf("told of the end: %v", err)
+		}
 	})
 }

@@ -113,6 +113,13 @@ func (c *managed) schedule(action Action, next time.Time) {
 	c.action, c.next = action, next
 }
 
+// awaited reports whether a caller of Renew waits.
+func (c *managed) awaited() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.waiting) > 0
+}
+
 // forced reports whether Renew wants the certificate replaced that is served now.
 func (c *managed) forced() bool {
 	c.mu.Lock()
@@ -167,16 +174,16 @@ func (c *managed) offer(r *record) bool {
 	return true
 }
 
-// unavailable says why there is no certificate.
+// unavailable says why there is no certificate for the name, which is as a client sent it.
 func (c *managed) unavailable(name string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.failure != nil:
-		return fmt.Errorf("certmanager: %s has no certificate; the next attempt is due at %s; the last one failed: %w",
+		return fmt.Errorf("certmanager: %.100q has no certificate; the next attempt is due at %s; the last one failed: %w",
 			name, c.next.UTC().Format(time.RFC3339), c.failure.Err)
 	case c.working:
-		return fmt.Errorf("certmanager: %s has no certificate yet: it is being obtained", name)
+		return fmt.Errorf("certmanager: %.100q has no certificate yet: it is being obtained", name)
 	}
-	return fmt.Errorf("certmanager: %s has no certificate yet: its turn comes", name)
+	return fmt.Errorf("certmanager: %.100q has no certificate yet: its turn comes", name)
 }

@@ -63,11 +63,11 @@ func waitHandshake(ctx context.Context, name string, done, stopped <-chan struct
 	case <-done:
 		return nil
 	case <-patience.C:
-		return fmt.Errorf("certmanager: %s has no certificate yet: it is being obtained", name)
+		return fmt.Errorf("certmanager: %.100q has no certificate yet: it is being obtained", name)
 	case <-stopped:
-		return fmt.Errorf("certmanager: %s has no certificate: %w", name, errNotRunning)
+		return fmt.Errorf("certmanager: %.100q has no certificate: %w", name, errNotRunning)
 	case <-ended:
-		return fmt.Errorf("certmanager: %s has no certificate yet: the client went away: %w", name, ctx.Err())
+		return fmt.Errorf("certmanager: %.100q has no certificate yet: the client went away: %w", name, ctx.Err())
 	}
 }
 
@@ -82,7 +82,7 @@ func (m *Manager) demandFor(name string) (*demand, error) {
 		return nil, err
 	}
 	d := m.demand[name]
-	if m.waiting >= mostWaiting || d == nil && len(m.demand) >= mostDemands {
+	if d == nil && len(m.demand) >= mostDemands || !m.enter() {
 		return nil, fmt.Errorf("certmanager: %s has no certificate, and too many others are being obtained at the moment", name)
 	}
 	if d == nil {
@@ -90,10 +90,19 @@ func (m *Manager) demandFor(name string) (*demand, error) {
 		m.demand[name] = d
 		m.demands <- d // has room for mostDemands
 	}
-	m.waiting++
 	return d, nil
 }
 
+// enter counts a handshake that is going to wait, if there are not too many. The caller holds m.mu.
+func (m *Manager) enter() bool {
+	if m.waiting >= mostWaiting {
+		return false
+	}
+	m.waiting++
+	return true
+}
+
+// leave is for a handshake that has waited.
 func (m *Manager) leave() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

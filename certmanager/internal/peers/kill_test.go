@@ -32,7 +32,9 @@ func TestKill(t *testing.T) {
 		direct := round%4 >= 2
 		p.http.direct.Store(direct)
 		p.tls.direct.Store(direct)
-		t.Run(fmt.Sprintf("after %v, direct=%v", lives, direct), func(t *testing.T) { testKill(t, p, config, lives) })
+		if !t.Run(fmt.Sprintf("after %v, direct=%v", lives, direct), func(t *testing.T) { testKill(t, p, config, lives) }) {
+			return
+		}
 	}
 }
 

@@ -3,7 +3,6 @@ package peers
 import (
 	"context"
 	"crypto/x509"
-	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -134,61 +133,4 @@ func TestOnDemandRestart(t *testing.T) {
 		t.Error("another certificate is served after the restart")
 	}
 	p.wants(t, 2, 2)
-}
-
-// A manager that forbids a name never hands over the certificate that another one in the process has for it: not while
-// that one obtains it, not afterwards, and not where both keep theirs in one storage or use one CA.
-func TestManagersApart(t *testing.T) {
-	const name, own = "shared.example.test", "own.example.test"
-	one := startPebble(t, pebbleSettings{})
-	two := startPebble(t, pebbleSettings{})
-	tests := []struct {
-		name       string
-		forbidding *pebble
-		storages   [2]storage.Store
-	}{
-		{"two CAs and two storages", two, [2]storage.Store{new(storage.Memory), new(storage.Memory)}},
-		{"two CAs", two, func(s storage.Store) [2]storage.Store { return [2]storage.Store{s, s} }(new(storage.Memory))},
-		{"one CA and one storage", one, func(s storage.Store) [2]storage.Store { return [2]storage.Store{s, s} }(new(storage.Memory))},
-	}
-	for i, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			allowed := fmt.Sprintf("test-%d.%s", i, name)
-			forbidden := startServer(t, test.forbidding, certmanager.Config{
-				Names:   []string{fmt.Sprintf("test-%d.%s", i, own)},
-				Storage: test.storages[1],
-				OnDemand: func(context.Context, string) error {
-					return fmt.Errorf("%w: not on this server", certmanager.ErrDenied)
-				},
-			})
-			forbidden.events.wait(t, certmanager.EventObtained, fmt.Sprintf("test-%d.%s", i, own))
-			serving := startServer(t, one, certmanager.Config{
-				Names:    []string{fmt.Sprintf("test-%d.managed.example.test", i)},
-				Storage:  test.storages[0],
-				OnDemand: func(context.Context, string) error { return nil },
-			})
-			serving.events.wait(t, certmanager.EventObtained, fmt.Sprintf("test-%d.managed.example.test", i)) // it runs
-			one.tls.lead("")                                                                                  // the validation waits
-			ctx := within(t)
-			got := make(chan error, 1)
-			go func() {
-				_, err := handshake(ctx, one, serving.address, allowed)
-				got <- err
-			}()
-			serving.events.wait(t, certmanager.EventObtaining, allowed)
-			if _, err := handshake(ctx, one, forbidden.address, allowed); err == nil {
-				t.Error("the certificate was handed over while it was obtained")
-			}
-			one.tls.lead(serving.address)
-			if err := <-got; err != nil {
-				t.Fatal(err)
-			}
-			if _, err := handshake(ctx, one, forbidden.address, allowed); err == nil {
-				t.Error("the certificate was handed over")
-			}
-			if n := len(two.certificates(allowed)); n != 0 {
-				t.Errorf("the forbidding manager's CA has issued %d certificates", n)
-			}
-		})
-	}
 }
