@@ -2,6 +2,7 @@ package acme_test
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/elliptic"
 	"encoding/base64"
 	"encoding/json"
@@ -144,7 +145,10 @@ func TestExternalAccount(t *testing.T) {
 				account, err := c.client.Register(t.Context(), acme.Registration{AgreeToTerms: true, ExternalAccount: test.external})
 				if test.says == "" {
 					if err != nil || account.URL == "" {
-						t.Errorf("error %v", err)
+						t.Fatalf("error %v", err)
+					}
+					if got, want := c.bindingAlgorithm(t), cmp.Or(test.external.Algorithm, "HS256"); got != want {
+						t.Errorf("bound with %s, want %s", got, want)
 					}
 					return
 				}
@@ -155,6 +159,27 @@ func TestExternalAccount(t *testing.T) {
 			})
 		})
 	}
+}
+
+// bindingAlgorithm returns what the external account binding that was sent last is signed with.
+func (c *ca) bindingAlgorithm(t *testing.T) string {
+	t.Helper()
+	requests := c.requests("newAccount")
+	var payload struct {
+		ExternalAccountBinding struct{ Protected string }
+	}
+	if err := json.Unmarshal([]byte(requests[len(requests)-1].payload), &payload); err != nil {
+		t.Fatal(err)
+	}
+	protected, err := base64.RawURLEncoding.DecodeString(payload.ExternalAccountBinding.Protected)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var header struct{ Alg string }
+	if err := json.Unmarshal(protected, &header); err != nil {
+		t.Fatal(err)
+	}
+	return header.Alg
 }
 
 func TestExternalAccountNeedsAUsableKey(t *testing.T) {

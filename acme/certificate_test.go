@@ -151,7 +151,7 @@ func TestIssueVerifiesTheChain(t *testing.T) {
 		{"21 certificates", longChain(21), "more than 20"},
 		{"HTML", constant("<html>"), "no certificate in PEM"},
 		{"empty", constant(""), "no certificate in PEM"},
-		{"a private key", constant("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), "PRIVATE KEY"},
+		{"a private key", constant("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), `of type "PRIVATE KEY"`},
 		{"garbage in PEM", constant("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), "certificate 1"},
 	} {
 		test.test(t, false)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"reflect"
 	"slices"
@@ -263,6 +264,41 @@ func TestIssueGoesOnAfterAcceptance(t *testing.T) {
 		if len(c.requests("challenge")) != 1 || len(c.Certificates()) != 1 {
 			t.Errorf("%d acceptances, %d certificates", len(c.requests("challenge")), len(c.Certificates()))
 		}
+	})
+}
+
+// The answer is put in place again, and the CA, which is looking for it, is not told again.
+func TestIssueGoesOnDuringValidation(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *ca) {
+		dial := c.solver.dial
+		c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			time.Sleep(8 * time.Second)
+			return dial(ctx, network, address)
+		}
+		r := c.crash(t, acme.Request{Key: newKey(t)}, acme.ActionPresent)
+		if _, err := c.client.AcceptChallenge(t.Context(), r.Presented[0].URL); err != nil {
+			t.Fatal(err)
+		}
+		c.forget()
+		if _, err := c.issue(t, t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(c.requests("challenge")); n != 0 || len(c.solver.presented) != 1 || c.solver.left() != 0 {
+			t.Errorf("told %d times, presented %d times, %d answers left", n, len(c.solver.presented), c.solver.left())
+		}
+	})
+}
+
+// An order that is pending still may have failed already: then nothing is presented any more.
+func TestIssueLooksForFailuresFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		authorization := strings.Replace(authorizationFor("example.com", "token"), `"status":"pending","token"`, `"status":"invalid","error":`+problem("caa", "CAA forbids")+`,"token"`, 1)
+		presented, err := issueFrom(t, hostileCA(authorization))
+		var failed *acme.OrderError
+		if !errors.As(err, &failed) || len(presented) != 0 {
+			t.Errorf("%d answers presented, error %v, want an OrderError", len(presented), err)
+		}
+		wantError(t, err, acme.ErrCAA, "example.com", "CAA forbids")
 	})
 }
 

@@ -165,6 +165,40 @@ func TestWaitOrderReturnsFinalOrdersAtOnce(t *testing.T) {
 	})
 }
 
+func TestWaitOrderReportsAnInvalidOrder(t *testing.T) {
+	for _, was := range []string{acme.StatusPending, acme.StatusProcessing, acme.StatusInvalid} {
+		t.Run(was, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				script := &orderScript{next: func(_ int, w http.ResponseWriter, r *http.Request) {
+					answer(200, `{"status":"invalid","authorizations":["/authorization"],"error":`+problem("caa", "CAA forbids")+`}`)(w, r)
+				}}
+				order := acme.Order{Status: was}
+				if was == acme.StatusInvalid {
+					order.Error = &acme.Problem{Type: acme.ErrCAA, Detail: "CAA forbids"}
+				}
+				_, err := script.wait(t, t.Context(), order)
+				var failed *acme.OrderError
+				if !errors.As(err, &failed) || failed.URL != fakeOrigin+"/order" {
+					t.Errorf("error %v, want an OrderError", err)
+				}
+				wantError(t, err, acme.ErrCAA, "CAA forbids")
+			})
+		})
+	}
+}
+
+func TestTooManyAuthorizationsAndChallenges(t *testing.T) {
+	client := fake{"/order": answer(200, `{"status":"pending","authorizations":["/a"`+strings.Repeat(`,"/a"`, 2000)+`]}`)}.client(t)
+	client.AccountURL = fakeOrigin + "/account/1"
+	_, err := client.GetOrder(t.Context(), fakeOrigin+"/order")
+	wantError(t, err, nil, "2001 authorizations")
+
+	client = fake{"/authorization": answer(200, `{"status":"pending","challenges":[{}`+strings.Repeat(`,{}`, 2000)+`]}`)}.client(t)
+	client.AccountURL = fakeOrigin + "/account/1"
+	_, err = client.GetAuthorization(t.Context(), fakeOrigin+"/authorization")
+	wantError(t, err, nil, "2001 challenges")
+}
+
 // step-ca leaves order and authorization pending for ever after a failed challenge.
 func TestIssueEndsThoughTheOrderStaysPending(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *ca) {

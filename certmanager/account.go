@@ -31,9 +31,9 @@ func newAccount(a *ACME) *account {
 	return &account{ACME: *a, lock: make(chan struct{}, 1), http: a.httpClient()}
 }
 
-// rest closes the connections that the account keeps for later, where they are its own.
+// rest closes the connections that the account keeps for later, where nobody else uses them.
 func (a *account) rest() {
-	if a.http != nil && a.HTTPClient == nil {
+	if a.HTTPClient == nil && a.Roots != nil {
 		a.http.CloseIdleConnections()
 	}
 }
@@ -55,6 +55,9 @@ type notes struct {
 
 // Issue goes on with the order that the journal tells of, or makes one.
 func (a *account) Issue(ctx context.Context, r Request) (*acme.Certificate, error) {
+	if r.Storage == nil {
+		return nil, errors.New("certmanager: Request.Storage is nil: an ACME issuer keeps its account there")
+	}
 	client, err := a.open(ctx, r.Storage, nil)
 	if err != nil {
 		return nil, err
@@ -89,10 +92,14 @@ func (a *account) issue(ctx context.Context, client *acme.Client, r Request, n n
 		OrderURL:    n.OrderURL,
 		Presented:   n.Proofs,
 		CleanUpFailed: func(p acme.Proof, err error) {
-			r.Warn(fmt.Errorf("%s: the answer to %s was left in place: %w", p.Identifier.Value, p.Type, err))
+			if r.Warn != nil {
+				r.Warn(fmt.Errorf("%s: the answer to %s was left in place: %w", p.Identifier.Value, p.Type, err))
+			}
 		},
 		Before: func(ctx context.Context, s acme.Step) error {
 			switch {
+			case r.Record == nil:
+				return nil
 			case s.Action == acme.ActionAuthorize && s.OrderURL != n.OrderURL:
 				n.OrderURL = s.OrderURL
 			case s.Action == acme.ActionPresent:

@@ -111,7 +111,9 @@ func (m *Manager) tryIssuer(run context.Context, issuer Issuer, c *managed) outc
 	if stored != nil {
 		m.serve(c, stored)
 	}
-	a.readJournal(lease.Context(), stored)
+	if err := a.readJournal(lease.Context(), stored); err != nil {
+		return m.hindered(run, c, err)
+	}
 	forced := c.forced()
 	if current := c.serving(); current != nil && !forced && c.unkept(issuer) == nil {
 		if due := renewal(current); time.Now().Before(due) {

@@ -33,7 +33,7 @@ type Config struct {
 	AgreeToTerms bool
 	// ExternalAccount binds the ACME account to one that the CA knows, where it wants that.
 	ExternalAccount *acme.ExternalAccount
-	// HTTPClient calls the CA. Nil: http.DefaultClient, or with Roots one of the manager's own.
+	// HTTPClient calls the CA. Nil: one of the manager's own, with a time-out of a minute.
 	HTTPClient *http.Client
 	// Roots vouch for the HTTPS server of a private CA. Nil: the system's roots do.
 	Roots *x509.CertPool

@@ -18,8 +18,14 @@ import (
 	"github.com/everseal/everseal/storage"
 )
 
-// TestNewRefuses gives New what can't work: each error says what is wrong, and what to do.
-func TestNewRefuses(t *testing.T) {
+// A refusedConfig can't work; New's error says what is wrong, and what to do.
+type refusedConfig struct {
+	name   string
+	config certmanager.Config
+	says   []string
+}
+
+func refusedConfigs(t *testing.T) []refusedConfig {
 	local := newLocalCA(t, "local")
 	subjects := func(names ...[]string) (all []certmanager.Subject) {
 		for _, n := range names {
@@ -27,11 +33,7 @@ func TestNewRefuses(t *testing.T) {
 		}
 		return all
 	}
-	for _, test := range []struct {
-		name   string
-		config certmanager.Config
-		says   []string
-	}{
+	return []refusedConfig{
 		{"an empty name", certmanager.Config{Names: []string{""}}, []string{"empty"}},
 		{"a space", certmanager.Config{Names: []string{"exam ple.com"}}, []string{`"exam ple.com"`}},
 		{"a URL", certmanager.Config{Names: []string{"https://example.com/"}}, []string{`"https://example.com/"`, "scheme"}},
@@ -65,7 +67,11 @@ func TestNewRefuses(t *testing.T) {
 		{"an ID that leaves no room", certmanager.Config{Issuers: []certmanager.Issuer{newLocalCA(t, strings.Repeat("a", 400))}, CA: "-"}, []string{"aaaa"}},
 		{"no issuer", certmanager.Config{Issuers: []certmanager.Issuer{local, nil}, CA: "-"}, []string{"Config.Issuers", "nil"}},
 		{"no solver", certmanager.Config{Solvers: []acme.Solver{nil}}, []string{"Config.Solvers", "nil"}},
-	} {
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	for _, test := range refusedConfigs(t) {
 		t.Run(test.name, func(t *testing.T) {
 			config := test.config
 			config.Storage = new(storage.Memory)

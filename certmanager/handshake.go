@@ -101,11 +101,7 @@ func localAddress(conn net.Conn) string {
 // until the storage was asked; then it returns the certificate, or says why there is none.
 func (m *Manager) pending(hello *tls.ClientHelloInfo, name string) (*tls.Certificate, error) {
 	m.mu.Lock()
-	stopped := m.stopped
-	c := m.byName[name]
-	if _, parent, ok := strings.Cut(name, "."); ok && c == nil {
-		c = m.byName["*."+parent]
-	}
+	c, stopped := m.covering(name), m.stopped
 	entered := stopped != nil && c != nil && m.enter()
 	m.mu.Unlock()
 	switch {
@@ -122,6 +118,16 @@ func (m *Manager) pending(hello *tls.ClientHelloInfo, name string) (*tls.Certifi
 		return certificate, nil
 	}
 	return nil, c.unavailable(name)
+}
+
+// covering returns the managed certificate for the name, or the wildcard that covers it, or nil. The
+// caller holds m.mu.
+func (m *Manager) covering(name string) *managed {
+	if c := m.byName[name]; c != nil {
+		return c
+	}
+	_, parent, _ := strings.Cut(name, ".")
+	return m.byName["*."+parent]
 }
 
 // lowerASCII returns s with the letters A to Z in lower case, the only ones that domain names have.

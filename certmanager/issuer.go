@@ -39,10 +39,11 @@ type Request struct {
 	// killed in between, or the work taken over by another.
 	Journal []byte
 	// Record keeps the issuer's notes on how far it came, in place of those kept before. An error means
-	// that the work is no longer this process's: Issue returns it.
+	// that the work is no longer this process's: Issue returns it. Nil: nothing is kept.
 	Record func(ctx context.Context, journal []byte) error
 
-	// Warn reports what needs a look though it does not keep the certificate from being issued.
+	// Warn reports what needs a look though it does not keep the certificate from being issued. Nil:
+	// nobody is told.
 	Warn func(error)
 }
 
@@ -53,7 +54,7 @@ type ACME struct {
 	Email           string                // the account's contact; may be empty
 	AgreeToTerms    bool                  // that the CA's terms of service were read and are agreed to
 	ExternalAccount *acme.ExternalAccount // where the CA wants one
-	HTTPClient      *http.Client          // zero: http.DefaultClient, or with Roots one of its own
+	HTTPClient      *http.Client          // zero: one of its own
 	Roots           *x509.CertPool        // that vouch for the CA's own HTTPS server; zero: the system's
 }
 
@@ -81,12 +82,19 @@ func (a *ACME) Issue(ctx context.Context, r Request) (*acme.Certificate, error) 
 	return once.Issue(ctx, r)
 }
 
+// requestTime bounds one request to the CA, where the HTTP client is not given: one that hangs must not
+// hold up the work for good.
+const requestTime = time.Minute
+
 // httpClient returns the client to call the CA with.
 func (a *ACME) httpClient() *http.Client {
-	if a.HTTPClient != nil || a.Roots == nil {
+	switch {
+	case a.HTTPClient != nil:
 		return a.HTTPClient
+	case a.Roots == nil:
+		return &http.Client{Timeout: requestTime}
 	}
-	return &http.Client{Transport: &http.Transport{
+	return &http.Client{Timeout: requestTime, Transport: &http.Transport{
 		Proxy:             http.ProxyFromEnvironment,
 		ForceAttemptHTTP2: true,
 		IdleConnTimeout:   time.Minute,

@@ -294,3 +294,44 @@ func TestShorterLifetime(t *testing.T) {
 		}
 	})
 }
+
+// A wrapper is an issuer around another, as one would write to count or to choose.
+type wrapper struct {
+	certmanager.Issuer
+	requests func(r certmanager.Request) certmanager.Request
+}
+
+func (w wrapper) ID() string { return "wrapper" }
+
+func (w wrapper) Issue(ctx context.Context, r certmanager.Request) (*acme.Certificate, error) {
+	return w.Issuer.Issue(ctx, w.requests(r))
+}
+
+// TestACMEWithinAnotherIssuer has an issuer of one's own leave the work to ACME, with all of the request
+// or with what that can't do without.
+func TestACMEWithinAnotherIssuer(t *testing.T) {
+	for name, requests := range map[string]func(certmanager.Request) certmanager.Request{
+		"whole request": func(r certmanager.Request) certmanager.Request { return r },
+		"bare request": func(r certmanager.Request) certmanager.Request {
+			return certmanager.Request{Identifiers: r.Identifiers, Key: r.Key, Solvers: r.Solvers, Storage: r.Storage}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var made accounts
+				w := newWorld(t, made.watch)
+				inner := &certmanager.ACME{DirectoryURL: w.ca.URL, AgreeToTerms: true, HTTPClient: w.ca.Client()}
+				issuer := wrapper{inner, requests}
+				m, stop := w.serving(w.issuedBy([]certmanager.Issuer{issuer}, "example.com", "example.net"))
+				defer stop()
+				if status := statusOf(t, m, "example.com"); status.Issuer != "wrapper" {
+					t.Errorf("status: %+v", status)
+				}
+				if _, err := w.handshake(t.Context(), "example.net"); err != nil {
+					t.Error(err)
+				}
+				made.one(t)
+			})
+		})
+	}
+}

@@ -72,12 +72,17 @@ func (m *Manager) loadBatch(ctx context.Context, batch []*managed) {
 		action, next := ActionObtain, time.Now()
 		if r := c.serving(); r != nil {
 			action, next = ActionRenew, renewal(r)
-			m.emit(ctx, Event{Kind: EventLoaded, Names: c.names(), Issuer: r.meta.Issuer, Serial: r.serial(), NotAfter: r.leaf.NotAfter, Next: next})
+			m.loaded(ctx, c, r)
 		}
 		c.schedule(action, next)
 		c.markLoaded()
 		m.queue.Set(c, next)
 	}
+}
+
+// loaded reports that a certificate of the storage is served.
+func (m *Manager) loaded(ctx context.Context, c *managed, r *record) {
+	m.emit(ctx, Event{Kind: EventLoaded, Names: c.names(), Issuer: r.meta.Issuer, Serial: r.serial(), NotAfter: r.leaf.NotAfter, Next: renewal(r)})
 }
 
 // publish puts what the certificates serve into the index, in one step, as far as they are under
@@ -146,26 +151,26 @@ func (m *Manager) loadRecord(ctx context.Context, issuer Issuer, s *subject) (*r
 		err = r.fits(s)
 	}
 	if err != nil {
-		m.setAside(ctx, key, item.Value, Event{Names: s.names(), Issuer: issuer.ID(), Err: err})
-		return nil, nil
+		return nil, m.setAside(ctx, key, item.Value, Event{Names: s.names(), Issuer: issuer.ID(), Err: err})
 	}
 	return r, nil
 }
 
-// setAside keeps a copy of a record that can't be used, for whoever wants to know, and reports it.
-func (m *Manager) setAside(ctx context.Context, key string, value []byte, e Event) {
+// setAside keeps a copy of a record that can't be used, for whoever wants to know, and reports it. Where
+// it fails, the record must not be replaced.
+func (m *Manager) setAside(ctx context.Context, key string, value []byte, e Event) error {
 	sum := sha256.Sum256(value)
 	aside := "corrupt/" + hex.EncodeToString(sum[:8]) + "/" + key
 	_, err := m.store.Save(ctx, aside, value, "")
-	switch {
-	case errors.Is(err, storage.ErrConflict): // kept and reported already
-	case err != nil:
-		aside = "nowhere"
-		fallthrough
-	default:
-		e.Kind, e.Err = EventCorrupt, fmt.Errorf("certmanager: the stored record %s can't be used (a copy is kept at %s): %w", key, aside, e.Err)
-		m.emit(ctx, e)
+	if errors.Is(err, storage.ErrConflict) {
+		return nil // kept and reported before
 	}
+	e.Kind, e.Err = EventCorrupt, fmt.Errorf("certmanager: the stored record %s can't be used (a copy is kept at %s): %w", key, aside, e.Err)
+	if err != nil {
+		return fmt.Errorf("%w; and the copy can't be kept: %w", e.Err, err)
+	}
+	m.emit(ctx, e)
+	return nil
 }
 
 // renewal returns when the certificate is due for renewal. The instant is spread by the certificate's

@@ -282,7 +282,7 @@ func (m *Manager) Renew(ctx context.Context, name string) error {
 		return fmt.Errorf("certmanager: %w", err)
 	}
 	m.mu.Lock()
-	c, stopped := m.byName[id.Value], m.stopped
+	c, stopped := m.covering(id.Value), m.stopped
 	m.mu.Unlock()
 	if c == nil {
 		return fmt.Errorf("certmanager: %s is not managed", id.Value)

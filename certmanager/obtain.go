@@ -28,17 +28,20 @@ type attempt struct {
 }
 
 // readJournal finds how far the work came.
-func (a *attempt) readJournal(ctx context.Context, stored *record) {
+func (a *attempt) readJournal(ctx context.Context, stored *record) error {
 	value := a.lease.Value()
 	journal, err := decodeJournal(value)
 	if err != nil {
 		c := a.certificate
-		a.setAside(ctx, workKey(a.issuer, &c.subject), value, Event{Names: c.names(), Issuer: a.issuer.ID(), Err: err})
+		if err := a.setAside(ctx, workKey(a.issuer, &c.subject), value, Event{Names: c.names(), Issuer: a.issuer.ID(), Err: err}); err != nil {
+			return err
+		}
 	}
 	if journal.isFor(stored) {
 		journal, _ = decodeJournal(nil)
 	}
 	a.journal = journal
+	return nil
 }
 
 // obtain has the certificate issued, stores it and serves it.

@@ -1,6 +1,7 @@
 package certmanager_test
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -127,6 +128,45 @@ func TestOnDemandNotRunning(t *testing.T) {
 		if n := w.newOrders(); n != 1 {
 			t.Errorf("%d orders, want 1", n)
 		}
+	})
+}
+
+// TestOnDemandWhileRunEnds has a client come while Run ends, held up by a policy that does not obey its
+// context: the client is told so as soon as Run has ended.
+func TestOnDemandWhileRunEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, release := newWorld(t), make(chan struct{})
+		config := w.config()
+		config.OnDemand = func(context.Context, string) error {
+			<-release
+			return nil
+		}
+		m, stop := w.running(config)
+		answers := make(chan error, 2)
+		client := func(name string) {
+			_, err := ask(t, m, name)
+			answers <- err
+		}
+		go client("early.example.com")
+		synctest.Wait()
+		go stop()
+		synctest.Wait()
+		go client("late.example.com")
+		synctest.Wait()
+		if n := len(answers); n != 0 {
+			t.Fatalf("%d clients were told something before Run has ended: %v", n, <-answers)
+		}
+		began := time.Now()
+		close(release)
+		for range 2 {
+			if err := <-answers; err == nil {
+				t.Error("a certificate from nowhere")
+			}
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("the clients were told %v after Run has ended", took)
+		}
+		stop()
 	})
 }
 

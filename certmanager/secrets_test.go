@@ -243,62 +243,28 @@ func TestExternalAccount(t *testing.T) {
 	})
 }
 
-// TestNetworkInputIsQuoted has clients and the CA send what a terminal or a log must not see raw.
+// evil is what a terminal or a log must not see raw.
+const evil = "\x1b[2J\x1b]0;pwned\x07\r\nlevel=INFO msg=forged\u202e\x00\xff"
+
+// TestNetworkInputIsQuoted has clients and the CA send such things.
 func TestNetworkInputIsQuoted(t *testing.T) {
-	const evil = "\x1b[2J\x1b]0;pwned\x07\r\nlevel=INFO msg=forged\u202e\x00\xff"
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		front := w.front()
 		var logged logs
 		config := w.onDemand(new(policy))
-		config.Names = []string{"example.com"}
+		config.Names = []string{"example.com", "*.example.org"}
 		config.HTTPClient, config.Logger = front.client(), logged.logger()
 		config.Solvers = append(config.Solvers, newDNS01(w.ca))
-		config.Names = append(config.Names, "*.example.org")
-		detail, err := json.Marshal(map[string]string{"type": "urn:ietf:params:acme:error:" + evil, "title": evil, "detail": evil, "instance": evil})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var said []string
-		hear := func(err error) {
-			if err != nil {
-				said = append(said, err.Error())
-			}
-		}
-		for _, answer := range []func(*http.Request) (*http.Response, error){
-			func(r *http.Request) (*http.Response, error) {
-				return reply(r, 400, "application/problem+json", string(detail)), nil
-			},
-			func(r *http.Request) (*http.Response, error) { return reply(r, 400, evil, evil), nil },
-			func(r *http.Request) (*http.Response, error) { return reply(r, 200, "text/html"+evil, evil), nil },
-			func(r *http.Request) (*http.Response, error) {
-				return reply(r, 200, "application/json", `{"newNonce":`+string(mustJSON(t, evil))+`,"newAccount":"x","newOrder":"y"}`), nil
-			},
-		} {
+		var said []error
+		for _, answer := range evilAnswers(t) {
 			front.answerWith(answer)
-			m, stop := w.running(config)
-			for _, name := range []string{evil, evil + ".example.com", evil + ".example.org", "www." + evil, strings.Repeat(evil, 50), "new.example.com"} {
-				_, err := ask(t, m, name)
-				hear(err)
-				hear(m.Renew(t.Context(), name))
-				hear(m.Manage(certmanager.Subject{Names: []string{name}}))
-			}
-			for _, s := range m.Status() {
-				if s.Failure != nil {
-					hear(s.Failure.Err)
-				}
-			}
-			stop()
-			m, err := certmanager.New(config)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = ask(t, m, evil+".example.org")
-			hear(err)
+			said = append(said, w.provoke(config)...)
 			time.Sleep(24 * time.Hour)
 		}
-		for _, text := range said {
-			if i := strings.IndexAny(text, "\x1b\x07\r\n\x00\u202e"); i >= 0 || strings.Contains(text, "\xff") {
+		for _, err := range said {
+			text := err.Error()
+			if strings.ContainsAny(text, "\x1b\x07\r\n\x00\u202e") || strings.Contains(text, "\xff") {
 				t.Errorf("an error shows it raw: %q", text)
 			}
 			if len(text) > 5000 {
@@ -316,11 +282,61 @@ func TestNetworkInputIsQuoted(t *testing.T) {
 	})
 }
 
-func mustJSON(t *testing.T, v any) []byte {
+func evilAnswers(t *testing.T) []func(*http.Request) (*http.Response, error) {
+	problem := mustJSON(t, map[string]string{"type": "urn:ietf:params:acme:error:" + evil, "title": evil, "detail": evil, "instance": evil})
+	directory := mustJSON(t, map[string]string{"newNonce": evil, "newAccount": "x", "newOrder": "y"})
+	var all []func(*http.Request) (*http.Response, error)
+	for _, a := range []struct {
+		status            int
+		contentType, body string
+	}{
+		{400, "application/problem+json", problem},
+		{400, evil, evil},
+		{200, "text/html" + evil, evil},
+		{200, "application/json", directory},
+	} {
+		all = append(all, func(r *http.Request) (*http.Response, error) {
+			return reply(r, a.status, a.contentType, a.body), nil
+		})
+	}
+	return all
+}
+
+// provoke returns the errors of a manager that is asked for evil names in all ways, running and not.
+func (w *world) provoke(config certmanager.Config) (said []error) {
+	w.t.Helper()
+	hear := func(err error) {
+		if err != nil {
+			said = append(said, err)
+		}
+	}
+	m, stop := w.running(config)
+	for _, name := range []string{evil, evil + ".example.com", evil + ".example.org", "www." + evil, strings.Repeat(evil, 50), "new.example.com"} {
+		_, err := ask(w.t, m, name)
+		hear(err)
+		hear(m.Renew(w.t.Context(), name))
+		hear(m.Manage(certmanager.Subject{Names: []string{name}}))
+	}
+	for _, s := range m.Status() {
+		if s.Failure != nil {
+			hear(s.Failure.Err)
+		}
+	}
+	stop()
+	m, err := certmanager.New(config)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	_, err = ask(w.t, m, evil+".example.org")
+	hear(err)
+	return said
+}
+
+func mustJSON(t *testing.T, v any) string {
 	t.Helper()
 	encoded, err := json.Marshal(v)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return encoded
+	return string(encoded)
 }
