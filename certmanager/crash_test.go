@@ -108,24 +108,15 @@ func killAndRestart(t *testing.T, n int, reaches bool) (done bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, kill := context.WithCancel(t.Context())
-	defer kill()
-	listener := newPipeListener()
-	secure := m.Listener(listener)
-	w.mu.Lock()
-	w.listener = listener
-	w.mu.Unlock()
-	var group sync.WaitGroup
-	group.Go(func() { _ = m.Run(ctx) })
-	group.Go(func() { serveHandshakes(secure) })
+	ended := make(chan struct{})
+	wait := w.runUntil(m, ended)
 	select {
 	case <-dead:
 	case <-obtained:
 		done = true
 	}
-	kill()
-	listener.Close()
-	group.Wait()
+	close(ended)
+	wait()
 
 	config = w.config("example.com")
 	served := make(chan struct{})

@@ -133,25 +133,6 @@ func (w *world) serving(config certmanager.Config) (m *certmanager.Manager, stop
 	return m, stop
 }
 
-// runUntil is run for a manager whose process is to die, which ends it. What Run returns is lost then.
-func (w *world) runUntil(m *certmanager.Manager, dead <-chan struct{}) (wait func()) {
-	ctx, kill := context.WithCancel(w.t.Context())
-	listener := newPipeListener()
-	secure := m.Listener(listener)
-	w.mu.Lock()
-	w.listener = listener
-	w.mu.Unlock()
-	var group sync.WaitGroup
-	group.Go(func() { _ = m.Run(ctx) })
-	group.Go(func() { serveHandshakes(secure) })
-	return sync.OnceFunc(func() {
-		<-dead
-		kill()
-		listener.Close()
-		group.Wait()
-	})
-}
-
 // record returns the one record below the prefix, with its key.
 func (w *world) record(prefix string) (key string, item storage.Item) {
 	w.t.Helper()

@@ -169,20 +169,38 @@ func (w *world) start(config certmanager.Config) (m *certmanager.Manager, stop f
 }
 
 func (w *world) run(m *certmanager.Manager) (stop func()) {
+	ended := make(chan struct{})
+	err, wait := w.begin(m, ended)
+	return sync.OnceFunc(func() {
+		close(ended)
+		wait()
+		if *err != nil {
+			w.t.Errorf("Run: %v", *err)
+		}
+	})
+}
+
+// runUntil is run for a manager whose process is to die, which ends it. What Run returns is lost then.
+func (w *world) runUntil(m *certmanager.Manager, dead <-chan struct{}) (wait func()) {
+	_, wait = w.begin(m, dead)
+	return wait
+}
+
+// begin has the manager run and serve the world's listener until ended is closed. The error is what Run
+// returned, once wait has returned.
+func (w *world) begin(m *certmanager.Manager, ended <-chan struct{}) (err *error, wait func()) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	listener := newPipeListener()
 	secure := m.Listener(listener)
 	w.mu.Lock()
 	w.listener = listener
 	w.mu.Unlock()
+	err = new(error)
 	var group sync.WaitGroup
-	group.Go(func() {
-		if err := m.Run(ctx); err != nil {
-			w.t.Errorf("Run: %v", err)
-		}
-	})
+	group.Go(func() { *err = m.Run(ctx) })
 	group.Go(func() { serveHandshakes(secure) })
-	return sync.OnceFunc(func() {
+	return err, sync.OnceFunc(func() {
+		<-ended
 		cancel()
 		listener.Close()
 		group.Wait()

@@ -50,29 +50,38 @@ func BenchmarkGetCertificate(b *testing.B) {
 	}
 	for _, l := range libraries {
 		for _, n := range sizes {
-			benchmarkLoaded(b, l, exactFormat, n, map[string]string{"exact": exactFormat, "unknown": unknownFormat})
+			benchmarkLoaded(b, l, loaded{exactFormat, n}, []question{{"exact", exactFormat}, {"unknown", unknownFormat}})
 			if l.wildcards {
-				benchmarkLoaded(b, l, wildcardFormat, n, map[string]string{"wildcard": belowFormat})
+				benchmarkLoaded(b, l, loaded{wildcardFormat, n}, []question{{"wildcard", belowFormat}})
 			}
 		}
 	}
 }
 
-// benchmarkLoaded loads n certificates for the names held, and asks for each of the kinds of names.
-func benchmarkLoaded(b *testing.B, l library, held string, n int, asked map[string]string) {
+// loaded says for how many names of what format there are certificates.
+type loaded struct {
+	format string
+	n      int
+}
+
+// A question is for names of a format.
+type question struct{ kind, format string }
+
+// benchmarkLoaded loads certificates and asks for names.
+func benchmarkLoaded(b *testing.B, l library, held loaded, questions []question) {
 	stop := func() {}
 	defer func() { stop() }()
 	load := sync.OnceValues(func() (get getCertificate, err error) {
-		get, stop, err = l.load(b.Context(), shuffled(held, n, 1))
+		get, stop, err = l.load(b.Context(), shuffled(held.format, held.n, 1))
 		return get, err
 	})
-	for kind, format := range asked {
-		b.Run(fmt.Sprintf("%s/certs=%d/client=%s", kind, n, l.name), func(b *testing.B) {
+	for _, q := range questions {
+		b.Run(fmt.Sprintf("%s/certs=%d/client=%s", q.kind, held.n, l.name), func(b *testing.B) {
 			get, err := load()
 			if err != nil {
 				b.Fatal(err)
 			}
-			ask(b, get, format, n)
+			ask(b, get, q.format, held.n)
 		})
 	}
 }
