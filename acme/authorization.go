@@ -55,10 +55,11 @@ func orderedName(id Identifier, wildcard bool) string {
 // sideBySide bounds the requests of one order that are under way at once.
 const sideBySide = 16
 
-// getAuthorizations returns those of the order, side by side.
+// getAuthorizations returns those of the order, fetched side by side. Where some can't be fetched, the
+// error is that of one of them, and they are nil.
 func (c *Client) getAuthorizations(ctx context.Context, order *Order) ([]*Authorization, error) {
 	authorizations := make([]*Authorization, len(order.Authorizations))
-	group, ctx := errgroup.WithContext(ctx)
+	var group errgroup.Group
 	group.SetLimit(sideBySide)
 	for i, url := range order.Authorizations {
 		group.Go(func() (err error) {
@@ -99,12 +100,13 @@ func (e *AuthorizationError) Unwrap() error {
 
 // failedAuthorizations returns what failed in the order, as far as the CA tells.
 func (c *Client) failedAuthorizations(ctx context.Context, order *Order) []*AuthorizationError {
-	authorizations, err := c.getAuthorizations(ctx, order)
-	if err != nil {
-		return nil
-	}
+	// What can't be fetched does not keep the others from being told.
+	authorizations, _ := c.getAuthorizations(ctx, order)
 	var failed []*AuthorizationError
 	for _, a := range authorizations {
+		if a == nil {
+			continue
+		}
 		if err := a.failure(); err != nil {
 			failed = append(failed, err)
 		}

@@ -21,8 +21,8 @@ type library struct {
 	load func(ctx context.Context, names []string) (get getCertificate, stop func(), err error)
 }
 
-// Sizes of the benchmarks, in certificates.
-var sizes = []int{1, 1_000, 100_000}
+// sizes are those of the benchmarks, in certificates.
+func sizes() []int { return []int{1, 1_000, 100_000} }
 
 // Names of certificates, and those that clients ask for.
 const (
@@ -49,7 +49,7 @@ func BenchmarkGetCertificate(b *testing.B) {
 		{"autocert", false, loadAutocert},
 	}
 	for _, l := range libraries {
-		for _, n := range sizes {
+		for _, n := range sizes() {
 			benchmarkLoaded(b, l, loaded{exactFormat, n}, []question{{"exact", exactFormat}, {"unknown", unknownFormat}})
 			if l.wildcards {
 				benchmarkLoaded(b, l, loaded{wildcardFormat, n}, []question{{"wildcard", belowFormat}})
@@ -88,7 +88,7 @@ func benchmarkLoaded(b *testing.B, l library, held loaded, questions []question)
 
 // BenchmarkMapLookup is the floor: a plain Go map.
 func BenchmarkMapLookup(b *testing.B) {
-	for _, n := range sizes {
+	for _, n := range sizes() {
 		b.Run(fmt.Sprintf("certs=%d", n), func(b *testing.B) {
 			certificates := make(map[string]*tls.Certificate, n)
 			for _, name := range shuffled(exactFormat, n, 1) {
