@@ -92,8 +92,9 @@ func add(b *testing.B, m *Manager, names []string) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	leaf := new(x509.Certificate)
 	for _, c := range added {
-		c.offer(&record{leaf: new(x509.Certificate)})
+		c.offer(&record{leaf: leaf})
 	}
 	m.publish(added)
 }

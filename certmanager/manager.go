@@ -127,7 +127,7 @@ func (m *Manager) Manage(subjects ...Subject) error {
 func (m *Manager) add(subjects []subject) ([]*managed, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	names := make(map[string]*managed)
+	names := make(map[string]*managed, len(subjects))
 	var added, configured []*managed
 	for _, s := range subjects {
 		known, err := m.known(&s, names)
@@ -140,8 +140,8 @@ func (m *Manager) add(subjects []subject) ([]*managed, error) {
 		}
 		c := newManaged(s)
 		added = append(added, c)
-		for _, name := range s.names() {
-			names[name] = c
+		for _, id := range s.identifiers {
+			names[id.Value] = c
 		}
 	}
 	for _, c := range configured {
@@ -167,7 +167,8 @@ func (m *Manager) add(subjects []subject) ([]*managed, error) {
 // known returns what is managed for the subject already, or nil. A name may be in one certificate only,
 // but one that a client wanted on demand gives way to one that is configured. The caller holds m.mu.
 func (m *Manager) known(s *subject, added map[string]*managed) (*managed, error) {
-	for _, name := range s.names() {
+	for _, id := range s.identifiers {
+		name := id.Value
 		other := added[name]
 		if other == nil {
 			other = m.byName[name]
