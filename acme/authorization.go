@@ -25,21 +25,66 @@ const mostChallenges = 50
 func (c *Client) GetAuthorization(ctx context.Context, url string) (*Authorization, error) {
 	a := &Authorization{URL: url}
 	resp, err := c.postJSON(ctx, url, nil, a)
+	if err == nil {
+		err = a.complete(resp)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("acme: get authorization: %w", err)
 	}
+	return a, nil
+}
+
+// complete resolves the URLs in an authorization's answer and checks its bounds.
+func (a *Authorization) complete(resp *response) error {
 	if len(a.Challenges) > mostChallenges {
-		return nil, fmt.Errorf("acme: get authorization: it has %d challenges, more than %d", len(a.Challenges), mostChallenges)
+		return fmt.Errorf("it has %d challenges, more than %d", len(a.Challenges), mostChallenges)
 	}
 	for i := range a.Challenges {
 		if a.Challenges[i].URL == "" {
 			continue
 		}
+		var err error
 		if a.Challenges[i].URL, err = resp.resolve(a.Challenges[i].URL); err != nil {
-			return nil, fmt.Errorf("acme: get authorization: %w", err)
+			return err
 		}
 	}
+	return nil
+}
+
+// NewAuthorization asks for an authorization ahead of any order (RFC 8555 §7.4.1). CAs that don't offer
+// that give an error that wraps errors.ErrUnsupported. A wildcard can't be authorized so.
+func (c *Client) NewAuthorization(ctx context.Context, id Identifier) (*Authorization, error) {
+	target, err := c.resource(ctx, "newAuthz", func(d *Directory) string { return d.NewAuthz })
+	if err != nil {
+		return nil, fmt.Errorf("acme: new authorization: %w", err)
+	}
+	wanted := struct {
+		Identifier Identifier `json:"identifier"`
+	}{id}
+	a := new(Authorization)
+	resp, err := c.postJSON(ctx, target, wanted, a)
+	if err == nil {
+		a.URL, err = resp.location()
+	}
+	if err == nil {
+		err = a.complete(resp)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("acme: new authorization: %w", err)
+	}
 	return a, nil
+}
+
+// DeactivateAuthorization gives the authorization up (RFC 8555 §7.5.2): the CA will not issue on it any
+// more, and a pending one no longer counts.
+func (c *Client) DeactivateAuthorization(ctx context.Context, url string) error {
+	change := struct {
+		Status string `json:"status"`
+	}{StatusDeactivated}
+	if _, err := c.post(ctx, url, change); err != nil {
+		return fmt.Errorf("acme: deactivate authorization: %w", err)
+	}
+	return nil
 }
 
 // name returns the identifier as it stands in the order.

@@ -20,6 +20,9 @@ type Certificate struct {
 	URL   string            // where the CA keeps it
 	Chain [][]byte          // DER, leaf first, as a TLS server sends it
 	Leaf  *x509.Certificate // the first of Chain
+
+	// Alternates are the URLs of other chains for the same leaf (RFC 8555 §7.4.2), for GetCertificate.
+	Alternates []string
 }
 
 // PEM returns the chain as PEM, leaf first.
@@ -54,7 +57,21 @@ func (c *Client) GetCertificate(ctx context.Context, url string) (*Certificate, 
 		return nil, fmt.Errorf("acme: get certificate: %w (the answer was %s)", err, resp.excerpt())
 	}
 	certificate.URL = url
+	if certificate.Alternates, err = resp.links("alternate"); err != nil {
+		return nil, fmt.Errorf("acme: get certificate: %w", err)
+	}
 	return certificate, nil
+}
+
+// chainsTo reports whether a certificate of the chain, or the root above it, has the common name.
+func (c *Certificate) chainsTo(name string) bool {
+	for _, der := range c.Chain {
+		parsed, err := x509.ParseCertificate(der)
+		if err == nil && parsed.Issuer.CommonName == name {
+			return true
+		}
+	}
+	return false
 }
 
 func parseChain(data []byte) (*Certificate, error) {

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -41,10 +42,14 @@ const oldestDirectory = 24 * time.Hour
 
 // A Directory is a CA's list of its resources (RFC 8555 §7.1.1).
 type Directory struct {
-	NewNonce   string        `json:"newNonce"`
-	NewAccount string        `json:"newAccount"`
-	NewOrder   string        `json:"newOrder"`
-	Meta       DirectoryMeta `json:"meta,omitzero"`
+	NewNonce    string        `json:"newNonce"`
+	NewAccount  string        `json:"newAccount"`
+	NewOrder    string        `json:"newOrder"`
+	NewAuthz    string        `json:"newAuthz,omitempty"` // this and the following are not every CA's
+	RevokeCert  string        `json:"revokeCert,omitempty"`
+	KeyChange   string        `json:"keyChange,omitempty"`
+	RenewalInfo string        `json:"renewalInfo,omitempty"` // RFC 9773
+	Meta        DirectoryMeta `json:"meta,omitzero"`
 }
 
 // DirectoryMeta is what a CA says of itself.
@@ -53,6 +58,11 @@ type DirectoryMeta struct {
 	Website                 string   `json:"website,omitempty"`
 	CAAIdentities           []string `json:"caaIdentities,omitempty"` // for CAA records (RFC 8659)
 	ExternalAccountRequired bool     `json:"externalAccountRequired,omitempty"`
+	// Profiles describes, by name, the kinds of certificate that OrderRequest.Profile can ask for
+	// (draft-ietf-acme-profiles).
+	Profiles map[string]string `json:"profiles,omitempty"`
+	// SubdomainAuthAllowed says that control of a domain can stand for its subdomains (RFC 9444).
+	SubdomainAuthAllowed bool `json:"subdomainAuthAllowed,omitempty"`
 }
 
 // GetDirectory returns the CA's directory, at most a day old. It fails with a clear error where the
@@ -81,6 +91,7 @@ func (c *Client) GetDirectory(ctx context.Context) (*Directory, error) {
 func (d *Directory) clone() *Directory {
 	clone := *d
 	clone.Meta.CAAIdentities = slices.Clone(d.Meta.CAAIdentities)
+	clone.Meta.Profiles = maps.Clone(d.Meta.Profiles)
 	return &clone
 }
 
@@ -98,9 +109,17 @@ func (c *Client) fetchDirectory(ctx context.Context) (*Directory, error) {
 		return nil, err
 	}
 	for _, r := range []struct {
-		name string
-		url  *string
-	}{{"newNonce", &directory.NewNonce}, {"newAccount", &directory.NewAccount}, {"newOrder", &directory.NewOrder}} {
+		name     string
+		url      *string
+		optional bool
+	}{
+		{"newNonce", &directory.NewNonce, false}, {"newAccount", &directory.NewAccount, false}, {"newOrder", &directory.NewOrder, false},
+		{"newAuthz", &directory.NewAuthz, true}, {"revokeCert", &directory.RevokeCert, true},
+		{"keyChange", &directory.KeyChange, true}, {"renewalInfo", &directory.RenewalInfo, true},
+	} {
+		if *r.url == "" && r.optional {
+			continue
+		}
 		if *r.url == "" {
 			return nil, fmt.Errorf("%s offers no %s: is it the directory of an ACME CA?", c.directoryURL(), r.name)
 		}
@@ -116,6 +135,18 @@ func (c *Client) directoryURL() string {
 		return LetsEncrypt
 	}
 	return c.DirectoryURL
+}
+
+// resource returns a URL of the directory that not every CA has.
+func (c *Client) resource(ctx context.Context, name string, url func(*Directory) string) (string, error) {
+	d, err := c.GetDirectory(ctx)
+	if err != nil {
+		return "", err
+	}
+	if u := url(d); u != "" {
+		return u, nil
+	}
+	return "", fmt.Errorf("%s offers no %s: %w", c.directoryURL(), name, errors.ErrUnsupported)
 }
 
 // kid returns the account's URL, which signed requests carry, and looks it up if need be.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -18,8 +19,14 @@ type Request struct {
 	Identifiers []Identifier // see ParseIdentifier
 	NotBefore   time.Time    // zero: the CA's choice
 	NotAfter    time.Time
-	Key         crypto.Signer // the certificate's key; not the account's
-	Solvers     []Solver      // the first that supports an identifier and whose challenge is offered answers for it
+	Profile     string            // see OrderRequest
+	Replaces    *x509.Certificate // the predecessor, for CAs with renewal info (RFC 9773 §5); nil: none
+	Key         crypto.Signer     // the certificate's key; not the account's
+	Solvers     []Solver          // the first that supports an identifier and whose challenge is offered answers for it
+
+	// PreferredChain is the common name of a root or intermediate. Where the CA offers several chains,
+	// the first that leads to it is taken, or else the one that the CA offers first.
+	PreferredChain string
 
 	// OrderURL is an order to go on with, whatever state it is in, instead of making one.
 	OrderURL string
@@ -111,7 +118,7 @@ func (c *Client) openOrder(ctx context.Context, r *Request) (*Order, error) {
 		if err := r.before(ctx, Step{Action: ActionOrder}); err != nil {
 			return nil, err
 		}
-		return c.NewOrder(ctx, OrderRequest{Identifiers: r.Identifiers, NotBefore: r.NotBefore, NotAfter: r.NotAfter})
+		return c.newOrder(ctx, r)
 	}
 	order, err := c.GetOrder(ctx, r.OrderURL)
 	var problem *Problem
@@ -125,6 +132,41 @@ func (c *Client) openOrder(ctx context.Context, r *Request) (*Order, error) {
 		return nil, &OrderError{URL: r.OrderURL, Err: errors.New("it is for other names")}
 	}
 	return order, nil
+}
+
+// newOrder makes the order. What it replaces is a wish: a CA that does not accept the predecessor, which
+// may have been replaced already, is asked again without.
+func (c *Client) newOrder(ctx context.Context, r *Request) (*Order, error) {
+	wanted := OrderRequest{Identifiers: r.Identifiers, NotBefore: r.NotBefore, NotAfter: r.NotAfter, Profile: r.Profile}
+	d, err := c.GetDirectory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if r.Replaces != nil && d.RenewalInfo != "" {
+		// One that has no such name is none that the CA knows.
+		wanted.Replaces, _ = CertificateID(r.Replaces)
+	}
+	order, err := c.NewOrder(ctx, wanted)
+	if wanted.Replaces == "" || !refusesPredecessor(err) {
+		return order, err
+	}
+	wanted.Replaces = ""
+	return c.NewOrder(ctx, wanted)
+}
+
+// refusesPredecessor reports whether an order may have been refused for what it replaces. RFC 9773 names
+// alreadyReplaced only; CAs answer otherwise too where they don't know the certificate or it is another
+// account's.
+func refusesPredecessor(err error) bool {
+	var problem *Problem
+	if !errors.As(err, &problem) {
+		return false
+	}
+	switch problem.Type {
+	case ErrAlreadyReplaced, ErrMalformed, ErrUnauthorized, ErrServerInternal:
+		return true
+	}
+	return problem.Status == http.StatusNotFound || problem.Status == http.StatusConflict
 }
 
 // sameIdentifiers reports whether a and b are equal but for their order.
@@ -218,12 +260,29 @@ func (c *Client) download(ctx context.Context, r *Request, order *Order) (*Certi
 	if err := r.before(ctx, Step{Action: ActionDownload, OrderURL: order.URL}); err != nil {
 		return nil, err
 	}
-	certificate, err := c.GetCertificate(ctx, order.Certificate)
+	certificate, err := c.preferredCertificate(ctx, order.Certificate, r.PreferredChain)
 	if err != nil {
 		return nil, err
 	}
 	if err := certificate.Verify(r.Key.Public(), r.Identifiers, time.Now()); err != nil {
 		return nil, &OrderError{URL: order.URL, Err: fmt.Errorf("%s: %w", r.Identifiers[0].Value, err)}
+	}
+	return certificate, nil
+}
+
+// preferredCertificate downloads the certificate, with the chain that leads to the name if there is one.
+// The certificate has come: an alternate that can't be had is passed over.
+func (c *Client) preferredCertificate(ctx context.Context, url, name string) (*Certificate, error) {
+	certificate, err := c.GetCertificate(ctx, url)
+	if err != nil || name == "" || certificate.chainsTo(name) {
+		return certificate, err
+	}
+	for _, alternate := range certificate.Alternates {
+		other, err := c.GetCertificate(ctx, alternate)
+		if err == nil && other.chainsTo(name) && other.Leaf.Equal(certificate.Leaf) {
+			other.URL, other.Alternates = certificate.URL, certificate.Alternates
+			return other, nil
+		}
 	}
 	return certificate, nil
 }

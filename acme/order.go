@@ -22,7 +22,9 @@ type Order struct {
 	Authorizations []string      `json:"authorizations"`  // URLs, in no particular order
 	Finalize       string        `json:"finalize"`        // URL
 	Certificate    string        `json:"certificate,omitempty"`
-	RetryAfter     time.Duration `json:"-"` // when the CA wants to be asked again; zero: it did not say
+	Profile        string        `json:"profile,omitempty"`  // the kind of certificate, where the CA has several
+	Replaces       string        `json:"replaces,omitempty"` // CertificateID of the predecessor (RFC 9773 §5)
+	RetryAfter     time.Duration `json:"-"`                  // when the CA wants to be asked again; zero: it did not say
 }
 
 // An OrderRequest is what a new order is made with.
@@ -30,6 +32,8 @@ type OrderRequest struct {
 	Identifiers []Identifier `json:"identifiers"`
 	NotBefore   time.Time    `json:"notBefore,omitzero"` // zero: the CA's choice; many CAs allow no other
 	NotAfter    time.Time    `json:"notAfter,omitzero"`
+	Profile     string       `json:"profile,omitempty"`  // one of DirectoryMeta.Profiles; zero: the CA's choice
+	Replaces    string       `json:"replaces,omitempty"` // CertificateID of the predecessor; only for CAs with renewal info
 }
 
 // mostAuthorizations bounds the authorizations of an order: the largest published limit on names is 100.

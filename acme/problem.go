@@ -22,9 +22,10 @@ func (t ProblemType) Error() string {
 
 const problemPrefix = "urn:ietf:params:acme:error:"
 
-// The problem types of RFC 8555 §6.7. A CA may use others.
+// The problem types of RFC 8555 §6.7, RFC 9773 and draft-ietf-acme-profiles. A CA may use others.
 const (
 	ErrAccountDoesNotExist     ProblemType = problemPrefix + "accountDoesNotExist"
+	ErrAlreadyReplaced         ProblemType = problemPrefix + "alreadyReplaced"
 	ErrAlreadyRevoked          ProblemType = problemPrefix + "alreadyRevoked"
 	ErrBadCSR                  ProblemType = problemPrefix + "badCSR"
 	ErrBadNonce                ProblemType = problemPrefix + "badNonce"
@@ -37,6 +38,7 @@ const (
 	ErrDNS                     ProblemType = problemPrefix + "dns"
 	ErrExternalAccountRequired ProblemType = problemPrefix + "externalAccountRequired"
 	ErrIncorrectResponse       ProblemType = problemPrefix + "incorrectResponse"
+	ErrInvalidProfile          ProblemType = problemPrefix + "invalidProfile"
 	ErrInvalidContact          ProblemType = problemPrefix + "invalidContact"
 	ErrMalformed               ProblemType = problemPrefix + "malformed"
 	ErrOrderNotReady           ProblemType = problemPrefix + "orderNotReady"

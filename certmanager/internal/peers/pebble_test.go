@@ -51,6 +51,8 @@ type pebbleSettings struct {
 	badNonces       int           // good nonces refused as bad ones, in percent
 	externalAccount bool          // accounts are made only with an external one
 	lifetime        time.Duration // of certificates; zero: 90 days
+	alternates      int           // roots beside the first, each with a chain of its own
+	profiles        []string      // kinds of certificate beside the usual one
 	retryAfter      int           // seconds until the next poll that authorizations and orders ask for; zero: they do not
 }
 
@@ -61,10 +63,14 @@ func startPebble(t testing.TB, s pebbleSettings) *pebble {
 	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
 	t.Setenv("PEBBLE_WFE_NONCEREJECT", strconv.Itoa(s.badNonces))
 	t.Setenv("PEBBLE_AUTHZREUSE", "0")
+	t.Setenv("PEBBLE_WFE_ORDERS_PER_PAGE", "2")
 	logger := log.New(io.Discard, "", 0)
 	profiles := map[string]ca.Profile{"default": {Description: "the only one", ValidityPeriod: uint64(s.lifetime / time.Second)}}
+	for _, name := range s.profiles {
+		profiles[name] = ca.Profile{Description: name, ValidityPeriod: uint64(s.lifetime / time.Second)}
+	}
 	const strict = true
-	p.chains = ca.New(logger, p.database, "", "ecdsa", 0, 1, profiles)
+	p.chains = ca.New(logger, p.database, "", "ecdsa", s.alternates, 1, profiles)
 	validation := va.New(logger, p.http.port(), p.tls.port(), strict, startResolver(t), p.database)
 	frontEnd := wfe.New(logger, p.database, validation, p.chains, []string{"pebble.test"}, strict, s.externalAccount, s.retryAfter, s.retryAfter)
 	p.front = httptest.NewUnstartedServer(p.traffic.watch(frontEnd.Handler()))

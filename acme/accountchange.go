@@ -1,0 +1,173 @@
+package acme
+
+import (
+	"context"
+	"crypto"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// GetAccount returns the account as the CA has it (RFC 8555 §7.3.2 speaks of an empty update).
+func (c *Client) GetAccount(ctx context.Context) (*Account, error) {
+	account, err := c.changeAccount(ctx, nil)
+	if err != nil {
+		return nil, fmt.Errorf("acme: get account: %w", err)
+	}
+	return account, nil
+}
+
+// UpdateContact replaces the account's contacts, which are URLs such as "mailto:admin@example.com"; none
+// removes them (RFC 8555 §7.3.2).
+func (c *Client) UpdateContact(ctx context.Context, contact []string) (*Account, error) {
+	change := struct {
+		Contact []string `json:"contact"`
+	}{slices.Concat([]string{}, contact)}
+	account, err := c.changeAccount(ctx, change)
+	if err != nil {
+		return nil, fmt.Errorf("acme: update contact: %w", err)
+	}
+	return account, nil
+}
+
+// DeactivateAccount ends the account for good: the CA accepts nothing from it any more, and its key can
+// have no other (RFC 8555 §7.3.6).
+func (c *Client) DeactivateAccount(ctx context.Context) error {
+	change := struct {
+		Status string `json:"status"`
+	}{StatusDeactivated}
+	if _, err := c.changeAccount(ctx, change); err != nil {
+		return fmt.Errorf("acme: deactivate account: %w", err)
+	}
+	return nil
+}
+
+func (c *Client) changeAccount(ctx context.Context, change any) (*Account, error) {
+	kid, err := c.kid(ctx)
+	if err != nil {
+		return nil, err
+	}
+	account := &Account{URL: kid}
+	resp, err := c.postJSON(ctx, kid, change, account)
+	if err == nil && account.Orders != "" {
+		account.Orders, err = resp.resolve(account.Orders)
+	}
+	return account, err
+}
+
+// ChangeKey gives the account another key (RFC 8555 §7.3.5). After it this client can be used no more:
+// make one with the new key and the same AccountURL. Keep the new key before calling: the answer can be
+// lost, and the old key is no good once the CA has acted. So ChangeKey asks the CA whose the new key is:
+// nil means that it is the account's, whatever became of the answer. After an error FindAccount with
+// either key tells.
+func (c *Client) ChangeKey(ctx context.Context, key crypto.Signer) error {
+	changeErr := c.changeKey(ctx, key)
+	kid := c.knownAccountURL()
+	if key == nil || kid == "" {
+		return fmt.Errorf("acme: change key: %w", changeErr)
+	}
+	next := &Client{DirectoryURL: c.DirectoryURL, Key: key, HTTPClient: c.HTTPClient, UserAgent: c.UserAgent}
+	account, err := next.FindAccount(ctx)
+	switch {
+	case err == nil && account.URL == kid:
+		return nil
+	case changeErr != nil:
+		return fmt.Errorf("acme: change key: %w", changeErr)
+	case err != nil:
+		return fmt.Errorf("acme: change key: look whether it was changed: %w", err)
+	}
+	return fmt.Errorf("acme: change key: the new key is that of another account, %s", account.URL)
+}
+
+func (c *Client) changeKey(ctx context.Context, key crypto.Signer) error {
+	if c.Key == nil {
+		return errNoKey
+	}
+	if _, err := signatureAlgorithm(key); err != nil {
+		return fmt.Errorf("the new key: %w", err)
+	}
+	target, err := c.resource(ctx, "keyChange", func(d *Directory) string { return d.KeyChange })
+	if err != nil {
+		return err
+	}
+	kid, err := c.kid(ctx)
+	if err != nil {
+		return err
+	}
+	change, err := json.Marshal(struct {
+		Account string          `json:"account"`
+		OldKey  jose.JSONWebKey `json:"oldKey"`
+	}{kid, jose.JSONWebKey{Key: c.Key.Public()}})
+	if err != nil {
+		return err
+	}
+	signed, err := signature{key: key, url: target}.sign(change)
+	if err != nil {
+		return err
+	}
+	_, err = c.postSigned(ctx, request{url: target, body: signed}, kid)
+	return err
+}
+
+// Bounds on a list of orders that comes in pages.
+const mostPages = 1000
+
+// Orders yields the URLs of the account's orders, as far as the CA lists them (RFC 8555 §7.1.2.1). Many
+// CAs have no such list; the error wraps errors.ErrUnsupported then. An error ends the sequence.
+func (c *Client) Orders(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		account, err := c.GetAccount(ctx)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		if account.Orders == "" {
+			yield("", fmt.Errorf("acme: orders: the account has no list of them: %w", errors.ErrUnsupported))
+			return
+		}
+		seen := make(map[string]bool)
+		for page := account.Orders; page != ""; {
+			if seen[page] || len(seen) == mostPages {
+				yield("", errors.New("acme: orders: the list has no end"))
+				return
+			}
+			seen[page] = true
+			urls, next, err := c.ordersPage(ctx, page)
+			if err != nil {
+				yield("", fmt.Errorf("acme: orders: %w", err))
+				return
+			}
+			for _, u := range urls {
+				if !yield(u, nil) {
+					return
+				}
+			}
+			page = next
+		}
+	}
+}
+
+// ordersPage returns the orders on one page of the list, and the URL of the next page, if any.
+func (c *Client) ordersPage(ctx context.Context, page string) (urls []string, next string, err error) {
+	var list struct {
+		Orders []string `json:"orders"`
+	}
+	resp, err := c.postJSON(ctx, page, nil, &list)
+	if err != nil {
+		return nil, "", err
+	}
+	for i := range list.Orders {
+		if list.Orders[i], err = resp.resolve(list.Orders[i]); err != nil {
+			return nil, "", err
+		}
+	}
+	links, err := resp.links("next")
+	if err != nil || len(links) == 0 {
+		return list.Orders, "", err
+	}
+	return list.Orders, links[0], nil
+}

@@ -1,0 +1,112 @@
+package acme
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math/big"
+	"net/http"
+	"time"
+)
+
+// A RenewalInfo is the CA's word on when to renew a certificate (RFC 9773 §4.2).
+type RenewalInfo struct {
+	SuggestedWindow Window `json:"suggestedWindow"`
+	// ExplanationURL may lead to the reason of an unusual window, for people to read.
+	ExplanationURL string `json:"explanationURL,omitempty"`
+	// RetryAfter is when to ask again: from a minute to a day; six hours where the CA does not say.
+	RetryAfter time.Duration `json:"-"`
+}
+
+// A Window is a span of time.
+type Window struct {
+	Start time.Time `json:"start"`
+	End   time.Time `json:"end"`
+}
+
+// At returns an instant of the window: r in [0,1) chooses uniformly. A client keeps what was chosen, for
+// a choice made anew at each look would tend to the window's beginning.
+func (w Window) At(r float64) time.Time {
+	return w.Start.Add(time.Duration(min(max(r, 0), 1) * float64(w.End.Sub(w.Start))))
+}
+
+// How often a CA is asked again (RFC 9773 §4.3.2, §4.3.3).
+const (
+	soonestRenewalInfo = time.Minute
+	latestRenewalInfo  = 24 * time.Hour
+	usualRenewalInfo   = 6 * time.Hour
+)
+
+// GetRenewalInfo returns when the CA suggests to renew the certificate. It needs no account. Where the
+// CA has no such service the error wraps errors.ErrUnsupported. A window that ends before it begins is
+// an error.
+func (c *Client) GetRenewalInfo(ctx context.Context, leaf *x509.Certificate) (*RenewalInfo, error) {
+	info, err := c.getRenewalInfo(ctx, leaf)
+	if err != nil {
+		return nil, fmt.Errorf("acme: get renewal info: %w", err)
+	}
+	return info, nil
+}
+
+func (c *Client) getRenewalInfo(ctx context.Context, leaf *x509.Certificate) (*RenewalInfo, error) {
+	id, err := CertificateID(leaf)
+	if err != nil {
+		return nil, err
+	}
+	base, err := c.resource(ctx, "renewalInfo", func(d *Directory) string { return d.RenewalInfo })
+	if err != nil {
+		return nil, err
+	}
+	var resp *response
+	err = c.retry(ctx, func() (err error) {
+		resp, err = c.exchange(ctx, request{method: http.MethodGet, url: base + "/" + id})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	info := new(RenewalInfo)
+	if err := resp.decode(info); err != nil {
+		return nil, err
+	}
+	if w := info.SuggestedWindow; w.Start.IsZero() || !w.End.After(w.Start) {
+		return nil, fmt.Errorf("the suggested window from %s to %s is none", w.Start.Format(time.RFC3339), w.End.Format(time.RFC3339))
+	}
+	info.RetryAfter = usualRenewalInfo
+	if asked := resp.retryAfter(); asked > 0 {
+		info.RetryAfter = min(max(asked, soonestRenewalInfo), latestRenewalInfo)
+	}
+	return info, nil
+}
+
+// CertificateID returns the name by which CAs know a certificate in renewal information and in
+// OrderRequest.Replaces: the authority's key identifier and the serial number, in base64url (RFC 9773
+// §4.1).
+func CertificateID(leaf *x509.Certificate) (string, error) {
+	if leaf == nil || len(leaf.AuthorityKeyId) == 0 || leaf.SerialNumber == nil {
+		return "", errors.New("acme: the certificate has no authority key identifier or no serial number, by which CAs know it")
+	}
+	serial, err := serialBytes(leaf.SerialNumber)
+	if err != nil {
+		return "", err
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	return encode(leaf.AuthorityKeyId) + "." + encode(serial), nil
+}
+
+// serialBytes returns the content of the serial number's DER, which has a leading zero where the first
+// bit would be taken for a sign.
+func serialBytes(serial *big.Int) ([]byte, error) {
+	der, err := asn1.Marshal(serial)
+	if err != nil {
+		return nil, fmt.Errorf("acme: the certificate's serial number: %w", err)
+	}
+	var raw asn1.RawValue
+	if _, err := asn1.Unmarshal(der, &raw); err != nil {
+		return nil, fmt.Errorf("acme: the certificate's serial number: %w", err)
+	}
+	return raw.Bytes, nil
+}
