@@ -104,14 +104,13 @@ func (m *Manager) tryIssuer(run context.Context, issuer Issuer, c *managed) outc
 	}
 	defer m.release(ctx, c, lease)
 	a := &attempt{Manager: m, certificate: c, issuer: issuer, lease: lease}
-	stored, err := m.loadRecord(lease.Context(), issuer, &c.subject)
-	if err != nil {
+	if a.stored, err = m.loadRecord(lease.Context(), issuer, &c.subject); err != nil {
 		return m.hindered(run, c, err)
 	}
-	if stored != nil {
-		m.serve(c, stored)
+	if a.stored != nil {
+		m.serve(c, a.stored)
 	}
-	if err := a.readJournal(lease.Context(), stored); err != nil {
+	if err := a.readJournal(lease.Context()); err != nil {
 		return m.hindered(run, c, err)
 	}
 	forced := c.forced()
@@ -120,7 +119,7 @@ func (m *Manager) tryIssuer(run context.Context, issuer Issuer, c *managed) outc
 			return outcome{next: due} // another process was faster
 		}
 	}
-	if time.Now().Before(a.journal.Next) && !forced {
+	if a.journal.waits(time.Now()) && !forced {
 		return outcome{next: a.journal.Next, err: &earlierFailure{a.journal.Failed, a.journal.Error}}
 	}
 	return a.obtain(run)

@@ -65,6 +65,13 @@ func (j *journal) begin(t KeyType) (crypto.Signer, error) {
 	return key, nil
 }
 
+// waits reports whether the next attempt is not due yet. A failure that lies in the future was noted
+// while the clock was wrong, and says nothing.
+func (j *journal) waits(now time.Time) bool {
+	const skew = 5 * time.Minute // between the clocks of a fleet
+	return now.Before(j.Next) && now.Add(skew).After(j.Failed)
+}
+
 // abandon forgets the issuance under way.
 func (j *journal) abandon() { j.Key, j.Notes = "", nil }
 

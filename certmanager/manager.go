@@ -43,14 +43,15 @@ type Manager struct {
 	index   index.Index[*tls.Certificate] // by name; nil: managed, no certificate yet
 	queue   schedule.Queue[*managed]      // what is due when
 	demands chan *demand                  // from handshakes to Run
-	loads   chan []*managed               // from Manage to Run
+	more    chan struct{}                 // full while there is something in added
 
 	mu      sync.Mutex          // guards what follows; not held over storage or network
 	byName  map[string]*managed // every name of every certificate under management
 	demand  map[string]*demand  // names being obtained for handshakes that wait
 	waiting int                 // handshakes that wait for any of them
 	refused refusals            // names that handshakes need not ask for again soon
-	stopped chan struct{}       // closed when Run has ended; nil: not running
+	added   []*managed          // by Manage since Run last looked
+	stopped chan struct{}       // closed when Run takes up no more work; nil: not running
 }
 
 // New checks the configuration and returns a manager, which starts no work before Run or Serve.
@@ -77,7 +78,7 @@ func New(config Config) (*Manager, error) {
 		logger:  config.Logger,
 		issuers: config.issuers(),
 		demands: make(chan *demand, mostDemands),
-		loads:   make(chan []*managed),
+		more:    make(chan struct{}, 1),
 		byName:  make(map[string]*managed),
 		demand:  make(map[string]*demand),
 	}
@@ -111,14 +112,11 @@ func (m *Manager) Manage(subjects ...Subject) error {
 		return err
 	}
 	m.mu.Lock()
-	stopped := m.stopped
+	m.added = append(m.added, added...)
 	m.mu.Unlock()
-	if stopped == nil {
-		return nil // Run will begin with all there are
-	}
 	select {
-	case m.loads <- added:
-	case <-stopped:
+	case m.more <- struct{}{}:
+	default: // Run will look already
 	}
 	return nil
 }
@@ -202,13 +200,16 @@ func (m *Manager) begin() error {
 	if m.stopped != nil {
 		return errors.New("certmanager: Run was called while the manager runs")
 	}
-	m.stopped = make(chan struct{})
+	m.stopped, m.added = make(chan struct{}), nil
 	return nil
 }
 
 // run is the manager at work after begin.
 func (m *Manager) run(ctx context.Context) error {
 	defer m.end()
+	// Nobody waits for the manager any more once ctx has ended: its own tasks may be among them.
+	stop := context.AfterFunc(ctx, m.stop)
+	defer stop()
 	if err := m.probeStorage(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -219,10 +220,24 @@ func (m *Manager) run(ctx context.Context) error {
 	return nil
 }
 
+// stop tells those who wait for the manager's work that it takes up no more.
+func (m *Manager) stop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopped == nil {
+		return
+	}
+	select {
+	case <-m.stopped:
+	default:
+		close(m.stopped)
+	}
+}
+
 // end makes the manager one that does not run, and fails the handshakes that wait.
 func (m *Manager) end() {
+	m.stop()
 	m.mu.Lock()
-	close(m.stopped)
 	m.stopped = nil
 	m.mu.Unlock()
 	m.endDemands()
@@ -247,7 +262,11 @@ func (m *Manager) work(ctx context.Context) {
 	tasks.Go(func() { m.load(ctx, all) })
 	for {
 		select {
-		case added := <-m.loads:
+		case <-m.more:
+			m.mu.Lock()
+			added := m.added
+			m.added = nil
+			m.mu.Unlock()
 			tasks.Go(func() { m.load(ctx, added) })
 		case <-ctx.Done():
 			return

@@ -24,11 +24,12 @@ type attempt struct {
 	certificate *managed
 	issuer      Issuer
 	lease       *storage.Lease
+	stored      *record // as found under the lease; nil: none
 	journal     journal
 }
 
 // readJournal finds how far the work came.
-func (a *attempt) readJournal(ctx context.Context, stored *record) error {
+func (a *attempt) readJournal(ctx context.Context) error {
 	value := a.lease.Value()
 	journal, err := decodeJournal(value)
 	if err != nil {
@@ -37,7 +38,7 @@ func (a *attempt) readJournal(ctx context.Context, stored *record) error {
 			return err
 		}
 	}
-	if journal.isFor(stored) {
+	if journal.isFor(a.stored) {
 		journal, _ = decodeJournal(nil)
 	}
 	a.journal = journal
@@ -101,11 +102,23 @@ func (a *attempt) issue(ctx context.Context) (*record, error) {
 	}
 	return &record{
 		meta: recordMeta{Issuer: a.issuer.ID(), Names: c.names(), KeyType: c.keyType, URL: certificate.URL,
-			Obtained: time.Now().UTC(), OnDemand: c.onDemand()},
+			Obtained: a.obtained(), OnDemand: c.onDemand()},
 		key:   key,
 		chain: certificate.Chain,
 		leaf:  certificate.Leaf,
 	}, nil
+}
+
+// obtained returns the time to note for a certificate that has just come. It is later than that of what
+// it replaces, though a clock be set back.
+func (a *attempt) obtained() time.Time {
+	now := time.Now().UTC()
+	for _, predecessor := range []*record{a.stored, a.certificate.serving()} {
+		if predecessor != nil && !now.After(predecessor.meta.Obtained) {
+			now = predecessor.meta.Obtained.Add(1)
+		}
+	}
+	return now
 }
 
 // rotated returns the solvers with the n-th first: after a refusal another way to prove control, if

@@ -12,12 +12,16 @@ const longestSleep = 10 * time.Minute
 
 // A Queue holds due times by key, one for each, and hands the keys out as their times come.
 //
+// Where the wall clock is found to have been set back, by more than a minute, all keys become due that much earlier: a
+// key that comes too early can be set again, one that was set by a clock years ahead would not come in time.
+//
 // The zero Queue is empty and ready for use. All methods may be called at the same time, Next too. Set, Remove and Next
 // take time logarithmic in the queue's length. A Queue must not be copied after first use.
 type Queue[K comparable] struct {
 	mu      sync.Mutex
 	waiting dueTimes[K]
 	byKey   map[K]*entry[K]
+	looked  time.Time // when Next looked last, with a monotonic reading
 	// earlier is closed, and forgotten, when an earlier due time comes to the head of waiting. It is nil while nobody
 	// has asked for it.
 	earlier chan struct{}
@@ -108,6 +112,11 @@ func (q *Queue[K]) Next(ctx context.Context) (K, time.Time, error) {
 func (q *Queue[K]) take() (*entry[K], time.Duration, <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	now := time.Now()
+	if !q.looked.IsZero() {
+		q.bringForward(setBack(now.Round(0).Sub(q.looked.Round(0)), now.Sub(q.looked)))
+	}
+	q.looked = now
 	sleep := longestSleep
 	if len(q.waiting) > 0 {
 		until := time.Until(q.waiting[0].due)
@@ -122,6 +131,26 @@ func (q *Queue[K]) take() (*entry[K], time.Duration, <-chan struct{}) {
 		q.earlier = make(chan struct{})
 	}
 	return nil, sleep, q.earlier
+}
+
+// setBack returns how far the wall clock was set back, given by how much each clock moved on. Small
+// corrections do not count.
+func setBack(wall, monotonic time.Duration) time.Duration {
+	const small = time.Minute
+	if back := monotonic - wall; back > small {
+		return back
+	}
+	return 0
+}
+
+// bringForward makes every key due that much earlier: what was set by a clock that was ahead would come late by as much.
+func (q *Queue[K]) bringForward(d time.Duration) {
+	if d == 0 {
+		return
+	}
+	for _, e := range q.waiting {
+		e.due = e.due.Add(-d)
+	}
 }
 
 // dueTimes implements [heap.Interface].
