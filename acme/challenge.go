@@ -11,11 +11,12 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// Challenge types (RFC 8555 §8, RFC 8737).
+// Challenge types (RFC 8555 §8, RFC 8737, draft-ietf-acme-dns-account-label).
 const (
-	TypeHTTP01    = "http-01"
-	TypeTLSALPN01 = "tls-alpn-01"
-	TypeDNS01     = "dns-01"
+	TypeHTTP01       = "http-01"
+	TypeTLSALPN01    = "tls-alpn-01"
+	TypeDNS01        = "dns-01"
+	TypeDNSAccount01 = "dns-account-01"
 )
 
 // A Challenge is one way the CA offers to prove control of an identifier (RFC 8555 §7.1.5).

@@ -106,7 +106,7 @@ func (r *Request) choose(a *Authorization) (Solver, Challenge, error) {
 			if challenge.Type != solver.Type() {
 				continue
 			}
-			tokenless := challenge.Type != TypeHTTP01 && challenge.Type != TypeTLSALPN01 && challenge.Type != TypeDNS01 && challenge.Token == ""
+			tokenless := challenge.Type != TypeHTTP01 && challenge.Type != TypeTLSALPN01 && challenge.Type != TypeDNS01 && challenge.Type != TypeDNSAccount01 && challenge.Token == ""
 			if !tokenless && (len(challenge.Token) > longestToken || !isBase64URL(challenge.Token)) {
 				return nil, Challenge{}, fmt.Errorf("%s: the token %q of %s is not base64url", printable(a.name(), 260), printable(challenge.Token, 60), challenge.Type)
 			}

@@ -22,7 +22,7 @@ type Account struct {
 	ExternalAccountBinding json.RawMessage `json:"externalAccountBinding,omitempty"`
 }
 
-// An account is an Account at work.
+// An account is an Account at work. Server.mu guards what changes, its key included.
 type account struct {
 	Account
 	key        *jose.JSONWebKey
@@ -193,8 +193,9 @@ func (s *Server) answerAccount(w http.ResponseWriter, status int, a *account) er
 		Status                 string          `json:"status"`
 		Contact                []string        `json:"contact,omitempty"`
 		TermsOfServiceAgreed   bool            `json:"termsOfServiceAgreed"`
+		Orders                 string          `json:"orders"`
 		ExternalAccountBinding json.RawMessage `json:"externalAccountBinding,omitempty"`
-	}{shown.Status, shown.Contact, true, shown.ExternalAccountBinding})
+	}{shown.Status, shown.Contact, true, s.urlOf("orders", a.ID), shown.ExternalAccountBinding})
 	return nil
 }
 

@@ -19,16 +19,17 @@ import (
 // rootLifetime is that of a root made by the server, and of what it issues for itself.
 const rootLifetime = 20 * 365 * 24 * time.Hour
 
-// An authority signs certificates.
+// An authority signs certificates. Below each of its roots is a certificate for its intermediate key,
+// so that each gives a chain for what that key has signed.
 type authority struct {
-	root            *x509.Certificate
-	intermediate    *x509.Certificate
+	roots           []*x509.Certificate
+	intermediates   []*x509.Certificate // one by each root, of the same name
 	intermediateKey crypto.Signer
 }
 
-// newAuthority returns an authority below the root, which it makes if there is none, with an
-// intermediate of its own.
-func newAuthority(root *tls.Certificate) (*authority, error) {
+// newAuthority returns an authority below the root, which it makes if there is none, and below as many
+// other roots as there are to be alternates.
+func newAuthority(root *tls.Certificate, alternates int) (*authority, error) {
 	if len(root.Certificate) == 0 {
 		made, err := newRoot()
 		if err != nil {
@@ -36,31 +37,50 @@ func newAuthority(root *tls.Certificate) (*authority, error) {
 		}
 		*root = made
 	}
-	rootKey, ok := root.PrivateKey.(crypto.Signer)
-	if !ok {
-		return nil, errors.New("no private key that can sign in Root")
-	}
-	a := new(authority)
-	var err error
-	if a.root, err = x509.ParseCertificate(root.Certificate[0]); err != nil {
-		return nil, fmt.Errorf("read the certificate in Root: %w", err)
-	}
-	if !a.root.IsCA {
-		return nil, fmt.Errorf("the certificate in Root (%s) is not that of a CA", a.root.Subject)
-	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	template := caTemplate("intermediate", a.root.NotBefore, a.root.NotAfter)
-	template.MaxPathLenZero = true
-	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	a.intermediateKey = key
-	a.intermediate, err = sign(template, a.root, key.Public(), rootKey)
-	if err != nil {
-		return nil, fmt.Errorf("sign an intermediate certificate with Root: %w", err)
+	a := &authority{intermediateKey: key}
+	name := caName("intermediate")
+	if err := a.addChain(root, name); err != nil {
+		return nil, err
+	}
+	for range alternates {
+		alternate, err := newRoot()
+		if err != nil {
+			return nil, fmt.Errorf("make an alternate root certificate: %w", err)
+		}
+		if err := a.addChain(&alternate, name); err != nil {
+			return nil, err
+		}
 	}
 	return a, nil
+}
+
+// addChain has the intermediate, which is called name, signed by the root.
+func (a *authority) addChain(root *tls.Certificate, name pkix.Name) error {
+	rootKey, ok := root.PrivateKey.(crypto.Signer)
+	if !ok {
+		return errors.New("no private key that can sign in Root")
+	}
+	certificate, err := x509.ParseCertificate(root.Certificate[0])
+	if err != nil {
+		return fmt.Errorf("read the certificate in Root: %w", err)
+	}
+	if !certificate.IsCA {
+		return fmt.Errorf("the certificate in Root (%s) is not that of a CA", certificate.Subject)
+	}
+	template := caTemplate(name, certificate.NotBefore, certificate.NotAfter)
+	template.MaxPathLenZero = true
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	intermediate, err := sign(template, certificate, a.intermediateKey.Public(), rootKey)
+	if err != nil {
+		return fmt.Errorf("sign an intermediate certificate with Root: %w", err)
+	}
+	a.roots = append(a.roots, certificate)
+	a.intermediates = append(a.intermediates, intermediate)
+	return nil
 }
 
 func newRoot() (tls.Certificate, error) {
@@ -69,7 +89,7 @@ func newRoot() (tls.Certificate, error) {
 		return tls.Certificate{}, err
 	}
 	now := time.Now()
-	template := caTemplate("root", now.Add(-24*time.Hour), now.Add(rootLifetime))
+	template := caTemplate(caName("root"), now.Add(-24*time.Hour), now.Add(rootLifetime))
 	template.SubjectKeyId = subjectKeyID(key.Public())
 	root, err := sign(template, template, key.Public(), key)
 	if err != nil {
@@ -78,10 +98,15 @@ func newRoot() (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{root.Raw}, PrivateKey: key, Leaf: root}, nil
 }
 
-// caTemplate returns a template for a CA's certificate with a name that no other has.
-func caTemplate(role string, notBefore, notAfter time.Time) *x509.Certificate {
+// caName returns a name that no other CA has.
+func caName(role string) pkix.Name {
+	return pkix.Name{Organization: []string{"acmetest"}, CommonName: fmt.Sprintf("acmetest %s %s", role, randomID()[:6])}
+}
+
+// caTemplate returns a template for a CA's certificate.
+func caTemplate(name pkix.Name, notBefore, notAfter time.Time) *x509.Certificate {
 	return &x509.Certificate{
-		Subject:               pkix.Name{Organization: []string{"acmetest"}, CommonName: fmt.Sprintf("acmetest %s %s", role, randomID()[:6])},
+		Subject:               name,
 		NotBefore:             notBefore,
 		NotAfter:              notAfter,
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
@@ -112,7 +137,7 @@ func leafTemplate(identifiers []identifier, commonName string, notBefore, notAft
 
 // issue signs a certificate for key with the intermediate.
 func (a *authority) issue(template *x509.Certificate, key crypto.PublicKey) (*x509.Certificate, error) {
-	return sign(template, a.intermediate, key, a.intermediateKey)
+	return sign(template, a.intermediates[0], key, a.intermediateKey)
 }
 
 // serverCertificate returns a certificate for the server's own socket.
@@ -126,18 +151,18 @@ func (a *authority) serverCertificate(address net.Addr) (tls.Certificate, error)
 		return tls.Certificate{}, err
 	}
 	identifiers := []identifier{{typeIP, host}, {typeDNS, "localhost"}}
-	leaf, err := a.issue(leafTemplate(identifiers, "", a.intermediate.NotBefore, a.intermediate.NotAfter), key.Public())
+	leaf, err := a.issue(leafTemplate(identifiers, "", a.intermediates[0].NotBefore, a.intermediates[0].NotAfter), key.Public())
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	return tls.Certificate{Certificate: [][]byte{leaf.Raw, a.intermediate.Raw}, PrivateKey: key, Leaf: leaf}, nil
+	return tls.Certificate{Certificate: [][]byte{leaf.Raw, a.intermediates[0].Raw}, PrivateKey: key, Leaf: leaf}, nil
 }
 
 // sign gives the template a random serial number of 128 bits and a key identifier, and signs it.
 func sign(template, parent *x509.Certificate, key crypto.PublicKey, parentKey crypto.Signer) (*x509.Certificate, error) {
 	serial := make([]byte, 16)
-	rand.Read(serial)                 // never fails
-	serial[0] = serial[0]&0x7f | 0x40 // positive, and always 16 bytes long
+	rand.Read(serial) // never fails
+	serial[0] |= 0x40 // always 16 bytes long, and in DER, half of the time, one more (RFC 9773 §4.1)
 	template.SerialNumber = new(big.Int).SetBytes(serial)
 	template.SubjectKeyId = subjectKeyID(key)
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, key, parentKey)

@@ -19,9 +19,17 @@ type authorization struct {
 	status string
 }
 
-// addAuthorization makes the authorization that an order needs for id. It is called with s.mu held.
-func (s *Server) addAuthorization(o *order, id identifier) *authorization {
-	a := &authorization{id: randomID(), account: o.account, expires: o.expires, identifier: id, status: statusPending}
+// A holding is what an authorization is about: an identifier as orders have it, and who may have
+// certificates for it.
+type holding struct {
+	account    *account
+	identifier identifier
+}
+
+// addAuthorization makes a pending authorization. It is called with s.mu held.
+func (s *Server) addAuthorization(held holding, expires time.Time) *authorization {
+	id := held.identifier
+	a := &authorization{id: randomID(), account: held.account, expires: expires, identifier: id, status: statusPending}
 	types := []string{http01, tlsALPN01, dns01}
 	if id.Type == typeIP {
 		types = []string{http01, tlsALPN01} // RFC 8738 §7
@@ -32,7 +40,6 @@ func (s *Server) addAuthorization(o *order, id identifier) *authorization {
 	}
 	for _, challengeType := range types {
 		c := &challenge{id: randomID(), authorization: a, challengeType: challengeType, token: randomID(), status: statusPending}
-		c.keyAuthorization = c.token + "." + o.account.thumbprint
 		a.challenges = append(a.challenges, c)
 		s.challenges[c.id] = c
 	}
@@ -40,8 +47,18 @@ func (s *Server) addAuthorization(o *order, id identifier) *authorization {
 	return a
 }
 
-// update lets the authorization expire when its time has come (RFC 8555 §7.1.6).
-func (a *authorization) update(now time.Time) {
+// inOrder returns the identifier as an order has it.
+func (a *authorization) inOrder() identifier {
+	id := a.identifier
+	if a.wildcard {
+		id.Value = "*." + id.Value
+	}
+	return id
+}
+
+// update lets the authorization expire when its time has come, and returns its status (RFC 8555
+// §7.1.6).
+func (a *authorization) update(now time.Time) string {
 	switch {
 	case now.Before(a.expires):
 	case a.status == statusPending:
@@ -49,6 +66,7 @@ func (a *authorization) update(now time.Time) {
 	case a.status == statusValid:
 		a.status = statusExpired
 	}
+	return a.status
 }
 
 // problem returns the problem of the challenge that failed, nil if none has.

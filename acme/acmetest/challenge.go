@@ -22,7 +22,7 @@ type challenge struct {
 	authorization    *authorization
 	challengeType    string
 	token            string
-	keyAuthorization string
+	keyAuthorization string // by the account's key when the challenge was accepted
 
 	status    string
 	validated time.Time
@@ -108,6 +108,7 @@ func (c *challenge) accept(now time.Time) (begin bool, err error) {
 		return false, problemf(malformed, "the authorization is %s: its challenges can no longer be accepted", c.authorization.status)
 	}
 	c.status = statusProcessing
+	c.keyAuthorization = c.token + "." + c.authorization.account.thumbprint
 	return true, nil
 }
 
@@ -129,6 +130,9 @@ func (s *Server) decide(ctx context.Context, c *challenge) {
 	}
 	if a.status == statusPending { // else another challenge, the client or the time has decided before
 		a.status = c.status
+		if a.status == statusValid {
+			s.proven[holding{a.account, a.inOrder()}] = a
+		}
 	}
 }
 

@@ -273,6 +273,8 @@ type order struct {
 	Expires        string
 	Identifiers    []identifier
 	NotAfter       string
+	Profile        string
+	Replaces       string
 	Error          *problem
 	Authorizations []string
 	Finalize       string
@@ -306,7 +308,13 @@ func identify(names ...string) (ids []identifier) {
 
 func (c *client) newOrder(names ...string) *order {
 	c.t.Helper()
-	answer := c.post(c.resource("newOrder"), map[string]any{"identifiers": identify(names...)}).want(http.StatusCreated, "")
+	return c.order(map[string]any{"identifiers": identify(names...)})
+}
+
+// order sends newOrder with a payload that it takes.
+func (c *client) order(payload map[string]any) *order {
+	c.t.Helper()
+	answer := c.post(c.resource("newOrder"), payload).want(http.StatusCreated, "")
 	o := &order{URL: answer.header.Get("Location")}
 	answer.decode(o)
 	return o

@@ -11,20 +11,30 @@ func (s *Server) directory(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	type meta struct {
-		TermsOfService          string   `json:"termsOfService"`
-		CAAIdentities           []string `json:"caaIdentities"`
-		ExternalAccountRequired bool     `json:"externalAccountRequired,omitempty"`
+		Profiles                map[string]string `json:"profiles,omitempty"`
+		TermsOfService          string            `json:"termsOfService"`
+		CAAIdentities           []string          `json:"caaIdentities"`
+		ExternalAccountRequired bool              `json:"externalAccountRequired,omitempty"`
 	}
 	writeJSON(w, http.StatusOK, struct {
-		NewNonce   string `json:"newNonce"`
-		NewAccount string `json:"newAccount"`
-		NewOrder   string `json:"newOrder"`
-		Meta       meta   `json:"meta"`
+		NewNonce    string `json:"newNonce"`
+		NewAccount  string `json:"newAccount"`
+		NewOrder    string `json:"newOrder"`
+		NewAuthz    string `json:"newAuthz"`
+		KeyChange   string `json:"keyChange"`
+		RevokeCert  string `json:"revokeCert"`
+		RenewalInfo string `json:"renewalInfo"`
+		Meta        meta   `json:"meta"`
 	}{
-		NewNonce:   s.urlOf("newNonce", ""),
-		NewAccount: s.urlOf("newAccount", ""),
-		NewOrder:   s.urlOf("newOrder", ""),
+		NewNonce:    s.urlOf("newNonce", ""),
+		NewAccount:  s.urlOf("newAccount", ""),
+		NewOrder:    s.urlOf("newOrder", ""),
+		NewAuthz:    s.urlOf("newAuthz", ""),
+		KeyChange:   s.urlOf("keyChange", ""),
+		RevokeCert:  s.urlOf("revokeCert", ""),
+		RenewalInfo: s.urlOf("renewalInfo", ""),
 		Meta: meta{
+			Profiles:                s.profileDescriptions(),
 			TermsOfService:          s.urlOf("terms", ""),
 			CAAIdentities:           []string{"acmetest.invalid"},
 			ExternalAccountRequired: s.ExternalAccounts != nil,

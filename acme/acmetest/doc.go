@@ -44,22 +44,45 @@
 //
 // # Orders from beginning to end
 //
-// An order is made with a pending authorization for each of its identifiers; none is ever taken over
-// from an earlier order. Accepting a challenge begins a validation in the background, which takes ten
+// An order is made with a pending authorization for each of its identifiers, unless its account holds a
+// valid one that was made in advance, by newAuthz (RFC 8555 §7.4.1); those from earlier orders are taken
+// over with [Server.ReuseAuthorizations] only. Accepting a challenge begins a validation in the background, which takes ten
 // seconds at most. The first challenge of an authorization to succeed or fail decides it; a failed one
 // makes the order invalid, and its error has a subproblem for each identifier that failed. Once all
 // authorizations are valid the order is ready. A CSR that is refused leaves it so. A good one makes it
-// "processing", always, and valid a moment later: clients have to poll. Orders and authorizations
-// expire after seven days.
+// "processing", always, and valid a moment later: clients have to poll. Authorizations expire after
+// seven days, and an order with the first of its authorizations.
 //
-// What certificates last is set by [Server.Lifetime]; an order can ask for less. What is issued is kept
-// in memory and can be looked at: [Server.Certificates], [Server.Orders], and for the number of
+// An account finds its orders again in its list of them, by pages of [Server.OrdersPerPage], and can
+// change its key: challenges are to be answered with the one that it has when it accepts them.
+//
+// What certificates last is set by [Server.Lifetime], or by the one of [Server.Profiles] that the order
+// asks for; an order can ask for less. With [Server.AlternateChains] there are several chains for each
+// certificate, and links from one to the others. What is issued is kept in memory and can be looked at: [Server.Certificates], [Server.Orders], and for the number of
 // requests that a client needed, [Server.Requests].
+//
+// # After the issuance
+//
+// A certificate is revoked by its account, by any account with valid authorizations for all its names, or
+// by its own key (RFC 8555 §7.6). [Server.Revoked] tells what became of it.
+//
+// Everybody can ask when a certificate should be renewed (RFC 9773). The answer is a short window about
+// two thirds into its lifetime, and one in the past once it is revoked; [Server.SetRenewalInfo] moves it,
+// as a CA does that must revoke many certificates soon:
+//
+//	ca.SetRenewalInfo(leaf.SerialNumber, acmetest.RenewalInfo{
+//		Start:          time.Now().Add(-time.Hour),
+//		End:            time.Now(),
+//		ExplanationURL: "https://example.com/incident",
+//	})
+//
+// An order can say that it replaces a certificate of its account with which it shares a name. From then
+// on, unless it becomes invalid, another order for the same replacement is refused as alreadyReplaced.
 //
 // # A CA that outlives its process
 //
 // A test that restarts the program under test, or a demonstration that is started again, can keep the
 // CA: what Root holds after the start, put into Root of the next server, gives certificates that the
 // same root verifies, and the accounts that [Server.OnAccount] was given, put into Accounts, are known
-// again under the same key. Orders and certificates are not kept.
+// again under the same key. Orders, certificates and alternate roots are not kept.
 package acmetest

@@ -16,11 +16,9 @@ func (s *Server) checkExternalAccount(binding json.RawMessage, outer *signedRequ
 		}
 		return nil
 	}
-	inner, err := parseJWS(binding)
+	inner, err := parseInnerJWS("externalAccountBinding", binding)
 	if err != nil {
-		p := asProblem(err)
-		p.Detail = "externalAccountBinding: " + p.Detail
-		return p
+		return err
 	}
 	newHash := macHash(inner.header.Algorithm)
 	switch header := &inner.header; {
@@ -51,7 +49,7 @@ func (s *Server) checkExternalAccount(binding json.RawMessage, outer *signedRequ
 
 // checkBoundKey checks that the binding is to the key which signed the request.
 func checkBoundKey(jwk []byte, outer *signedRequest) error {
-	bound, err := parseKey(jwk)
+	got, err := thumbprintOf(jwk)
 	if err != nil {
 		return problemf(malformed, "the external account binding's payload is not a JWK that an account may have")
 	}
@@ -59,7 +57,7 @@ func checkBoundKey(jwk []byte, outer *signedRequest) error {
 	if err != nil {
 		return err
 	}
-	if got, err := thumbprint(bound); err != nil || got != want {
+	if got != want {
 		return problemf(malformed, "the external account binding is for another key than the one that signed the request")
 	}
 	return nil

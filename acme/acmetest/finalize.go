@@ -152,6 +152,7 @@ func (s *Server) issue(ctx context.Context, o *order, csr *x509.CertificateReque
 	defer s.mu.Unlock()
 	o.status, o.certificate = statusValid, issued
 	s.certificates[issued.id] = issued
+	s.certificatesBySerial[issued.leaf.SerialNumber.String()] = issued
 	s.certificateList = append(s.certificateList, issued.leaf)
 }
 

@@ -29,12 +29,18 @@ func (s *Server) resources() http.Handler {
 	mux.HandleFunc("/newNonce", s.newNonce)
 	mux.HandleFunc("/newAccount", s.byKey(s.newAccount))
 	mux.HandleFunc("/newOrder", s.byAccount(s.newOrder))
+	mux.HandleFunc("/newAuthz", s.byAccount(s.newAuthorization))
+	mux.HandleFunc("/keyChange", s.byAccount(s.keyChange))
+	mux.HandleFunc("/revokeCert", s.byEither(s.revokeCert))
+	mux.HandleFunc("/renewalInfo/{id}", s.renewalInfo)
 	mux.HandleFunc("/account/{id}", s.byAccount(s.account))
+	mux.HandleFunc("/orders/{id}", s.byAccount(s.orderList))
 	mux.HandleFunc("/order/{id}", s.byAccount(s.order))
 	mux.HandleFunc("/authorization/{id}", s.byAccount(s.authorization))
 	mux.HandleFunc("/challenge/{id}", s.byAccount(s.challenge))
 	mux.HandleFunc("/finalize/{id}", s.byAccount(s.finalize))
 	mux.HandleFunc("/certificate/{id}", s.byAccount(s.certificate))
+	mux.HandleFunc("/certificate/{id}/{chain}", s.byAccount(s.certificate))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, statusProblemf(http.StatusNotFound, malformed, "there is nothing at %s", quote(r.URL.Path)))
 	})
@@ -44,7 +50,7 @@ func (s *Server) resources() http.Handler {
 // urlOf returns the URL of a resource; id is empty for those that there is one of.
 func (s *Server) urlOf(resource, id string) string {
 	switch resource {
-	case "account", "order", "authorization", "challenge", "finalize", "certificate":
+	case "account", "orders", "order", "authorization", "challenge", "finalize", "certificate":
 		return s.origin + "/" + resource + "/" + id
 	}
 	return s.origin + "/" + resource
@@ -54,8 +60,8 @@ func (s *Server) urlOf(resource, id string) string {
 func resourceOf(r *http.Request) string {
 	name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	switch name {
-	case "directory", "terms", "newNonce", "newAccount", "newOrder",
-		"account", "order", "authorization", "challenge", "finalize", "certificate":
+	case "directory", "terms", "newNonce", "newAccount", "newOrder", "newAuthz", "keyChange", "revokeCert", "renewalInfo",
+		"account", "orders", "order", "authorization", "challenge", "finalize", "certificate":
 		return name
 	}
 	return "other"
@@ -84,8 +90,9 @@ func (s *Server) countRequests(next http.Handler) http.Handler {
 }
 
 // Requests returns how many requests there were so far for each resource, good and bad. The names are
-// "newNonce", "newAccount" and "newOrder" as in the directory, "directory", "account", "order",
-// "authorization", "challenge", "finalize", "certificate" and "terms"; "other" is what does not exist.
+// those of the directory ("newNonce", "newAccount", …), "directory", "account", "orders" (an account's
+// list), "order", "authorization", "challenge", "finalize", "certificate" and "terms"; "other" is what
+// does not exist.
 func (s *Server) Requests() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,8 +126,13 @@ func (s *Server) linkIndex(next http.Handler) http.Handler {
 
 // askLater tells the client when to poll again, if [Server.RetryAfter] says so.
 func (s *Server) askLater(w http.ResponseWriter) {
-	if s.RetryAfter > 0 {
-		seconds := math.Ceil(float64(s.RetryAfter) / float64(time.Second))
+	setRetryAfter(w, s.RetryAfter)
+}
+
+// setRetryAfter sets the header, in whole seconds, unless after is zero or less.
+func setRetryAfter(w http.ResponseWriter, after time.Duration) {
+	if after > 0 {
+		seconds := math.Ceil(after.Seconds())
 		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
 	}
 }

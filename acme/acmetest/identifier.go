@@ -21,7 +21,7 @@ type identifier struct {
 // maxIdentifiers is the number of identifiers that an order may have.
 const maxIdentifiers = 100
 
-// Refuse makes newOrder refuse all orders for name, which may be a wildcard or an IP address, with a
+// Refuse makes newOrder and newAuthz refuse name, which may be a wildcard or an IP address, with a
 // problem of type rejectedIdentifier. It goes for exactly this name, not for names below it.
 func (s *Server) Refuse(name string) {
 	s.mu.Lock()

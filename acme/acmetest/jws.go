@@ -77,6 +77,17 @@ func parseJWS(data []byte) (*flattenedJWS, error) {
 	return jws, nil
 }
 
+// parseInnerJWS is parseJWS for one that came within another; problems call it name.
+func parseInnerJWS(name string, data []byte) (*flattenedJWS, error) {
+	jws, err := parseJWS(data)
+	if err != nil {
+		p := asProblem(err)
+		p.Detail = name + ": " + p.Detail
+		return nil, p
+	}
+	return jws, nil
+}
+
 // verify checks the signature with key.
 func (jws *flattenedJWS) verify(key *jose.JSONWebKey) error {
 	// Only the members that parseJWS has looked at are given to the verifier.

@@ -25,6 +25,9 @@ type Order struct {
 	Status  string    // "pending", "ready", "processing", "valid" or "invalid"
 	Names   []string  // values of the identifiers
 	Created time.Time // by newOrder
+
+	Profile  string // that the order asks for; empty: none
+	Replaces string // identifier of the certificate that the order is to replace (RFC 9773 §5); empty: none
 }
 
 // An order is an Order at work. Server.mu guards what changes.
@@ -36,6 +39,8 @@ type order struct {
 	identifiers    []identifier
 	notBefore      time.Time        // zero: not asked for
 	notAfter       time.Time        // zero: not asked for
+	profile        string           // empty: none asked for
+	replaces       string           // a certificate's identifier (RFC 9773 §4.1); empty: none
 	authorizations []*authorization // one for each identifier, in their sequence
 
 	status      string
@@ -50,8 +55,7 @@ func (s *Server) Orders() []Order {
 	now := time.Now()
 	orders := make([]Order, len(s.orderSequence))
 	for i, o := range s.orderSequence {
-		o.update(now)
-		orders[i] = Order{URL: s.urlOf("order", o.id), Status: o.status, Created: o.created}
+		orders[i] = Order{URL: s.urlOf("order", o.id), Status: o.update(now), Created: o.created, Profile: o.profile, Replaces: o.replaces}
 		for _, id := range o.identifiers {
 			orders[i].Names = append(orders[i].Names, id.Value)
 		}
@@ -59,15 +63,15 @@ func (s *Server) Orders() []Order {
 	return orders
 }
 
-// update lets the order follow its authorizations and the time (RFC 8555 §7.1.6).
-func (o *order) update(now time.Time) {
+// update lets the order follow its authorizations and the time, and returns its status (RFC 8555
+// §7.1.6).
+func (o *order) update(now time.Time) string {
 	if o.status != statusPending && o.status != statusReady {
-		return
+		return o.status
 	}
 	ready := true
 	for _, a := range o.authorizations {
-		a.update(now)
-		switch a.status {
+		switch a.update(now) {
 		case statusValid:
 		case statusPending:
 			ready = false
@@ -82,6 +86,7 @@ func (o *order) update(now time.Time) {
 	case o.status == statusPending && ready:
 		o.status = statusReady
 	}
+	return o.status
 }
 
 // problem returns why the order is invalid, nil if it is not.
@@ -96,7 +101,7 @@ func (o *order) problem() *problem {
 		}
 	}
 	if len(subs) == 0 {
-		return problemf(malformed, "an authorization of the order was deactivated")
+		return problemf(malformed, "an authorization of the order was deactivated or has expired")
 	}
 	return join(subs, http.StatusForbidden, "not all identifiers could be validated: "+subs[0].Detail)
 }
@@ -108,6 +113,8 @@ type orderResource struct {
 	Identifiers    []identifier `json:"identifiers"`
 	NotBefore      time.Time    `json:"notBefore,omitzero"`
 	NotAfter       time.Time    `json:"notAfter,omitzero"`
+	Profile        string       `json:"profile,omitempty"`
+	Replaces       string       `json:"replaces,omitempty"`
 	Error          *problem     `json:"error,omitempty"`
 	Authorizations []string     `json:"authorizations"`
 	Finalize       string       `json:"finalize"`
@@ -123,6 +130,8 @@ func (s *Server) orderResource(o *order) orderResource {
 		Identifiers: o.identifiers,
 		NotBefore:   o.notBefore,
 		NotAfter:    o.notAfter,
+		Profile:     o.profile,
+		Replaces:    o.replaces,
 		Error:       o.problem(),
 		Finalize:    s.urlOf("finalize", o.id),
 	}
@@ -133,48 +142,6 @@ func (s *Server) orderResource(o *order) orderResource {
 		resource.Certificate = s.urlOf("certificate", o.certificate.id)
 	}
 	return resource
-}
-
-// newOrder creates an order with an authorization for each of its identifiers (RFC 8555 §7.4).
-func (s *Server) newOrder(w http.ResponseWriter, r *http.Request, signed *signedRequest) error {
-	var request struct {
-		Identifiers []identifier `json:"identifiers"`
-		NotBefore   time.Time    `json:"notBefore"`
-		NotAfter    time.Time    `json:"notAfter"`
-	}
-	if err := signed.decode(&request); err != nil {
-		return err
-	}
-	identifiers, err := s.checkIdentifiers(request.Identifiers)
-	if err != nil {
-		return err
-	}
-	now := time.Now()
-	o := &order{
-		id:          randomID(),
-		account:     signed.account,
-		created:     now,
-		expires:     now.Add(orderLifetime).UTC().Truncate(time.Second),
-		identifiers: identifiers,
-		notBefore:   request.NotBefore,
-		notAfter:    request.NotAfter,
-		status:      statusPending,
-	}
-	if _, _, err := s.validity(o, now); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	for _, id := range identifiers {
-		o.authorizations = append(o.authorizations, s.addAuthorization(o, id))
-	}
-	s.orders[o.id] = o
-	s.orderSequence = append(s.orderSequence, o)
-	resource := s.orderResource(o)
-	s.mu.Unlock()
-	s.log.InfoContext(r.Context(), "order created", "order", o.id, "names", identifiers)
-	w.Header().Set("Location", s.urlOf("order", o.id))
-	writeJSON(w, http.StatusCreated, resource)
-	return nil
 }
 
 // order answers with an order (RFC 8555 §7.4).
@@ -224,40 +191,4 @@ func checkOwner(owner *account, signed *signedRequest) error {
 	return nil
 }
 
-// validity returns the dates of a certificate that is issued at the time now. The error is a malformed
-// problem about the dates that the order asks for.
-func (s *Server) validity(o *order, now time.Time) (notBefore, notAfter time.Time, err error) {
-	lifetime := s.Lifetime
-	if lifetime <= 0 {
-		lifetime = 90 * 24 * time.Hour
-	}
-	backdate := max(s.Backdate, 0)
-	notBefore = now.Add(-backdate)
-	if !o.notBefore.IsZero() {
-		notBefore = o.notBefore
-		if notBefore.Before(o.created.Add(-backdate - time.Minute)) { // a minute for clocks that differ
-			return notBefore, notAfter, problemf(malformed, "notBefore is %s, which is in the past", rfc3339(notBefore))
-		}
-	}
-	notBefore = notBefore.UTC().Truncate(time.Second)
-	latest := earlier(notBefore.Add(lifetime), s.authority.intermediate.NotAfter)
-	notAfter = latest
-	if !o.notAfter.IsZero() {
-		notAfter = o.notAfter.UTC().Truncate(time.Second)
-	}
-	if notAfter.After(latest) {
-		err = problemf(malformed, "notAfter is %s; a certificate from %s on can last until %s", rfc3339(notAfter), rfc3339(notBefore), rfc3339(latest))
-	} else if !notAfter.After(notBefore) || !notAfter.After(now) {
-		err = problemf(malformed, "the certificate would end at %s, in the past or before it begins at %s", rfc3339(notAfter), rfc3339(notBefore))
-	}
-	return notBefore, notAfter, err
-}
-
 func rfc3339(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
-}

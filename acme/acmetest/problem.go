@@ -8,12 +8,16 @@ import (
 	"net/http"
 )
 
-// The problem types that the server answers with (RFC 8555 §6.7), without their common prefix.
+// The problem types that the server answers with (RFC 8555 §6.7, RFC 9773 §7.4,
+// draft-ietf-acme-profiles), without their common prefix.
 const (
 	accountDoesNotExist     = "accountDoesNotExist"
+	alreadyReplaced         = "alreadyReplaced"
+	alreadyRevoked          = "alreadyRevoked"
 	badCSR                  = "badCSR"
 	badNonce                = "badNonce"
 	badPublicKey            = "badPublicKey"
+	badRevocationReason     = "badRevocationReason"
 	badSignatureAlgorithm   = "badSignatureAlgorithm"
 	compound                = "compound"
 	connection              = "connection"
@@ -21,6 +25,7 @@ const (
 	externalAccountRequired = "externalAccountRequired"
 	incorrectResponse       = "incorrectResponse"
 	invalidContact          = "invalidContact"
+	invalidProfile          = "invalidProfile"
 	malformed               = "malformed"
 	orderNotReady           = "orderNotReady"
 	rejectedIdentifier      = "rejectedIdentifier"
@@ -31,6 +36,8 @@ const (
 	unsupportedIdentifier   = "unsupportedIdentifier"
 	userActionRequired      = "userActionRequired"
 )
+
+const problemPrefix = "urn:ietf:params:acme:error:"
 
 // A problem is a problem document (RFC 9457) as RFC 8555 §6.7 uses it.
 type problem struct {
@@ -52,6 +59,8 @@ func problemf(name, format string, args ...any) *problem {
 	switch name {
 	case unauthorized, orderNotReady, externalAccountRequired, userActionRequired:
 		status = http.StatusForbidden
+	case alreadyReplaced:
+		status = http.StatusConflict
 	case serverInternal:
 		status = http.StatusInternalServerError
 	}
@@ -61,7 +70,7 @@ func problemf(name, format string, args ...any) *problem {
 // statusProblemf is problemf with another HTTP status than the usual one.
 func statusProblemf(status int, name, format string, args ...any) *problem {
 	return &problem{
-		Type:   "urn:ietf:params:acme:error:" + name,
+		Type:   problemPrefix + name,
 		Detail: fmt.Sprintf(format, args...),
 		Status: status,
 	}
@@ -74,6 +83,9 @@ func asProblem(err error) *problem {
 	}
 	return problemf(serverInternal, "%v", err)
 }
+
+// is reports whether the problem is of the named type.
+func (p *problem) is(name string) bool { return p.Type == problemPrefix+name }
 
 // about returns p as a subproblem about id.
 func (p *problem) about(id identifier) *problem {

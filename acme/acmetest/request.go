@@ -39,6 +39,9 @@ func (s *Server) byAccount(answer endpoint) http.HandlerFunc { return s.post(ans
 // byKey returns a handler for requests that carry the key they are signed with.
 func (s *Server) byKey(answer endpoint) http.HandlerFunc { return s.post(answer, s.keyInHeader) }
 
+// byEither returns a handler for requests that an account or the key they carry has signed.
+func (s *Server) byEither(answer endpoint) http.HandlerFunc { return s.post(answer, s.keyOfEither) }
+
 // post returns a handler that verifies a request (RFC 8555 §6.2 to §6.5) before it is answered.
 func (s *Server) post(answer endpoint, findKey keyFinder) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -97,12 +100,8 @@ func readJWS(w http.ResponseWriter, r *http.Request) (*flattenedJWS, error) {
 
 // checkHeader checks what a protected header must have whoever signed.
 func checkHeader(header *protectedHeader, url string) error {
-	if algorithms := signatureAlgorithms(); !slices.Contains(algorithms, jose.SignatureAlgorithm(header.Algorithm)) {
-		p := problemf(badSignatureAlgorithm, "the JWS is signed with %s, which is not supported", quote(header.Algorithm))
-		for _, algorithm := range algorithms {
-			p.Algorithms = append(p.Algorithms, string(algorithm))
-		}
-		return p
+	if err := checkAlgorithm(header.Algorithm); err != nil {
+		return err
 	}
 	if (header.JWK == nil) == (header.KeyID == nil) {
 		return problemf(malformed, "the JWS must have either \"jwk\" or \"kid\" in its protected header (RFC 8555 §6.2)")
@@ -120,6 +119,19 @@ func checkHeader(header *protectedHeader, url string) error {
 	return err
 }
 
+// checkAlgorithm returns a problem that lists the algorithms there are, unless name is one of them.
+func checkAlgorithm(name string) error {
+	algorithms := signatureAlgorithms()
+	if slices.Contains(algorithms, jose.SignatureAlgorithm(name)) {
+		return nil
+	}
+	p := problemf(badSignatureAlgorithm, "the JWS is signed with %s, which is not supported", quote(name))
+	for _, algorithm := range algorithms {
+		p.Algorithms = append(p.Algorithms, string(algorithm))
+	}
+	return p
+}
+
 // keyInHeader takes the key from the request itself.
 func (s *Server) keyInHeader(header *protectedHeader, signed *signedRequest) error {
 	if header.JWK == nil {
@@ -128,6 +140,15 @@ func (s *Server) keyInHeader(header *protectedHeader, signed *signedRequest) err
 	key, err := parseKey(header.JWK)
 	signed.key = key
 	return err
+}
+
+// keyOfEither takes the key from the account that the request names or, where it names none, from the
+// request itself.
+func (s *Server) keyOfEither(header *protectedHeader, signed *signedRequest) error {
+	if header.KeyID != nil {
+		return s.keyOfAccount(header, signed)
+	}
+	return s.keyInHeader(header, signed)
 }
 
 // keyOfAccount takes the key from the account that the request names.
@@ -153,6 +174,15 @@ func (s *Server) keyOfAccount(header *protectedHeader, signed *signedRequest) er
 func thumbprint(key *jose.JSONWebKey) (string, error) {
 	sum, err := key.Thumbprint(crypto.SHA256)
 	return base64.RawURLEncoding.EncodeToString(sum), err
+}
+
+// thumbprintOf is thumbprint for a key that is yet to be read and checked.
+func thumbprintOf(jwk json.RawMessage) (string, error) {
+	key, err := parseKey(jwk)
+	if err != nil {
+		return "", err
+	}
+	return thumbprint(key)
 }
 
 // asGet returns an error unless the request is a POST-as-GET (RFC 8555 §6.3).

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -244,10 +245,14 @@ func TestMethodAndHeaders(t *testing.T) {
 func TestDirectory(t *testing.T) {
 	c := newClient(t, inMemory(t))
 	answer := c.get("https://acmetest.invalid/directory").want(http.StatusOK, "")
-	want := `{"newNonce":"https://acmetest.invalid/newNonce","newAccount":"https://acmetest.invalid/newAccount","newOrder":"https://acmetest.invalid/newOrder",` +
-		`"meta":{"termsOfService":"https://acmetest.invalid/terms","caaIdentities":["acmetest.invalid"]}}`
-	if string(answer.body) != want {
-		t.Errorf("directory %s\nwant      %s", answer.body, want)
+	var got map[string]any
+	answer.decode(&got)
+	want := map[string]any{"meta": map[string]any{"termsOfService": "https://acmetest.invalid/terms", "caaIdentities": []any{"acmetest.invalid"}}}
+	for _, name := range []string{"newNonce", "newAccount", "newOrder", "newAuthz", "keyChange", "revokeCert", "renewalInfo"} {
+		want[name] = "https://acmetest.invalid/" + name
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("directory %v\nwant      %v", got, want)
 	}
 	c.get("https://acmetest.invalid/terms").want(http.StatusOK, "")
 	for _, link := range c.get(c.resource("newNonce")).header.Values("Link") {

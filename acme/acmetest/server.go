@@ -19,8 +19,8 @@ import (
 type Server struct {
 	URL string // of the directory; set by Start and StartInMemory
 
-	// Lifetime is that of certificates; zero: 90 days. An order may ask for less by its notBefore
-	// and notAfter, and is refused when it asks for more.
+	// Lifetime is that of certificates whose profile has none of its own; zero: 90 days. An order may
+	// ask for less by its notBefore and notAfter, and is refused when it asks for more.
 	Lifetime time.Duration
 	// Backdate is how long before its issuance a certificate begins to be valid, where the order
 	// does not say. The lifetime counts from there.
@@ -28,6 +28,15 @@ type Server struct {
 	// RetryAfter is what polls of unfinished orders, authorizations and challenges are answered
 	// with in a Retry-After header, in whole seconds; zero: no header.
 	RetryAfter time.Duration
+
+	// Profiles are the kinds of certificates that an order can ask for by their names; nil: none.
+	Profiles map[string]Profile
+	// ReuseAuthorizations lets an order do with valid authorizations that its account has from earlier
+	// orders. Those that it has from newAuthz are always taken.
+	ReuseAuthorizations bool
+	// OrdersPerPage is the most orders that one page of an account's list has (RFC 8555 §7.1.2.1);
+	// zero: they are all on one.
+	OrdersPerPage int
 
 	// HTTPPort and TLSPort are where http-01 and tls-alpn-01 are looked for; zero: 80 and 443. The
 	// address that SetHost gives a name may have a port of its own.
@@ -42,6 +51,9 @@ type Server struct {
 	// Root is the CA's root certificate with its key; where it is zero, Start makes one and puts it
 	// here. A CA that outlives its process is given the one from before.
 	Root tls.Certificate
+	// AlternateChains is how many other chains a certificate has beside that to Root (RFC 8555
+	// §7.4.2), each to a root of its own, which Start makes.
+	AlternateChains int
 	// Accounts are known from the start, as OnAccount was given them.
 	Accounts []Account
 	// OnAccount is called with each account that was created or changed, before the client is
@@ -61,21 +73,25 @@ type Server struct {
 	running       sync.WaitGroup // requests, validations and issuances under way, connections and the listener
 
 	// mu guards what follows. It is never held while something waits or a function of the user's runs.
-	mu              sync.Mutex
-	closed          bool
-	cancels         map[*work]context.CancelFunc
-	accounts        map[string]*account // by ID
-	accountsByKey   map[string]*account // by thumbprint
-	orders          map[string]*order
-	orderSequence   []*order
-	authorizations  map[string]*authorization
-	challenges      map[string]*challenge
-	certificates    map[string]*certificate
-	certificateList []*x509.Certificate
-	hosts           map[string]string
-	txt             map[string][]string
-	refused         map[string]bool
-	requests        map[string]int
+	mu                   sync.Mutex
+	closed               bool
+	cancels              map[*work]context.CancelFunc
+	accounts             map[string]*account // by ID
+	accountsByKey        map[string]*account // by thumbprint
+	orders               map[string]*order
+	orderSequence        []*order
+	authorizations       map[string]*authorization
+	challenges           map[string]*challenge
+	certificates         map[string]*certificate
+	certificatesBySerial map[string]*certificate // by serial number in decimal
+	certificateList      []*x509.Certificate
+	preauthorized        map[holding]*authorization // by newAuthz, the last ones
+	proven               map[holding]*authorization // that became valid, the last ones
+	renewalInfos         map[string]RenewalInfo     // by serial number in decimal
+	hosts                map[string]string
+	txt                  map[string][]string
+	refused              map[string]bool
+	requests             map[string]int
 }
 
 // NewServer returns a server that runs on a loopback socket with TLS. The caller should call Close
@@ -90,18 +106,22 @@ func NewServer() *Server {
 // StartInMemory is to be called.
 func NewUnstartedServer() *Server {
 	return &Server{
-		accountChange:  make(chan struct{}, 1),
-		cancels:        make(map[*work]context.CancelFunc),
-		accounts:       make(map[string]*account),
-		accountsByKey:  make(map[string]*account),
-		orders:         make(map[string]*order),
-		authorizations: make(map[string]*authorization),
-		challenges:     make(map[string]*challenge),
-		certificates:   make(map[string]*certificate),
-		hosts:          make(map[string]string),
-		txt:            make(map[string][]string),
-		refused:        make(map[string]bool),
-		requests:       make(map[string]int),
+		accountChange:        make(chan struct{}, 1),
+		cancels:              make(map[*work]context.CancelFunc),
+		accounts:             make(map[string]*account),
+		accountsByKey:        make(map[string]*account),
+		orders:               make(map[string]*order),
+		authorizations:       make(map[string]*authorization),
+		challenges:           make(map[string]*challenge),
+		certificates:         make(map[string]*certificate),
+		certificatesBySerial: make(map[string]*certificate),
+		preauthorized:        make(map[holding]*authorization),
+		proven:               make(map[holding]*authorization),
+		renewalInfos:         make(map[string]RenewalInfo),
+		hosts:                make(map[string]string),
+		txt:                  make(map[string][]string),
+		refused:              make(map[string]bool),
+		requests:             make(map[string]int),
 	}
 }
 
@@ -160,7 +180,7 @@ func (s *Server) start(origin string) http.Handler {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	var err error
-	if s.authority, err = newAuthority(&s.Root); err != nil {
+	if s.authority, err = newAuthority(&s.Root, s.AlternateChains); err != nil {
 		panic(fmt.Sprintf("acmetest: %v", err))
 	}
 	if err := s.loadAccounts(); err != nil {
@@ -200,15 +220,24 @@ func (s *Server) Close() {
 // memory. It is there once the server has been started; its idle connections are closed by Close.
 func (s *Server) Client() *http.Client { return s.client }
 
-// Roots returns a pool that holds the CA's root certificate. The server must have been started.
+// Roots returns a pool that holds the CA's root certificate, and those of the alternate chains. The
+// server must have been started.
 func (s *Server) Roots() *x509.CertPool {
 	pool := x509.NewCertPool()
-	pool.AddCert(s.authority.root)
+	for _, root := range s.authority.roots {
+		pool.AddCert(root)
+	}
 	return pool
 }
 
-// RootPEM returns the CA's root certificate in PEM. The server must have been started.
-func (s *Server) RootPEM() []byte { return encodePEM(s.authority.root.Raw) }
+// RootPEM returns what Roots holds in PEM, the certificate in Root first. The server must have been
+// started.
+func (s *Server) RootPEM() (pem []byte) {
+	for _, root := range s.authority.roots {
+		pem = append(pem, encodePEM(root.Raw)...)
+	}
+	return pem
+}
 
 // Certificates returns the certificates issued so far, in order.
 func (s *Server) Certificates() []*x509.Certificate {

@@ -17,7 +17,7 @@ type web struct {
 	once   sync.Once
 }
 
-func startWeb(t *testing.T, ln net.Listener, handler http.Handler) *web {
+func startWeb(t testing.TB, ln net.Listener, handler http.Handler) *web {
 	t.Helper()
 	w := &web{
 		server: &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)},
@@ -29,7 +29,7 @@ func startWeb(t *testing.T, ln net.Listener, handler http.Handler) *web {
 }
 
 // stop closes the server and waits for its end.
-func (w *web) stop(t *testing.T) {
+func (w *web) stop(t testing.TB) {
 	w.once.Do(func() {
 		_ = w.server.Close()
 		if err := <-w.ended; !errors.Is(err, http.ErrServerClosed) {
