@@ -107,8 +107,9 @@ func (m *Manager) tryIssuer(run context.Context, issuer Issuer, c *managed) outc
 	if a.stored, err = m.loadRecord(lease.Context(), issuer, &c.subject); err != nil {
 		return m.hindered(run, c, err)
 	}
-	if a.stored != nil {
-		m.serve(c, a.stored)
+	var events []Event
+	if a.stored != nil && m.serve(c, a.stored) {
+		events = append(events, loaded(c, a.stored))
 	}
 	if err := a.readJournal(lease.Context()); err != nil {
 		return m.hindered(run, c, err)
@@ -116,7 +117,7 @@ func (m *Manager) tryIssuer(run context.Context, issuer Issuer, c *managed) outc
 	forced := c.forced()
 	if current := c.serving(); current != nil && !forced && c.unkept(issuer) == nil {
 		if due := renewal(current); time.Now().Before(due) {
-			return outcome{next: due} // another process was faster
+			return outcome{next: due, events: events} // another process was faster
 		}
 	}
 	if a.journal.waits(time.Now()) && !forced {
