@@ -61,7 +61,7 @@ func (m *Manager) loadBatch(ctx context.Context, batch []*managed) {
 			return
 		}
 		if err != nil {
-			m.emit(ctx, Event{Kind: EventWarning, Names: c.names(), Err: err})
+			m.emit(ctx, Event{Kind: EventWarning, Names: c.names(), Err: fmt.Errorf("certmanager: %v: %w", &c.subject, err)})
 		}
 		if r != nil && c.offer(r) {
 			found = append(found, c)
@@ -147,7 +147,7 @@ func (m *Manager) loadRecord(ctx context.Context, issuer Issuer, s *subject) (*r
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("certmanager: %v: load the certificate: %w", s, err)
+		return nil, fmt.Errorf("load the certificate: %w", err)
 	}
 	r, err := decodeRecord(item.Value)
 	if err == nil {
