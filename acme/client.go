@@ -33,8 +33,9 @@ type Client struct {
 
 	mu          sync.Mutex // guards what follows; not held over the network
 	directory   *Directory
-	directoryAt time.Time // when directory was fetched
-	accountURL  string    // as found out where AccountURL is zero
+	directoryAt time.Time     // when directory was fetched
+	fetched     chan struct{} // closed when the call that fetches it now has ended; nil: none does
+	accountURL  string        // as found out where AccountURL is zero
 }
 
 // oldestDirectory is how long a fetched directory is used: CAs add resources and change their terms.
@@ -68,21 +69,41 @@ type DirectoryMeta struct {
 // GetDirectory returns the CA's directory, at most a day old. It fails with a clear error where the
 // answer lacks a resource that every CA has.
 func (c *Client) GetDirectory(ctx context.Context) (*Directory, error) {
-	c.mu.Lock()
-	directory := c.directory
-	if time.Since(c.directoryAt) > oldestDirectory {
-		directory = nil
+	for {
+		c.mu.Lock()
+		directory, fetched := c.directory, c.fetched
+		if time.Since(c.directoryAt) > oldestDirectory {
+			directory = nil
+		}
+		if directory == nil && fetched == nil {
+			c.fetched = make(chan struct{})
+		}
+		c.mu.Unlock()
+		switch {
+		case directory != nil:
+			return directory.clone(), nil
+		case fetched == nil:
+			return c.refreshDirectory(ctx)
+		}
+		// Another call is fetching it. Where that fails, this one tries.
+		select {
+		case <-fetched:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("acme: directory: %w", ctx.Err())
+		}
 	}
-	c.mu.Unlock()
-	if directory != nil {
-		return directory.clone(), nil
-	}
+}
+
+// refreshDirectory fetches the directory for all calls that wait for it.
+func (c *Client) refreshDirectory(ctx context.Context) (*Directory, error) {
 	directory, err := c.fetchDirectory(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.fetched)
+	c.fetched = nil
 	if err != nil {
 		return nil, fmt.Errorf("acme: directory: %w", err)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.directory, c.directoryAt = directory, time.Now()
 	return directory.clone(), nil
 }

@@ -132,11 +132,25 @@ func (c *Client) retry(ctx context.Context, f func() error) error {
 	}
 }
 
+// A RetryAfterError reports that the CA wants to be asked again only after the context's deadline. It
+// wraps context.DeadlineExceeded.
+type RetryAfterError struct {
+	RetryAfter time.Duration // the wait that the CA asks for
+}
+
+// Error says how long the CA asks to wait.
+func (e *RetryAfterError) Error() string {
+	return fmt.Sprintf("the CA asks to come back in %v, which is after the deadline", e.RetryAfter.Round(time.Second))
+}
+
+// Unwrap returns context.DeadlineExceeded.
+func (e *RetryAfterError) Unwrap() error { return context.DeadlineExceeded }
+
 // pause waits for d. Where the context ends sooner it returns at once, with the context's error or,
-// where only the deadline would come too soon, with context.DeadlineExceeded.
+// where only the deadline would come too soon, with a *RetryAfterError.
 func pause(ctx context.Context, d time.Duration) error {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < d {
-		return fmt.Errorf("the next look is due in %v, after the deadline: %w", d.Round(time.Second), context.DeadlineExceeded)
+		return &RetryAfterError{d}
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -13,6 +13,7 @@ import (
 
 const (
 	attemptTime = 10 * time.Minute // for one attempt with one issuer; the next goes on where it stopped
+	askTime     = 24 * time.Hour   // after which Config.OnDemand is asked again about a name that it denied
 	leaseTerm   = time.Minute      // after which another process may take over from one that died
 )
 
@@ -91,7 +92,11 @@ func (m *Manager) askAgain(ctx context.Context, c *managed) (o outcome, allowed 
 	case !time.Now().Before(current.leaf.NotAfter):
 		m.forget(c)
 	}
-	return outcome{action: ActionRetry, next: current.leaf.NotAfter.Add(time.Second), err: err}, false
+	next := time.Now().Add(askTime)
+	if next.After(current.leaf.NotAfter) {
+		next = current.leaf.NotAfter
+	}
+	return outcome{action: ActionRetry, next: next, err: err}, false
 }
 
 // tryIssuer takes the lease, looks whether there is anything left to do, and does it.
@@ -107,8 +112,9 @@ func (m *Manager) tryIssuer(run context.Context, issuer Issuer, c *managed) outc
 	if a.stored, err = m.loadRecord(lease.Context(), issuer, &c.subject); err != nil {
 		return m.hindered(run, c, err)
 	}
-	if a.stored != nil {
-		m.serve(c, a.stored)
+	var events []Event
+	if a.stored != nil && m.serve(c, a.stored) {
+		events = append(events, loaded(c, a.stored))
 	}
 	if err := a.readJournal(lease.Context()); err != nil {
 		return m.hindered(run, c, err)
@@ -116,13 +122,28 @@ func (m *Manager) tryIssuer(run context.Context, issuer Issuer, c *managed) outc
 	forced := c.forced()
 	if current := c.serving(); current != nil && !forced && c.unkept(issuer) == nil {
 		if due := renewal(current); time.Now().Before(due) {
-			return outcome{next: due} // another process was faster
+			return outcome{next: due, events: events} // another process was faster
 		}
 	}
+	var o outcome
 	if a.journal.waits(time.Now()) && !forced {
-		return outcome{next: a.journal.Next, err: &earlierFailure{a.journal.Failed, a.journal.Error}}
+		o = a.waiting()
+	} else {
+		o = a.obtain(run)
 	}
-	return a.obtain(run)
+	o.events = append(events, o.events...)
+	return o
+}
+
+// waiting is the outcome where the time of the next attempt has not come: it was set before, maybe by
+// another process. It is told once, to whoever has started the program again and wonders.
+func (a *attempt) waiting() outcome {
+	c := a.certificate
+	o := outcome{next: a.journal.Next, err: &earlierFailure{a.journal.Failed, a.journal.Error}}
+	if !c.failing() {
+		o.events = []Event{{Kind: EventFailed, Names: c.names(), Issuer: a.issuer.ID(), Renewal: c.serving() != nil, Next: o.next, Err: o.err}}
+	}
+	return o
 }
 
 // hindered is the outcome where something else than an issuer failed: the storage, or the question

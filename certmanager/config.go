@@ -1,12 +1,15 @@
 package certmanager
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/mail"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -103,12 +106,45 @@ func (c *Config) check() error {
 	if c.HTTPClient != nil && c.Roots != nil {
 		return errors.New("certmanager: Config.HTTPClient is set: it is told of the roots to trust itself, not by Config.Roots")
 	}
-	if u, err := url.Parse(c.CA); err != nil || c.CA != "" && (u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
-		return fmt.Errorf("certmanager: Config.CA is %q: it must be the URL of an ACME directory, such as %s", c.CA, acme.LetsEncrypt)
+	if err := checkDirectory(c.CA); err != nil {
+		return fmt.Errorf("certmanager: Config.CA %w", err)
+	}
+	if err := checkEmail(c.Email); err != nil {
+		return fmt.Errorf("certmanager: Config.Email %w", err)
 	}
 	letsEncrypt := c.CA == "" || c.CA == acme.LetsEncrypt || c.CA == acme.LetsEncryptStaging
 	if letsEncrypt && !c.AgreeToTerms {
 		return errors.New("certmanager: Config.AgreeToTerms is false: Let's Encrypt issues only to those who agree to its terms of service (https://letsencrypt.org/repository/)")
+	}
+	return nil
+}
+
+// checkDirectory reports what is wrong with the URL of a CA's directory, of which it shows no password.
+func checkDirectory(directory string) error {
+	u, err := url.Parse(directory)
+	switch {
+	case directory == "":
+		return nil
+	case strings.Contains(directory, "@"):
+		return errors.New("has a user name in its URL, or an @: ACME knows accounts by their keys alone")
+	case err != nil || u.Host == "":
+		return fmt.Errorf("is %.200q: it must be the URL of an ACME directory, such as %s", directory, acme.LetsEncrypt)
+	case u.Scheme == "https":
+		return nil
+	}
+	addr, err := netip.ParseAddr(u.Hostname())
+	if u.Scheme == "http" && (u.Hostname() == "localhost" || err == nil && addr.IsLoopback()) {
+		return nil // a test server on this machine
+	}
+	return fmt.Errorf("is %.200q: it must begin with https://, such as %s", directory, acme.LetsEncrypt)
+}
+
+func checkEmail(email string) error {
+	if email == "" {
+		return nil
+	}
+	if address, err := mail.ParseAddress(email); err != nil || address.Address != email {
+		return fmt.Errorf("is %.100q: it must be an address alone, such as admin@example.com", email)
 	}
 	return nil
 }
@@ -118,6 +154,11 @@ func (c *Config) checkIssuers() error {
 	for _, issuer := range c.Issuers {
 		if issuer == nil {
 			return errors.New("certmanager: Config.Issuers: one is nil")
+		}
+		if a, ok := issuer.(*ACME); ok {
+			if err := cmp.Or(checkDirectory(a.DirectoryURL), checkEmail(a.Email)); err != nil {
+				return fmt.Errorf("certmanager: Config.Issuers: an ACME issuer's URL or e-mail address %w", err)
+			}
 		}
 		id := issuer.ID()
 		if len(id) > longestID {

@@ -61,7 +61,10 @@ func TestRefusedName(t *testing.T) {
 		if n := w.newOrders(); n != 1 {
 			t.Errorf("%d orders after a restart before the next attempt was due, want 1", n)
 		}
-		second := w.await(certmanager.EventFailed, "example.com", 2)
+		if told := w.await(certmanager.EventFailed, "example.com", 2); !told.Next.Equal(failed.Next) {
+			t.Errorf("after a restart the next attempt is said to be due at %v, want %v", told.Next, failed.Next)
+		}
+		second := w.await(certmanager.EventFailed, "example.com", 3)
 		if !second.Time.Equal(failed.Next) {
 			t.Errorf("the second attempt was at %v, want %v", second.Time, failed.Next)
 		}

@@ -108,8 +108,12 @@ func (j *journal) fail(err error, now time.Time) {
 		j.Interruptions++
 		wait = schedule.TransientBackoff(j.Interruptions, rand.Float64())
 	}
+	var later *acme.RetryAfterError
 	if problem != nil {
 		wait = max(wait, problem.RetryAfter)
+	}
+	if errors.As(err, &later) {
+		wait = max(wait, later.RetryAfter)
 	}
 	j.Next, j.Failed = now.Add(wait).UTC(), now.UTC()
 	j.Error = err.Error()

@@ -61,7 +61,7 @@ func (m *Manager) loadBatch(ctx context.Context, batch []*managed) {
 			return
 		}
 		if err != nil {
-			m.emit(ctx, Event{Kind: EventWarning, Names: c.names(), Err: err})
+			m.emit(ctx, Event{Kind: EventWarning, Names: c.names(), Err: fmt.Errorf("certmanager: %v: %w", &c.subject, err)})
 		}
 		if r != nil && c.offer(r) {
 			found = append(found, c)
@@ -72,7 +72,7 @@ func (m *Manager) loadBatch(ctx context.Context, batch []*managed) {
 		action, next := ActionObtain, time.Now()
 		if r := c.serving(); r != nil {
 			action, next = ActionRenew, renewal(r)
-			m.loaded(ctx, c, r)
+			m.emit(ctx, loaded(c, r))
 		}
 		c.schedule(action, next)
 		c.markLoaded()
@@ -80,9 +80,9 @@ func (m *Manager) loadBatch(ctx context.Context, batch []*managed) {
 	}
 }
 
-// loaded reports that a certificate of the storage is served.
-func (m *Manager) loaded(ctx context.Context, c *managed, r *record) {
-	m.emit(ctx, Event{Kind: EventLoaded, Names: c.names(), Issuer: r.meta.Issuer, Serial: r.serial(), NotAfter: r.leaf.NotAfter, Next: renewal(r)})
+// loaded is the event of a certificate that was found in the storage and is served.
+func loaded(c *managed, r *record) Event {
+	return Event{Kind: EventLoaded, Names: c.names(), Issuer: r.meta.Issuer, Serial: r.serial(), NotAfter: r.leaf.NotAfter, Next: renewal(r)}
 }
 
 // publish puts what the certificates serve into the index, in one step, as far as they are under
@@ -112,11 +112,14 @@ func (m *Manager) manages(c *managed) bool {
 	return m.byName[c.identifiers[0].Value] == c
 }
 
-// serve has handshakes served with r, if it is newer than what they are served with.
-func (m *Manager) serve(c *managed, r *record) {
-	if c.offer(r) {
-		m.publish([]*managed{c})
+// serve has handshakes served with r, if it is newer than what they are served with, and reports whether
+// it is.
+func (m *Manager) serve(c *managed, r *record) bool {
+	if !c.offer(r) {
+		return false
 	}
+	m.publish([]*managed{c})
+	return true
 }
 
 // best returns the newest certificate that the storage has for c, of any issuer, or nil.
@@ -144,7 +147,7 @@ func (m *Manager) loadRecord(ctx context.Context, issuer Issuer, s *subject) (*r
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("certmanager: %v: load the certificate: %w", s, err)
+		return nil, fmt.Errorf("load the certificate: %w", err)
 	}
 	r, err := decodeRecord(item.Value)
 	if err == nil {

@@ -113,6 +113,13 @@ func (c *managed) schedule(action Action, next time.Time) {
 	c.action, c.next = action, next
 }
 
+// failing reports whether the last attempt that this process made or heard of failed.
+func (c *managed) failing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.failure != nil
+}
+
 // awaited reports whether a caller of Renew waits.
 func (c *managed) awaited() bool {
 	c.mu.Lock()

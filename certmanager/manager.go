@@ -207,9 +207,6 @@ func (m *Manager) begin() error {
 // run is the manager at work after begin.
 func (m *Manager) run(ctx context.Context) error {
 	defer m.end()
-	// Nobody waits for the manager any more once ctx has ended: its own tasks may be among them.
-	stop := context.AfterFunc(ctx, m.stop)
-	defer stop()
 	if err := m.probeStorage(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -269,6 +266,7 @@ func (m *Manager) work(ctx context.Context) {
 			m.mu.Unlock()
 			tasks.Go(func() { m.load(ctx, added) })
 		case <-ctx.Done():
+			m.stop() // before the tasks have ended: they may be waiting for the manager themselves
 			return
 		}
 	}

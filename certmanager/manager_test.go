@@ -37,3 +37,31 @@ func TestObtainServeRestart(t *testing.T) {
 		}
 	})
 }
+
+// TestTwoManagersRenewOnce lets two managers on one storage come to a renewal: one orders, and the other
+// serves what came, and says so.
+func TestTwoManagersRenewOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		first, stopFirst := w.start(w.config("example.com"))
+		defer stopFirst()
+		w.await(certmanager.EventObtained, "example.com", 1)
+		second, stopSecond := w.start(w.config("example.com"))
+		defer stopSecond()
+		w.await(certmanager.EventLoaded, "example.com", 1)
+
+		renewed := w.await(certmanager.EventObtained, "example.com", 2)
+		taken := w.await(certmanager.EventLoaded, "example.com", 2)
+		if taken.Serial != renewed.Serial {
+			t.Errorf("one manager obtained %s, the other took %s", renewed.Serial, taken.Serial)
+		}
+		for _, m := range []*certmanager.Manager{first, second} {
+			if s := m.Status()[0]; s.Serial != renewed.Serial || s.State != certmanager.StateValid {
+				t.Errorf("status %+v, want the certificate %s", s, renewed.Serial)
+			}
+		}
+		if n := len(w.ca.Orders()); n != 2 {
+			t.Errorf("%d orders, want 2", n)
+		}
+	})
+}

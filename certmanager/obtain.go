@@ -56,15 +56,28 @@ func (a *attempt) obtain(run context.Context) outcome {
 	if r == nil {
 		r, err = a.issue(ctx)
 	}
+	var kept *record
 	if err == nil {
-		a.serve(c, r)
-		err = a.keep(ctx, r)
+		if ctx.Err() == nil {
+			a.serve(c, r) // nobody else has worked on it, and the storage may take its time
+		}
+		kept, err = a.keep(ctx, r)
 		c.setUnkept(r, err)
 	}
 	if err != nil {
 		return a.failed(run, event, err)
 	}
+	served := a.serve(c, kept)
+	if kept != r {
+		o := outcome{next: renewal(kept)}
+		if served {
+			o.events = []Event{loaded(c, kept)}
+		}
+		return o
+	}
 	a.journal, _ = decodeJournal(nil)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
+	defer cancel()
 	if err := a.saveJournal(ctx); err != nil {
 		// Not needed: whoever reads it sees that the certificate has come.
 		a.emit(ctx, Event{Kind: EventWarning, Names: c.names(), Err: fmt.Errorf("certmanager: %v: clear the journal: %w", &c.subject, err)})
@@ -147,29 +160,33 @@ func (a *attempt) saveJournal(ctx context.Context) error {
 	return a.lease.Save(ctx, value)
 }
 
-// keep stores the certificate, unless a newer one is there. It goes on for a while when ctx has ended:
-// what was issued is not to be lost.
-func (a *attempt) keep(ctx context.Context, r *record) error {
+// keep stores the certificate in place of the one that was there when the lease was taken. Where there
+// is another by now, the lease was lost meanwhile and its new holder's certificate stays. It returns what
+// is stored then. It goes on for a while when ctx has ended: what was issued is not to be lost.
+func (a *attempt) keep(ctx context.Context, r *record) (*record, error) {
 	value, err := r.encode()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
 	defer cancel()
 	for pause := 100 * time.Millisecond; ; pause *= 2 {
+		kept := r
 		_, err = storage.Update(ctx, a.store, recordKey(a.issuer, &a.certificate.subject), func(old []byte) ([]byte, error) {
-			if stored, err := decodeRecord(old); err == nil && stored.fits(&a.certificate.subject) == nil && stored.newerThan(r) {
+			kept = r
+			if stored, err := decodeRecord(old); err == nil && stored.fits(&a.certificate.subject) == nil && !stored.same(a.stored) && !stored.same(r) {
+				kept = stored
 				return old, nil
 			}
 			return value, nil
 		})
 		if err == nil {
-			return nil
+			return kept, nil
 		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return fmt.Errorf("store the certificate: %w", err)
+			return nil, fmt.Errorf("store the certificate: %w", err)
 		}
 	}
 }

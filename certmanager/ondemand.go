@@ -167,7 +167,7 @@ func (m *Manager) satisfy(ctx context.Context, name string, slots chan struct{})
 		// What was obtained under an earlier answer serves also when there is none just now.
 		c.offer(r)
 		m.adopt(c)
-		m.loaded(ctx, c, r)
+		m.emit(ctx, loaded(c, r))
 		return r.certificate(), nil
 	}
 	if denied != nil {

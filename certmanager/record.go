@@ -132,6 +132,9 @@ func (r *record) newerThan(other *record) bool {
 	return other == nil || r.meta.Obtained.After(other.meta.Obtained)
 }
 
+// same reports whether both are of one certificate.
+func (r *record) same(other *record) bool { return other != nil && r.leaf.Equal(other.leaf) }
+
 // serial returns the serial number as CAs show it.
 func (r *record) serial() string { return fmt.Sprintf("%x", r.leaf.SerialNumber.Bytes()) }
 
