@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -26,7 +25,7 @@ func (c *Client) GetAccount(ctx context.Context) (*Account, error) {
 func (c *Client) UpdateContact(ctx context.Context, contact []string) (*Account, error) {
 	change := struct {
 		Contact []string `json:"contact"`
-	}{slices.Concat([]string{}, contact)}
+	}{append([]string{}, contact...)}
 	account, err := c.changeAccount(ctx, change)
 	if err != nil {
 		return nil, fmt.Errorf("acme: update contact: %w", err)

@@ -34,6 +34,14 @@
 // [Client.GetAuthorization], [Client.AcceptChallenge], [Client.WaitOrder], [Client.FinalizeOrder],
 // [Client.GetCertificate]. Resources are plain values that refer to each other by URL.
 //
+// # After the certificate
+//
+// [Client.GetRenewalInfo] returns when the CA suggests to renew (RFC 9773), and a Request that names the
+// predecessor in Replaces tells the CA what it renews. [Client.RevokeCertificate] and
+// [Client.RevokeWithKey] revoke. The account's contacts, key and end are the matter of
+// [Client.UpdateContact], [Client.ChangeKey] and [Client.DeactivateAccount]. What a CA does not offer is
+// an error that wraps [errors.ErrUnsupported].
+//
 // # Errors
 //
 // What a CA refuses is a [*Problem], and its type an error to compare with:

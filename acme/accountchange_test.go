@@ -1,0 +1,157 @@
+package acme_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/acme/acmetest"
+)
+
+func TestUpdateContact(t *testing.T) {
+	c := newCA(t)
+	for _, contact := range [][]string{{"mailto:a@example.com"}, {"mailto:b@example.com", "mailto:c@example.com"}, nil} {
+		updated, err := c.client.UpdateContact(t.Context(), contact)
+		if err != nil || !slices.Equal(updated.Contact, contact) {
+			t.Errorf("UpdateContact(%q): %+v, %v", contact, updated, err)
+		}
+		got, err := c.client.GetAccount(t.Context())
+		if err != nil || !slices.Equal(got.Contact, contact) || got.URL == "" || got.URL != updated.URL {
+			t.Errorf("GetAccount after UpdateContact(%q): %+v, %v", contact, got, err)
+		}
+	}
+	if _, err := c.client.UpdateContact(t.Context(), []string{"nobody"}); err == nil {
+		t.Error("a contact that is no URL was taken")
+	}
+}
+
+func TestDeactivateAccount(t *testing.T) {
+	c := newCA(t)
+	if err := c.client.DeactivateAccount(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.client.NewOrder(t.Context(), acme.OrderRequest{Identifiers: identifiers(t, "example.com")})
+	wantError(t, err, acme.ErrUnauthorized)
+}
+
+// TestChangeKey changes the key with the answer arriving, and with it lost after the CA has acted.
+func TestChangeKey(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		t.Run(fmt.Sprintf("lost=%t", lost), func(t *testing.T) {
+			c := newCA(t)
+			before, err := c.client.GetAccount(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.intercept = func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+				resp, err := next.RoundTrip(r)
+				if lost && resourceOf(r) == "keyChange" {
+					return nil, errors.New("the connection was cut")
+				}
+				return resp, err
+			}
+			key := newKey(t)
+			if err := c.client.ChangeKey(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+			next := &acme.Client{DirectoryURL: c.URL, HTTPClient: c.client.HTTPClient, Key: key}
+			after, err := next.FindAccount(t.Context())
+			if err != nil || after.URL != before.URL {
+				t.Errorf("the new key's account is %+v, %v; want %s", after, err, before.URL)
+			}
+			if _, err := c.client.GetAccount(t.Context()); err == nil {
+				t.Error("the old key is good still")
+			}
+		})
+	}
+}
+
+func TestChangeKeyRefuses(t *testing.T) {
+	c := newCA(t)
+	other := &acme.Client{DirectoryURL: c.URL, HTTPClient: c.client.HTTPClient, Key: newKey(t)}
+	if _, err := other.Register(t.Context(), acme.Registration{AgreeToTerms: true}); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, c.client.ChangeKey(t.Context(), other.Key), nil, "change key")
+	wantError(t, c.client.ChangeKey(t.Context(), nil), nil, "change key", "the new key")
+	if _, err := c.client.GetAccount(t.Context()); err != nil {
+		t.Errorf("after a change that was refused the old key is no good: %v", err)
+	}
+	bare := fake{"/directory": answer(200, bareDirectory)}.client(t)
+	bare.AccountURL = fakeOrigin + "/account/1"
+	wantError(t, bare.ChangeKey(t.Context(), newKey(t)), errors.ErrUnsupported, "keyChange")
+}
+
+// bareDirectory is that of a CA with nothing but what every CA has.
+const bareDirectory = `{"newNonce":"/nonce","newAccount":"/account","newOrder":"/order"}`
+
+func TestOrders(t *testing.T) {
+	c := newUnregisteredCA(t, func(s *acmetest.Server) { s.OrdersPerPage = 2 })
+	if _, err := c.client.Register(t.Context(), acme.Registration{AgreeToTerms: true}); err != nil {
+		t.Fatal(err)
+	}
+	var want, got []string
+	for i := range 5 {
+		order, err := c.client.NewOrder(t.Context(), acme.OrderRequest{Identifiers: identifiers(t, fmt.Sprintf("n%d.example.com", i))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, order.URL)
+	}
+	for url, err := range c.client.Orders(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, url)
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("orders %q, want %q", got, want)
+	}
+	for range c.client.Orders(t.Context()) {
+		break
+	}
+}
+
+// TestOrdersWithoutEnd has a CA whose pages lead back to the first, or ever on.
+func TestOrdersWithoutEnd(t *testing.T) {
+	for name, link := range map[string]func(page int) string{
+		"a circle": func(int) string { return "/orders" },
+		"ever on":  func(page int) string { return fmt.Sprintf("/orders/%d", page+1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			pages := 0
+			f := fake{"/account/1": answer(200, `{"status":"valid","orders":"/orders"}`)}
+			page := func(w http.ResponseWriter, r *http.Request) {
+				pages++
+				answer(200, `{"orders":["/order/1"]}`, "Link", "<"+link(pages)+`>;rel="next"`)(w, r)
+			}
+			f["/orders"] = page
+			for i := range 1100 {
+				f[fmt.Sprintf("/orders/%d", i)] = page
+			}
+			client := f.client(t)
+			client.AccountURL = fakeOrigin + "/account/1"
+			var last error
+			for _, err := range client.Orders(t.Context()) {
+				last = err
+			}
+			wantError(t, last, nil, "no end")
+			if pages > 1000 {
+				t.Errorf("%d pages were fetched", pages)
+			}
+		})
+	}
+}
+
+func TestOrdersUnsupported(t *testing.T) {
+	client := fake{"/account/1": answer(200, `{"status":"valid"}`)}.client(t)
+	client.AccountURL = fakeOrigin + "/account/1"
+	for _, err := range client.Orders(t.Context()) {
+		wantError(t, err, errors.ErrUnsupported)
+	}
+}
