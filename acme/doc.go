@@ -56,7 +56,8 @@
 // Requests are signed with the account's key and a nonce that the CA gave; nonces are pooled from
 // every answer, and a request refused for its nonce is signed anew with the fresh one. A request
 // that got no answer, or whose answer asks to come back within ten seconds, is tried three times. A
-// longer wait is the caller's: it stands in [Problem].RetryAfter. Bodies, chains, redirects and lists
-// that a CA sends are bounded, its URLs must be of https (http only for a directory on loopback), and
-// its words are escaped in errors.
+// longer wait is the caller's: it stands in [Problem].RetryAfter, or in a [*RetryAfterError] where a
+// poll would be due only after the deadline. Bodies, chains, redirects and lists that a CA sends are
+// bounded, its URLs must be of https (http only for a directory on loopback), and its words are escaped
+// in errors.
 package acme
