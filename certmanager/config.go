@@ -44,10 +44,10 @@ type Config struct {
 	// go with it.
 	Issuers []Issuer
 
-	// Solvers prove control of the names to the CA; the first that can is used. After them come the
-	// built-in ones: tls-alpn-01 in GetCertificate, and http-01 where Serve or HTTPHandler has it. A
-	// *solver.TLSALPN01 or *solver.HTTP01 given here takes the built-in one's place; without a storage
-	// of its own it uses the manager's.
+	// Solvers prove control of the names to the CA: the first that can, or after a refusal the one
+	// behind it. After them come the built-in ones: tls-alpn-01 in GetCertificate, and http-01 where Serve
+	// or HTTPHandler has it. A *solver.TLSALPN01 or *solver.HTTP01 given here takes the built-in one's
+	// place; without a storage of its own it uses the manager's.
 	Solvers []acme.Solver
 
 	// Storage keeps account, certificates and work under way. Nil: a storage.Dir in systemd's
@@ -60,7 +60,8 @@ type Config struct {
 	// certificate obtained so is renewed.
 	OnDemand func(ctx context.Context, name string) error
 
-	// KeyType is the kind of key of new certificates. Zero: ECDSAP256.
+	// KeyType is the kind of key of new certificates. Zero: ECDSAP256. Another one means other
+	// certificates: they are obtained anew, and those stored with the old one are not served meanwhile.
 	KeyType KeyType
 	// DefaultName is the name whose certificate is served to clients that name none, where there is
 	// none for the address they called.

@@ -14,7 +14,7 @@ const (
 	EventLoaded    EventKind = "loaded"    // a certificate was found in the storage and is served
 	EventObtaining EventKind = "obtaining" // work on a new certificate begins, or is gone on with
 	EventObtained  EventKind = "obtained"  // a new certificate was stored and is served
-	EventFailed    EventKind = "failed"    // an attempt failed; Next says when the next one is due
+	EventFailed    EventKind = "failed"    // an attempt failed, maybe before a restart; Next says when the next one is due
 	EventCorrupt   EventKind = "corrupt"   // a stored record can't be used; it was copied aside and is replaced
 	EventWarning   EventKind = "warning"   // something needs a look, work goes on
 )
