@@ -59,6 +59,7 @@
 //	work/<issuer>/<subject>/<key type>            lease and journal
 //	challenges/…                                  answers in place; see package solver
 //	corrupt/<hash>/<key>                          copies of records that could not be used
+//	probe/<random>                                written and deleted when Run starts
 //
 // The issuer is [Issuer.ID], so that a staging CA's certificates never meet a production CA's. The
 // subject is the name, or with several "<first name>+<how many more>-<hash of all>".
