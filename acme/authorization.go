@@ -2,6 +2,7 @@ package acme
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,6 +17,8 @@ type Authorization struct {
 	Expires    time.Time   `json:"expires,omitzero"`
 	Challenges []Challenge `json:"challenges"`
 	Wildcard   bool        `json:"wildcard,omitempty"`
+	// SubdomainAuthAllowed says that orders for subdomains of the identifier need no other (RFC 9444 §4).
+	SubdomainAuthAllowed bool `json:"subdomainAuthAllowed,omitempty"`
 }
 
 // mostChallenges bounds the challenges of one authorization; no CA offers more than a handful.
@@ -51,28 +54,41 @@ func (a *Authorization) complete(resp *response) error {
 	return nil
 }
 
-// NewAuthorization asks for an authorization ahead of any order (RFC 8555 §7.4.1). CAs that don't offer
-// that give an error that wraps errors.ErrUnsupported. A wildcard can't be authorized so.
+// NewAuthorization asks for an authorization ahead of any order (RFC 8555 §7.4.1), and with
+// id.SubdomainAuthAllowed for one that is good for subdomains too; whether it is says the answer. CAs that
+// don't offer either give an error that wraps errors.ErrUnsupported. A wildcard can't be authorized so.
 func (c *Client) NewAuthorization(ctx context.Context, id Identifier) (*Authorization, error) {
-	target, err := c.resource(ctx, "newAuthz", func(d *Directory) string { return d.NewAuthz })
+	a, err := c.newAuthorization(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("acme: new authorization: %w", err)
+	}
+	return a, nil
+}
+
+func (c *Client) newAuthorization(ctx context.Context, id Identifier) (*Authorization, error) {
+	target, err := c.resource(ctx, "newAuthz", func(d *Directory) string { return d.NewAuthz })
+	if err != nil {
+		return nil, err
+	}
+	d, err := c.GetDirectory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if id.SubdomainAuthAllowed && !d.Meta.SubdomainAuthAllowed {
+		return nil, fmt.Errorf("%s offers none for subdomains (Identifier.SubdomainAuthAllowed): %w", c.directoryURL(), errors.ErrUnsupported)
 	}
 	wanted := struct {
 		Identifier Identifier `json:"identifier"`
 	}{id}
 	a := new(Authorization)
 	resp, err := c.postJSON(ctx, target, wanted, a)
-	if err == nil {
-		a.URL, err = resp.location()
-	}
-	if err == nil {
-		err = a.complete(resp)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("acme: new authorization: %w", err)
+		return nil, err
 	}
-	return a, nil
+	if a.URL, err = resp.location(); err != nil {
+		return nil, err
+	}
+	return a, a.complete(resp)
 }
 
 // DeactivateAuthorization gives the authorization up (RFC 8555 §7.5.2): the CA will not issue on it any

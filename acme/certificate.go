@@ -84,7 +84,7 @@ func parseChain(data []byte) (*Certificate, error) {
 		}
 		data = rest
 		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("a PEM block of type %q stands in the chain", printable(block.Type, 40))
+			return nil, fmt.Errorf("a PEM block of type %.40q stands in the chain", block.Type)
 		}
 		if len(chain) == mostCertificates {
 			return nil, fmt.Errorf("the chain has more than %d certificates", mostCertificates)

@@ -64,6 +64,9 @@ type DirectoryMeta struct {
 	Profiles map[string]string `json:"profiles,omitempty"`
 	// SubdomainAuthAllowed says that control of a domain can stand for its subdomains (RFC 9444).
 	SubdomainAuthAllowed bool `json:"subdomainAuthAllowed,omitempty"`
+	// AccountHashPrefix is what the account in a record for dns-persist-01 begins with
+	// (draft-ietf-acme-dns-persist, from -02 on).
+	AccountHashPrefix string `json:"accountHashPrefix,omitempty"`
 }
 
 // GetDirectory returns the CA's directory, at most a day old. It fails with a clear error where the

@@ -49,7 +49,7 @@ func calls(t *testing.T) []call {
 			return errOf(c.GetAuthorization(ctx, fakeOrigin+"/authorization"))
 		}},
 		{"AcceptChallenge", func(ctx context.Context, c *acme.Client) error {
-			return errOf(c.AcceptChallenge(ctx, fakeOrigin+"/challenge"))
+			return errOf(c.AcceptChallenge(ctx, fakeOrigin+"/challenge", nil))
 		}},
 		{"GetCertificate", func(ctx context.Context, c *acme.Client) error {
 			return errOf(c.GetCertificate(ctx, fakeOrigin+"/certificate"))

@@ -21,7 +21,30 @@ const (
 type Identifier struct {
 	Type  string `json:"type"`
 	Value string `json:"value"`
+
+	// AncestorDomain, in an order, is a domain above the name: control of it, or of any domain between
+	// the two, may be proved instead (RFC 9444 §4.2). For CAs with DirectoryMeta.SubdomainAuthAllowed.
+	AncestorDomain string `json:"ancestorDomain,omitempty"`
+	// SubdomainAuthAllowed asks NewAuthorization for one that is good for all subdomains, too (RFC 9444 §4.1).
+	SubdomainAuthAllowed bool `json:"subdomainAuthAllowed,omitempty"`
 }
+
+// check reports whether the identifier is one that an order can have.
+func (id Identifier) check() error {
+	for _, value := range []string{id.Value, id.AncestorDomain} {
+		parsed, err := ParseIdentifier(value)
+		if value != "" && (err != nil || parsed != Identifier{Type: id.Type, Value: value}) || id.Value == "" {
+			return fmt.Errorf("the identifier {%.40q, %.100q} is not in the form that ParseIdentifier returns", id.Type, value)
+		}
+	}
+	if id.AncestorDomain != "" && !isSubdomain(id.Value, id.AncestorDomain) {
+		return fmt.Errorf("%s is not below %s, the domain that is to stand for it", id.Value, id.AncestorDomain)
+	}
+	return nil
+}
+
+// isSubdomain reports whether name, which may be a wildcard, is below domain.
+func isSubdomain(name, domain string) bool { return strings.HasSuffix(name, "."+domain) }
 
 // String returns the identifier's value.
 func (id Identifier) String() string { return id.Value }

@@ -78,30 +78,3 @@ func TestParseIdentifierBoundsItsError(t *testing.T) {
 		}
 	}
 }
-
-func FuzzParseIdentifier(f *testing.F) {
-	for _, in := range []string{
-		"example.com", "*.Example.COM.", "bücher.example", "xn--bcher-kva.example", "192.0.2.1", "::ffff:192.0.2.1", "[2001:db8::1]", "fe80::1%eth0",
-		"１９２.0.2.1", "192。0。2。1", "a_b", "ß.de", "\u200d.example", "1.2.3", "xn--4", "http://a",
-	} {
-		f.Add(in)
-	}
-	f.Fuzz(func(t *testing.T, in string) {
-		id, err := acme.ParseIdentifier(in)
-		if err != nil {
-			wantPrintable(t, err.Error())
-			return
-		}
-		legal := "abcdefghijklmnopqrstuvwxyz0123456789-."
-		if id.Type == acme.TypeIP {
-			legal = "0123456789abcdef.:"
-		}
-		if strings.Trim(strings.TrimPrefix(id.Value, "*."), legal) != "" || len(id.Value) > 253 || id.Value == "" {
-			t.Errorf("%q gives %q, which has illegal bytes or length", in, id.Value)
-		}
-		again, err := acme.ParseIdentifier(id.Value)
-		if err != nil || again != id {
-			t.Errorf("%q gives %v, which gives %v (%v)", in, id, again, err)
-		}
-	})
-}

@@ -95,8 +95,8 @@ func (r *Request) check(c *Client) error {
 		return errNoKey
 	}
 	for _, id := range r.Identifiers {
-		if parsed, err := ParseIdentifier(id.Value); err != nil || parsed != id {
-			return fmt.Errorf("acme: issue: the identifier {%.40q, %.100q} is not in the form that ParseIdentifier returns", id.Type, id.Value)
+		if err := id.check(); err != nil {
+			return fmt.Errorf("acme: issue: %w", err)
 		}
 	}
 	if key, ok := r.Key.Public().(interface{ Equal(crypto.PublicKey) bool }); ok && key.Equal(c.Key.Public()) {

@@ -276,7 +276,7 @@ func TestIssueGoesOnDuringValidation(t *testing.T) {
 			return dial(ctx, network, address)
 		}
 		r := c.crash(t, acme.Request{Key: newKey(t)}, acme.ActionPresent)
-		if _, err := c.client.AcceptChallenge(t.Context(), r.Presented[0].URL); err != nil {
+		if _, err := c.client.AcceptChallenge(t.Context(), r.Presented[0].URL, nil); err != nil {
 			t.Fatal(err)
 		}
 		c.forget()

@@ -1,11 +1,14 @@
 package acme
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 )
@@ -45,6 +48,9 @@ func (c *Client) NewOrder(ctx context.Context, r OrderRequest) (*Order, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.check(d); err != nil {
+		return nil, fmt.Errorf("acme: new order: %s %w", c.directoryURL(), err)
+	}
 	order := new(Order)
 	resp, err := c.postJSON(ctx, d.NewOrder, r, order)
 	if err != nil {
@@ -57,6 +63,19 @@ func (c *Client) NewOrder(ctx context.Context, r OrderRequest) (*Order, error) {
 		return nil, fmt.Errorf("acme: new order: %w", err)
 	}
 	return order, nil
+}
+
+// check refuses what the CA does not offer, and would pass over or answer with less.
+func (r *OrderRequest) check(d *Directory) error {
+	named := func(id Identifier) bool { return id.AncestorDomain != "" }
+	if !d.Meta.SubdomainAuthAllowed && slices.ContainsFunc(r.Identifiers, named) {
+		return fmt.Errorf("takes no domain for its subdomains (Identifier.AncestorDomain): %w", errors.ErrUnsupported)
+	}
+	if _, ok := d.Meta.Profiles[r.Profile]; !ok && r.Profile != "" {
+		offered := strings.Join(slices.Sorted(maps.Keys(d.Meta.Profiles)), ", ")
+		return fmt.Errorf("has no profile %.100q; it has: %s: %w", r.Profile, printable(cmp.Or(offered, "none"), 300), ErrInvalidProfile)
+	}
+	return nil
 }
 
 // GetOrder returns the order as it stands.
@@ -110,15 +129,16 @@ func (o *Order) complete(resp *response) error {
 	switch o.Status {
 	case StatusPending, StatusReady, StatusProcessing, StatusValid, StatusInvalid:
 	default:
-		return fmt.Errorf("the order has the unknown status %q", printable(o.Status, 40))
+		return fmt.Errorf("the order has the unknown status %.40q", o.Status)
 	}
 	o.RetryAfter = resp.retryAfter()
 	return nil
 }
 
 // WaitOrder polls the order until its status is no longer the one it has in order, and returns it
-// then; a valid one at once. It asks as often as the CA wants (Retry-After), or else after 100 ms and then ever less often,
-// to every 5 s; where the CA wants to be asked only after the context's deadline it returns at once.
+// then; a valid one at once. It asks as often as the CA wants (Retry-After), or else after 100 ms and then
+// ever less often, to every 5 s; where the CA wants to be asked only after the context's deadline it
+// returns at once.
 //
 // An order that becomes invalid, or stays pending though a challenge of it has failed, is an
 // [*OrderError] that says which identifiers failed and why.

@@ -296,7 +296,7 @@ func TestStepByStep(t *testing.T) {
 			if err := c.solver.Present(t.Context(), acme.Proof{Challenge: challenge, Identifier: authorization.Identifier, KeyAuthorization: keyAuthorization}); err != nil {
 				t.Fatal(err)
 			}
-			accepted, err := c.client.AcceptChallenge(t.Context(), challenge.URL)
+			accepted, err := c.client.AcceptChallenge(t.Context(), challenge.URL, nil)
 			if err != nil || accepted.URL != challenge.URL || accepted.Status != acme.StatusProcessing {
 				t.Fatalf("challenge %+v, error %v", accepted, err)
 			}

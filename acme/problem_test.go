@@ -1,7 +1,6 @@
 package acme_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -181,31 +180,4 @@ func TestRetryAfter(t *testing.T) {
 			}
 		})
 	}
-}
-
-func FuzzProblem(f *testing.F) {
-	f.Add(`{"type":"urn:ietf:params:acme:error:compound","detail":"\u001b[31m","subproblems":[{"identifier":{"type":"dns","value":"a"}},null]}`, "20")
-	f.Add(`{"type":7,"detail":"x"}`, "Sat, 01 Jan 2000 00:01:00 GMT")
-	f.Add(`{"subproblems":[{"subproblems":[{"subproblems":[{"detail":"\u202e"}]}]}]}`, "-1")
-	f.Add("<html>\xff", "9e9")
-	f.Fuzz(func(t *testing.T, document, retryAfter string) {
-		if len(document) > 1<<16 {
-			t.Skip("larger documents say no more")
-		}
-		p, err := refuse(t, 403, document, "Retry-After", retryAfter)
-		wantPrintable(t, err.Error())
-		if p.Status != 403 || p.RetryAfter < 0 || p.RetryAfter > 31*24*time.Hour {
-			t.Errorf("status %d, RetryAfter %v", p.Status, p.RetryAfter)
-		}
-		if !errors.Is(err, p.Type) && p.Type != "" {
-			t.Errorf("the type %q is not found in its own problem", p.Type)
-		}
-		written, err := json.Marshal(p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(written, new(acme.Problem)); err != nil {
-			t.Errorf("%s cannot be read back: %v", written, err)
-		}
-	})
 }

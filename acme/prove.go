@@ -42,6 +42,10 @@ func (c *Client) authorize(ctx context.Context, r *Request, order *Order) (*Orde
 		if err := c.proveAll(ctx, tasks); err != nil {
 			return nil, err
 		}
+		order.RetryAfter = 0
+		for _, task := range tasks {
+			order.RetryAfter = max(order.RetryAfter, task.retryAfter)
+		}
 	}
 	return c.WaitOrder(ctx, order)
 }
@@ -50,17 +54,21 @@ func (c *Client) authorize(ctx context.Context, r *Request, order *Order) (*Orde
 type task struct {
 	solver        Solver
 	proof         Proof
-	authorization string // URL
-	accepted      bool   // the CA has been told
+	authorization string        // URL
+	accepted      bool          // the CA has been told
+	retryAfter    time.Duration // its answer: when to look for the outcome
 }
 
 // chooseSolvers returns a task for each authorization that is pending.
-func (c *Client) chooseSolvers(ctx context.Context, r *Request, order *Order, authorizations []*Authorization) ([]task, error) {
-	account, err := c.kid(ctx)
-	if err != nil {
+func (c *Client) chooseSolvers(ctx context.Context, r *Request, order *Order, authorizations []*Authorization) ([]*task, error) {
+	// NewProof needs both; what it complains of then is the order's fault.
+	if _, err := c.kid(ctx); err != nil {
 		return nil, err
 	}
-	var tasks []task
+	if _, err := c.GetDirectory(ctx); err != nil {
+		return nil, err
+	}
+	var tasks []*task
 	failed := &OrderError{URL: order.URL}
 	for _, a := range authorizations {
 		if failure := a.failure(); failure != nil {
@@ -75,13 +83,9 @@ func (c *Client) chooseSolvers(ctx context.Context, r *Request, order *Order, au
 			return nil, &OrderError{URL: order.URL, Err: err}
 		}
 		// An earlier attempt may have told the CA already, which then looks for the answer at any time.
-		t := task{solver: solver, authorization: a.URL, accepted: challenge.Status == StatusProcessing || challenge.Status == StatusValid}
-		challenge.Error = nil // nothing an answer needs
-		t.proof = Proof{Challenge: challenge, Identifier: a.Identifier, Wildcard: a.Wildcard, AccountURL: account, DirectoryURL: c.directoryURL()}
-		if challenge.Token != "" {
-			if t.proof.KeyAuthorization, err = c.KeyAuthorization(challenge.Token); err != nil {
-				return nil, err
-			}
+		t := &task{solver: solver, authorization: a.URL, accepted: challenge.Status == StatusProcessing || challenge.Status == StatusValid}
+		if t.proof, err = c.NewProof(ctx, a, challenge); err != nil {
+			return nil, &OrderError{URL: order.URL, Err: err}
 		}
 		tasks = append(tasks, t)
 	}
@@ -91,29 +95,38 @@ func (c *Client) chooseSolvers(ctx context.Context, r *Request, order *Order, au
 	return tasks, nil
 }
 
-// choose returns the first solver that can answer one of the challenges, with that challenge. What a
-// solver is given may end in a file's name or a zone: it is of the order, and a token is a token.
+// choose returns the first solver that can answer one of the challenges, with that challenge. It answers
+// for nothing that was not ordered.
 func (r *Request) choose(a *Authorization) (Solver, Challenge, error) {
-	const longestToken = 512
-	if !slices.Contains(r.Identifiers, Identifier{Type: a.Identifier.Type, Value: a.name()}) {
-		return nil, Challenge{}, fmt.Errorf("an authorization is for %q, which was not ordered", printable(a.name(), 260))
+	if !r.ordered(a) {
+		return nil, Challenge{}, fmt.Errorf("an authorization is for %.260q, which was not ordered", a.name())
 	}
 	for _, solver := range r.Solvers {
 		if !Supports(solver, a.Identifier, a.Wildcard) {
 			continue
 		}
 		for _, challenge := range a.Challenges {
-			if challenge.Type != solver.Type() {
-				continue
+			if challenge.Type == solver.Type() {
+				return solver, challenge, nil
 			}
-			tokenless := challenge.Type != TypeHTTP01 && challenge.Type != TypeTLSALPN01 && challenge.Type != TypeDNS01 && challenge.Type != TypeDNSAccount01 && challenge.Token == ""
-			if !tokenless && (len(challenge.Token) > longestToken || !isBase64URL(challenge.Token)) {
-				return nil, Challenge{}, fmt.Errorf("%s: the token %q of %s is not base64url", printable(a.name(), 260), printable(challenge.Token, 60), challenge.Type)
-			}
-			return solver, challenge, nil
 		}
 	}
 	return nil, Challenge{}, noSolver(r.Solvers, a)
+}
+
+// ordered reports whether the authorization is for one of the identifiers, or a domain above it that may
+// stand for it.
+func (r *Request) ordered(a *Authorization) bool {
+	return slices.ContainsFunc(r.Identifiers, func(id Identifier) bool {
+		if id.Type != a.Identifier.Type {
+			return false
+		}
+		if id.Value == a.name() {
+			return true
+		}
+		ancestor, proved := id.AncestorDomain, a.Identifier.Value
+		return ancestor != "" && isSubdomain(id.Value, proved) && (proved == ancestor || isSubdomain(proved, ancestor))
+	})
 }
 
 func noSolver(solvers []Solver, a *Authorization) error {
@@ -129,10 +142,10 @@ func noSolver(solvers []Solver, a *Authorization) error {
 }
 
 // proveAll puts all answers in place, waits until they can be seen, and tells the CA.
-func (c *Client) proveAll(ctx context.Context, tasks []task) error {
-	stages := []func(context.Context, task) error{
-		func(ctx context.Context, t task) error { return t.solver.Present(ctx, t.proof) },
-		func(ctx context.Context, t task) error { return waitPresented(ctx, t.solver, t.proof) },
+func (c *Client) proveAll(ctx context.Context, tasks []*task) error {
+	stages := []func(context.Context, *task) error{
+		func(ctx context.Context, t *task) error { return t.solver.Present(ctx, t.proof) },
+		func(ctx context.Context, t *task) error { return waitPresented(ctx, t.solver, t.proof) },
 		c.accept,
 	}
 	for _, stage := range stages {
@@ -155,12 +168,20 @@ func (c *Client) proveAll(ctx context.Context, tasks []task) error {
 
 // accept tells the CA that an answer is in place, unless it was told before. Where it refuses, an
 // earlier try may have reached it and only its answer was lost: then the order's outcome is what counts.
-func (c *Client) accept(ctx context.Context, t task) error {
+func (c *Client) accept(ctx context.Context, t *task) error {
 	if t.accepted {
 		return nil
 	}
-	_, err := c.AcceptChallenge(ctx, t.proof.URL)
-	if err == nil || ctx.Err() != nil {
+	answer, err := payload(ctx, t.solver, t.proof)
+	if err != nil {
+		return err
+	}
+	challenge, err := c.AcceptChallenge(ctx, t.proof.URL, answer)
+	if err == nil {
+		t.retryAfter = challenge.RetryAfter
+		return nil
+	}
+	if ctx.Err() != nil {
 		return err
 	}
 	a, getErr := c.GetAuthorization(ctx, t.authorization)

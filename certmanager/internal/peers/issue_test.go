@@ -211,7 +211,7 @@ func TestIssueResumeUnderWay(t *testing.T) {
 	if err := http01.Present(ctx, answers); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.AcceptChallenge(ctx, answers.URL); err != nil {
+	if _, err := client.AcceptChallenge(ctx, answers.URL, nil); err != nil {
 		t.Fatal(err)
 	}
 	second := &solver.HTTP01{Storage: http01.Storage}

@@ -1,0 +1,136 @@
+package acme
+
+import (
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// A Proof is all that answering one challenge needs. It can be written down as JSON and read back, so
+// that another process, or this one after a restart, can take the answer away again.
+type Proof struct {
+	Challenge
+	Identifier       Identifier `json:"identifier"`
+	Wildcard         bool       `json:"wildcard,omitempty"`
+	KeyAuthorization string     `json:"keyAuthorization,omitempty"` // RFC 8555 §8.1; empty without a token
+	AccountURL       string     `json:"accountURL"`
+	DirectoryURL     string     `json:"directoryURL"`
+}
+
+// name returns the identifier as it stands in the order.
+func (p *Proof) name() string { return orderedName(p.Identifier, p.Wildcard) }
+
+// NewProof returns what the client answers one of the authorization's challenges with. What comes from the
+// CA and may end in a file's name or a zone is checked: a token is base64url, and the names and the account
+// for a record of dns-persist-01 are the CA's own.
+func (c *Client) NewProof(ctx context.Context, a *Authorization, challenge Challenge) (Proof, error) {
+	p, err := c.newProof(ctx, a, challenge)
+	if err != nil {
+		return Proof{}, fmt.Errorf("acme: %s: %s: %w", printable(a.name(), 260), printable(challenge.Type, 40), err)
+	}
+	return p, nil
+}
+
+func (c *Client) newProof(ctx context.Context, a *Authorization, challenge Challenge) (Proof, error) {
+	const longestToken = 512
+	account, err := c.kid(ctx)
+	if err != nil {
+		return Proof{}, err
+	}
+	challenge.Error = nil // nothing an answer needs
+	p := Proof{Challenge: challenge, Identifier: a.Identifier, Wildcard: a.Wildcard, AccountURL: account, DirectoryURL: c.directoryURL()}
+	switch challenge.Type {
+	case TypeHTTP01, TypeTLSALPN01, TypeDNS01, TypeDNSAccount01:
+		if challenge.Token == "" {
+			return Proof{}, errors.New("the challenge has no token")
+		}
+	case TypeDNSPersist01:
+		if p.AccountURI, err = c.persistentAccountURI(ctx, &p); err != nil {
+			return Proof{}, err
+		}
+	}
+	if challenge.Token == "" {
+		return p, nil
+	}
+	if len(challenge.Token) > longestToken || !isBase64URL(challenge.Token) {
+		return Proof{}, fmt.Errorf("the token %.60q is not base64url", challenge.Token)
+	}
+	p.KeyAuthorization, err = c.KeyAuthorization(challenge.Token)
+	return p, err
+}
+
+// KeyAuthorization returns the token joined with the thumbprint of the account's key, which is what
+// most challenges are answered with (RFC 8555 §8.1).
+func (c *Client) KeyAuthorization(token string) (string, error) {
+	thumbprint, err := c.thumbprint()
+	if err != nil {
+		return "", err
+	}
+	return token + "." + thumbprint, nil
+}
+
+// thumbprint returns that of the account's key (RFC 7638) in base64url.
+func (c *Client) thumbprint() (string, error) {
+	if c.Key == nil {
+		return "", errNoKey
+	}
+	thumbprint, err := (&jose.JSONWebKey{Key: c.Key.Public()}).Thumbprint(crypto.SHA256)
+	if err != nil {
+		return "", fmt.Errorf("acme: thumbprint of the account key: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(thumbprint), nil
+}
+
+// persistentAccountURI returns the account as a record of dns-persist-01 has it. Drafts -00 and -01 have the
+// account's URL, which -01 repeats in the challenge. From -02 on it is hashed together with the domain and the
+// account's key, after a prefix from the directory.
+//
+// The record gives the account it names a standing right to the domain's certificates. So that no CA
+// can have one set that another CA reads as for another account, a URL must be of the host that the
+// client was told is the CA's.
+func (c *Client) persistentAccountURI(ctx context.Context, p *Proof) (string, error) {
+	if len(p.HashedIssuers) == 0 {
+		uri := p.AccountURI
+		if uri == "" {
+			uri = p.AccountURL
+		}
+		if !sameHost(uri, c.directoryURL()) {
+			return "", fmt.Errorf("the account %.200q is not at the host of %s: a record for it is refused", uri, c.directoryURL())
+		}
+		return uri, nil
+	}
+	d, err := c.GetDirectory(ctx)
+	if err != nil {
+		return "", err
+	}
+	if d.Meta.AccountHashPrefix == "" {
+		return "", fmt.Errorf("%s has no accountHashPrefix, which the record begins the account with", c.directoryURL())
+	}
+	thumbprint, err := c.thumbprint()
+	if err != nil {
+		return "", err
+	}
+	domain := p.Identifier.Value
+	if len(domain) > 255 {
+		return "", fmt.Errorf("the domain has %d bytes, at most 255 are possible", len(domain))
+	}
+	digest := sha256.Sum256([]byte(string([]byte{byte(len(domain))}) + domain + thumbprint + p.AccountURL))
+	return d.Meta.AccountHashPrefix + "sha-256/" + base64.RawURLEncoding.EncodeToString(digest[:]), nil
+}
+
+// sameHost reports whether both URLs have the same host, without regard to case.
+func sameHost(a, b string) bool {
+	first, err := url.Parse(a)
+	if err != nil {
+		return false
+	}
+	second, err := url.Parse(b)
+	return err == nil && first.Host != "" && strings.EqualFold(first.Host, second.Host)
+}
