@@ -46,9 +46,9 @@ type Challenge struct {
 // most types payload is nil, which sends an empty object; others are answered by the payload itself, such
 // as {"attObj":…} for device-attest-01 and {"csr":…} for onion-csr-01. It returns the challenge as the CA
 // sees it then; the outcome shows in the authorization or the order (RFC 8555 §7.5.1).
-func (c *Client) AcceptChallenge(ctx context.Context, url string, payload any) (*Challenge, error) {
+func (c *Client) AcceptChallenge(ctx context.Context, url string, payload json.RawMessage) (*Challenge, error) {
 	if payload == nil {
-		payload = struct{}{}
+		payload = json.RawMessage("{}")
 	}
 	challenge := new(Challenge)
 	resp, err := c.postJSON(ctx, url, payload, challenge)

@@ -2,6 +2,7 @@ package acme
 
 import (
 	"context"
+	"encoding/json"
 )
 
 // A Solver puts the answers to one type of challenge in place. Its methods are called concurrently.
@@ -18,7 +19,7 @@ import (
 //
 //	// Payload returns what to send to the CA for it to look: the answer itself, with types like
 //	// device-attest-01. Without it, or where it returns nil, an empty object is sent.
-//	Payload(ctx context.Context, p Proof) (any, error)
+//	Payload(ctx context.Context, p Proof) (json.RawMessage, error)
 type Solver interface {
 	// Type returns the type of challenge the solver answers, such as "http-01".
 	Type() string
@@ -49,9 +50,9 @@ func waitPresented(ctx context.Context, s Solver, p Proof) error {
 }
 
 // payload calls the solver's Payload method, if it has one.
-func payload(ctx context.Context, s Solver, p Proof) (any, error) {
+func payload(ctx context.Context, s Solver, p Proof) (json.RawMessage, error) {
 	if f, ok := s.(interface {
-		Payload(context.Context, Proof) (any, error)
+		Payload(context.Context, Proof) (json.RawMessage, error)
 	}); ok {
 		return f.Payload(ctx, p)
 	}
