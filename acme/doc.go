@@ -34,6 +34,14 @@
 // [Client.GetAuthorization], [Client.AcceptChallenge], [Client.WaitOrder], [Client.FinalizeOrder],
 // [Client.GetCertificate]. Resources are plain values that refer to each other by URL.
 //
+// [Client.NewProof] turns a challenge into what it is answered with: a [Proof] has the key authorization,
+// and [Proof.TXTRecord] the DNS record for the types that have one. A type that is answered by a payload,
+// such as device-attest-01, is told to AcceptChallenge as it is. Types that nothing here knows are parsed
+// and passed by.
+//
+// An authorization can be had ahead of orders ([Client.NewAuthorization]), and where the CA's directory
+// says so it can be that of a domain above the name ([Identifier].AncestorDomain, RFC 9444).
+//
 // # After the certificate
 //
 // [Client.GetRenewalInfo] returns when the CA suggests to renew (RFC 9773), and a Request that names the
