@@ -164,9 +164,8 @@ func (c *Client) ordersPage(ctx context.Context, page string) (urls []string, ne
 			return nil, "", err
 		}
 	}
-	links, err := resp.links("next")
-	if err != nil || len(links) == 0 {
-		return list.Orders, "", err
+	if links := resp.links("next"); len(links) > 0 {
+		next = links[0]
 	}
-	return list.Orders, links[0], nil
+	return list.Orders, next, nil
 }

@@ -56,10 +56,7 @@ func (c *Client) GetCertificate(ctx context.Context, url string) (*Certificate, 
 	if err != nil {
 		return nil, fmt.Errorf("acme: get certificate: %w (the answer was %s)", err, resp.excerpt())
 	}
-	certificate.URL = url
-	if certificate.Alternates, err = resp.links("alternate"); err != nil {
-		return nil, fmt.Errorf("acme: get certificate: %w", err)
-	}
+	certificate.URL, certificate.Alternates = url, resp.links("alternate")
 	return certificate, nil
 }
 

@@ -31,7 +31,7 @@ type issuer struct {
 }
 
 // newIssuer returns an issuer that parent vouches for, or one that vouches for itself.
-func newIssuer(t *testing.T, parent *issuer) *issuer {
+func newIssuer(t testing.TB, parent *issuer) *issuer {
 	t.Helper()
 	i := &issuer{key: newKey(t)}
 	template := &x509.Certificate{
@@ -46,7 +46,7 @@ func newIssuer(t *testing.T, parent *issuer) *issuer {
 	return i
 }
 
-func (i *issuer) sign(t *testing.T, template *x509.Certificate, public crypto.PublicKey) *x509.Certificate {
+func (i *issuer) sign(t testing.TB, template *x509.Certificate, public crypto.PublicKey) *x509.Certificate {
 	t.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, template, i.certificate, public, i.key)
 	if err != nil {

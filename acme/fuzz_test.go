@@ -1,7 +1,7 @@
 package acme_test
 
 import (
-	"encoding/base64"
+	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -14,14 +14,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"reflect"
+	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	"crypto/x509"
 
 	"github.com/everseal/everseal/acme"
 )
@@ -29,45 +26,44 @@ import (
 // mostFuzzed bounds what a fuzz target looks at: longer inputs say no more.
 const mostFuzzed = 1 << 16
 
-// A stage is a fake CA and a client of it, one for all inputs of a fuzz target: what the CA answers
-// at a path is set before each call, and the client knows its account and has nonces.
+// A stage is a fake CA for all inputs of a fuzz target: its answers are replaced before each call.
 type stage struct {
-	fake   fake
-	client *acme.Client
-	asked  []*http.Request // since the last call of forget
+	fake
+	key   *acme.Client // whose key all clients have
+	asked []*http.Request
 }
 
 func newStage(t testing.TB) *stage {
 	s := &stage{fake: fake{}}
-	s.client = &acme.Client{
-		DirectoryURL: fakeOrigin + "/directory", AccountURL: fakeOrigin + "/account/1", Key: newKey(t),
+	s.key = &acme.Client{Key: newKey(t)}
+	return s
+}
+
+// client returns one that knows nothing of the CA yet but its account.
+func (s *stage) client() *acme.Client {
+	s.asked = nil
+	return &acme.Client{
+		DirectoryURL: fakeOrigin + "/directory", AccountURL: fakeOrigin + "/account/1", Key: s.key.Key,
 		HTTPClient: &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 			s.asked = append(s.asked, r)
 			return handlerTransport{s.fake}.RoundTrip(r)
 		})},
 	}
-	return s
 }
 
-// fresh returns a client that knows nothing yet, of the same CA.
-func (s *stage) fresh() *acme.Client {
-	s.asked = nil
-	return &acme.Client{DirectoryURL: s.client.DirectoryURL, Key: s.client.Key, HTTPClient: s.client.HTTPClient}
-}
-
-// A problem document makes a text that can be logged, bounded, whatever it says; and what was read of it
+// A problem document makes a text that can be logged, bounded, whatever it says, and what was read of it
 // can be written down and read back.
 func FuzzProblem(f *testing.F) {
 	f.Add(403, `{"type":"urn:ietf:params:acme:error:compound","detail":"\u001b[31m","subproblems":[{"identifier":{"type":"dns","value":"a"}},null]}`)
-	f.Add(503, `{"type":7,"detail":"x"}`)
-	f.Add(302, "<html>\xff")
+	f.Add(500, `{"type":7,"detail":"x"}`)
+	f.Add(404, "<html>\xff")
 	s := newStage(f)
 	f.Fuzz(func(t *testing.T, status int, document string) {
-		if len(document) > mostFuzzed || status < 300 || status > 999 {
+		if len(document) > mostFuzzed || status < 400 || status > 999 {
 			t.Skip("out of bounds")
 		}
 		s.fake["/directory"] = answer(status, document)
-		_, err := s.fresh().GetDirectory(t.Context())
+		_, err := s.client().GetDirectory(t.Context())
 		var p *acme.Problem
 		if !errors.As(err, &p) {
 			t.Fatalf("error %v is no problem", err)
@@ -90,42 +86,288 @@ func FuzzProblem(f *testing.F) {
 		if err := json.Unmarshal(written, read); err != nil {
 			t.Fatalf("%s cannot be read back: %v", written, err)
 		}
-		if !reflect.DeepEqual(read, p) {
-			t.Errorf("read back %+v, want %+v", read, p)
+		if again, err := json.Marshal(read); err != nil || string(again) != string(written) {
+			t.Errorf("read back as %s, want %s (%v)", again, written, err)
 		}
 	})
 }
 
-// Retry-After is whole seconds or a date, and is between nothing and a month; of renewal information
-// between a minute and a day.
+// A Retry-After is whole seconds or a date; the wait is clamped to between nothing and a month, and of
+// renewal information to between a minute and a day.
 func FuzzRetryAfter(f *testing.F) {
 	for _, value := range []string{"", "0", "-1", "20", "+5", " 7 ", "1e3", "\u0661", "99999999999999999999999999", "Sat, 01 Jan 2000 00:01:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"} {
 		f.Add(value)
 	}
-	const month = 31 * 24 * time.Hour
 	leaf := &x509.Certificate{AuthorityKeyId: []byte{1}, SerialNumber: big.NewInt(1)}
 	s := newStage(f)
 	f.Fuzz(func(t *testing.T, value string) {
-		s.fake["/directory"] = answer(http.StatusForbidden, problem("rateLimited", "slowly"), "Retry-After", value)
 		before := time.Now()
-		_, err := s.fresh().GetDirectory(t.Context())
+		s.fake["/directory"] = answer(http.StatusForbidden, problem("malformed", "no"), "Retry-After", value) // not one to try again
+		_, err := s.client().GetDirectory(t.Context())
 		after := time.Now()
 		var p *acme.Problem
 		if !errors.As(err, &p) {
 			t.Fatalf("error %v is no problem", err)
 		}
 		wantPrintable(t, err.Error())
-		least, most := time.Duration(0), time.Duration(0)
-		value = strings.TrimSpace(value)
-		if seconds, ok := new(big.Int).SetString(strings.TrimPrefix(value, "+"), 10); ok && strings.Trim(value, "+-0123456789") == "" {
-			least = time.Duration(min(max(new(big.Float).SetInt(seconds).Acc(), 0), 0))
-			_ = seconds
-		} else if date, err := http.ParseTime(value); err == nil {
-			least, most = date.Sub(after), date.Sub(before)
-		}
-		least, most = min(max(least, 0), month), min(max(most, 0), month)
-		if p.RetryAfter < least || p.RetryAfter > most {
+		if least, most := retryAfter(value, after), retryAfter(value, before); p.RetryAfter < least || p.RetryAfter > most {
 			t.Errorf("Retry-After %q asks to wait %v, want from %v to %v", value, p.RetryAfter, least, most)
 		}
+
+		s.fake["/directory"] = answer(http.StatusOK, strings.TrimSuffix(bareDirectory, "}")+`,"renewalInfo":"/renewal"}`)
+		s.fake["/renewal/AQ.AQ"] = answer(http.StatusOK, `{"suggestedWindow":{"start":"2026-01-02T00:00:00Z","end":"2026-01-03T00:00:00Z"}}`, "Retry-After", value)
+		info, err := s.client().GetRenewalInfo(t.Context(), leaf)
+		if err != nil || info.RetryAfter < time.Minute || info.RetryAfter > 24*time.Hour {
+			t.Errorf("renewal info %+v, %v", info, err)
+		}
 	})
+}
+
+// retryAfter returns how long a header asks to wait at the time now, read in another way than the
+// client does.
+func retryAfter(value string, now time.Time) time.Duration {
+	const month = 31 * 24 * time.Hour
+	value = strings.TrimSpace(value)
+	if regexp.MustCompile(`^[+-]?[0-9]+$`).MatchString(value) {
+		seconds, _ := new(big.Int).SetString(value, 10)
+		if seconds.Sign() < 0 {
+			return 0
+		}
+		if !seconds.IsInt64() || seconds.Int64() > int64(month/time.Second) {
+			return month
+		}
+		return time.Duration(seconds.Int64()) * time.Second
+	}
+	date, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	return min(max(date.Sub(now), 0), month)
+}
+
+// A directory that is taken has absolute URLs, gives the same one when it is written down and read
+// again, and leads the client to nothing but https, with its URLs signed as they were given.
+func FuzzDirectory(f *testing.F) {
+	f.Add(bareDirectory)
+	f.Add(`{"newNonce":"https://ca.example/n?a=b%2F","newAccount":"//other.example:8443/a","newOrder":"../o","renewalInfo":"http://127.0.0.1/","meta":{"profiles":{"\u001b":"x"},"termsOfService":"\u202e"}}`)
+	f.Add(`{"newNonce":"https://user@ca.example/","newAccount":"file:///etc/passwd","newOrder":"x:y","meta":[]}`)
+	f.Add(`{"newNonce":[],"newAccount":"\u0000","newOrder":"http://[::1"}`)
+	s := newStage(f)
+	f.Fuzz(func(t *testing.T, body string) {
+		if len(body) > mostFuzzed {
+			t.Skip("out of bounds")
+		}
+		s.fake["/directory"] = answer(http.StatusOK, body)
+		client := s.client()
+		client.AccountURL = "" // so that it is asked for at newAccount
+		directory, err := client.GetDirectory(t.Context())
+		if err != nil {
+			wantPrintable(t, err.Error())
+			return
+		}
+		for _, raw := range []string{directory.NewNonce, directory.NewAccount, directory.NewOrder, directory.NewAuthz, directory.RevokeCert, directory.KeyChange, directory.RenewalInfo} {
+			if u, err := url.Parse(raw); raw != "" && (err != nil || !u.IsAbs()) {
+				t.Errorf("%q is no absolute URL", raw)
+			}
+		}
+		if _, err := client.FindAccount(t.Context()); err != nil {
+			wantPrintable(t, err.Error())
+		}
+		for _, r := range s.asked {
+			if r.URL.Scheme != "https" || r.URL.Hostname() == "" || r.URL.User != nil {
+				t.Errorf("the client was led to %q", r.URL)
+			}
+			if sent, err := newRequest(r); r.Method == http.MethodPost && (err != nil || sent.protected["url"] != directory.NewAccount) {
+				t.Errorf("signed for the URL %q, want %q (%v)", sent.protected["url"], directory.NewAccount, err)
+			}
+		}
+		written, err := json.Marshal(directory)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.fake["/directory"] = answer(http.StatusOK, string(written))
+		read, err := s.client().GetDirectory(t.Context())
+		if err != nil {
+			t.Fatalf("%s is refused: %v", written, err)
+		}
+		if again, err := json.Marshal(read); err != nil || string(again) != string(written) {
+			t.Errorf("read back as %s, want %s (%v)", again, written, err)
+		}
+	})
+}
+
+// The targets of Link headers are bounded in number and absolute, each is found again in a header made of
+// them, and what follows a link does not change it.
+func FuzzLink(f *testing.F) {
+	f.Add(`<https://ca.example/1>;rel="alternate", </2>; rel=alternate;title="a, b; c"` + "\n" + `<3>;REL="index Alternate"`)
+	f.Add(`<>;rel="alternate",<x;rel=alternate`)
+	f.Add(`<//[::1>;rel="alternate",,;;<%zz>;rel="alternate"`)
+	f.Add(`<a>;title="\"";rel="alternate"`)
+	chain := chainPEM(newIssuer(f, nil).certificate)
+	s := newStage(f)
+	// alternates downloads a certificate that comes with the lines as Link headers.
+	alternates := func(t *testing.T, lines ...string) ([]string, error) {
+		s.fake["/certificate"] = func(w http.ResponseWriter, r *http.Request) {
+			w.Header()["Link"] = lines
+			answer(http.StatusOK, chain)(w, r)
+		}
+		certificate, err := s.client().GetCertificate(t.Context(), fakeOrigin+"/certificate")
+		if err != nil {
+			return nil, err
+		}
+		return certificate.Alternates, nil
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		if len(header) > mostFuzzed {
+			t.Skip("out of bounds")
+		}
+		lines := strings.Split(header, "\n")
+		targets, err := alternates(t, lines...)
+		if err != nil {
+			t.Fatalf("for want of another chain the certificate is given up: %v", err)
+		}
+		if len(targets) > 50 {
+			t.Errorf("%d targets", len(targets))
+		}
+		made := ""
+		for _, target := range targets {
+			if u, err := url.Parse(target); err != nil || !u.IsAbs() {
+				t.Errorf("%q is no absolute URL", target)
+			}
+			made += fmt.Sprintf("<%s>; title=\"<a>, b\"; rel=\"up alternate\", ", target)
+		}
+		if again, err := alternates(t, made); err != nil || !slices.Equal(again, targets) {
+			t.Errorf("a header made of %q has %q, %v", targets, again, err)
+		}
+		const first = "https://ca.example/first"
+		lines[0] = "<" + first + `>;rel="alternate", ` + lines[0]
+		want := append([]string{first}, targets...)
+		if with, err := alternates(t, lines...); err != nil || !slices.Equal(with, want[:min(len(want), 50)]) {
+			t.Errorf("with one more at its head the header has %q, want %q (%v)", with, want, err)
+		}
+	})
+}
+
+// A chain that is taken is linked by its signatures and the same when it is written as PEM; any other is
+// refused with a text that can be logged.
+func FuzzChain(f *testing.F) {
+	root := newIssuer(f, nil)
+	f.Add(root.sign(f, leafTemplate(), newKey(f).Public()).Raw, root.certificate.Raw, "")
+	f.Add(root.certificate.Raw, []byte{}, "some text\n")
+	f.Add([]byte{}, []byte{}, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+	f.Add([]byte{}, []byte{}, "-----BEGIN \x1b[31m-----\nAAAA\n-----END \x1b[31m-----\n")
+	s := newStage(f)
+	download := func(t *testing.T, body string) (*acme.Certificate, error) {
+		s.fake["/certificate"] = answer(http.StatusOK, body)
+		return s.client().GetCertificate(t.Context(), fakeOrigin+"/certificate")
+	}
+	f.Fuzz(func(t *testing.T, leaf, issuer []byte, text string) {
+		if len(leaf)+len(issuer)+len(text) > mostFuzzed {
+			t.Skip("out of bounds")
+		}
+		body := text
+		for _, der := range [][]byte{leaf, issuer} {
+			if len(der) > 0 {
+				body += string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+			}
+		}
+		certificate, err := download(t, body)
+		if err != nil {
+			wantPrintable(t, err.Error())
+			return
+		}
+		wantLinked(t, certificate)
+		again, err := download(t, string(certificate.PEM()))
+		if err != nil || !slices.EqualFunc(again.Chain, certificate.Chain, slices.Equal) {
+			t.Errorf("its PEM is not taken for the same chain: %v", err)
+		}
+		// Verify and CertificateID answer for any certificate.
+		if err := certificate.Verify(s.key.Key.Public(), nil, time.Now()); err == nil {
+			t.Error("the certificate is for a key that it was not made for")
+		}
+		if id, err := acme.CertificateID(certificate.Leaf); err == nil && !regexp.MustCompile(`^[\w-]+\.[\w-]+$`).MatchString(id) {
+			t.Errorf("certificate ID %q", id)
+		}
+	})
+}
+
+// wantLinked checks that a chain is of one to 20 certificates, each signed by the next.
+func wantLinked(t *testing.T, certificate *acme.Certificate) {
+	t.Helper()
+	if n := len(certificate.Chain); n == 0 || n > 20 || !slices.Equal(certificate.Chain[0], certificate.Leaf.Raw) {
+		t.Fatalf("%d certificates, or the leaf is not the first", n)
+	}
+	signed := certificate.Leaf
+	for _, der := range certificate.Chain[1:] {
+		signer, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := signed.CheckSignatureFrom(signer); err != nil {
+			t.Error(err)
+		}
+		signed = signer
+	}
+}
+
+// An identifier has one form, which its other spellings lead to, of letters that any name or address has.
+func FuzzParseIdentifier(f *testing.F) {
+	for _, in := range []string{
+		"example.com", "*.Example.COM.", "bücher.example", "xn--bcher-kva.example", "192.0.2.1", "::ffff:192.0.2.1", "[2001:db8::1]", "fe80::1%eth0",
+		"１９２.0.2.1", "192。0。2。1", "a_b", "ß.de", "\u200d.example", "1.2.3", "xn--4", "http://a",
+	} {
+		f.Add(in)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		id, err := acme.ParseIdentifier(in)
+		if err != nil {
+			wantPrintable(t, err.Error())
+			return
+		}
+		legal, spellings := "abcdefghijklmnopqrstuvwxyz0123456789-.", []string{id.Value, strings.ToUpper(id.Value)}
+		switch {
+		case id.Type == acme.TypeDNS:
+			spellings = append(spellings, id.Value+".")
+		case strings.Contains(id.Value, ":"):
+			legal, spellings = "0123456789abcdef:.", append(spellings, "["+id.Value+"]")
+		}
+		if strings.Trim(strings.TrimPrefix(id.Value, "*."), legal) != "" || len(id.Value) > 253 || id.Value == "" {
+			t.Errorf("%q gives %q, which has illegal bytes or length", in, id.Value)
+		}
+		for _, spelling := range spellings {
+			again, err := acme.ParseIdentifier(spelling)
+			if err != nil || again != id {
+				t.Errorf("%q gives %v, and %q gives %v (%v)", in, id, spelling, again, err)
+			}
+		}
+	})
+}
+
+// TestFuzzCorpora fails where a fuzz target has no inputs kept for it.
+func TestFuzzCorpora(t *testing.T) {
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets := 0
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, declaration := range file.Decls {
+			function, ok := declaration.(*ast.FuncDecl)
+			if !ok || !strings.HasPrefix(function.Name.Name, "Fuzz") {
+				continue
+			}
+			targets++
+			kept, err := os.ReadDir(filepath.Join("testdata", "fuzz", function.Name.Name))
+			if err != nil || len(kept) == 0 {
+				t.Errorf("%s has no inputs kept (%v)", function.Name.Name, err)
+			}
+		}
+	}
+	if targets == 0 {
+		t.Error("there is no fuzz target")
+	}
 }

@@ -38,6 +38,10 @@ type Request struct {
 	// with that error. Who writes down what it is told can go on after a crash at any point.
 	Before func(ctx context.Context, s Step) error
 
+	// Explain, if set, is given the error of an order whose validations failed, with the proofs, while their
+	// answers are in place still. What it returns takes the error's place; it wraps it.
+	Explain func(ctx context.Context, failed *OrderError, proofs []Proof) error
+
 	// CleanUpFailed, if set, is told of answers that could not be taken away. Called concurrently.
 	CleanUpFailed func(p Proof, err error)
 }

@@ -1,12 +1,10 @@
 package acme
 
-import (
-	"net/url"
-	"strings"
-)
+import "strings"
 
-// links returns the targets of the Link header's entries that have the relation (RFC 8288).
-func (r *response) links(relation string) ([]string, error) {
+// links returns the targets of the Link header's entries that have the relation (RFC 8288). One
+// that is no URL is passed over.
+func (r *response) links(relation string) []string {
 	const most = 50
 	var targets []string
 	for _, header := range r.header.Values("Link") {
@@ -16,17 +14,12 @@ func (r *response) links(relation string) ([]string, error) {
 			if target == "" || !hasRelation(parameters, relation) {
 				continue
 			}
-			if _, err := url.Parse(target); err != nil {
-				continue
+			if resolved, err := r.resolve(target); err == nil {
+				targets = append(targets, resolved)
 			}
-			resolved, err := r.resolve(target)
-			if err != nil {
-				return nil, err
-			}
-			targets = append(targets, resolved)
 		}
 	}
-	return targets, nil
+	return targets
 }
 
 // nextLink splits the first entry off a Link header: its target, its parameters, and the rest. Commas

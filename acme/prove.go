@@ -2,6 +2,7 @@ package acme
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,27 +28,33 @@ func (c *Client) authorize(ctx context.Context, r *Request, order *Order) (*Orde
 	if err != nil {
 		return nil, err
 	}
-	if len(tasks) > 0 {
-		step := Step{Action: ActionPresent, OrderURL: order.URL}
-		for _, task := range tasks {
-			step.Proofs = append(step.Proofs, task.proof)
-		}
-		if err := r.before(ctx, step); err != nil {
-			return nil, err
-		}
-		r.Presented = slices.DeleteFunc(slices.Clone(r.Presented), func(p Proof) bool {
-			return slices.ContainsFunc(step.Proofs, func(q Proof) bool { return p.URL == q.URL })
-		})
-		defer r.cleanUp(ctx, step.Proofs)
-		if err := c.proveAll(ctx, tasks); err != nil {
-			return nil, err
-		}
-		order.RetryAfter = 0
-		for _, task := range tasks {
-			order.RetryAfter = max(order.RetryAfter, task.retryAfter)
-		}
+	if len(tasks) == 0 {
+		return c.WaitOrder(ctx, order)
 	}
-	return c.WaitOrder(ctx, order)
+	step := Step{Action: ActionPresent, OrderURL: order.URL}
+	for _, task := range tasks {
+		step.Proofs = append(step.Proofs, task.proof)
+	}
+	if err := r.before(ctx, step); err != nil {
+		return nil, err
+	}
+	r.Presented = slices.DeleteFunc(slices.Clone(r.Presented), func(p Proof) bool {
+		return slices.ContainsFunc(step.Proofs, func(q Proof) bool { return p.URL == q.URL })
+	})
+	defer r.cleanUp(ctx, step.Proofs)
+	if err := c.proveAll(ctx, tasks); err != nil {
+		return nil, err
+	}
+	order.RetryAfter = 0
+	for _, task := range tasks {
+		order.RetryAfter = max(order.RetryAfter, task.retryAfter)
+	}
+	order, err = c.WaitOrder(ctx, order)
+	var failed *OrderError
+	if errors.As(err, &failed) && len(failed.Authorizations) > 0 && r.Explain != nil {
+		err = r.Explain(ctx, failed, slices.Clone(step.Proofs))
+	}
+	return order, err
 }
 
 // A task is one proof to be given by one solver.

@@ -235,7 +235,7 @@ func (c *Client) checkURL(raw string) error {
 	if err != nil || len(raw) > longestURL || strings.ContainsFunc(raw, foreign) {
 		return fmt.Errorf("the URL %.200q is malformed", raw)
 	}
-	if u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
+	if u.Hostname() == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
 		return fmt.Errorf("the URL %.200q is not one of https", raw)
 	}
 	if u.Scheme == "https" {

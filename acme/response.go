@@ -86,5 +86,9 @@ func (r *response) resolve(ref string) (string, error) {
 	if u.IsAbs() {
 		return ref, nil
 	}
-	return r.url.ResolveReference(u).String(), nil
+	resolved := r.url.ResolveReference(u).String()
+	if _, err := url.Parse(resolved); err != nil {
+		return "", fmt.Errorf("the URL %.200q in the answer is malformed", ref)
+	}
+	return resolved, nil
 }

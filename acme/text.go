@@ -1,7 +1,6 @@
 package acme
 
 import (
-	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -43,13 +42,15 @@ const longestRetryAfter = 31 * 24 * time.Hour
 // retryAfter returns the wait that the Retry-After header asks for, in seconds or as a date
 // (RFC 9110 §10.2.3): zero if it is missing, unreadable or in the past.
 func retryAfter(h http.Header, now time.Time) time.Duration {
-	value := strings.TrimSpace(h.Get("Retry-After"))
+	value := strings.TrimPrefix(strings.TrimSpace(h.Get("Retry-After")), "+")
 	if value == "" {
 		return 0
 	}
 	var wait time.Duration
-	if seconds, err := strconv.ParseInt(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
-		wait = time.Duration(min(max(seconds, 0), int64(longestRetryAfter/time.Second))) * time.Second
+	if strings.Trim(value, "0123456789") == "" {
+		// What is too large for a number is cut to the largest.
+		seconds, _ := strconv.ParseInt(value, 10, 64)
+		wait = time.Duration(min(seconds, int64(longestRetryAfter/time.Second))) * time.Second
 	} else if date, err := http.ParseTime(value); err == nil {
 		wait = date.Sub(now)
 	}
