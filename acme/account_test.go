@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -113,6 +114,13 @@ func TestTermsMustBeAgreedTo(t *testing.T) {
 	f := fake{"/newAccount": answer(http.StatusForbidden, `{"type":"urn:ietf:params:acme:error:userActionRequired","detail":"read the terms","instance":"https://ca.example/terms"}`)}
 	_, err := f.client(t).Register(t.Context(), acme.Registration{})
 	wantError(t, err, acme.ErrUserActionRequired, "read the terms")
+	// So may one whose terms have changed, at any request (RFC 8555 §7.3.3).
+	f = fake{"/newOrder": f["/newAccount"]}
+	_, err = f.client(t).NewOrder(t.Context(), acme.OrderRequest{Identifiers: identifiers(t, "example.com")})
+	var changed *acme.Problem
+	if !errors.As(err, &changed) || changed.Type != acme.ErrUserActionRequired || changed.Instance != "https://ca.example/terms" {
+		t.Errorf("error %v, want one whose Instance leads to the terms", err)
+	}
 	text := (&acme.TermsError{URL: "https://ca.example/\x1b[31m" + strings.Repeat("x", 1<<20)}).Error()
 	wantPrintable(t, text)
 }
@@ -147,9 +155,7 @@ func TestExternalAccount(t *testing.T) {
 					if err != nil || account.URL == "" {
 						t.Fatalf("error %v", err)
 					}
-					if got, want := c.bindingAlgorithm(t), cmp.Or(test.external.Algorithm, "HS256"); got != want {
-						t.Errorf("bound with %s, want %s", got, want)
-					}
+					c.wantBinding(t, cmp.Or(test.external.Algorithm, "HS256"))
 					return
 				}
 				wantError(t, err, test.target, test.says)
@@ -161,25 +167,35 @@ func TestExternalAccount(t *testing.T) {
 	}
 }
 
-// bindingAlgorithm returns what the external account binding that was sent last is signed with.
-func (c *ca) bindingAlgorithm(t *testing.T) string {
+// wantBinding checks the external account binding that was sent last: its header has the algorithm, the key's
+// identifier, the URL of the request that it is in and nothing else, and its payload is the account's key
+// (RFC 8555 §7.3.4).
+func (c *ca) wantBinding(t *testing.T, algorithm string) {
 	t.Helper()
 	requests := c.requests("newAccount")
+	sent := requests[len(requests)-1]
 	var payload struct {
-		ExternalAccountBinding struct{ Protected string }
+		ExternalAccountBinding struct{ Protected, Payload string }
 	}
-	if err := json.Unmarshal([]byte(requests[len(requests)-1].payload), &payload); err != nil {
+	if err := json.Unmarshal([]byte(sent.payload), &payload); err != nil {
 		t.Fatal(err)
 	}
-	protected, err := base64.RawURLEncoding.DecodeString(payload.ExternalAccountBinding.Protected)
-	if err != nil {
-		t.Fatal(err)
+	var header, key map[string]any
+	for part, v := range map[string]*map[string]any{payload.ExternalAccountBinding.Protected: &header, payload.ExternalAccountBinding.Payload: &key} {
+		decoded, err := base64.RawURLEncoding.DecodeString(part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(decoded, v); err != nil {
+			t.Fatal(err)
+		}
 	}
-	var header struct{ Alg string }
-	if err := json.Unmarshal(protected, &header); err != nil {
-		t.Fatal(err)
+	if want := map[string]any{"alg": algorithm, "kid": "kid", "url": sent.url}; !reflect.DeepEqual(header, want) {
+		t.Errorf("bound with the header %v, want %v", header, want)
 	}
-	return header.Alg
+	if !reflect.DeepEqual(key, sent.protected["jwk"]) {
+		t.Errorf("the key %v is bound, want %v", key, sent.protected["jwk"])
+	}
 }
 
 func TestExternalAccountNeedsAUsableKey(t *testing.T) {

@@ -36,13 +36,40 @@ func (c *Client) UpdateContact(ctx context.Context, contact []string) (*Account,
 // DeactivateAccount ends the account for good: the CA accepts nothing from it any more, and its key can
 // have no other (RFC 8555 §7.3.6).
 func (c *Client) DeactivateAccount(ctx context.Context) error {
-	change := struct {
-		Status string `json:"status"`
-	}{StatusDeactivated}
-	if _, err := c.changeAccount(ctx, change); err != nil {
+	kid, err := c.kid(ctx)
+	lost := false
+	if err == nil {
+		lost, err = c.deactivate(ctx, kid)
+	}
+	if lost && errors.Is(err, ErrUnauthorized) {
+		return nil // a try whose answer did not come has ended the account
+	}
+	if err != nil {
 		return fmt.Errorf("acme: deactivate account: %w", err)
 	}
 	return nil
+}
+
+// deactivate gives the resource that status. Where it fails, lost says that a try got no answer.
+func (c *Client) deactivate(ctx context.Context, url string) (lost bool, err error) {
+	kid, err := c.kid(ctx)
+	if err != nil {
+		return false, err
+	}
+	resp, err := c.postSigned(ctx, request{url: url, body: []byte(`{"status":"deactivated"}`), lost: &lost}, kid)
+	if err != nil {
+		return lost, err
+	}
+	var resource struct {
+		Status string `json:"status"`
+	}
+	if err := resp.decode(&resource); err != nil {
+		return false, err
+	}
+	if resource.Status != StatusDeactivated {
+		return false, fmt.Errorf("the CA answers that it is %.40q", resource.Status)
+	}
+	return false, nil
 }
 
 func (c *Client) changeAccount(ctx context.Context, change any) (*Account, error) {

@@ -1,11 +1,18 @@
 package acme_test
 
 import (
+	"crypto"
+	"crypto/ecdsa"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/acme/acmetest"
@@ -35,6 +42,55 @@ func TestDeactivateAccount(t *testing.T) {
 	}
 	_, err := c.client.NewOrder(t.Context(), acme.OrderRequest{Identifiers: identifiers(t, "example.com")})
 	wantError(t, err, acme.ErrUnauthorized)
+	_, err = c.withKey(c.client.Key.(*ecdsa.PrivateKey)).Register(t.Context(), acme.Registration{AgreeToTerms: true})
+	wantError(t, err, nil, "register", "deactivated") // for good: the key can have no other account
+}
+
+// The change is signed twice: by the new key, which is in the header without a nonce, and around that by the
+// old one, for the same URL (RFC 8555 §7.3.5).
+func TestChangeKeyRequest(t *testing.T) {
+	c := newCA(t)
+	account := c.accountURL(t)
+	key := newKey(t)
+	if err := c.client.ChangeKey(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	outer := c.requests("keyChange")[0]
+	if outer.protected["kid"] != account || outer.protected["jwk"] != nil || outer.protected["nonce"] == nil {
+		t.Errorf("outer header %v", outer.protected)
+	}
+	r, err := http.NewRequest(http.MethodPost, outer.url, strings.NewReader(outer.payload))
+	if err != nil {
+		t.Fatal(err)
+	}
+	inner, err := newRequest(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := map[string]any{"alg": "ES256", "jwk": publicJWK(t, key), "url": outer.url}; !reflect.DeepEqual(inner.protected, want) {
+		t.Errorf("inner header %v, want %v", inner.protected, want)
+	}
+	var change map[string]any
+	if err := json.Unmarshal([]byte(inner.payload), &change); err != nil {
+		t.Fatal(err)
+	}
+	if want := map[string]any{"account": account, "oldKey": publicJWK(t, c.client.Key)}; !reflect.DeepEqual(change, want) {
+		t.Errorf("change %v, want %v", change, want)
+	}
+}
+
+// publicJWK returns the public key as JSON has it.
+func publicJWK(t *testing.T, key crypto.Signer) map[string]any {
+	t.Helper()
+	written, err := json.Marshal(jose.JSONWebKey{Key: key.Public()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var jwk map[string]any
+	if err := json.Unmarshal(written, &jwk); err != nil {
+		t.Fatal(err)
+	}
+	return jwk
 }
 
 // TestChangeKey changes the key with the answer arriving, and with it lost after the CA has acted.

@@ -2,6 +2,7 @@ package acme
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -27,9 +28,9 @@ const mostChallenges = 50
 // GetAuthorization returns the authorization as it stands.
 func (c *Client) GetAuthorization(ctx context.Context, url string) (*Authorization, error) {
 	a := &Authorization{URL: url}
-	resp, err := c.postJSON(ctx, url, nil, a)
+	resp, err := c.post(ctx, url, nil)
 	if err == nil {
-		err = a.complete(resp)
+		err = a.read(resp)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("acme: get authorization: %w", err)
@@ -37,21 +38,44 @@ func (c *Client) GetAuthorization(ctx context.Context, url string) (*Authorizati
 	return a, nil
 }
 
-// complete resolves the URLs in an authorization's answer and checks its bounds.
-func (a *Authorization) complete(resp *response) error {
-	if len(a.Challenges) > mostChallenges {
-		return fmt.Errorf("it has %d challenges, more than %d", len(a.Challenges), mostChallenges)
+// An authorizationResource is an authorization as it comes: its challenges are read one by one, because
+// one that is not known here can have any form, and is to be passed by.
+type authorizationResource struct {
+	Authorization
+	Challenges []json.RawMessage `json:"challenges"`
+}
+
+// read completes a from the answer, its URLs resolved.
+func (a *Authorization) read(resp *response) error {
+	resource := authorizationResource{Authorization: *a}
+	if err := resp.decode(&resource); err != nil {
+		return err
 	}
-	for i := range a.Challenges {
-		if a.Challenges[i].URL == "" {
-			continue
-		}
-		var err error
-		if a.Challenges[i].URL, err = resp.resolve(a.Challenges[i].URL); err != nil {
-			return err
-		}
+	if len(resource.Challenges) > mostChallenges {
+		return fmt.Errorf("it has %d challenges, more than %d", len(resource.Challenges), mostChallenges)
+	}
+	*a = resource.Authorization
+	a.Challenges = nil
+	for _, data := range resource.Challenges {
+		a.Challenges = append(a.Challenges, readChallenge(data, resp))
 	}
 	return nil
+}
+
+// readChallenge returns the challenge. Of one in an unknown form it is the type alone.
+func readChallenge(data json.RawMessage, resp *response) Challenge {
+	var challenge Challenge
+	if json.Unmarshal(data, &challenge) != nil {
+		challenge = Challenge{}
+		var members map[string]json.RawMessage
+		_ = json.Unmarshal(data, &members) // what is no object has no type either
+		readMember(members["type"], &challenge.Type)
+	}
+	if challenge.URL != "" {
+		// Without a URL it can't be accepted, and nothing else is lost.
+		challenge.URL, _ = resp.resolve(challenge.URL)
+	}
+	return challenge
 }
 
 // NewAuthorization asks for an authorization ahead of any order (RFC 8555 §7.4.1), and with
@@ -80,24 +104,28 @@ func (c *Client) newAuthorization(ctx context.Context, id Identifier) (*Authoriz
 	wanted := struct {
 		Identifier Identifier `json:"identifier"`
 	}{id}
-	a := new(Authorization)
-	resp, err := c.postJSON(ctx, target, wanted, a)
+	resp, err := c.post(ctx, target, wanted)
 	if err != nil {
 		return nil, err
 	}
+	a := new(Authorization)
 	if a.URL, err = resp.location(); err != nil {
 		return nil, err
 	}
-	return a, a.complete(resp)
+	return a, a.read(resp)
 }
 
 // DeactivateAuthorization gives the authorization up (RFC 8555 §7.5.2): the CA will not issue on it any
 // more, and a pending one no longer counts.
 func (c *Client) DeactivateAuthorization(ctx context.Context, url string) error {
-	change := struct {
-		Status string `json:"status"`
-	}{StatusDeactivated}
-	if _, err := c.post(ctx, url, change); err != nil {
+	lost, err := c.deactivate(ctx, url)
+	if lost {
+		// The try whose answer did not come may have done it.
+		if a, getErr := c.GetAuthorization(ctx, url); getErr == nil && a.Status == StatusDeactivated {
+			return nil
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("acme: deactivate authorization: %w", err)
 	}
 	return nil

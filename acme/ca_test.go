@@ -47,11 +47,16 @@ func newCA(t *testing.T) *ca {
 // newUnregisteredCA returns a CA that was configured before its start and knows no account.
 func newUnregisteredCA(t *testing.T, configure func(*acmetest.Server)) *ca {
 	t.Helper()
+	return startCA(t, configure, (*acmetest.Server).StartInMemory)
+}
+
+func startCA(t *testing.T, configure, start func(*acmetest.Server)) *ca {
+	t.Helper()
 	c := &ca{Server: acmetest.NewUnstartedServer()}
 	c.solver = newSolver(acme.TypeHTTP01, c.Server)
 	c.Dial = c.solver.dial
 	configure(c.Server)
-	c.StartInMemory()
+	start(c.Server)
 	t.Cleanup(c.Close)
 	c.SetHost("*", "192.0.2.1")
 	c.client = &acme.Client{DirectoryURL: c.URL, HTTPClient: &http.Client{Transport: c}, Key: newKey(t)}

@@ -88,7 +88,8 @@ func parseChain(data []byte) (*Certificate, error) {
 		}
 		parsed, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, fmt.Errorf("certificate %d of the chain: %w", len(chain)+1, err)
+			// The error may quote what it can't read whole.
+			return nil, fmt.Errorf("certificate %d of the chain: %s", len(chain)+1, printable(err.Error(), 200))
 		}
 		if key, ok := parsed.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > largestRSA {
 			return nil, fmt.Errorf("certificate %d of the chain has an RSA key of %d bits, more than %d", len(chain)+1, key.N.BitLen(), largestRSA)

@@ -16,6 +16,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -295,4 +296,21 @@ func TestCertificateOfALostOrder(t *testing.T) {
 			t.Error("a directory was taken for a certificate")
 		}
 	})
+}
+
+// What x509 says of a certificate that it can't parse may have as much text as the certificate.
+func TestOddCertificatesMakeBoundedErrors(t *testing.T) {
+	root := newIssuer(t, nil)
+	long := "x:" + strings.Repeat("y", 600_000)
+	template := leafTemplate()
+	template.URIs = []*url.URL{{Scheme: "x", Opaque: long[2:]}}
+	der := root.sign(t, template, newKey(t).Public()).Raw
+	for _, odd := range []string{":\x1b[31m" + long[5:], "x:\x7f" + long[3:], "//[" + long[3:], "x:%zz" + long[5:]} {
+		s := newStage(t)
+		raw := bytes.Replace(der, []byte(long), []byte(odd[:len(long)]), 1)
+		s.fake["/certificate"] = answer(200, chainPEM(&x509.Certificate{Raw: raw}, root.certificate))
+		_, err := s.client().GetCertificate(t.Context(), fakeOrigin+"/certificate")
+		wantError(t, err, nil, "certificate 1 of the chain")
+		wantPrintable(t, err.Error())
+	}
 }

@@ -190,8 +190,9 @@ func FuzzDirectory(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%s is refused: %v", written, err)
 		}
-		if again, err := json.Marshal(read); err != nil || string(again) != string(written) {
-			t.Errorf("read back as %s, want %s (%v)", again, written, err)
+		again, err := json.Marshal(read)
+		if want := strings.Replace(string(written), `,"meta":{}`, "", 1); err != nil || string(again) != want { // empty profiles are none
+			t.Errorf("read back as %s, want %s (%v)", again, want, err)
 		}
 	})
 }

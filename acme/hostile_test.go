@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"runtime"
 	"strings"
@@ -16,120 +15,187 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/acme/acmetest"
 )
 
-// A call is one that a client makes, to the resources named if all goes well.
-type call struct {
-	name string
-	do   func(ctx context.Context, c *acme.Client) error
+// A badAnswer is what a CA that errs, or means ill, answers with.
+type badAnswer struct {
+	name    string
+	fault   func(s *scene) acmetest.Fault
+	refuses bool // no call can take it for success
+	acted   bool // the CA has done what it was asked for
 }
 
-// calls returns every call that crosses the network.
-func calls(t *testing.T) []call {
-	ids, key := identifiers(t, "example.com"), newKey(t)
-	order := func() *acme.Order {
-		return &acme.Order{URL: fakeOrigin + "/order", Status: acme.StatusProcessing, Finalize: fakeOrigin + "/finalize"}
+// badAnswers returns answers that no call which reads them can do with.
+func badAnswers() []badAnswer {
+	const escape = "\x1b[31m\u202e"
+	inPlace := func(handler http.HandlerFunc) func(*scene) acmetest.Fault {
+		return func(*scene) acmetest.Fault { return func(http.Handler) http.Handler { return handler } }
 	}
-	errOf := func(_ any, err error) error { return err }
-	return []call{
-		{"GetDirectory", func(ctx context.Context, c *acme.Client) error { return errOf(c.GetDirectory(ctx)) }},
-		{"Register", func(ctx context.Context, c *acme.Client) error {
-			return errOf(c.Register(ctx, acme.Registration{AgreeToTerms: true}))
-		}},
-		{"FindAccount", func(ctx context.Context, c *acme.Client) error { return errOf(c.FindAccount(ctx)) }},
-		{"NewOrder", func(ctx context.Context, c *acme.Client) error {
-			return errOf(c.NewOrder(ctx, acme.OrderRequest{Identifiers: ids}))
-		}},
-		{"GetOrder", func(ctx context.Context, c *acme.Client) error { return errOf(c.GetOrder(ctx, fakeOrigin+"/order")) }},
-		{"WaitOrder", func(ctx context.Context, c *acme.Client) error { return errOf(c.WaitOrder(ctx, order())) }},
-		{"FinalizeOrder", func(ctx context.Context, c *acme.Client) error {
-			return errOf(c.FinalizeOrder(ctx, order(), []byte("csr")))
-		}},
-		{"GetAuthorization", func(ctx context.Context, c *acme.Client) error {
-			return errOf(c.GetAuthorization(ctx, fakeOrigin+"/authorization"))
-		}},
-		{"AcceptChallenge", func(ctx context.Context, c *acme.Client) error {
-			return errOf(c.AcceptChallenge(ctx, fakeOrigin+"/challenge", nil))
-		}},
-		{"GetCertificate", func(ctx context.Context, c *acme.Client) error {
-			return errOf(c.GetCertificate(ctx, fakeOrigin+"/certificate"))
-		}},
-		{"Issue", func(ctx context.Context, c *acme.Client) error {
-			return errOf(c.Issue(ctx, acme.Request{Identifiers: ids, Key: key}))
-		}},
-		{"Issue going on", func(ctx context.Context, c *acme.Client) error {
-			return errOf(c.Issue(ctx, acme.Request{Identifiers: ids, Key: key, OrderURL: fakeOrigin + "/order"}))
-		}},
+	of := func(fault acmetest.Fault) func(*scene) acmetest.Fault {
+		return func(*scene) acmetest.Fault { return fault }
+	}
+	return []badAnswer{
+		{"HTML", of(acmetest.Answer(200, "text/html", "<html>"+escape)), false, false},
+		{"empty", inPlace(answer(200, "")), false, false},
+		{"nothing", inPlace(answer(204, "")), false, false},
+		{"an array", inPlace(answer(200, "[]")), false, false},
+		{"a string", inPlace(answer(200, `"`+strings.Repeat("x", 1<<19)+`"`)), false, false},
+		{"half", inPlace(answer(200, `{"status":"va`)), false, false},
+		{"deep", inPlace(answer(200, strings.Repeat(`{"status":`, 100_000))), false, false},
+		{"wrong types", inPlace(answer(200, `{"status":{},"newNonce":1,"identifiers":"x","authorizations":{},"challenges":7,"url":[],"orders":{}}`, "Location", "/x")), false, false},
+		{"a long date", inPlace(answer(200, `{"newNonce":[],"status":7,"orders":7,"expires":"`+strings.Repeat("9", 1<<19)+`"}`, "Location", "/x")), false, false},
+		{"a bad date", inPlace(answer(200, `{"newNonce":[],"status":7,"orders":7,"expires":"\u001b[31m\u202e","challenges":[{"validated":"x"}]}`, "Location", "/x")), false, false},
+		{"an odd status", inPlace(answer(200, `{"status":"\u001b[31m","token":7,"identifier":"x","orders":["https://[::1"],"contact":7,"challenges":[{"url":"https://[::1"}]}`, "Location", "https://[::1")), false, false},
+		{"a redirect", inPlace(answer(302, "", "Location", "/elsewhere")), true, false},
+		{"a bad redirect", inPlace(answer(302, "", "Location", "http://\x7f")), true, false},
+		{"a redirect in circles", inPlace(func(w http.ResponseWriter, r *http.Request) { answer(307, "", "Location", r.URL.Path)(w, r) }), true, false},
+		{"no redirect", inPlace(answer(304, "")), true, false},
+		{"refused", inPlace(answer(403, `{"detail":"\u001b[31m\u202e","type":"\u0000","identifier":{"value":"\u0007"}}`)), true, false},
+		{"gone", inPlace(answer(404, escape)), true, false},
+		{"failed", inPlace(answer(500, strings.Repeat(escape, 10_000))), true, false},
+		{"an odd code", inPlace(answer(999, "")), true, false},
+		{"a wrong code", inPlace(answer(101, "")), false, false},
+		{"unauthorized", func(s *scene) acmetest.Fault { return s.Problem(403, "unauthorized", "no, "+escape) }, true, false},
+		{"busy", of(acmetest.Answer(503, "text/html", "<html>")), true, false},
+		{"a far Retry-After", inPlace(answer(503, "", "Retry-After", "99999999999")), true, false},
+		{"a hot Retry-After", inPlace(answer(503, "", "Retry-After", "0")), true, false},
+		{"a rate limit", func(s *scene) acmetest.Fault { return s.RateLimited("30") }, true, false},
+		{"a rate limit until soon", func(s *scene) acmetest.Fault { return s.RateLimited("1") }, true, false},
+		{"a rate limit until long ago", func(s *scene) acmetest.Fault { return s.RateLimited("Sat, 01 Jan 2000 00:00:00 GMT") }, true, false},
+		{"a rate limit until whenever", func(s *scene) acmetest.Fault { return s.RateLimited("whenever" + escape) }, true, false},
+		{"a rate limit without end", func(s *scene) acmetest.Fault { return s.RateLimited("") }, true, false},
+		{"bad nonces", func(s *scene) acmetest.Fault { return s.BadNonce() }, true, false},
+		{"one nonce for all", inPlace(answer(400, problem("badNonce", "no"), "Replay-Nonce", "x")), true, false},
+		{"cut", of(acmetest.Cut()), true, false},
+		{"cut after it acted", of(acmetest.CutAnswer()), true, true},
+		{"cut in the body", of(acmetest.CutBody()), true, true},
+		{"silence", of(acmetest.Delay(24 * time.Hour)), true, false},
+		{"silence after it acted", of(acmetest.DelayAnswer(24 * time.Hour)), true, false},
+		{"a gigabyte", of(acmetest.Oversized(1 << 30)), false, true},
+		{"a gigabyte of refusal", of(func(next http.Handler) http.Handler {
+			return acmetest.Oversized(1 << 30)(answer(500, "no"))
+		}), true, false},
 	}
 }
 
-// TestHostileAnswers gives each call each fault. In a bubble a call that hangs or leaves a goroutine
-// makes the test fail.
+// TestHostileAnswers gives each call each bad answer. Its error comes within the deadline, says what was
+// asked for and can be logged; and neither the time, the requests nor the memory that it takes are without
+// bounds. In a bubble a call that hangs or leaves a goroutine makes the test fail.
 func TestHostileAnswers(t *testing.T) {
-	escape := "\x1b[31m\u202e"
-	for name, handler := range map[string]http.HandlerFunc{
-		"HTML":            answer(200, "<html>"+escape, "Content-Type", "text/html"),
-		"empty":           answer(200, ""),
-		"nothing":         answer(204, ""),
-		"an array":        answer(200, "[]"),
-		"a string":        answer(200, `"`+strings.Repeat("x", 1<<19)+`"`),
-		"half":            answer(200, `{"status":"va`),
-		"deep":            answer(200, strings.Repeat(`{"status":`, 100_000)),
-		"wrong types":     answer(200, `{"status":{},"newNonce":1,"identifiers":"x","authorizations":{},"challenges":7,"url":[]}`, "Location", "/x"),
-		"a long date":     answer(200, `{"newNonce":[],"status":7,"expires":"`+strings.Repeat("9", 1<<19)+`"}`, "Location", "/x"),
-		"a bad date":      answer(200, `{"newNonce":[],"status":7,"expires":"\u001b[31m\u202e","challenges":[{"validated":"x"}]}`, "Location", "/x"),
-		"an odd status":   answer(200, `{"status":"\u001b[31m","token":7,"challenges":[{"url":"https://[::1"}]}`, "Location", "/x"),
-		"a redirect":      answer(302, "", "Location", "https://ca.example/elsewhere"),
-		"a bad redirect":  answer(302, "", "Location", "http://\x7f"),
-		"no redirect":     answer(304, ""),
-		"refused":         answer(403, `{"detail":"\u001b[31m\u202e","type":"\u0000","identifier":{"value":"\u0007"}}`),
-		"gone":            answer(404, escape),
-		"failed":          answer(500, strings.Repeat(escape, 10_000)),
-		"an odd code":     answer(999, ""),
-		"too large":       answer(200, strings.Repeat(" ", 1<<20+1)),
-		"cut":             func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
-		"silence":         func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done(); panic(http.ErrAbortHandler) },
-		"a far Retry":     answer(503, "", "Retry-After", "99999999999"),
-		"a hot Retry":     answer(503, "", "Retry-After", "0"),
-		"a nonce for all": answer(400, problem("badNonce", "no"), "Replay-Nonce", "x"),
-	} {
-		for _, call := range calls(t) {
-			t.Run(name+"/"+call.name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { giveFault(t, call, handler) })
+	for _, call := range calls(t) {
+		t.Run(fmt.Sprint(call.name, " at ", call.resource), func(t *testing.T) {
+			for _, bad := range badAnswers() {
+				if bad.name == "bad nonces" && call.unsigned() {
+					continue
+				}
+				t.Run(bad.name, func(t *testing.T) {
+					inScene(t, call, func(t *testing.T, s *scene) {
+						s.SetFaults(call.fault(bad.fault(s)))
+						s.giveFault(t, call, (bad.refuses || !call.bodiless) && !(bad.acted && call.recovers))
+					})
+				})
+			}
+		})
+	}
+}
+
+// giveFault makes the call, which must fail or may fail.
+func (s *scene) giveFault(t *testing.T, call call, must bool) {
+	t.Helper()
+	const deadline, mostBytes, mostRequests = 5 * time.Minute, 12 << 20, 100
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	began, allocated := time.Now(), allocations()
+	err := call.do(ctx, s)
+	if took := time.Since(began); took > deadline {
+		t.Errorf("it took %v, more than the %v it was given", took, deadline)
+	}
+	if got := allocations() - allocated; got > mostBytes {
+		t.Errorf("%d MB were allocated", got>>20)
+	}
+	if n := len(s.requests("")); n > mostRequests {
+		t.Errorf("%d requests were made", n)
+	}
+	if err == nil {
+		if must {
+			t.Error("no error")
+		}
+		return
+	}
+	wantPrintable(t, err.Error())
+	if !strings.Contains(err.Error(), "acme: ") || !strings.Contains(err.Error(), call.says) {
+		t.Errorf("error %q does not say %q", err, call.says)
+	}
+}
+
+// TestGigabytesOverASocket answers each call with a gigabyte where a body is streamed by http.Transport.
+func TestGigabytesOverASocket(t *testing.T) {
+	c := startCA(t, func(*acmetest.Server) {}, (*acmetest.Server).Start)
+	if _, err := c.client.Register(t.Context(), acme.Registration{AgreeToTerms: true}); err != nil {
+		t.Fatal(err)
+	}
+	s := &scene{ca: c, key: newKey(t)}
+	for _, call := range calls(t) {
+		for _, status := range []int{200, 403} {
+			t.Run(fmt.Sprint(call.name, " at ", call.resource, " with ", status), func(t *testing.T) {
+				s.SetFaults()
+				s.prepare(t, call)
+				s.SetFaults(call.fault(func(http.Handler) http.Handler {
+					return acmetest.Oversized(1 << 30)(answer(status, `{"status":"valid"}`))
+				}))
+				s.giveFault(t, call, call.resource != "newNonce")
 			})
 		}
 	}
 }
 
-// giveFault makes the call to a CA that answers all of its requests with the fault, but for those
-// that come before.
-func giveFault(t *testing.T, call call, fault http.HandlerFunc) {
-	f := fake{}
-	for _, resource := range []string{"order", "finalize", "authorization", "challenge", "certificate", "newOrder", "elsewhere"} {
-		f["/"+resource] = fault
+// TestWhatClientsBear has calls succeed though the CA, or what stands before it, is odd.
+func TestWhatClientsBear(t *testing.T) {
+	for name, fault := range map[string]func(s *scene) acmetest.Fault{
+		"half of the nonces are bad": func(s *scene) acmetest.Fault { return acmetest.Share(0.5, s.BadNonce()) },
+		"nineteen bad nonces":        func(s *scene) acmetest.Fault { return acmetest.Next(19, s.BadNonce()) },
+		"no nonce":                   func(*scene) acmetest.Fault { return acmetest.WithoutHeader("Replay-Nonce") },
+		"a malformed nonce":          func(*scene) acmetest.Fault { return acmetest.WithHeader("Replay-Nonce", "no nonce") },
+		"relative URLs":              func(*scene) acmetest.Fault { return acmetest.RelativeURLs() },
+		"the wrong type":             func(*scene) acmetest.Fault { return acmetest.WithHeader("Content-Type", "text/html") },
+		"no type":                    func(*scene) acmetest.Fault { return acmetest.WithoutHeader("Content-Type") },
+		"slow":                       func(*scene) acmetest.Fault { return acmetest.Delay(20 * time.Second) },
+		"slow answers":               func(*scene) acmetest.Fault { return acmetest.DelayAnswer(20 * time.Second) },
+		"busy twice":                 func(s *scene) acmetest.Fault { return acmetest.Next(2, s.RateLimited("10")) },
+		"spaces after the body":      func(*scene) acmetest.Fault { return acmetest.Oversized(32 << 10) },
+		"links that lead nowhere": func(*scene) acmetest.Fault {
+			return acmetest.WithHeader("Link", `<>;rel="up", <https://[::1>;rel="alternate", <`)
+		},
+		"a Retry-After for no purpose": func(*scene) acmetest.Fault { return acmetest.WithHeader("Retry-After", "1") },
+		"a Retry-After long ago": func(*scene) acmetest.Fault {
+			return acmetest.WithHeader("Retry-After", "Thu, 01 Jan 1970 00:00:00 GMT")
+		},
+	} {
+		for _, call := range calls(t) {
+			if strings.Contains(name, "nonce") && call.unsigned() {
+				continue
+			}
+			t.Run(name+"/"+fmt.Sprint(call.name, " at ", call.resource), func(t *testing.T) {
+				inScene(t, call, func(t *testing.T, s *scene) {
+					s.SetFaults(call.fault(fault(s)))
+					ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+					defer cancel()
+					if err := call.do(ctx, s); err != nil {
+						t.Error(err)
+					}
+					s.wantFreshNonces(t)
+				})
+			})
+		}
 	}
-	switch call.name {
-	case "GetDirectory":
-		f["/directory"] = fault
-	case "Register", "FindAccount":
-		f["/newAccount"] = fault
-	}
-	asked := 0
-	client := f.client(t)
-	client.HTTPClient.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
-		asked++
-		return handlerTransport{f}.RoundTrip(r)
-	})
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	err := call.do(ctx, client)
-	if err == nil {
-		t.Fatal("no error")
-	}
-	if asked > 200 {
-		t.Errorf("%d requests", asked)
-	}
-	wantPrintable(t, err.Error())
+}
+
+// allocations returns how many bytes were ever allocated, by the CA too.
+func allocations() uint64 {
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.TotalAlloc
 }
 
 // A CA of one order whose resources are replaced to misbehave.
@@ -383,28 +449,6 @@ func TestFinalizeAnswersThatErr(t *testing.T) {
 			}
 		})
 	}
-}
-
-// Where the answer to finalize is lost for good, the order itself tells that the CA acted.
-func TestFinalizeIsAnsweredWithAnError(t *testing.T) {
-	inBubble(t, func(t *testing.T, c *ca) {
-		c.intercept = func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
-			resp, err := next.RoundTrip(r)
-			if resourceOf(r) == "finalize" && err == nil {
-				_, _ = io.Copy(io.Discard, resp.Body)
-				return response(r, 502, "<html>", "Content-Type", "text/html"), nil
-			}
-			return resp, err
-		}
-		certificate, err := c.issue(t, t.Context(), acme.Request{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.wantChain(t, certificate)
-		if len(c.Certificates()) != 1 || len(c.Orders()) != 1 {
-			t.Errorf("%d certificates of %d orders", len(c.Certificates()), len(c.Orders()))
-		}
-	})
 }
 
 // A request to finalize that the CA cannot take is no reason to lose what it said.

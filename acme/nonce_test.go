@@ -157,6 +157,17 @@ func TestMalformedNoncesAreIgnored(t *testing.T) {
 	}
 }
 
+// newNonce is answered with 200 to HEAD and 204 to GET (RFC 8555 §7.2); what counts is the nonce.
+func TestNewNonceWithoutContent(t *testing.T) {
+	f := fake{"/newNonce": func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusNoContent)
+	}}
+	if _, err := f.client(t).FindAccount(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestNewNonceFails(t *testing.T) {
 	f := fake{"/newNonce": answer(http.StatusInternalServerError, "")}
 	_, err := f.client(t).FindAccount(t.Context())

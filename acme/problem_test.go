@@ -96,6 +96,30 @@ func TestProblemWithAFieldOfTheWrongType(t *testing.T) {
 	}
 }
 
+// TestProblemTypes has the names that IANA's registry of ACME error types, and the drafts, give them.
+func TestProblemTypes(t *testing.T) {
+	for name, target := range map[string]acme.ProblemType{
+		"accountDoesNotExist": acme.ErrAccountDoesNotExist, "alreadyReplaced": acme.ErrAlreadyReplaced, "alreadyRevoked": acme.ErrAlreadyRevoked,
+		"autoRenewalCanceled": acme.ErrAutoRenewalCanceled, "autoRenewalExpired": acme.ErrAutoRenewalExpired,
+		"autoRenewalCancellationInvalid": acme.ErrAutoRenewalCancellationInvalid, "autoRenewalRevocationNotSupported": acme.ErrAutoRenewalRevocationNotSupported,
+		"badAttestationStatement": acme.ErrBadAttestationStatement, "badCSR": acme.ErrBadCSR, "badNonce": acme.ErrBadNonce,
+		"badPublicKey": acme.ErrBadPublicKey, "badRevocationReason": acme.ErrBadRevocationReason, "badSignatureAlgorithm": acme.ErrBadSignatureAlgorithm,
+		"caa": acme.ErrCAA, "compound": acme.ErrCompound, "connection": acme.ErrConnection, "dns": acme.ErrDNS,
+		"externalAccountRequired": acme.ErrExternalAccountRequired, "incorrectResponse": acme.ErrIncorrectResponse, "invalidContact": acme.ErrInvalidContact,
+		"invalidProfile": acme.ErrInvalidProfile, "malformed": acme.ErrMalformed, "onionCAARequired": acme.ErrOnionCAARequired,
+		"orderNotReady": acme.ErrOrderNotReady, "rateLimited": acme.ErrRateLimited, "rejectedIdentifier": acme.ErrRejectedIdentifier,
+		"serverInternal": acme.ErrServerInternal, "tls": acme.ErrTLS, "unauthorized": acme.ErrUnauthorized, "unknownDelegation": acme.ErrUnknownDelegation,
+		"unsupportedContact": acme.ErrUnsupportedContact, "unsupportedIdentifier": acme.ErrUnsupportedIdentifier, "userActionRequired": acme.ErrUserActionRequired,
+	} {
+		p, err := refuse(t, 400, problem(name, "no"))
+		if !errors.Is(err, target) || p.Type.Error() != name {
+			t.Errorf("%s is not %v but %v", name, target, err)
+		}
+	}
+	_, err := refuse(t, 400, problem("notYetInvented", "no"))
+	wantError(t, err, acme.ProblemType("urn:ietf:params:acme:error:notYetInvented"), "notYetInvented")
+}
+
 func TestProblemText(t *testing.T) {
 	hostile := "\x1b[2J\u202e\u0007\n" + strings.Repeat("ä", 100_000)
 	deep := &acme.Problem{Detail: hostile}

@@ -113,7 +113,7 @@ func (r *Request) choose(a *Authorization) (Solver, Challenge, error) {
 			continue
 		}
 		for _, challenge := range a.Challenges {
-			if challenge.Type == solver.Type() {
+			if challenge.Type == solver.Type() && challenge.URL != "" {
 				return solver, challenge, nil
 			}
 		}

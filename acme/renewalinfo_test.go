@@ -61,6 +61,11 @@ func TestGetRenewalInfo(t *testing.T) {
 			t.Errorf("asked to come back in %v, RetryAfter is %v, want %v", test.asked, info.RetryAfter, test.want)
 		}
 	}
+	for _, r := range c.requests("renewalInfo") {
+		if r.method != http.MethodGet || r.body != "" {
+			t.Errorf("asked by %s with %q, want an unsigned GET", r.method, r.body)
+		}
+	}
 }
 
 func TestGetRenewalInfoRefuses(t *testing.T) {
@@ -116,6 +121,26 @@ func TestReplaces(t *testing.T) {
 		}
 		if len(replaced) != 5 || replaced[1] != id || replaced[0]+replaced[2]+replaced[3]+replaced[4] != "" {
 			t.Errorf("the orders replace %q, want the second alone to replace %s", replaced, id)
+		}
+	})
+}
+
+// A CA without renewal information is not told of a predecessor, which it may refuse (RFC 9773 §5).
+func TestReplacesNothingWithoutRenewalInfo(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *ca) {
+		if _, err := c.issue(t, t.Context(), acme.Request{}); err != nil {
+			t.Fatal(err)
+		}
+		c.SetFaults(acmetest.On("directory", acmetest.Edit(func(r *acmetest.Response) {
+			r.Body = []byte(strings.Replace(string(r.Body), `"renewalInfo"`, `"renewalInformation"`, 1))
+		})))
+		c.client = &acme.Client{DirectoryURL: c.URL, HTTPClient: c.client.HTTPClient, Key: c.client.Key}
+		c.forget()
+		if _, err := c.issue(t, t.Context(), acme.Request{Replaces: c.Certificates()[0]}); err != nil {
+			t.Fatal(err)
+		}
+		if payload := c.requests("newOrder")[0].payload; strings.Contains(payload, "replaces") {
+			t.Errorf("ordered %s", payload)
 		}
 	})
 }

@@ -33,6 +33,7 @@ type request struct {
 	url    string
 	body   []byte // of a signed request: the payload
 	limit  int    // bytes of the answer; zero: largestBody
+	lost   *bool  // of a signed request, if not nil: set where a try got no answer, so that the CA may have acted
 }
 
 // A transportError says that no answer came: the CA may or may not have acted.
@@ -83,7 +84,10 @@ func (c *Client) postSigned(ctx context.Context, r request, kid string) (*respon
 			if err != nil {
 				return err
 			}
-			resp, err = c.exchange(ctx, request{http.MethodPost, r.url, body, r.limit})
+			resp, err = c.exchange(ctx, request{method: http.MethodPost, url: r.url, body: body, limit: r.limit})
+			if _, lost := err.(transportError); lost && r.lost != nil {
+				*r.lost = true
+			}
 			var refused bool
 			if problem, refused = err.(*Problem); !refused || problem.Type != ErrBadNonce {
 				return err

@@ -4,7 +4,6 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -17,89 +16,6 @@ import (
 
 	"github.com/everseal/everseal/acme"
 )
-
-// A lost answer is one that the client never sees; the server may have acted or not.
-func TestLostAnswersAreAskedForAgain(t *testing.T) {
-	for _, resource := range []string{"directory", "newNonce", "newAccount", "newOrder", "authorization", "challenge", "order", "finalize", "certificate"} {
-		for _, acted := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/acted=%t", resource, acted), func(t *testing.T) {
-				inBubble(t, func(t *testing.T, c *ca) {
-					// A new client knows neither directory nor account and has no nonces.
-					c.client = &acme.Client{DirectoryURL: c.URL, HTTPClient: c.client.HTTPClient, Key: c.client.Key}
-					lost := 0
-					c.intercept = func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
-						if resourceOf(r) != resource || lost == 2 {
-							return next.RoundTrip(r)
-						}
-						lost++
-						if acted {
-							if _, err := next.RoundTrip(r); err != nil {
-								return nil, err
-							}
-							time.Sleep(time.Second) // until what the request began has ended
-						}
-						return nil, errCut
-					}
-					certificate, err := c.issue(t, t.Context(), acme.Request{})
-					if err != nil {
-						t.Fatal(err)
-					}
-					c.wantChain(t, certificate)
-					if lost != 2 || len(c.Certificates()) != 1 {
-						t.Errorf("%d answers lost, %d certificates", lost, len(c.Certificates()))
-					}
-					sent := make(map[string]bool)
-					for _, r := range c.requests(resource) {
-						if r.body != "" && sent[r.body] {
-							t.Error("a signature was sent twice")
-						}
-						sent[r.body] = true
-					}
-				})
-			})
-		}
-	}
-}
-
-// CAs refuse a challenge that is no longer pending. That must not end an order that goes well.
-func TestLostAnswerToAChallengeThatIsRefusedAgain(t *testing.T) {
-	t.Run("valid", func(t *testing.T) {
-		inBubble(t, func(t *testing.T, c *ca) {
-			asked := 0
-			c.intercept = func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
-				if resourceOf(r) != "challenge" {
-					return next.RoundTrip(r)
-				}
-				if asked++; asked > 1 {
-					return response(r, http.StatusBadRequest, problem("malformed", "Cannot update challenge with status valid, only status pending")), nil
-				}
-				if _, err := next.RoundTrip(r); err != nil {
-					return nil, err
-				}
-				time.Sleep(time.Second)
-				return nil, errCut
-			}
-			if _, err := c.issue(t, t.Context(), acme.Request{}); err != nil {
-				t.Fatal(err)
-			}
-		})
-	})
-	t.Run("invalid", func(t *testing.T) {
-		inBubble(t, func(t *testing.T, c *ca) {
-			c.SetHost("*", "") // the validation fails; acmetest refuses the challenge then
-			c.intercept = func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
-				resp, err := next.RoundTrip(r)
-				if resourceOf(r) == "challenge" && len(c.requests("challenge")) == 1 {
-					time.Sleep(time.Second)
-					return nil, errCut
-				}
-				return resp, err
-			}
-			_, err := c.issue(t, t.Context(), acme.Request{})
-			wantError(t, err, acme.ErrDNS, "example.com", "does not resolve")
-		})
-	})
-}
 
 func TestAnswersThatNeverCome(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *ca) {

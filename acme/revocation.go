@@ -61,6 +61,10 @@ func (c *Client) revoke(ctx context.Context, kid string, certificate []byte, rea
 	if err != nil {
 		return err
 	}
-	_, err = c.postSigned(ctx, request{url: target, body: body}, kid)
+	lost := false
+	_, err = c.postSigned(ctx, request{url: target, body: body, lost: &lost}, kid)
+	if lost && errors.Is(err, ErrAlreadyRevoked) {
+		return nil // by a try whose answer did not come
+	}
 	return err
 }

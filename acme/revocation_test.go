@@ -2,6 +2,7 @@ package acme_test
 
 import (
 	"errors"
+	"reflect"
 	"testing"
 
 	"github.com/everseal/everseal/acme"
@@ -37,6 +38,10 @@ func TestRevoke(t *testing.T) {
 	if _, revoked := c.Revoked(second.Leaf.SerialNumber); !revoked {
 		t.Error("the certificate's key has revoked nothing")
 	}
+	byKey := c.requests("revokeCert")[len(c.requests("revokeCert"))-1].protected
+	if !reflect.DeepEqual(byKey["jwk"], any(publicJWK(t, request.Key))) || byKey["kid"] != nil {
+		t.Errorf("signed by the certificate's key with the header %v", byKey)
+	}
 	bare := fake{"/directory": answer(200, bareDirectory)}.client(t)
 	bare.AccountURL = fakeOrigin + "/account/1"
 	wantError(t, bare.RevokeCertificate(t.Context(), first.Chain[0], acme.ReasonUnspecified), errors.ErrUnsupported, "revokeCert")
@@ -65,6 +70,8 @@ func TestProfile(t *testing.T) {
 
 func TestPreauthorization(t *testing.T) {
 	c := newCA(t)
+	_, err := c.client.NewAuthorization(t.Context(), identifiers(t, "*.example.com")[0])
+	wantError(t, err, acme.ErrMalformed, "new authorization", "wildcard")
 	a, err := c.client.NewAuthorization(t.Context(), identifiers(t, "example.com")[0])
 	if err != nil || a.Status != acme.StatusPending || a.URL == "" || len(a.Challenges) == 0 {
 		t.Fatalf("%+v, %v", a, err)

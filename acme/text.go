@@ -42,12 +42,12 @@ const longestRetryAfter = 31 * 24 * time.Hour
 // retryAfter returns the wait that the Retry-After header asks for, in seconds or as a date
 // (RFC 9110 §10.2.3): zero if it is missing, unreadable or in the past.
 func retryAfter(h http.Header, now time.Time) time.Duration {
-	value := strings.TrimPrefix(strings.TrimSpace(h.Get("Retry-After")), "+")
+	value := strings.TrimSpace(h.Get("Retry-After"))
 	if value == "" {
 		return 0
 	}
 	var wait time.Duration
-	if strings.Trim(value, "0123456789") == "" {
+	if strings.Trim(strings.TrimPrefix(value, "+"), "0123456789") == "" {
 		// What is too large for a number is cut to the largest.
 		seconds, _ := strconv.ParseInt(value, 10, 64)
 		wait = time.Duration(min(seconds, int64(longestRetryAfter/time.Second))) * time.Second

@@ -103,8 +103,13 @@ func (s *Server) newAccount(w http.ResponseWriter, r *http.Request, signed *sign
 	}
 	created.thumbprint = keyPrint
 	s.mu.Lock()
-	s.addAccount(created)
+	if err = s.admitAccount(r); err == nil {
+		s.addAccount(created)
+	}
 	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	s.keepAccount(created)
 	s.log.InfoContext(r.Context(), "account created", "account", created.ID)
 	return s.answerAccount(w, http.StatusCreated, created)

@@ -14,6 +14,7 @@ type authorization struct {
 	expires    time.Time
 	identifier identifier // without "*."
 	wildcard   bool
+	subdomains bool // it is for all names below the identifier, too (RFC 9444 §4)
 	challenges []*challenge
 
 	status string
@@ -24,22 +25,21 @@ type authorization struct {
 type holding struct {
 	account    *account
 	identifier identifier
+	subdomains bool // all names below the identifier are meant, too
 }
 
 // addAuthorization makes a pending authorization. It is called with s.mu held.
 func (s *Server) addAuthorization(held holding, expires time.Time) *authorization {
 	id := held.identifier
-	a := &authorization{id: randomID(), account: held.account, expires: expires, identifier: id, status: statusPending}
-	types := []string{http01, tlsALPN01, dns01}
-	if id.Type == typeIP {
-		types = []string{http01, tlsALPN01} // RFC 8738 §7
-	}
+	a := &authorization{id: randomID(), account: held.account, expires: expires, identifier: id, subdomains: held.subdomains, status: statusPending}
 	if base, ok := strings.CutPrefix(id.Value, "*."); ok {
 		a.identifier.Value, a.wildcard = base, true
-		types = []string{dns01}
 	}
-	for _, challengeType := range types {
+	for _, challengeType := range s.offered(held) {
 		c := &challenge{id: randomID(), authorization: a, challengeType: challengeType, token: randomID(), status: statusPending}
+		if challengeType == dnsPersist01 || s.OtherChallenges[challengeType].NoToken {
+			c.token = ""
+		}
 		a.challenges = append(a.challenges, c)
 		s.challenges[c.id] = c
 	}
@@ -54,6 +54,11 @@ func (a *authorization) inOrder() identifier {
 		id.Value = "*." + id.Value
 	}
 	return id
+}
+
+// holding returns what the authorization is about.
+func (a *authorization) holding() holding {
+	return holding{account: a.account, identifier: a.inOrder(), subdomains: a.subdomains}
 }
 
 // update lets the authorization expire when its time has come, and returns its status (RFC 8555
@@ -97,13 +102,23 @@ type authorizationResource struct {
 	Expires    time.Time           `json:"expires"`
 	Identifier identifier          `json:"identifier"`
 	Wildcard   bool                `json:"wildcard,omitempty"`
+	Subdomains bool                `json:"subdomainAuthAllowed,omitempty"`
 	Challenges []challengeResource `json:"challenges"`
+
+	url string
 }
 
 // authorizationResource is called with s.mu held.
 func (s *Server) authorizationResource(a *authorization) authorizationResource {
 	a.update(time.Now())
-	resource := authorizationResource{Status: a.status, Expires: a.expires, Identifier: a.identifier, Wildcard: a.wildcard}
+	resource := authorizationResource{
+		Status:     a.status,
+		Expires:    a.expires,
+		Identifier: a.identifier,
+		Wildcard:   a.wildcard,
+		Subdomains: a.subdomains,
+		url:        s.urlOf("authorization", a.id),
+	}
 	for _, c := range a.challenges {
 		if a.shows(c) {
 			resource.Challenges = append(resource.Challenges, s.challengeResource(c))

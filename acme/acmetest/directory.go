@@ -5,26 +5,41 @@ import (
 	"net/http"
 )
 
+// directoryMeta is what the directory says of the CA.
+type directoryMeta struct {
+	Profiles                map[string]string `json:"profiles,omitempty"`
+	TermsOfService          string            `json:"termsOfService"`
+	CAAIdentities           []string          `json:"caaIdentities"`
+	ExternalAccountRequired bool              `json:"externalAccountRequired,omitempty"`
+	SubdomainAuthAllowed    bool              `json:"subdomainAuthAllowed,omitempty"`
+	AccountHashPrefix       string            `json:"accountHashPrefix,omitempty"` // from draft-ietf-acme-dns-persist-02 on
+	IssuerDomainNames       []string          `json:"issuerDomainNames,omitempty"` // likewise
+}
+
 // directory answers with the URLs that everything begins from (RFC 8555 §7.1.1).
 func (s *Server) directory(w http.ResponseWriter, r *http.Request) {
 	if !allowMethods(w, r, http.MethodGet, http.MethodHead) {
 		return
 	}
-	type meta struct {
-		Profiles                map[string]string `json:"profiles,omitempty"`
-		TermsOfService          string            `json:"termsOfService"`
-		CAAIdentities           []string          `json:"caaIdentities"`
-		ExternalAccountRequired bool              `json:"externalAccountRequired,omitempty"`
+	about := directoryMeta{
+		Profiles:                s.profileDescriptions(),
+		TermsOfService:          s.urlOf("terms", ""),
+		CAAIdentities:           []string{issuerDomain},
+		ExternalAccountRequired: s.ExternalAccounts != nil,
+		SubdomainAuthAllowed:    s.SubdomainAuthorizations,
+	}
+	if s.HashedAccounts {
+		about.AccountHashPrefix, about.IssuerDomainNames = s.accountHashPrefix(), []string{issuerDomain}
 	}
 	writeJSON(w, http.StatusOK, struct {
-		NewNonce    string `json:"newNonce"`
-		NewAccount  string `json:"newAccount"`
-		NewOrder    string `json:"newOrder"`
-		NewAuthz    string `json:"newAuthz"`
-		KeyChange   string `json:"keyChange"`
-		RevokeCert  string `json:"revokeCert"`
-		RenewalInfo string `json:"renewalInfo"`
-		Meta        meta   `json:"meta"`
+		NewNonce    string        `json:"newNonce"`
+		NewAccount  string        `json:"newAccount"`
+		NewOrder    string        `json:"newOrder"`
+		NewAuthz    string        `json:"newAuthz"`
+		KeyChange   string        `json:"keyChange"`
+		RevokeCert  string        `json:"revokeCert"`
+		RenewalInfo string        `json:"renewalInfo"`
+		Meta        directoryMeta `json:"meta"`
 	}{
 		NewNonce:    s.urlOf("newNonce", ""),
 		NewAccount:  s.urlOf("newAccount", ""),
@@ -33,12 +48,7 @@ func (s *Server) directory(w http.ResponseWriter, r *http.Request) {
 		KeyChange:   s.urlOf("keyChange", ""),
 		RevokeCert:  s.urlOf("revokeCert", ""),
 		RenewalInfo: s.urlOf("renewalInfo", ""),
-		Meta: meta{
-			Profiles:                s.profileDescriptions(),
-			TermsOfService:          s.urlOf("terms", ""),
-			CAAIdentities:           []string{"acmetest.invalid"},
-			ExternalAccountRequired: s.ExternalAccounts != nil,
-		},
+		Meta:        about,
 	})
 }
 

@@ -24,6 +24,21 @@
 // http-01, tls-alpn-01 and dns-01 are offered for domain names, dns-01 for wildcards, and http-01 and
 // tls-alpn-01 for IP addresses (RFC 8738). Connections are made with [Server.Dial].
 //
+// # Other challenges
+//
+// [Server.Challenges] says what is offered where it is not those three: dns-account-01, and dns-persist-01 in
+// the format of older drafts or, with [Server.HashedAccounts], in that of the newer ones. Both are looked
+// for in the table of TXT records. Types that the server knows nothing of, with a payload and without a
+// token, can be offered with a function that validates them:
+//
+//	ca.OtherChallenges = map[string]acmetest.OtherChallenge{
+//		"device-attest-01": {Validate: func(payload []byte) error { … }},
+//	}
+//
+// With [Server.SubdomainAuthorizations] the proof for a domain can do for those below it (RFC 9444): where it
+// was made in advance, by newAuthz with subdomainAuthAllowed, or where an order names the domain as the
+// ancestorDomain of a name. The authorization is then for the ancestorDomain itself, and by DNS.
+//
 // # On a socket and in memory
 //
 // [Server.Start] listens on a loopback port. [Server.StartInMemory] does not: [Server.Client] then
@@ -46,20 +61,21 @@
 //
 // An order is made with a pending authorization for each of its identifiers, unless its account holds a
 // valid one that was made in advance, by newAuthz (RFC 8555 §7.4.1); those from earlier orders are taken
-// over with [Server.ReuseAuthorizations] only. Accepting a challenge begins a validation in the background, which takes ten
-// seconds at most. The first challenge of an authorization to succeed or fail decides it; a failed one
-// makes the order invalid, and its error has a subproblem for each identifier that failed. Once all
-// authorizations are valid the order is ready. A CSR that is refused leaves it so. A good one makes it
-// "processing", always, and valid a moment later: clients have to poll. Authorizations expire after
-// seven days, and an order with the first of its authorizations.
+// over with [Server.ReuseAuthorizations] only. Accepting a challenge begins a validation in the
+// background, which takes ten seconds at most. The first challenge of an authorization to succeed or fail
+// decides it; a failed one makes the order invalid, and its error has a subproblem for each identifier
+// that failed. Once all authorizations are valid the order is ready. A CSR that is refused leaves it so. A
+// good one makes it "processing", always, and valid a moment later: clients have to poll. Authorizations
+// expire after seven days, and an order with the first of its authorizations.
 //
 // An account finds its orders again in its list of them, by pages of [Server.OrdersPerPage], and can
 // change its key: challenges are to be answered with the one that it has when it accepts them.
 //
 // What certificates last is set by [Server.Lifetime], or by the one of [Server.Profiles] that the order
 // asks for; an order can ask for less. With [Server.AlternateChains] there are several chains for each
-// certificate, and links from one to the others. What is issued is kept in memory and can be looked at: [Server.Certificates], [Server.Orders], and for the number of
-// requests that a client needed, [Server.Requests].
+// certificate, and links from one to the others. What is issued is kept in memory and can be looked at:
+// [Server.Certificates], [Server.Orders], and for the number of requests that a client needed,
+// [Server.Requests].
 //
 // # After the issuance
 //
@@ -78,6 +94,45 @@
 //
 // An order can say that it replaces a certificate of its account with which it shares a name. From then
 // on, unless it becomes invalid, another order for the same replacement is refused as alreadyReplaced.
+//
+// # What goes wrong
+//
+// A [Fault] is a handler around the CA. [Server.SetFaults] puts faults in place, at any time, and without
+// arguments takes them away:
+//
+//	ca.SetFaults(
+//		acmetest.On("newOrder", acmetest.Next(2, ca.RateLimited("30"))),
+//		acmetest.On("finalize", acmetest.Next(1, acmetest.CutAnswer())),
+//		acmetest.Share(0.5, ca.BadNonce()),
+//	)
+//
+// [On], [Next] and [Share] choose the requests, and can be put into each other. The faults themselves are
+// functions where something between the client and the CA is at fault:
+//
+//   - [Answer]: it answers in place of the CA;
+//   - [Delay], [DelayAnswer]: it is slow, before or after the CA has acted;
+//   - [Cut], [CutAnswer], [CutBody]: the connection ends, before, after, or within the answer;
+//   - [Oversized], [RelativeURLs], [WithHeader], [WithoutHeader]: the answer is changed, as [Edit] can do
+//     in any way.
+//
+// They are methods where it is the CA that errs:
+//
+//   - [Server.Problem], [Server.RateLimited], [Server.BadNonce]: it refuses;
+//   - [Server.Processing], [Server.Invalidate], [Server.FailIssuance]: orders take another way than usual;
+//   - [Server.Misissue]: a certificate is not what was asked for.
+//
+// Validations fail by the tables of hosts and records, and any n of them by [Server.FailValidations]. Renewal
+// windows that make no sense, in the past or with their end first, are set by [Server.SetRenewalInfo]. A
+// time between two requests passes as the test lets it: on a socket a delay is real, in a bubble it is not.
+//
+// # Rate limits
+//
+// By [Server.RateLimits] the CA counts accounts, orders, certificates and failures in token buckets, and
+// refuses what is too much as Let's Encrypt does, with the time at which to come back. In a bubble that time
+// can pass:
+//
+//	ca.RateLimits = acmetest.LetsEncryptLimits()
+//	ca.RateLimits.NewOrders = acmetest.Limit{Count: 2, Per: time.Hour}
 //
 // # A CA that outlives its process
 //

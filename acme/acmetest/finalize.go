@@ -45,6 +45,7 @@ func (s *Server) takeCSR(r *http.Request, signed *signedRequest, encoded string)
 	}
 	csr, err := s.checkCSR(encoded, o)
 	if err != nil {
+		o.failure = nil // it was meant for this CSR
 		return nil, nil, orderResource{}, err
 	}
 	o.status = statusProcessing
@@ -154,9 +155,13 @@ func (s *Server) issue(ctx context.Context, o *order, csr *x509.CertificateReque
 	s.certificates[issued.id] = issued
 	s.certificatesBySerial[issued.leaf.SerialNumber.String()] = issued
 	s.certificateList = append(s.certificateList, issued.leaf)
+	s.countIssued(o)
 }
 
 func (s *Server) makeCertificate(o *order, csr *x509.CertificateRequest) (*certificate, error) {
+	if o.failure != nil { // which does not change once the order is processing
+		return nil, o.failure
+	}
 	notBefore, notAfter, err := s.validity(o, time.Now())
 	if err != nil {
 		return nil, err

@@ -3,14 +3,16 @@ package acmetest
 import (
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// handler returns the CA as an http.Handler.
+// handler returns the CA, with the faults that are set, as an http.Handler.
 func (s *Server) handler() http.Handler {
-	return chain(s.resources(), s.untilClosed, s.countRequests, s.linkIndex, requireUserAgent)
+	s.well = chain(s.resources(), s.linkIndex, requireUserAgent)
+	return chain(http.HandlerFunc(s.serveFaulty), s.untilClosed, s.countRequests)
 }
 
 // chain puts handlers around h, the first outermost.
@@ -56,15 +58,24 @@ func (s *Server) urlOf(resource, id string) string {
 	return s.origin + "/" + resource
 }
 
+// other is the name for requests that are for no resource there is.
+const other = "other"
+
+// resourceNames returns the names of all resources.
+func resourceNames() []string {
+	return []string{
+		"directory", "terms", "newNonce", "newAccount", "newOrder", "newAuthz", "keyChange", "revokeCert", "renewalInfo",
+		"account", "orders", "order", "authorization", "challenge", "finalize", "certificate",
+	}
+}
+
 // resourceOf returns the name of the resource that a request is for.
 func resourceOf(r *http.Request) string {
 	name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-	switch name {
-	case "directory", "terms", "newNonce", "newAccount", "newOrder", "newAuthz", "keyChange", "revokeCert", "renewalInfo",
-		"account", "orders", "order", "authorization", "challenge", "finalize", "certificate":
+	if slices.Contains(resourceNames(), name) {
 		return name
 	}
-	return "other"
+	return other
 }
 
 // untilClosed lets Close cancel requests and wait for them.
@@ -126,13 +137,13 @@ func (s *Server) linkIndex(next http.Handler) http.Handler {
 
 // askLater tells the client when to poll again, if [Server.RetryAfter] says so.
 func (s *Server) askLater(w http.ResponseWriter) {
-	setRetryAfter(w, s.RetryAfter)
+	setRetryAfter(w.Header(), s.RetryAfter)
 }
 
 // setRetryAfter sets the header, in whole seconds, unless after is zero or less.
-func setRetryAfter(w http.ResponseWriter, after time.Duration) {
+func setRetryAfter(header http.Header, after time.Duration) {
 	if after > 0 {
 		seconds := math.Ceil(after.Seconds())
-		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
+		header.Set("Retry-After", strconv.Itoa(int(seconds)))
 	}
 }

@@ -31,32 +31,35 @@ func (s *Server) Refuse(name string) {
 
 // checkIdentifiers returns what an order asks for with names in lower case, or a problem with a
 // subproblem for each identifier that cannot be had.
-func (s *Server) checkIdentifiers(asked []identifier) ([]identifier, error) {
+func (s *Server) checkIdentifiers(asked []askedIdentifier) ([]askedIdentifier, error) {
 	if len(asked) == 0 || len(asked) > maxIdentifiers {
 		return nil, problemf(malformed, "the order has %d identifiers; 1 to %d are possible", len(asked), maxIdentifiers)
 	}
 	var wrong []*problem
-	var checked []identifier
+	var checked []askedIdentifier
 	seen := make(map[identifier]bool)
-	for _, id := range asked {
-		if id.Type == typeDNS {
-			id.Value = strings.ToLower(id.Value)
-		}
+	for _, one := range asked {
+		one = s.lower(one)
+		one.SubdomainAuthAllowed = false // a word of newAuthz
+		id := one.identifier
 		p := checkIdentifier(id)
-		switch {
-		case p != nil:
-		case s.isRefused(id.Value):
-			p = problemf(rejectedIdentifier, "this CA issues no certificates for %s", quote(id.Value))
-		case seen[id]:
+		if p == nil {
+			p = s.checkAncestor(one)
+		}
+		if p == nil {
+			p = s.checkWanted(id, s.needed(nil, one))
+		}
+		if p == nil && seen[id] {
 			p = problemf(malformed, "%s is in the order twice", quote(id.Value))
 		}
 		if p != nil {
 			wrong = append(wrong, p.about(id))
 		}
 		seen[id] = true
-		checked = append(checked, id)
+		checked = append(checked, one)
 	}
-	for _, id := range checked {
+	for _, one := range checked {
+		id := one.identifier
 		if _, parent, ok := strings.Cut(id.Value, "."); ok && id.Type == typeDNS && seen[identifier{typeDNS, "*." + parent}] && !strings.HasPrefix(id.Value, "*.") {
 			wrong = append(wrong, problemf(malformed, "%s is covered by the wildcard in the same order", quote(id.Value)).about(id))
 		}
@@ -65,6 +68,18 @@ func (s *Server) checkIdentifiers(asked []identifier) ([]identifier, error) {
 		return nil, join(wrong, 400, "some of the identifiers cannot be had: "+wrong[0].Detail)
 	}
 	return checked, nil
+}
+
+// checkWanted returns why the CA does not want to issue certificates for the identifier, or cannot have
+// proved what is to be held for it, nil if it does and can.
+func (s *Server) checkWanted(id identifier, held holding) *problem {
+	if s.isRefused(id.Value) {
+		return problemf(rejectedIdentifier, "this CA issues no certificates for %s", quote(id.Value))
+	}
+	if len(s.offered(held)) == 0 {
+		return problemf(rejectedIdentifier, "this CA offers no challenge by which %s could be proved", quote(id.Value))
+	}
+	return nil
 }
 
 func (s *Server) isRefused(name string) bool {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
+	exactjson "github.com/go-jose/go-jose/v4/json" // tells members apart by case, and takes none twice
 )
 
 // signatureAlgorithms are those that requests may be signed with. EdDSA is not among them, as it is
@@ -46,7 +47,7 @@ func parseJWS(data []byte) (*flattenedJWS, error) {
 		Header     json.RawMessage `json:"header"`
 		Signatures json.RawMessage `json:"signatures"`
 	}
-	if err := json.Unmarshal(data, &parts); err != nil {
+	if err := exactjson.Unmarshal(data, &parts); err != nil {
 		return nil, problemf(malformed, "the JWS is not a JSON object in flattened serialization (RFC 7515 §7.2.2)")
 	}
 	switch {
@@ -68,7 +69,7 @@ func parseJWS(data []byte) (*flattenedJWS, error) {
 	if _, err := decodeBase64URL("signature", jws.signature); err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(header, &jws.header); err != nil {
+	if err := exactjson.Unmarshal(header, &jws.header); err != nil {
 		return nil, problemf(malformed, "the JWS's protected header is not a JSON object of the right form")
 	}
 	if jws.header.Base64 != nil {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/go-jose/go-jose/v4"
+	exactjson "github.com/go-jose/go-jose/v4/json" // tells members apart by case, and takes none twice
 )
 
 // keyChange gives the account that asks another key (RFC 8555 §7.3.5). The account's URL stays.
@@ -17,7 +18,7 @@ func (s *Server) keyChange(w http.ResponseWriter, _ *http.Request, signed *signe
 		Account string          `json:"account"`
 		OldKey  json.RawMessage `json:"oldKey"`
 	}
-	if err := json.Unmarshal(inner.decoded, &change); err != nil {
+	if err := exactjson.Unmarshal(inner.decoded, &change); err != nil {
 		return problemf(malformed, "the key change's inner payload is not a JSON object of the right form: %s", quote(err.Error()))
 	}
 	if change.Account != s.urlOf("account", signed.account.ID) {

@@ -7,11 +7,11 @@ import (
 
 // An orderRequest is the payload of newOrder (RFC 8555 §7.4, RFC 9773 §5).
 type orderRequest struct {
-	Identifiers []identifier `json:"identifiers"`
-	NotBefore   time.Time    `json:"notBefore"`
-	NotAfter    time.Time    `json:"notAfter"`
-	Profile     *string      `json:"profile"`
-	Replaces    *string      `json:"replaces"`
+	Identifiers []askedIdentifier `json:"identifiers"`
+	NotBefore   time.Time         `json:"notBefore"`
+	NotAfter    time.Time         `json:"notAfter"`
+	Profile     *string           `json:"profile"`
+	Replaces    *string           `json:"replaces"`
 }
 
 // newOrder creates an order with an authorization for each of its identifiers (RFC 8555 §7.4).
@@ -36,7 +36,7 @@ func (s *Server) newOrder(w http.ResponseWriter, r *http.Request, signed *signed
 
 // makeOrder checks what newOrder asks for, as far as it does not depend on what there is.
 func (s *Server) makeOrder(request *orderRequest, a *account) (*order, error) {
-	identifiers, err := s.checkIdentifiers(request.Identifiers)
+	asked, err := s.checkIdentifiers(request.Identifiers)
 	if err != nil {
 		return nil, err
 	}
@@ -46,15 +46,18 @@ func (s *Server) makeOrder(request *orderRequest, a *account) (*order, error) {
 	}
 	now := time.Now()
 	o := &order{
-		id:          randomID(),
-		account:     a,
-		created:     now,
-		expires:     expiry(now),
-		identifiers: identifiers,
-		notBefore:   request.NotBefore,
-		notAfter:    request.NotAfter,
-		profile:     profile,
-		status:      statusPending,
+		id:        randomID(),
+		account:   a,
+		created:   now,
+		expires:   expiry(now),
+		asked:     asked,
+		notBefore: request.NotBefore,
+		notAfter:  request.NotAfter,
+		profile:   profile,
+		status:    statusPending,
+	}
+	for _, one := range asked {
+		o.identifiers = append(o.identifiers, one.identifier)
 	}
 	_, _, err = s.validity(o, now)
 	return o, err
@@ -72,12 +75,19 @@ func (s *Server) addOrder(o *order, replaces *string) (orderResource, error) {
 		}
 		o.replaces, replaced.replacement = *replaces, o
 	}
+	if err := s.admitOrder(o); err != nil {
+		return orderResource{}, err
+	}
 	expires := o.expires
-	for _, id := range o.identifiers {
-		held := holding{o.account, id}
-		a := s.heldAuthorization(held)
+	added := make(map[holding]*authorization) // for several identifiers where one is a domain above them
+	for _, asked := range o.asked {
+		a := s.heldAuthorization(sufficient(o.account, asked.identifier)...)
 		if a == nil {
-			a = s.addAuthorization(held, expires)
+			held := s.needed(o.account, asked)
+			if added[held] == nil {
+				added[held] = s.addAuthorization(held, expires)
+			}
+			a = added[held]
 		}
 		o.authorizations = append(o.authorizations, a)
 		o.expires = earlier(o.expires, a.expires)

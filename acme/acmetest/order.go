@@ -2,6 +2,7 @@ package acmetest
 
 import (
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -36,15 +37,18 @@ type order struct {
 	account        *account
 	created        time.Time
 	expires        time.Time
-	identifiers    []identifier
+	asked          []askedIdentifier
+	identifiers    []identifier     // those asked for
 	notBefore      time.Time        // zero: not asked for
 	notAfter       time.Time        // zero: not asked for
 	profile        string           // empty: none asked for
 	replaces       string           // a certificate's identifier (RFC 9773 §4.1); empty: none
-	authorizations []*authorization // one for each identifier, in their sequence
+	renewal        bool             // its identifiers are exactly those of an earlier certificate
+	authorizations []*authorization // one for each identifier, in their sequence; some may be the same
 
 	status      string
 	err         *problem // why it is invalid; nil: its authorizations say
+	failure     *problem // why its certificate will not be issued; nil: it will
 	certificate *certificate
 }
 
@@ -108,17 +112,17 @@ func (o *order) problem() *problem {
 
 // An orderResource is an order as the client sees it.
 type orderResource struct {
-	Status         string       `json:"status"`
-	Expires        time.Time    `json:"expires"`
-	Identifiers    []identifier `json:"identifiers"`
-	NotBefore      time.Time    `json:"notBefore,omitzero"`
-	NotAfter       time.Time    `json:"notAfter,omitzero"`
-	Profile        string       `json:"profile,omitempty"`
-	Replaces       string       `json:"replaces,omitempty"`
-	Error          *problem     `json:"error,omitempty"`
-	Authorizations []string     `json:"authorizations"`
-	Finalize       string       `json:"finalize"`
-	Certificate    string       `json:"certificate,omitempty"`
+	Status         string            `json:"status"`
+	Expires        time.Time         `json:"expires"`
+	Identifiers    []askedIdentifier `json:"identifiers"`
+	NotBefore      time.Time         `json:"notBefore,omitzero"`
+	NotAfter       time.Time         `json:"notAfter,omitzero"`
+	Profile        string            `json:"profile,omitempty"`
+	Replaces       string            `json:"replaces,omitempty"`
+	Error          *problem          `json:"error,omitempty"`
+	Authorizations []string          `json:"authorizations"`
+	Finalize       string            `json:"finalize"`
+	Certificate    string            `json:"certificate,omitempty"`
 }
 
 // orderResource is called with s.mu held.
@@ -127,7 +131,7 @@ func (s *Server) orderResource(o *order) orderResource {
 	resource := orderResource{
 		Status:      o.status,
 		Expires:     o.expires,
-		Identifiers: o.identifiers,
+		Identifiers: o.asked,
 		NotBefore:   o.notBefore,
 		NotAfter:    o.notAfter,
 		Profile:     o.profile,
@@ -136,7 +140,9 @@ func (s *Server) orderResource(o *order) orderResource {
 		Finalize:    s.urlOf("finalize", o.id),
 	}
 	for _, a := range o.authorizations {
-		resource.Authorizations = append(resource.Authorizations, s.urlOf("authorization", a.id))
+		if url := s.urlOf("authorization", a.id); !slices.Contains(resource.Authorizations, url) {
+			resource.Authorizations = append(resource.Authorizations, url)
+		}
 	}
 	if o.certificate != nil {
 		resource.Certificate = s.urlOf("certificate", o.certificate.id)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 )
 
 // The problem types that the server answers with (RFC 8555 §6.7, RFC 9773 §7.4,
@@ -28,6 +29,7 @@ const (
 	invalidProfile          = "invalidProfile"
 	malformed               = "malformed"
 	orderNotReady           = "orderNotReady"
+	rateLimited             = "rateLimited"
 	rejectedIdentifier      = "rejectedIdentifier"
 	serverInternal          = "serverInternal"
 	tlsProblem              = "tls"
@@ -48,6 +50,8 @@ type problem struct {
 	Subproblems []*problem  `json:"subproblems,omitempty"`
 	Algorithms  []string    `json:"algorithms,omitempty"` // with badSignatureAlgorithm
 	Instance    string      `json:"instance,omitempty"`   // with userActionRequired
+
+	retryAfter time.Duration // for the header; zero: none
 }
 
 // Error returns what the problem says.
@@ -61,6 +65,8 @@ func problemf(name, format string, args ...any) *problem {
 		status = http.StatusForbidden
 	case alreadyReplaced:
 		status = http.StatusConflict
+	case rateLimited:
+		status = http.StatusTooManyRequests
 	case serverInternal:
 		status = http.StatusInternalServerError
 	}
@@ -111,6 +117,7 @@ func join(subs []*problem, status int, detail string) *problem {
 // writeProblem answers with a problem document.
 func writeProblem(w http.ResponseWriter, p *problem) {
 	status := cmp.Or(p.Status, http.StatusBadRequest)
+	setRetryAfter(w.Header(), p.retryAfter)
 	writeDocument(w, "application/problem+json", status, p)
 }
 

@@ -53,7 +53,7 @@ func (s *Server) renewalInfo(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, asProblem(err))
 		return
 	}
-	setRetryAfter(w, cmp.Or(info.RetryAfter, 6*time.Hour))
+	setRetryAfter(w.Header(), cmp.Or(info.RetryAfter, 6*time.Hour))
 	resource := renewalInfoResource{ExplanationURL: info.ExplanationURL}
 	resource.SuggestedWindow.Start, resource.SuggestedWindow.End = info.Start.UTC(), info.End.UTC()
 	writeJSON(w, http.StatusOK, resource)

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
+	exactjson "github.com/go-jose/go-jose/v4/json" // tells members apart by case, and takes none twice
 )
 
 // maxBody is the most bytes that a request may have; an order with a hundred of the longest names has
@@ -195,7 +196,7 @@ func (signed *signedRequest) asGet() error {
 
 // decode reads the payload, a JSON object, into v.
 func (signed *signedRequest) decode(v any) error {
-	if err := json.Unmarshal(signed.payload, v); err != nil {
+	if err := exactjson.Unmarshal(signed.payload, v); err != nil {
 		return problemf(malformed, "the payload is not a JSON object of the right form: %s", quote(err.Error()))
 	}
 	return nil

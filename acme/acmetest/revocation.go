@@ -87,13 +87,18 @@ func (s *Server) mayRevoke(c *certificate, signed *signedRequest) (bool, error) 
 // authorizedForAll reports whether the account holds valid authorizations for all identifiers. It is
 // called with s.mu held.
 func (s *Server) authorizedForAll(a *account, identifiers []identifier) bool {
-	held, now := make(map[identifier]bool), time.Now()
+	held, now := make(map[holding]bool), time.Now()
 	for _, authorization := range s.authorizations {
-		if authorization.account == a && authorization.update(now) == statusValid {
-			held[authorization.inOrder()] = true
+		if authorization.update(now) == statusValid {
+			held[authorization.holding()] = true
 		}
 	}
-	return !slices.ContainsFunc(identifiers, func(id identifier) bool { return !held[id] })
+	for _, id := range identifiers {
+		if !slices.ContainsFunc(sufficient(a, id), func(enough holding) bool { return held[enough] }) {
+			return false
+		}
+	}
+	return true
 }
 
 // identifiersOf returns the identifiers that the certificate is for.

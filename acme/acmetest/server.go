@@ -29,11 +29,26 @@ type Server struct {
 	// with in a Retry-After header, in whole seconds; zero: no header.
 	RetryAfter time.Duration
 
+	// Challenges are the types of challenges that authorizations offer, in this sequence, as far as they
+	// fit the identifier: "http-01", "tls-alpn-01", "dns-01", "dns-account-01" and "dns-persist-01" are
+	// possible; nil: the first three.
+	Challenges []string
+	// OtherChallenges are types, by their names, that are offered after those.
+	OtherChallenges map[string]OtherChallenge
+	// HashedAccounts makes dns-persist-01 that of draft-ietf-acme-dns-persist-02, in which records have the
+	// account hashed, in place of the older one that CAs have offered so far.
+	HashedAccounts bool
+	// SubdomainAuthorizations lets the proof for a domain, where it is asked for, do for all names below it
+	// (RFC 9444). Such a proof is by DNS.
+	SubdomainAuthorizations bool
+
 	// Profiles are the kinds of certificates that an order can ask for by their names; nil: none.
 	Profiles map[string]Profile
 	// ReuseAuthorizations lets an order do with valid authorizations that its account has from earlier
 	// orders. Those that it has from newAuthz are always taken.
 	ReuseAuthorizations bool
+	// RateLimits are how often the CA lets things happen; zero: as often as anybody likes.
+	RateLimits RateLimits
 	// OrdersPerPage is the most orders that one page of an account's list has (RFC 8555 §7.1.2.1);
 	// zero: they are all on one.
 	OrdersPerPage int
@@ -70,6 +85,7 @@ type Server struct {
 	accountChange chan struct{} // holds an element while an account is created, changed or kept
 	client        *http.Client
 	httpServer    *http.Server   // nil in memory
+	well          http.Handler   // the CA without faults
 	running       sync.WaitGroup // requests, validations and issuances under way, connections and the listener
 
 	// mu guards what follows. It is never held while something waits or a function of the user's runs.
@@ -91,7 +107,12 @@ type Server struct {
 	hosts                map[string]string
 	txt                  map[string][]string
 	refused              map[string]bool
+	failing              map[string]int // validations that are to fail, by name
 	requests             map[string]int
+	spent                map[bucket]time.Time // when the bucket is full again
+	paused               map[bucket]bool      // by the failures in a row that led to it
+	issuedSets           map[string]bool      // of identifiers
+	faulty               http.Handler         // the CA with faults around it; nil: there are none
 }
 
 // NewServer returns a server that runs on a loopback socket with TLS. The caller should call Close
@@ -121,7 +142,11 @@ func NewUnstartedServer() *Server {
 		hosts:                make(map[string]string),
 		txt:                  make(map[string][]string),
 		refused:              make(map[string]bool),
+		failing:              make(map[string]int),
 		requests:             make(map[string]int),
+		spent:                make(map[bucket]time.Time),
+		paused:               make(map[bucket]bool),
+		issuedSets:           make(map[string]bool),
 	}
 }
 
@@ -150,7 +175,7 @@ func (s *Server) Start() {
 // in every process. It panics as Start does.
 func (s *Server) StartInMemory() {
 	const host = "acmetest.invalid"
-	s.client = &http.Client{Transport: &memoryTransport{host: host, handler: s.start("https://" + host)}}
+	s.client = &http.Client{Transport: &memoryTransport{host: host, handler: s.start("https://" + host), begin: s.begin}}
 }
 
 // countConnection lets Close wait for the connections, which it closes.
@@ -181,6 +206,9 @@ func (s *Server) start(origin string) http.Handler {
 	}
 	var err error
 	if s.authority, err = newAuthority(&s.Root, s.AlternateChains); err != nil {
+		panic(fmt.Sprintf("acmetest: %v", err))
+	}
+	if err := s.checkOffers(); err != nil {
 		panic(fmt.Sprintf("acmetest: %v", err))
 	}
 	if err := s.loadAccounts(); err != nil {
