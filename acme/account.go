@@ -74,7 +74,7 @@ func (c *Client) Register(ctx context.Context, r Registration) (*Account, error)
 		return nil, &TermsError{URL: d.Meta.TermsOfService}
 	}
 	if d.Meta.ExternalAccountRequired && r.ExternalAccount == nil {
-		return nil, fmt.Errorf("acme: register: %s makes accounts only for those it knows: set ExternalAccount to the key that it hands out", c.directoryURL())
+		return nil, fmt.Errorf("acme: register: %s makes accounts only for those it knows: set ExternalAccount to the key that it hands out: %w", c.directoryURL(), ErrExternalAccountRequired)
 	}
 	request := accountRequest{Contact: r.Contact, TermsOfServiceAgreed: r.AgreeToTerms}
 	if r.ExternalAccount != nil {

@@ -182,9 +182,14 @@ func (c *Client) ordersPage(ctx context.Context, page string) (urls []string, ne
 	var list struct {
 		Orders []string `json:"orders"`
 	}
-	resp, err := c.postJSON(ctx, page, nil, &list)
+	resp, err := c.post(ctx, page, nil)
 	if err != nil {
 		return nil, "", err
+	}
+	if json.Unmarshal(resp.body, &list.Orders) != nil { // step-ca answers with the array alone
+		if err := resp.decode(&list); err != nil {
+			return nil, "", err
+		}
 	}
 	for i := range list.Orders {
 		if list.Orders[i], err = resp.resolve(list.Orders[i]); err != nil {

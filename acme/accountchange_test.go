@@ -211,3 +211,21 @@ func TestOrdersUnsupported(t *testing.T) {
 		wantError(t, err, errors.ErrUnsupported)
 	}
 }
+
+// TestOrdersAsABareArray reads the list as step-ca writes it.
+func TestOrdersAsABareArray(t *testing.T) {
+	client := fake{
+		"/account/1": answer(http.StatusOK, `{"status":"valid","orders":"/orders"}`),
+		"/orders":    answer(http.StatusOK, `["/order/1","`+fakeOrigin+`/order/2"]`),
+	}.client(t)
+	var got []string
+	for url, err := range client.Orders(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, url)
+	}
+	if want := []string{fakeOrigin + "/order/1", fakeOrigin + "/order/2"}; !slices.Equal(got, want) {
+		t.Errorf("orders %q, want %q", got, want)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -187,20 +188,37 @@ func (e *AuthorizationError) Unwrap() error {
 	return e.Problem
 }
 
-// failedAuthorizations returns what failed in the order, as far as the CA tells.
-func (c *Client) failedAuthorizations(ctx context.Context, order *Order) []*AuthorizationError {
+// unprovedAuthorizations returns what failed in the order, and what waits with an error to be tried once
+// more, as far as the CA tells.
+func (c *Client) unprovedAuthorizations(ctx context.Context, order *Order) (failed, hindered []*AuthorizationError) {
 	// What can't be fetched does not keep the others from being told.
 	authorizations, _ := c.getAuthorizations(ctx, order)
-	var failed []*AuthorizationError
 	for _, a := range authorizations {
 		if a == nil {
 			continue
 		}
 		if err := a.failure(); err != nil {
 			failed = append(failed, err)
+		} else if err := a.hindrance(); err != nil {
+			hindered = append(hindered, err)
 		}
 	}
-	return failed
+	return failed, hindered
+}
+
+// hindrance returns why the CA could not validate a challenge that it has put back to pending, or nil. It
+// looks again only when the challenge is accepted again (RFC 8555 §8.2).
+func (a *Authorization) hindrance() *AuthorizationError {
+	processing := func(challenge Challenge) bool { return challenge.Status == StatusProcessing }
+	if a.Status != StatusPending || slices.ContainsFunc(a.Challenges, processing) {
+		return nil
+	}
+	for _, challenge := range a.Challenges {
+		if challenge.Status == StatusPending && challenge.Error != nil {
+			return &AuthorizationError{Identifier: a.name(), ChallengeType: challenge.Type, Status: a.Status, Problem: challenge.Error}
+		}
+	}
+	return nil
 }
 
 // failure returns why the authorization can no longer become valid, or nil where it can. A challenge

@@ -180,7 +180,7 @@ func orderCalls(t *testing.T) []call {
 		{"NewAuthorization", "newAuthz", "new authorization", false, false, func(ctx context.Context, s *scene) error {
 			return errOf(s.client.NewAuthorization(ctx, ids[0]))
 		}},
-		{"DeactivateAuthorization", "authorization", "deactivate authorization", true, false, func(ctx context.Context, s *scene) error {
+		{"DeactivateAuthorization", "authorization", "deactivate authorization", false, false, func(ctx context.Context, s *scene) error {
 			return s.client.DeactivateAuthorization(ctx, s.pending.Authorizations[0])
 		}},
 		{"AcceptChallenge", "challenge", "accept challenge", false, false, func(ctx context.Context, s *scene) error {

@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -43,6 +46,156 @@ func TestUnknownChallengesArePassedBy(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A recordSolver answers by the records that Proof.TXTRecord tells, which it leaves where they are.
+type recordSolver struct {
+	*solver
+	mu      sync.Mutex
+	records map[string][]string
+}
+
+func (s *recordSolver) Present(_ context.Context, p acme.Proof) error {
+	name, value, err := p.TXTRecord()
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.records[name] = append(s.records[name], value)
+	s.server.SetTXT(name, s.records[name]...)
+	return nil
+}
+
+func (s *recordSolver) CleanUp(context.Context, acme.Proof) error { return nil }
+
+// Each type that is answered by a record is proved so, for a name and the wildcard beside it.
+func TestIssueByRecords(t *testing.T) {
+	for _, test := range []struct {
+		kind   string
+		hashed bool
+	}{{acme.TypeDNS01, false}, {acme.TypeDNSAccount01, false}, {acme.TypeDNSPersist01, false}, {acme.TypeDNSPersist01, true}} {
+		t.Run(fmt.Sprintf("%s hashed=%t", test.kind, test.hashed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newUnregisteredCA(t, func(s *acmetest.Server) {
+					s.Challenges, s.HashedAccounts = []string{acme.TypeHTTP01, test.kind}, test.hashed
+				})
+				if _, err := c.client.Register(t.Context(), acme.Registration{AgreeToTerms: true}); err != nil {
+					t.Fatal(err)
+				}
+				s := &recordSolver{solver: newSolver(test.kind, c.Server), records: make(map[string][]string)}
+				ids := identifiers(t, "example.com", "*.example.com", "a.b.example.com")
+				if _, err := c.issue(t, t.Context(), acme.Request{Identifiers: ids, Solvers: []acme.Solver{s}}); err != nil {
+					t.Fatal(err)
+				}
+				if test.kind != acme.TypeDNSPersist01 {
+					return
+				}
+				// The records stay, and are good for the next order without being touched.
+				lazy := waitingSolver{solver: newSolver(test.kind, nil), supports: func(acme.Identifier, bool) bool { return true }}
+				lazy.wait = func(context.Context, acme.Proof) error { return nil }
+				if _, err := c.issue(t, t.Context(), acme.Request{Identifiers: ids, Solvers: []acme.Solver{lazy}}); err != nil {
+					t.Errorf("the second time: %v", err)
+				}
+				stranger := c.withKey(newKey(t))
+				if _, err := stranger.Register(t.Context(), acme.Registration{AgreeToTerms: true}); err != nil {
+					t.Fatal(err)
+				}
+				c.client = stranger
+				_, err := c.issue(t, t.Context(), acme.Request{Identifiers: ids, Solvers: []acme.Solver{lazy}})
+				wantError(t, err, nil, "example.com", test.kind) // they are for another account
+			})
+		})
+	}
+}
+
+// What is attested is judged by the CA from the payload.
+func TestIssueByPayload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newUnregisteredCA(t, func(s *acmetest.Server) {
+			s.OtherChallenges = map[string]acmetest.OtherChallenge{acme.TypeDeviceAttest01: {Validate: func(payload []byte) error {
+				if string(payload) != `{"attObj":"right"}` {
+					return errors.New("wrong device")
+				}
+				return nil
+			}}}
+		})
+		if _, err := c.client.Register(t.Context(), acme.Registration{AgreeToTerms: true}); err != nil {
+			t.Fatal(err)
+		}
+		for answer, want := range map[string]string{`{"attObj":"right"}`: "", `{"attObj":"other"}`: "wrong device"} {
+			s := payloadSolver{newSolver(acme.TypeDeviceAttest01, nil), func(context.Context, acme.Proof) (json.RawMessage, error) {
+				return json.RawMessage(answer), nil
+			}}
+			_, err := c.issue(t, t.Context(), acme.Request{Solvers: []acme.Solver{s}})
+			if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%s: error %v, want one that says %q", answer, err, want)
+			}
+		}
+	})
+}
+
+// One proof for a domain does for its subdomains, in advance or with the order (RFC 9444).
+func TestIssueForSubdomains(t *testing.T) {
+	for _, inAdvance := range []bool{false, true} {
+		t.Run(fmt.Sprintf("in advance=%t", inAdvance), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newUnregisteredCA(t, func(s *acmetest.Server) { s.SubdomainAuthorizations = true })
+				if _, err := c.client.Register(t.Context(), acme.Registration{AgreeToTerms: true}); err != nil {
+					t.Fatal(err)
+				}
+				ids := identifiers(t, "a.example.com", "b.c.example.com")
+				if inAdvance {
+					c.authorizeInAdvance(t, "example.com")
+				} else {
+					for i := range ids {
+						ids[i].AncestorDomain = "example.com"
+					}
+				}
+				s := newSolver(acme.TypeDNS01, c.Server)
+				certificate, err := c.issue(t, t.Context(), acme.Request{Identifiers: ids, Solvers: []acme.Solver{s}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := namesOf(certificate.Leaf); !slices.Equal(got, valuesOf(ids)) {
+					t.Errorf("the certificate is for %q", got)
+				}
+				for _, p := range s.presented {
+					if p.Identifier.Value != "example.com" || inAdvance {
+						t.Errorf("presented for %s", p.Identifier.Value)
+					}
+				}
+			})
+		})
+	}
+}
+
+// authorizeInAdvance proves control of a domain with its subdomains.
+func (c *ca) authorizeInAdvance(t *testing.T, domain string) {
+	t.Helper()
+	a, err := c.client.NewAuthorization(t.Context(), acme.Identifier{Type: acme.TypeDNS, Value: domain, SubdomainAuthAllowed: true})
+	if err != nil || !a.SubdomainAuthAllowed {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	for _, challenge := range a.Challenges {
+		if challenge.Type != acme.TypeDNS01 {
+			continue
+		}
+		proof, err := c.client.NewProof(t.Context(), a, challenge)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := newSolver(acme.TypeDNS01, c.Server).Present(t.Context(), proof); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.client.AcceptChallenge(t.Context(), challenge.URL, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synctest.Wait()
+	if a, err = c.client.GetAuthorization(t.Context(), a.URL); err != nil || a.Status != acme.StatusValid {
+		t.Fatalf("%+v, %v", a, err)
 	}
 }
 

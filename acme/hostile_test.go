@@ -39,7 +39,7 @@ func badAnswers() []badAnswer {
 		{"HTML", of(acmetest.Answer(200, "text/html", "<html>"+escape)), false, false},
 		{"empty", inPlace(answer(200, "")), false, false},
 		{"nothing", inPlace(answer(204, "")), false, false},
-		{"an array", inPlace(answer(200, "[]")), false, false},
+		{"an array", inPlace(answer(200, "[7]")), false, false},
 		{"a string", inPlace(answer(200, `"`+strings.Repeat("x", 1<<19)+`"`)), false, false},
 		{"half", inPlace(answer(200, `{"status":"va`)), false, false},
 		{"deep", inPlace(answer(200, strings.Repeat(`{"status":`, 100_000))), false, false},

@@ -38,9 +38,10 @@ type Request struct {
 	// with that error. Who writes down what it is told can go on after a crash at any point.
 	Before func(ctx context.Context, s Step) error
 
-	// Explain, if set, is given the error of an order whose validations failed, with the proofs, while their
-	// answers are in place still. What it returns takes the error's place; it wraps it.
-	Explain func(ctx context.Context, failed *OrderError, proofs []Proof) error
+	// Explain, if set, is given the error where a validation failed, in which errors.As finds an
+	// *AuthorizationError, with the proofs while their answers are in place still. What it returns takes
+	// the error's place; it wraps it.
+	Explain func(ctx context.Context, err error, proofs []Proof) error
 
 	// CleanUpFailed, if set, is told of answers that could not be taken away. Called concurrently.
 	CleanUpFailed func(p Proof, err error)
@@ -83,7 +84,8 @@ func (c *Client) Issue(ctx context.Context, r Request) (*Certificate, error) {
 	certificate, err := c.fulfil(ctx, &r, order)
 	var problem *Problem
 	var failed *OrderError
-	if errors.As(err, &problem) && problem.final() && !errors.As(err, &failed) {
+	var hindered *AuthorizationError // the order is good still
+	if errors.As(err, &problem) && problem.final() && !errors.As(err, &failed) && !errors.As(err, &hindered) {
 		return nil, &OrderError{URL: order.URL, Err: err}
 	}
 	return certificate, err

@@ -175,11 +175,28 @@ func (c *Client) WaitOrder(ctx context.Context, order *Order) (*Order, error) {
 			return current, nil
 		}
 		if current.Status == StatusPending && poll > 0 && poll%patience == 0 {
-			if failed := c.failedAuthorizations(ctx, current); len(failed) > 0 {
-				return nil, &OrderError{URL: order.URL, Problem: current.Error, Authorizations: failed}
+			if err := c.stuck(ctx, current); err != nil {
+				return nil, err
 			}
 		}
 	}
+}
+
+// stuck returns why a pending order will stay so, or nil where that does not show: challenges have failed,
+// or wait to be accepted once more.
+func (c *Client) stuck(ctx context.Context, order *Order) error {
+	failed, hindered := c.unprovedAuthorizations(ctx, order)
+	if len(failed) > 0 {
+		return &OrderError{URL: order.URL, Problem: order.Error, Authorizations: failed}
+	}
+	if len(hindered) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("acme: wait for the order, which is pending: accept again: %w", hindered[0])
+	for _, h := range hindered[1:] {
+		err = fmt.Errorf("%w; %w", err, h)
+	}
+	return err
 }
 
 // pollInterval returns how long to wait before the n-th poll, counted from 0, when the CA asked for a
@@ -230,7 +247,8 @@ func (e *OrderError) Unwrap() []error {
 
 // invalidOrder returns the error for an order that the CA calls invalid.
 func (c *Client) invalidOrder(ctx context.Context, order *Order) error {
-	failed := &OrderError{URL: order.URL, Problem: order.Error, Authorizations: c.failedAuthorizations(ctx, order)}
+	failed := &OrderError{URL: order.URL, Problem: order.Error}
+	failed.Authorizations, _ = c.unprovedAuthorizations(ctx, order)
 	if failed.Problem == nil && len(failed.Authorizations) == 0 {
 		failed.Err = errors.New("it is invalid, and the CA does not tell why")
 	}

@@ -45,16 +45,29 @@ func (c *Client) authorize(ctx context.Context, r *Request, order *Order) (*Orde
 	if err := c.proveAll(ctx, tasks); err != nil {
 		return nil, err
 	}
-	order.RetryAfter = 0
-	for _, task := range tasks {
-		order.RetryAfter = max(order.RetryAfter, task.retryAfter)
-	}
-	order, err = c.WaitOrder(ctx, order)
-	var failed *OrderError
-	if errors.As(err, &failed) && len(failed.Authorizations) > 0 && r.Explain != nil {
-		err = r.Explain(ctx, failed, slices.Clone(step.Proofs))
+	order, err = c.outcome(ctx, order, tasks)
+	var unproved *AuthorizationError
+	if errors.As(err, &unproved) && r.Explain != nil {
+		err = r.Explain(ctx, err, slices.Clone(step.Proofs))
 	}
 	return order, err
+}
+
+// outcome returns the order once its validations have an outcome. A CA that validates while it answers has
+// told that some failed, and may leave the order pending all the same.
+func (c *Client) outcome(ctx context.Context, order *Order, tasks []*task) (*Order, error) {
+	order.RetryAfter = 0
+	over := false
+	for _, task := range tasks {
+		order.RetryAfter = max(order.RetryAfter, task.retryAfter)
+		over = over || task.status == StatusInvalid
+	}
+	if over {
+		if failed, _ := c.unprovedAuthorizations(ctx, order); len(failed) > 0 {
+			return nil, &OrderError{URL: order.URL, Authorizations: failed}
+		}
+	}
+	return c.WaitOrder(ctx, order)
 }
 
 // A task is one proof to be given by one solver.
@@ -64,6 +77,7 @@ type task struct {
 	authorization string        // URL
 	accepted      bool          // the CA has been told
 	retryAfter    time.Duration // its answer: when to look for the outcome
+	status        string        // its answer: the challenge's; empty: it was told before
 }
 
 // chooseSolvers returns a task for each authorization that is pending.
@@ -185,7 +199,7 @@ func (c *Client) accept(ctx context.Context, t *task) error {
 	}
 	challenge, err := c.AcceptChallenge(ctx, t.proof.URL, answer)
 	if err == nil {
-		t.retryAfter = challenge.RetryAfter
+		t.retryAfter, t.status = challenge.RetryAfter, challenge.Status
 		return nil
 	}
 	if ctx.Err() != nil {

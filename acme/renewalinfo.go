@@ -52,13 +52,13 @@ func (c *Client) GetRenewalInfo(ctx context.Context, leaf *x509.Certificate) (*R
 }
 
 func (c *Client) getRenewalInfo(ctx context.Context, leaf *x509.Certificate) (*RenewalInfo, error) {
-	id, err := CertificateID(leaf)
-	if err != nil {
-		return nil, err
-	}
 	base, err := c.resource(ctx, "renewalInfo", func(d *Directory) string { return d.RenewalInfo })
 	if err != nil {
 		return nil, err
+	}
+	id, err := CertificateID(leaf)
+	if err != nil {
+		return nil, inner{err}
 	}
 	var resp *response
 	err = c.retry(ctx, func() (err error) {

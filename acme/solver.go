@@ -18,7 +18,8 @@ import (
 //	Supports(id Identifier, wildcard bool) bool
 //
 //	// Payload returns what to send to the CA for it to look: the answer itself, with types like
-//	// device-attest-01. Without it, or where it returns nil, an empty object is sent.
+//	// onion-csr-01. Without it, or where it returns nil, an empty object is sent. (Issue orders names and
+//	// addresses only; what else can be proved, such as a device's identifier, goes step by step.)
 //	Payload(ctx context.Context, p Proof) (json.RawMessage, error)
 type Solver interface {
 	// Type returns the type of challenge the solver answers, such as "http-01".

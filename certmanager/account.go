@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"net/http"
 	"slices"
+	"sync"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/storage"
@@ -25,6 +26,24 @@ type account struct {
 	lock   chan struct{} // holds one value while client is being made
 	client *acme.Client  // guarded by lock
 	http   *http.Client
+
+	mu    sync.Mutex
+	blind map[string]bool // types of challenge that the CA validates though they look wrong from here; guarded by mu
+}
+
+func (a *account) isBlind(challengeType string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.blind[challengeType]
+}
+
+func (a *account) setBlind(challengeType string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.blind == nil {
+		a.blind = make(map[string]bool)
+	}
+	a.blind[challengeType] = true
 }
 
 func newAccount(a *ACME) *account {
@@ -85,12 +104,14 @@ func (a *account) Issue(ctx context.Context, r Request) (*acme.Certificate, erro
 }
 
 func (a *account) issue(ctx context.Context, client *acme.Client, r Request, n notes) (*acme.Certificate, error) {
-	return client.Issue(ctx, acme.Request{
+	flight := &preflight{account: a, client: client, request: &r, faults: make(map[string]bool)}
+	certificate, err := client.Issue(ctx, acme.Request{
 		Identifiers: r.Identifiers,
 		Key:         r.Key,
-		Solvers:     r.Solvers,
+		Solvers:     flight.solvers(),
 		OrderURL:    n.OrderURL,
 		Presented:   n.Proofs,
+		Explain:     flight.explain(),
 		CleanUpFailed: func(p acme.Proof, err error) {
 			if r.Warn != nil {
 				r.Warn(fmt.Errorf("%s: the answer to %s was left in place: %w", p.Identifier.Value, p.Type, err))
@@ -114,6 +135,10 @@ func (a *account) issue(ctx context.Context, client *acme.Client, r Request, n n
 			return r.Record(ctx, encoded)
 		},
 	})
+	if err == nil {
+		flight.succeeded()
+	}
+	return certificate, err
 }
 
 func (n *notes) add(proofs []acme.Proof) {

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/storage"
 )
 
 // A checker is a solver that can look whether its own answer can be seen.
@@ -39,6 +42,13 @@ const (
 // the name may lead elsewhere than for the CA. Only a server that was reached and can't answer is an
 // error.
 func (a *answering) Wait(ctx context.Context, p acme.Proof) error {
+	if waiting, ok := a.checker.(interface {
+		Wait(context.Context, acme.Proof) error
+	}); ok {
+		if err := waiting.Wait(ctx, p); err != nil {
+			return err
+		}
+	}
 	if a.seen.Load() {
 		return nil
 	}
@@ -92,21 +102,54 @@ func (m *Manager) useSolvers() {
 	m.overTLS = &answering{checker: m.tlsALPN01, logger: m.logger}
 	m.overHTTP = &answering{checker: m.http01, logger: m.logger}
 	m.overHTTP.seen.Store(m.http01.Addr != "") // it has a listener of its own
-	for _, s := range m.config.Solvers {
-		switch s.(type) {
-		case *solver.TLSALPN01:
-			s = m.overTLS
-		case *solver.HTTP01:
-			s = m.overHTTP
-		}
-		m.solvers = append(m.solvers, s)
+	if m.config.Preflight == PreflightOff {
+		m.overTLS.seen.Store(true)
+		m.overHTTP.seen.Store(true)
 	}
+	m.solvers = m.prepared(m.config.Solvers)
 	if ownTLS {
 		m.solvers = append(m.solvers, m.overTLS)
 	}
 	if ownHTTP {
 		m.solvers = append(m.solvers, mounted{m.overHTTP, &m.httpMounted})
 	}
+}
+
+// prepared returns the solvers as the manager uses them: those that keep something, with its storage.
+func (m *Manager) prepared(given []acme.Solver) []acme.Solver {
+	solvers := slices.Clone(given)
+	for i, s := range solvers {
+		switch s := s.(type) {
+		case *solver.TLSALPN01:
+			solvers[i] = m.overTLS
+		case *solver.HTTP01:
+			solvers[i] = m.overHTTP
+		case interface {
+			WithStorage(storage.Store) acme.Solver
+		}:
+			solvers[i] = s.WithStorage(m.store)
+		}
+	}
+	return solvers
+}
+
+// solversFor returns those that can prove control of some name of the subject, in the order of preference.
+func (m *Manager) solversFor(s *subject) []acme.Solver {
+	solvers := m.solvers
+	if len(s.solvers) > 0 {
+		solvers = m.prepared(s.solvers)
+		for _, own := range []acme.Solver{m.overTLS, mounted{m.overHTTP, &m.httpMounted}} {
+			if !slices.ContainsFunc(solvers, func(given acme.Solver) bool { return given.Type() == own.Type() }) {
+				solvers = append(solvers, own)
+			}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(solvers), func(able acme.Solver) bool {
+		return !slices.ContainsFunc(s.identifiers, func(id acme.Identifier) bool {
+			base, wildcard := strings.CutPrefix(id.Value, "*.")
+			return acme.Supports(able, acme.Identifier{Type: id.Type, Value: base}, wildcard)
+		})
+	})
 }
 
 // mounted is http-01 by a handler of the user's server, if it was mounted there.

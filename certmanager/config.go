@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -50,6 +51,13 @@ type Config struct {
 	// place; without a storage of its own it uses the manager's.
 	Solvers []acme.Solver
 
+	// Preflight says what becomes of a fault that the manager sees before the CA is told to look. Zero:
+	// PreflightWarn.
+	Preflight Preflight
+	// Vantage is where the manager looks from, before and after a validation fails. Zero: from this
+	// process, as the system does.
+	Vantage solver.Vantage
+
 	// Storage keeps account, certificates and work under way. Nil: a storage.Dir in systemd's
 	// $STATE_DIRECTORY, or else in the folder "everseal" of the user's configuration folder.
 	Storage storage.Store
@@ -82,6 +90,10 @@ type Config struct {
 type Subject struct {
 	Names   []string // domain names, wildcards or IP addresses; at least one
 	KeyType KeyType  // zero: the Config's
+
+	// Solvers prove control of these names, in place of Config.Solvers; the built-in ones come after them.
+	// A *solver.TLSALPN01 or *solver.HTTP01 stands for the manager's own. Zero: Config.Solvers.
+	Solvers []acme.Solver
 }
 
 // ErrDenied is wrapped by the errors with which Config.OnDemand refuses a name.
@@ -97,6 +109,9 @@ const httpOff = "off"
 func (c *Config) check() error {
 	if slices.Contains(c.Solvers, nil) {
 		return errors.New("certmanager: Config.Solvers: one is nil")
+	}
+	if err := c.Preflight.check(); err != nil {
+		return err
 	}
 	if len(c.Issuers) > 0 {
 		if c.CA != "" || c.Email != "" || c.ExternalAccount != nil || c.HTTPClient != nil || c.Roots != nil {
@@ -230,8 +245,8 @@ func (c *Config) normalize(given []Subject) ([]subject, error) {
 			return nil, err
 		}
 		for _, id := range normal.identifiers {
-			if strings.HasPrefix(id.Value, "*.") && !c.provesWildcards(id) {
-				return nil, fmt.Errorf("certmanager: %s: a CA issues for a wildcard only on proof by DNS: add a solver for dns-01 to Config.Solvers", id.Value)
+			if strings.HasPrefix(id.Value, "*.") && !c.provesWildcards(id, normal.solvers) {
+				return nil, fmt.Errorf("certmanager: %s: a CA issues for a wildcard only on proof by DNS: add a solver for dns-01, such as solver.DNS01, to Config.Solvers", id.Value)
 			}
 		}
 		subjects = append(subjects, normal)
@@ -241,14 +256,18 @@ func (c *Config) normalize(given []Subject) ([]subject, error) {
 
 // provesWildcards reports whether some solver can be used for the wildcard. Where issuers are given
 // that do not speak ACME, that is their matter.
-func (c *Config) provesWildcards(id acme.Identifier) bool {
+func (c *Config) provesWildcards(id acme.Identifier, own []acme.Solver) bool {
 	for _, issuer := range c.Issuers {
 		if _, ok := issuer.(*ACME); !ok {
 			return true
 		}
 	}
 	base := acme.Identifier{Type: id.Type, Value: strings.TrimPrefix(id.Value, "*.")}
-	for _, s := range c.Solvers {
+	given := own
+	if len(given) == 0 {
+		given = c.Solvers
+	}
+	for _, s := range given {
 		if acme.Supports(s, base, true) {
 			return true
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/everseal/everseal/solver"
 )
 
 // An EventKind says what happened.
@@ -30,6 +32,10 @@ type Event struct {
 	NotAfter time.Time // with loaded and obtained
 	Next     time.Time // when the next attempt or renewal is due
 	Err      error     // with failed, corrupt and warning
+
+	// Diagnoses say, with failed and warning, what this process saw of the failed validations, or of those
+	// that it expects to fail. Their causes and cures stand in Err's text, too.
+	Diagnoses []*solver.Diagnosis
 }
 
 // LogValue shows the event in a log.
@@ -49,6 +55,9 @@ func (e Event) LogValue() slog.Value {
 	}
 	if e.Err != nil {
 		attrs = append(attrs, slog.String("error", e.Err.Error()))
+	}
+	for _, diagnosis := range e.Diagnoses {
+		attrs = append(attrs, slog.Any("diagnosis", diagnosis))
 	}
 	return slog.GroupValue(attrs...)
 }
@@ -72,7 +81,7 @@ func (k EventKind) message() string {
 
 // emit logs the event and hands it to the configuration's function.
 func (m *Manager) emit(ctx context.Context, e Event) {
-	e.Time = time.Now()
+	e.Time, e.Diagnoses = time.Now(), diagnosesOf(e.Err)
 	level := slog.LevelInfo
 	switch e.Kind {
 	case EventLoaded:

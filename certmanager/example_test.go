@@ -40,6 +40,7 @@ func ExampleManager_Listener() {
 		CA:           ca.URL,
 		HTTPClient:   ca.Client(),
 		AgreeToTerms: true,
+		Preflight:    certmanager.PreflightOff, // the name leads here for this CA alone
 		Storage:      new(storage.Memory),
 		Logger:       slog.New(slog.DiscardHandler),
 		OnEvent: func(e certmanager.Event) {

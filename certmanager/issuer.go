@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -41,6 +42,11 @@ type Request struct {
 	// Record keeps the issuer's notes on how far it came, in place of those kept before. An error means
 	// that the work is no longer this process's: Issue returns it. Nil: nothing is kept.
 	Record func(ctx context.Context, journal []byte) error
+
+	// Preflight and Vantage are those of the Config: whether to look at what a CA is about to validate, and
+	// from where, also when a validation has failed.
+	Preflight Preflight
+	Vantage   solver.Vantage
 
 	// Warn reports what needs a look though it does not keep the certificate from being issued. Nil:
 	// nobody is told.

@@ -21,6 +21,7 @@ type journal struct {
 	Key           string    `json:"key,omitempty"`           // of the certificate under way, PEM
 	Notes         []byte    `json:"notes,omitempty"`         // the issuer's (Request.Journal)
 	Refusals      int       `json:"refusals,omitempty"`      // failures by the CA's word since the last certificate
+	Rotation      int       `json:"rotation,omitempty"`      // failures to prove control since the last certificate
 	Interruptions int       `json:"interruptions,omitempty"` // other failures since the last certificate or refusal
 	Next          time.Time `json:"next,omitzero"`           // when the next attempt is due, UTC
 	Error         string    `json:"error,omitempty"`         // of the last attempt
@@ -39,7 +40,7 @@ func decodeJournal(data []byte) (journal, error) {
 	if j.Version != 1 {
 		return journal{Version: 1}, fmt.Errorf("its version %d is not known here", j.Version)
 	}
-	if j.Refusals < 0 || j.Interruptions < 0 {
+	if j.Refusals < 0 || j.Interruptions < 0 || j.Rotation < 0 {
 		return journal{Version: 1}, errors.New("it counts fewer than no failures")
 	}
 	return j, nil
@@ -97,6 +98,10 @@ func (j *journal) fail(err error, now time.Time) {
 	var problem *acme.Problem
 	if errors.As(err, &dead) {
 		j.abandon()
+	}
+	var unproved *acme.AuthorizationError
+	if errors.As(err, &unproved) || errors.As(err, new(solverError)) {
+		j.Rotation++
 	}
 	refused := errors.As(err, &problem) && problem.Status < http.StatusInternalServerError || dead != nil
 	var wait time.Duration

@@ -70,6 +70,7 @@ func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
 type world struct {
 	t     *testing.T
 	ca    *acmetest.Server
+	zones zones
 	store storage.Store
 
 	mu       sync.Mutex
@@ -106,6 +107,7 @@ func (w *world) config(names ...string) certmanager.Config {
 	return certmanager.Config{
 		Names: names, CA: w.ca.URL, AgreeToTerms: true, HTTPClient: w.ca.Client(), Storage: w.store,
 		Logger: slog.New(slog.DiscardHandler), OnEvent: w.onEvent,
+		Vantage: w.zones.vantage(func(ctx context.Context, _, _ string) (net.Conn, error) { return w.dial(ctx) }),
 	}
 }
 

@@ -96,7 +96,9 @@ func (a *attempt) issue(ctx context.Context) (*record, error) {
 	certificate, err := a.issuer.Issue(ctx, Request{
 		Identifiers: slices.Clone(c.identifiers),
 		Key:         key,
-		Solvers:     rotated(a.solvers, a.journal.Refusals),
+		Solvers:     rotated(a.solversFor(&c.subject), a.journal.Rotation),
+		Preflight:   a.config.Preflight,
+		Vantage:     a.config.Vantage,
 		Storage:     a.store,
 		Journal:     a.journal.Notes,
 		Record: func(ctx context.Context, notes []byte) error {
@@ -134,7 +136,7 @@ func (a *attempt) obtained() time.Time {
 	return now
 }
 
-// rotated returns the solvers with the n-th first: after a refusal another way to prove control, if
+// rotated returns the solvers with the n-th first: after a failure another way to prove control, if
 // there is one, may fare better.
 func rotated(solvers []acme.Solver, n int) []acme.Solver {
 	n %= max(len(solvers), 1)

@@ -59,6 +59,11 @@ func newSite(t *testing.T, names ...string) *site {
 	s.config = certmanager.Config{
 		Names: names, CA: s.ca.URL, AgreeToTerms: true, HTTPClient: s.ca.Client(), Storage: new(storage.Memory), HTTPAddr: s.plain,
 		Logger: slog.New(slog.DiscardHandler), OnEvent: func(e certmanager.Event) { s.events <- e },
+		Vantage: new(zones).vantage(func(ctx context.Context, network, address string) (net.Conn, error) {
+			ports := map[string]string{"80": s.plain, "443": s.secure}
+			_, port, _ := net.SplitHostPort(address)
+			return new(net.Dialer).DialContext(ctx, network, ports[port])
+		}),
 	}
 	s.server = &http.Server{Addr: s.secure, ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%s over %s", r.Host, r.Proto)

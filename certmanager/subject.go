@@ -3,6 +3,7 @@ package certmanager
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,10 +15,14 @@ import (
 type subject struct {
 	identifiers []acme.Identifier
 	keyType     KeyType
+	solvers     []acme.Solver // zero: the Config's
 }
 
 func newSubject(s Subject) (subject, error) {
-	normal := subject{keyType: s.KeyType}
+	normal := subject{keyType: s.KeyType, solvers: s.Solvers}
+	if slices.Contains(s.Solvers, nil) {
+		return subject{}, errors.New("certmanager: Subject.Solvers: one is nil")
+	}
 	if normal.keyType == "" {
 		normal.keyType = ECDSAP256
 	}

@@ -106,7 +106,8 @@
 //		acmetest.Share(0.5, ca.BadNonce()),
 //	)
 //
-// [On], [Next] and [Share] choose the requests, and can be put into each other. The faults themselves are
+// [On], [Next] and [Share] choose the requests, and can be put into each other; [All] makes one fault of
+// several. The faults themselves are
 // functions where something between the client and the CA is at fault:
 //
 //   - [Answer]: it answers in place of the CA;

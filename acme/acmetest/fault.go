@@ -21,10 +21,7 @@ type Fault func(next http.Handler) http.Handler
 // again. SetFaults may be called at any time, also before the start, and goes for requests that arrive
 // after it.
 func (s *Server) SetFaults(faults ...Fault) {
-	faulty := http.Handler(http.HandlerFunc(s.serveWell))
-	for _, fault := range slices.Backward(faults) {
-		faulty = fault(faulty)
-	}
+	faulty := All(faults...)(http.HandlerFunc(s.serveWell))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faulty = faulty
@@ -42,6 +39,17 @@ func (s *Server) serveFaulty(w http.ResponseWriter, r *http.Request) {
 		faulty = s.well
 	}
 	faulty.ServeHTTP(w, r)
+}
+
+// All puts faults around each other, the first outermost, and makes one of them: what limits that one
+// limits them together.
+func All(faults ...Fault) Fault {
+	return func(next http.Handler) http.Handler {
+		for _, fault := range slices.Backward(faults) {
+			next = fault(next)
+		}
+		return next
+	}
 }
 
 // On limits a fault to the requests for one resource, by the names of [Server.Requests]. It panics if

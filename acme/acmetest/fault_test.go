@@ -73,8 +73,10 @@ func TestSelectors(t *testing.T) {
 		{"half", []acmetest.Fault{acmetest.Share(0.5, busy)}, []int{200, 503, 200, 503}},
 		{"a third", []acmetest.Fault{acmetest.Share(1.0/3, busy)}, []int{200, 200, 503, 200, 200, 503}},
 		{"seven tenths", []acmetest.Fault{acmetest.Share(0.7, busy)}, []int{200, 503, 503, 200, 503, 503, 200, 503, 503, 503}},
+		{"a 49th, which has no exact float64", []acmetest.Fault{acmetest.Share(1.0/49, busy)}, append(slices.Repeat([]int{200}, 48), 503)},
 		{"all", []acmetest.Fault{acmetest.Share(1, busy)}, []int{503, 503}},
 		{"nothing", []acmetest.Fault{acmetest.Share(0, busy)}, []int{200, 200}},
+		{"all of them", []acmetest.Fault{acmetest.Next(1, acmetest.All(acmetest.Next(1, gone), acmetest.Next(1, busy))), acmetest.All()}, []int{410, 200}},
 		{"composed", []acmetest.Fault{acmetest.On("directory", acmetest.Next(2, acmetest.Share(0.5, busy)))}, []int{200, 503, 200, 200}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -257,10 +259,22 @@ func TestCloseEndsUnreadBody(t *testing.T) {
 	})
 }
 
-// A body ends with the context of its request.
+// A body ends with the context of its request; and the connection does, for it is not complete.
 func TestContextEndsBody(t *testing.T) {
 	everywhere(t, func(t *testing.T, ca *acmetest.Server) {
-		ca.SetFaults(acmetest.Oversized(1 << 40))
+		reasons := make(chan any, 1)
+		ca.SetFaults(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				defer func() {
+					reason := recover()
+					reasons <- reason
+					if reason != nil {
+						panic(reason)
+					}
+				}()
+				next.ServeHTTP(w, r)
+			})
+		}, acmetest.Oversized(1<<40))
 		ctx, cancel := context.WithCancel(t.Context())
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, ca.URL, nil)
 		if err != nil {
@@ -275,6 +289,33 @@ func TestContextEndsBody(t *testing.T) {
 		if _, err := io.Copy(io.Discard, response.Body); !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v, want that the context is cancelled", err)
 		}
+		if reason := <-reasons; reason != http.ErrAbortHandler {
+			t.Errorf("the handler ended with %v, want that it was aborted", reason)
+		}
+	})
+}
+
+// A client that closes a body before its end is seen to go away.
+func TestClosedBodyEndsRequest(t *testing.T) {
+	everywhere(t, func(t *testing.T, ca *acmetest.Server) {
+		ended := make(chan struct{})
+		ca.SetFaults(func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if err := http.NewResponseController(w).Flush(); err != nil {
+					t.Error(err)
+				}
+				<-r.Context().Done()
+				close(ended)
+			})
+		})
+		response, err := ca.Client().Get(ca.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := response.Body.Close(); err != nil {
+			t.Error(err)
+		}
+		<-ended
 	})
 }
 

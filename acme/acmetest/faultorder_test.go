@@ -46,7 +46,10 @@ func TestRefusals(t *testing.T) {
 				if a.header.Get("Link") != "<"+ca.URL+`>;rel="index"` || a.problem().Detail == "" {
 					t.Errorf("headers %v of %s", a.header, a.body)
 				}
-				nonce := c.takeNonce()
+				nonce := a.header.Get("Replay-Nonce")
+				if nonce == "" {
+					t.Error("no nonce came with the refusal")
+				}
 				if len(ca.Orders()) != 0 {
 					t.Error("there is an order")
 				}

@@ -14,11 +14,11 @@ import (
 	"github.com/everseal/everseal/acme/acmetest"
 )
 
-// limited returns a CA with rate limits in a bubble, in which Authorizations are reused, and an account.
+// limited returns a network with a CA that has rate limits, and an account there.
 func limited(t *testing.T, limits acmetest.RateLimits) (*network, *client) {
 	t.Helper()
 	n := newNetwork(t)
-	ca := n.newCA(t, func(ca *acmetest.Server) { ca.RateLimits, ca.ReuseAuthorizations = limits, true })
+	ca := n.newCA(t, func(ca *acmetest.Server) { ca.RateLimits = limits })
 	return n, newAccount(t, ca)
 }
 
@@ -151,6 +151,21 @@ func TestLimitsTogether(t *testing.T) {
 			c.tryOrder("example.org").want(http.StatusCreated, "")
 		}
 		c.tryOrder("example.org").wantLimited("new orders", began.Add(time.Hour))
+		c.tryOrder("c.example.com").wantLimited("certificates for", began.Add(10*time.Hour))
+	})
+}
+
+// What is the same as an earlier certificate is not counted for its domain.
+func TestRenewalsAreNotCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		two := acmetest.Limit{Count: 2, Per: 2 * time.Hour}
+		n, c := limited(t, acmetest.RateLimits{Certificates: two, NewOrders: two})
+		began := time.Now()
+		for range 4 {
+			n.issue(c, "a.example.com")
+		}
+		n.issue(c, "b.example.com")
+		newAccount(t, n.ca).tryOrder("c.example.com").wantLimited("certificates for", began.Add(time.Hour))
 	})
 }
 
@@ -216,12 +231,10 @@ func TestRegisteredDomains(t *testing.T) {
 // What rightly says that it replaces a certificate is exempt from all, and is not counted.
 func TestReplacementIsExempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		one := acmetest.Limit{Count: 1, Per: time.Hour}
-		n, c := limited(t, acmetest.RateLimits{NewOrders: one, Certificates: one, SameCertificates: one, FailedAuthorizations: one})
+		two := acmetest.Limit{Count: 2, Per: 2 * time.Hour}
+		n, c := limited(t, acmetest.RateLimits{NewOrders: two, Certificates: two, SameCertificates: two})
 		began := time.Now()
-		first := n.issue(c, "example.com")
-		leaf := c.chain(first.Certificate)[0]
-		c.tryOrder("example.com").wantLimited("certificates for exactly", began.Add(time.Hour))
+		leaf := c.chain(n.issue(c, "example.com").Certificate)[0]
 		replace := func(leaf *x509.Certificate) *answer {
 			return c.post(c.resource("newOrder"), map[string]any{"identifiers": identify("example.com"), "replaces": certificateID(leaf.AuthorityKeyId, serial(t, leaf))})
 		}
@@ -229,11 +242,12 @@ func TestReplacementIsExempt(t *testing.T) {
 		a := replace(leaf).want(http.StatusCreated, "")
 		a.decode(&o)
 		o.URL = a.header.Get("Location")
+		n.prove(c, &o, "dns-01")
 		next := c.chain(finalize(c, &o, newKey(t, elliptic.P256())).Certificate)[0]
 		replace(leaf).want(http.StatusConflict, "alreadyReplaced")
+		n.issue(c, "example.com")
+		c.tryOrder("example.com").wantLimited("certificates for exactly", began.Add(time.Hour))
 		replace(next).want(http.StatusCreated, "")
-		time.Sleep(time.Hour) // as if the replacement had not been
-		c.tryOrder("example.com").want(http.StatusCreated, "")
 	})
 }
 
@@ -274,6 +288,7 @@ func TestFailuresInARow(t *testing.T) {
 		n, c := limited(t, acmetest.RateLimits{FailuresInARow: acmetest.Limit{Count: 3, Per: 3 * time.Hour}})
 		n.fail(c, "example.com", 2)
 		n.issue(c, "example.com") // begins the row anew
+		n.fail(c, "example.com", 2)
 		n.fail(c, "example.org", 2)
 		time.Sleep(5 * time.Hour)
 		n.fail(c, "example.org", 2) // of which the bucket had two back
@@ -295,6 +310,9 @@ func TestFailuresInARow(t *testing.T) {
 		time.Sleep(1000 * time.Hour)
 		paused()
 		n.ca.Unpause("Example.org")
+		n.fail(c, "example.org", 3)
+		paused()
+		n.ca.Unpause("example.org")
 		n.fail(c, "example.org", 2)
 		c.tryOrder("example.org").want(http.StatusCreated, "")
 	})

@@ -1,0 +1,151 @@
+package certmanager
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver"
+)
+
+// A Preflight says what becomes of the look that the manager takes itself, by [solver.Diagnose], before a CA
+// is told to look: a validation that fails costs one of few attempts that a CA grants an hour.
+type Preflight string
+
+// The policies. A network may show its own machines other addresses than the outside, so that a fault seen
+// from here need not be one; hence PreflightWarn is the usual one.
+const (
+	PreflightWarn    Preflight = "warn"    // a fault is told (EventWarning), and the CA is asked all the same
+	PreflightRequire Preflight = "require" // a fault is a failure, and the CA is not asked
+	PreflightOff     Preflight = "off"     // nothing is looked at, nor is a failure diagnosed
+)
+
+// preflightTime bounds one look. Where a fault is but a warning, slow networks are not waited for.
+const preflightTime = 10 * time.Second
+
+func (p Preflight) check() error {
+	switch p {
+	case "", PreflightWarn, PreflightRequire, PreflightOff:
+		return nil
+	}
+	return fmt.Errorf("certmanager: Config.Preflight is %.40q: it can be %q, %q or %q", string(p), PreflightWarn, PreflightRequire, PreflightOff)
+}
+
+// A solverError says that a solver failed, or saw that its answer would: another way to prove control may
+// fare better.
+type solverError struct{ error }
+
+func (e solverError) Unwrap() error { return e.error }
+
+// A preflight looks at what is presented in one issuance before the CA does.
+type preflight struct {
+	account *account
+	client  *acme.Client
+	request *Request
+
+	mu     sync.Mutex
+	faults map[string]bool // types of challenge with which one was seen; guarded by mu
+}
+
+// solvers returns those of the request, with the look at the end of their waiting.
+func (f *preflight) solvers() []acme.Solver {
+	inspected := make([]acme.Solver, len(f.request.Solvers))
+	for i, s := range f.request.Solvers {
+		inspected[i] = inspectedSolver{s, f}
+	}
+	return inspected
+}
+
+// vantage returns where to look from.
+func (f *preflight) vantage(ctx context.Context) solver.Vantage {
+	vantage := f.request.Vantage
+	if directory, err := f.client.GetDirectory(ctx); err == nil && vantage.CAAIdentities == nil {
+		vantage.CAAIdentities = directory.Meta.CAAIdentities
+	}
+	return vantage
+}
+
+// look returns an error where a fault is seen and the CA is not to be asked.
+func (f *preflight) look(ctx context.Context, p acme.Proof) error {
+	policy := f.request.Preflight
+	if policy == PreflightOff || policy != PreflightRequire && f.account.isBlind(p.Type) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, preflightTime)
+	defer cancel()
+	diagnosis := solver.Diagnose(ctx, p, nil, f.vantage(ctx))
+	if diagnosis.Cause == "" {
+		return nil
+	}
+	if policy == PreflightRequire {
+		return &diagnosed{errors.New("the CA was not asked to look"), []*solver.Diagnosis{diagnosis}}
+	}
+	f.mu.Lock()
+	f.faults[p.Type] = true
+	f.mu.Unlock()
+	f.warn(&diagnosed{errors.New("the CA is asked to look, though from here it seems that it will fail"), []*solver.Diagnosis{diagnosis}})
+	return nil
+}
+
+func (f *preflight) warn(err error) {
+	if f.request.Warn != nil {
+		f.request.Warn(err)
+	}
+}
+
+// succeeded learns from a certificate that has come: a fault that was seen is none, so that from here no
+// look is to be relied on.
+func (f *preflight) succeeded() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for challengeType := range f.faults {
+		f.account.setBlind(challengeType)
+		f.warn(fmt.Errorf("%s: the CA validated what looked wrong from here: no more preflight for this type of challenge, as long as the process lives", challengeType))
+	}
+}
+
+// An inspectedSolver is a solver whose answers are looked at before the CA is told.
+type inspectedSolver struct {
+	acme.Solver
+	preflight *preflight
+}
+
+func (s inspectedSolver) Supports(id acme.Identifier, wildcard bool) bool {
+	return acme.Supports(s.Solver, id, wildcard)
+}
+
+func (s inspectedSolver) Present(ctx context.Context, p acme.Proof) error {
+	if err := s.Solver.Present(ctx, p); err != nil {
+		return solverError{err}
+	}
+	return nil
+}
+
+func (s inspectedSolver) Wait(ctx context.Context, p acme.Proof) error {
+	var err error
+	if waiting, ok := s.Solver.(interface {
+		Wait(context.Context, acme.Proof) error
+	}); ok {
+		err = waiting.Wait(ctx, p)
+	}
+	if err == nil {
+		err = s.preflight.look(ctx, p)
+	}
+	if err != nil {
+		return solverError{err}
+	}
+	return nil
+}
+
+func (s inspectedSolver) Payload(ctx context.Context, p acme.Proof) (json.RawMessage, error) {
+	if answering, ok := s.Solver.(interface {
+		Payload(context.Context, acme.Proof) (json.RawMessage, error)
+	}); ok {
+		return answering.Payload(ctx, p)
+	}
+	return nil, nil
+}
