@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"time"
+	"strconv"
+	"strings"
 )
-
-// checkTimeout is for how long a check waits: a CA gives up after about as long.
-const checkTimeout = 10 * time.Second
 
 // dialFunc is the type of net.Dialer.DialContext.
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
@@ -20,10 +18,20 @@ func dialer(dial dialFunc) dialFunc {
 	return dial
 }
 
-// A peerError is an error in whose text a server's words may stand at any length; crypto/tls and
-// net/http quote them, and it cuts them off.
+// A peerError is an error in whose text the words of a server or a program may stand. It cuts them off, and
+// escapes what does not print.
 type peerError struct{ err error }
 
-func (e peerError) Error() string { return fmt.Sprintf("%.300s", e.err.Error()) }
+func (e peerError) Error() string {
+	quoted := strconv.Quote(fmt.Sprintf("%.300s", e.err.Error()))
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+}
 
 func (e peerError) Unwrap() error { return e.err }
+
+// An inner error is a part of another: its text lacks the package's name, which the whole begins with.
+type inner struct{ error }
+
+func (e inner) Error() string { return strings.TrimPrefix(e.error.Error(), "solver: ") }
+
+func (e inner) Unwrap() error { return e.error }

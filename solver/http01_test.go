@@ -161,7 +161,7 @@ func TestHandlerStorageFailure(t *testing.T) {
 		t.Errorf("store down: the site answers %q", body)
 	}
 	store.failing.Store(false)
-	present(t, h, newProof(acme.TypeHTTP01, "example.com"))
+	present(t, &solver.HTTP01{Storage: store}, newProof(acme.TypeHTTP01, "example.com"))
 	damage := func([]byte) ([]byte, error) { return []byte("<html>"), nil }
 	if _, err := storage.Update(t.Context(), store, keysOf(t, store)[0], damage); err != nil {
 		t.Fatal(err)

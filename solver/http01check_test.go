@@ -3,6 +3,7 @@ package solver_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -80,7 +81,7 @@ func TestHTTP01CheckAccepts(t *testing.T) {
 				answer(w, r)
 				return
 			}
-			http.Redirect(w, r, r.URL.Path, http.StatusFound)
+			http.Redirect(w, r, fmt.Sprint(r.URL.Path, "?hop=", hops), http.StatusFound)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -128,17 +129,20 @@ func TestHTTP01CheckReports(t *testing.T) {
 		"escapes":           {func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "\x1b[31m\r\n\x00") }, `\x1b[31m\r\n\x00`},
 		"a body at length":  {func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, strings.Repeat("a", 1<<20)) }, strings.Repeat("a", 60)},
 		"headers at length": {func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Server", strings.Repeat("a", 1<<20)) }, "headers"},
-		"an endless loop":   {redirect("/loop", 302), "more than 10 redirects"},
+		"a loop":            {redirect("/loop", 302), "in a loop"},
 		"eleven redirects": {func(w http.ResponseWriter, r *http.Request) {
 			if hops++; hops > 11 {
 				io.WriteString(w, p.KeyAuthorization)
 				return
 			}
-			http.Redirect(w, r, r.URL.Path, http.StatusFound)
+			http.Redirect(w, r, fmt.Sprint(r.URL.Path, "?hop=", hops), http.StatusFound)
 		}, "more than 10 redirects"},
 		"see other":      {redirect("/", 303), "303"},
 		"another port":   {redirect("http://example.com:8080/", 302), "port 8080"},
 		"another scheme": {redirect("ftp://example.com/", 302), "ftp"},
+		"no slash":       {redirect("http://example.com.well-known/acme-challenge/", 302), "slash"},
+		"no host":        {redirect("http:///", 302), "no host"},
+		"a long path":    {redirect("/"+strings.Repeat("a", 2001), 302), "path"},
 		"endless": {func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
 				w.Write(make([]byte, 1<<10))

@@ -35,6 +35,7 @@ type TLSALPN01 struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	memory storage.Memory
+	gate   gate
 }
 
 // Type returns "tls-alpn-01".
@@ -44,13 +45,36 @@ func (t *TLSALPN01) Type() string { return acme.TypeTLSALPN01 }
 // wildcard, for which tls-alpn-01 is no proof.
 func (t *TLSALPN01) Supports(id acme.Identifier, wildcard bool) bool { return supports(id, wildcard) }
 
-// Present stores the answer. An identifier has one at a time: it takes the place of another order's.
+// Present stores the answer. An identifier has one at a time, as a handshake does not tell which CA makes
+// it: while another order's is there, at another CA perhaps, Present waits until it is cleaned up or ctx
+// ends. One that a killed process has left is replaced when Present has seen it unchanged for two to
+// four minutes. To present the same answer again is no wait.
 func (t *TLSALPN01) Present(ctx context.Context, p acme.Proof) error {
 	a, err := newAnswer(p, acme.TypeTLSALPN01)
 	if err != nil {
 		return err
 	}
-	return a.save(ctx, t.store(), tlsALPN01Key(a.Identifier))
+	key := tlsALPN01Key(a.Identifier)
+	since, err := newTurn(t.store(), key, a).await(ctx)
+	if err != nil {
+		return err
+	}
+	t.gate.present(key, a, since)
+	return nil
+}
+
+// Wait makes sure that the answer is in place still before the CA is told. If this TLSALPN01 presented
+// it within the last minute, Wait returns at once. If not, as when other names of the order had to wait,
+// it presents it again: another order may have taken it for left by a killed process.
+func (t *TLSALPN01) Wait(ctx context.Context, p acme.Proof) error {
+	a, err := newAnswer(p, acme.TypeTLSALPN01)
+	if err != nil {
+		return err
+	}
+	if t.gate.isYoung(tlsALPN01Key(a.Identifier), a) {
+		return nil
+	}
+	return t.Present(ctx, p)
 }
 
 // CleanUp deletes the answer, unless another has taken its place.
@@ -59,7 +83,9 @@ func (t *TLSALPN01) CleanUp(ctx context.Context, p acme.Proof) error {
 	if err != nil {
 		return err
 	}
-	return a.remove(ctx, t.store(), tlsALPN01Key(a.Identifier))
+	key := tlsALPN01Key(a.Identifier)
+	t.gate.withdraw(key, a)
+	return a.remove(ctx, t.store(), key)
 }
 
 // IsChallenge reports whether a handshake is a CA's validation: ALPNProto is the one protocol that its
@@ -72,7 +98,15 @@ func IsChallenge(hello *tls.ClientHelloInfo) bool {
 // all other handshakes it returns neither a certificate nor an error. It is for
 // [tls.Config.GetCertificate], called first there.
 //
-// The error wraps [fs.ErrNotExist] where no challenge is pending for the name asked for.
+// What this TLSALPN01 presented is answered from memory. For another name Storage is asked, for that
+// name's record alone, and not twice within a second where there is none. For names that have no
+// challenge it is asked 25 times a second at most, after a burst of 50; beyond that a handshake waits for up
+// to two seconds. Names that had a challenge a moment ago, and those that several clients ask for, come
+// first: CAs find their answer also while somebody tries all the names there are.
+//
+// The error wraps [fs.ErrNotExist] where no challenge is pending for the name. It does not where that
+// could not be found out, as Storage failed or was asked for too much. Either way the handshake fails,
+// and as a CA does not try again, so has the validation: another order is needed.
 func (t *TLSALPN01) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if !IsChallenge(hello) {
 		return nil, nil
@@ -85,7 +119,7 @@ func (t *TLSALPN01) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate
 	if ctx == nil {
 		return nil, fmt.Errorf("solver: tls-alpn-01 for %q: the ClientHelloInfo has no context; those of crypto/tls do", id)
 	}
-	a, err := load(ctx, t.store(), tlsALPN01Key(id))
+	a, err := t.gate.answer(ctx, t.Storage, &t.memory, tlsALPN01Key(id))
 	if err != nil {
 		return nil, fmt.Errorf("solver: tls-alpn-01 for %q: %w", id, err)
 	}

@@ -118,19 +118,6 @@ func TestTLSALPN01OfAnotherProcess(t *testing.T) {
 	}
 }
 
-func TestNewerOrderIsAnswered(t *testing.T) {
-	s := new(solver.TLSALPN01)
-	server, _ := serveTLS(t, newServerConfig(t, s))
-	older := newProof(acme.TypeTLSALPN01, "example.com")
-	newer := withToken(older, "newer")
-	present(t, s, older)
-	present(t, s, newer)
-	cleanUp(t, s, older)
-	if err := validateTLSALPN01(t, server, "example.com", newer); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestOtherHandshakesAreNotAnswered(t *testing.T) {
 	store := &watchedStore{Store: new(storage.Memory)}
 	s := &solver.TLSALPN01{Storage: store}
@@ -206,7 +193,7 @@ func TestGetCertificateStorageFailure(t *testing.T) {
 	store := &watchedStore{Store: new(storage.Memory)}
 	s := &solver.TLSALPN01{Storage: store}
 	server, results := serveTLS(t, newServerConfig(t, s))
-	present(t, s, newProof(acme.TypeTLSALPN01, "example.com"))
+	present(t, &solver.TLSALPN01{Storage: store}, newProof(acme.TypeTLSALPN01, "example.com"))
 	store.failing.Store(true)
 	if err := handshake(t, server, "example.com", results); !errors.Is(err, errStoreDown) || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("store down: %v", err)

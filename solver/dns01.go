@@ -1,0 +1,198 @@
+package solver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/storage"
+)
+
+// DNS01 proves control of a domain name, or of all names that a wildcard stands for, by a TXT record at
+// _acme-challenge (RFC 8555 §8.4). It has a [Provider] create the record, waits until it can be seen
+// everywhere, and has it deleted, and nothing else, afterwards.
+//
+// Only Provider is required. A DNS01 is safe for concurrent use and must not be copied; its fields must
+// not be changed after its first use.
+type DNS01 struct {
+	// Provider edits the zones.
+	Provider Provider
+
+	// Storage remembers which records were created, so that they are deleted also after a crash or by
+	// another process. Nil: this DNS01 alone remembers.
+	Storage storage.Store
+
+	// DNS says how to ask for zones and records. Nil: as the system does.
+	DNS *DNS
+
+	// Propagation says when the record counts as spread.
+	Propagation Propagation
+
+	// Zone is the zone that records are created in. Zero: found by its SOA record, for each name.
+	Zone string
+
+	// FollowCNAME creates the record where a CNAME at _acme-challenge leads, for names whose challenges are
+	// delegated to another zone. A wildcard CNAME, which leads all names of a domain somewhere, is not
+	// taken for that.
+	FollowCNAME bool
+
+	// TTL is that of the record, in whole seconds. Zero: one minute.
+	TTL time.Duration
+
+	memory storage.Memory
+}
+
+// DNSAccount01 is DNS01 with a label of the account's own before _acme-challenge, so that several clients
+// and CAs prove control of one name without knowing of each other (draft-ietf-acme-dns-account-label).
+// It has the fields of DNS01.
+type DNSAccount01 DNS01
+
+// Type returns "dns-01".
+func (d *DNS01) Type() string { return acme.TypeDNS01 }
+
+// Supports reports whether the identifier is a domain name, also of a wildcard. If Zone is set and FollowCNAME
+// is not, only names in the zone are supported: several solvers can so be configured, one for each zone.
+func (d *DNS01) Supports(id acme.Identifier, _ bool) bool {
+	return id.Type == acme.TypeDNS &&
+		(d.Zone == "" || d.FollowCNAME || isWithin(strings.TrimPrefix(id.Value, "*."), bareName(d.Zone)))
+}
+
+// Present has the record created, after it has been noted in Storage.
+func (d *DNS01) Present(ctx context.Context, p acme.Proof) error {
+	return d.present(ctx, p, acme.TypeDNS01)
+}
+
+// Wait returns once the record has spread as Propagation says; otherwise the error wraps a
+// [*PropagationError].
+func (d *DNS01) Wait(ctx context.Context, p acme.Proof) error {
+	return d.wait(ctx, p, acme.TypeDNS01)
+}
+
+// CleanUp has the records deleted that Present created for the proof, in this process or another, and with
+// them those that have been left behind at the same name for a week. Where the provider fails they stay
+// remembered, for this or a later CleanUp at the name.
+func (d *DNS01) CleanUp(ctx context.Context, p acme.Proof) error {
+	return d.cleanUp(ctx, p, acme.TypeDNS01)
+}
+
+// Type returns "dns-account-01".
+func (d *DNSAccount01) Type() string { return acme.TypeDNSAccount01 }
+
+// Supports does as [DNS01.Supports].
+func (d *DNSAccount01) Supports(id acme.Identifier, wildcard bool) bool {
+	return (*DNS01)(d).Supports(id, wildcard)
+}
+
+// Present does as [DNS01.Present].
+func (d *DNSAccount01) Present(ctx context.Context, p acme.Proof) error {
+	return (*DNS01)(d).present(ctx, p, acme.TypeDNSAccount01)
+}
+
+// Wait does as [DNS01.Wait].
+func (d *DNSAccount01) Wait(ctx context.Context, p acme.Proof) error {
+	return (*DNS01)(d).wait(ctx, p, acme.TypeDNSAccount01)
+}
+
+// CleanUp does as [DNS01.CleanUp].
+func (d *DNSAccount01) CleanUp(ctx context.Context, p acme.Proof) error {
+	return (*DNS01)(d).cleanUp(ctx, p, acme.TypeDNSAccount01)
+}
+
+// recordOf returns the name and value of the record that answers the proof.
+func recordOf(p acme.Proof, challengeType string) (name, value string, err error) {
+	if p.Type != challengeType {
+		return "", "", fmt.Errorf("solver: a challenge of type %.60q was given to the solver of %s", p.Type, challengeType)
+	}
+	id, err := acme.ParseIdentifier(p.Identifier.Value)
+	if err != nil || id.Type != acme.TypeDNS || id.Value != p.Identifier.Value || isWildcard(id) {
+		return "", "", fmt.Errorf("solver: %s: %.100q is no domain name in the form of acme.ParseIdentifier", challengeType, p.Identifier.Value)
+	}
+	if name, value, err = p.TXTRecord(); err != nil {
+		return "", "", fmt.Errorf("solver: %w", err)
+	}
+	return name, value, nil
+}
+
+// WithStorage returns a DNS01 with the same fields and that Storage, or d itself where it has one.
+func (d *DNS01) WithStorage(s storage.Store) acme.Solver {
+	if d.Storage != nil {
+		return d
+	}
+	return d.withStorage(s)
+}
+
+func (d *DNS01) withStorage(s storage.Store) *DNS01 {
+	return &DNS01{Provider: d.Provider, Storage: s, DNS: d.DNS, Propagation: d.Propagation, Zone: d.Zone, FollowCNAME: d.FollowCNAME, TTL: d.TTL}
+}
+
+// WithStorage does as [DNS01.WithStorage].
+func (d *DNSAccount01) WithStorage(s storage.Store) acme.Solver {
+	if d.Storage != nil {
+		return d
+	}
+	return (*DNSAccount01)((*DNS01)(d).withStorage(s))
+}
+
+// editor returns what creates records as the fields say.
+func (d *DNS01) editor() *zoneEditor {
+	return &zoneEditor{provider: d.Provider, dns: d.DNS, zone: d.Zone, followCNAME: d.FollowCNAME}
+}
+
+func (d *DNS01) present(ctx context.Context, p acme.Proof, challengeType string) error {
+	name, value, err := recordOf(p, challengeType)
+	if err != nil {
+		return err
+	}
+	editor := d.editor()
+	record, err := editor.place(ctx, name, value, d.TTL)
+	if err == nil {
+		err = memoryOf(d.store(), name).add(ctx, record)
+	}
+	if err == nil {
+		err = editor.create(ctx, record)
+	}
+	if err != nil {
+		return fmt.Errorf("solver: %s for %s: %w", challengeType, p.Identifier.Value, err)
+	}
+	return nil
+}
+
+func (d *DNS01) wait(ctx context.Context, p acme.Proof, challengeType string) error {
+	name, value, err := recordOf(p, challengeType)
+	if err != nil {
+		return err
+	}
+	err = d.Propagation.wait(ctx, d.DNS, name, value)
+	if _, unseen := errors.AsType[*PropagationError](err); unseen {
+		if advice := d.editor().advice(ctx, name); advice != "" {
+			return fmt.Errorf("%w%s", err, advice)
+		}
+	}
+	return err
+}
+
+func (d *DNS01) cleanUp(ctx context.Context, p acme.Proof, challengeType string) error {
+	name, value, err := recordOf(p, challengeType)
+	if err != nil {
+		return err
+	}
+	if d.Provider == nil {
+		err = errNoProvider
+	} else {
+		err = memoryOf(d.store(), name).clear(ctx, value, d.Provider.DeleteRecord)
+	}
+	if err != nil {
+		return fmt.Errorf("solver: %s for %s: %w", challengeType, p.Identifier.Value, err)
+	}
+	return nil
+}
+
+func (d *DNS01) store() storage.Store {
+	if d.Storage == nil {
+		return &d.memory
+	}
+	return d.Storage
+}

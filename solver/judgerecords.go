@@ -1,0 +1,99 @@
+package solver
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/everseal/everseal/acme"
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// judgeCAA judges the CAA records, which are for names alone.
+func (i *inspection) judgeCAA() *verdict {
+	if i.proof.Identifier.Type != acme.TypeDNS || i.caa.name == "" {
+		return nil
+	}
+	return i.caa.judge(i.name, caaRequest{
+		identities: i.from.CAAIdentities,
+		account:    i.proof.AccountURL,
+		method:     i.proof.Type,
+		wildcard:   strings.HasPrefix(i.name, "*."),
+	})
+}
+
+// judgeLookup judges a question that the resolvers have no answer to. That they cannot be reached from here
+// says nothing of the CA's.
+func (i *inspection) judgeLookup(err error) *verdict {
+	lookup, ok := errors.AsType[*lookupError](err)
+	switch {
+	case ok && lookup.dnssec:
+		return because(CauseDNSSEC, "sign the zone anew, or correct the DS record at its registrar",
+			"DNSSEC is broken for %s: its %s record is answered with SERVFAIL, and with validation off it is there",
+			escaped(lookup.name, 260), typeText(lookup.qtype))
+	case ok && lookup.servfail:
+		return because(CauseDNSFailure, "look whether the zone's name servers are up and hold the zone",
+			"the DNS fails for %s: its %s record is answered with SERVFAIL", escaped(lookup.name, 260), typeText(lookup.qtype))
+	case err != nil && i.says(acme.ErrDNS):
+		return because(CauseDNSFailure, "look whether the zone's name servers are up and hold the zone", "the DNS fails: %s", escaped(inner{err}.Error(), 300))
+	}
+	return nil
+}
+
+// says reports whether what the CA said is of one of the types.
+func (i *inspection) says(types ...acme.ProblemType) bool {
+	return i.problem != nil && slices.ContainsFunc(types, func(t acme.ProblemType) bool { return errors.Is(i.problem, t) })
+}
+
+// judgeRecords judges what the servers said of the TXT record.
+func (i *inspection) judgeRecords() *verdict {
+	e := &i.records
+	has, lacks, mute := e.count()
+	switch {
+	case len(lacks) > 0 && len(has) == 0 && e.zone != e.ownZone:
+		return because(CauseForeignAlias, fmt.Sprintf("let the provider write to the zone %s (DNS01.FollowCNAME), or remove the CNAME", escaped(e.zone, 260)),
+			"%s is a CNAME to %s in the zone %s, where the record is not: %s",
+			escaped(e.name, 260), escaped(e.chain[len(e.chain)-1], 260), escaped(e.zone, 260), lacks[0].said(i.target()))
+	case len(lacks) > 0 && len(has) == 0:
+		return because(CauseRecordMissing, i.missingCure(), "no server of the zone %s has the TXT record %s with the value %s: %s",
+			escaped(e.zone, 260), escaped(i.target(), 260), escaped(e.value, 200), lacks[0].said(i.target()))
+	case len(lacks) > 0:
+		return because(CauseRecordMissing, "wait until all servers have it (DNS01.Propagation), or repair the transfer of the zone to this server",
+			"the TXT record %s is not yet on every server of the zone %s: %s", escaped(i.target(), 260), escaped(e.zone, 260), lacks[0].said(i.target()))
+	case len(has) > 0 && len(mute) > 0 && i.says(acme.ErrDNS):
+		return because(CauseDNSFailure, "repair that server, or take it out of the zone's NS records",
+			"the name server %s of the zone %s does not answer for it", mute[0].text(), escaped(e.zone, 260))
+	case i.failed && e.resolver != nil && !e.inResolver:
+		return because(CauseRecordMissing, "wait until the old answer is forgotten before the CA is told to look (DNS01.Propagation)",
+			"the resolvers do not see the TXT record %s: they say %s", escaped(e.name, 260), saidText(e.resolver, e.name))
+	}
+	return nil
+}
+
+// target is the name where the record must be.
+func (i *inspection) target() string { return i.records.chain[len(i.records.chain)-1] }
+
+func (i *inspection) missingCure() string {
+	if i.proof.Type == acme.TypeDNSPersist01 {
+		return "set it once, for good"
+	}
+	return "look whether the provider writes to this zone, and wait longer before the CA is told to look (DNS01.Propagation)"
+}
+
+// said is the server's answer without the record, as a sentence.
+func (s *recordServer) said(name string) string { return s.text() + " says " + saidText(s.reply, name) }
+
+// saidText is what a reply holds of TXT records.
+func saidText(r *reply, name string) string {
+	values := textValues(r, name)
+	switch {
+	case r.RCode == dnsmessage.RCodeNameError:
+		return "that there is no such name (NXDOMAIN)"
+	case len(values) == 0:
+		return "that there is no TXT record"
+	case len(values) == 1:
+		return `"` + escaped(values[0], 80) + `"`
+	}
+	return fmt.Sprintf(`"%s" and %d more`, escaped(values[0], 80), len(values)-1)
+}

@@ -1,0 +1,111 @@
+package solver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// A lookupError says that the resolvers gave no answer to a question.
+type lookupError struct {
+	name     string
+	qtype    dnsmessage.Type
+	servfail bool // a resolver said SERVFAIL
+	dnssec   bool // and has an answer where it need not be valid by DNSSEC
+	err      error
+}
+
+func (e *lookupError) Error() string { return e.err.Error() }
+
+func (e *lookupError) Unwrap() error { return e.err }
+
+// isServfail reports whether a DNS server said SERVFAIL.
+func isServfail(err error) bool { return errors.Is(err, rcodeError(dnsmessage.RCodeServerFailure)) }
+
+// lookup asks the resolvers and notes what they say. The error is a *lookupError.
+func (i *inspection) lookup(ctx context.Context, name string, qtype dnsmessage.Type) (*reply, error) {
+	r, err := i.from.DNS.resolve(ctx, name, qtype)
+	if err == nil {
+		i.note(replyLookup("resolver", name, qtype, r))
+		return r, nil
+	}
+	failure := &lookupError{name: name, qtype: qtype, servfail: isServfail(err), err: err}
+	if failure.servfail {
+		unchecked, err := i.from.DNS.ask(ctx, query{name: name, qtype: qtype, recurse: true, checkingDisabled: true})
+		failure.dnssec = err == nil && unchecked.RCode == dnsmessage.RCodeSuccess
+	}
+	i.note(Lookup{Name: escaped(name, 260), Type: typeText(qtype), Server: "resolver", Error: escaped(inner{err}.Error(), 300)})
+	return nil, failure
+}
+
+// note adds to the evidence. Of a zone that says more than any honest one, the rest is left out.
+func (i *inspection) note(l Lookup) {
+	const most, mostBytes = 100, 32 << 10
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, value := range l.Values {
+		i.noted += len(value)
+	}
+	if i.noted > mostBytes {
+		l.Values, l.Error = nil, "left out: the zone has too much"
+	}
+	if len(i.lookups) < most {
+		i.lookups = append(i.lookups, l)
+	}
+}
+
+// text is how a name server stands in sentences.
+func (ns nameserver) text() string {
+	if !ns.addr.IsValid() {
+		return escaped(ns.name, 260)
+	}
+	return fmt.Sprintf("%s (%v)", escaped(ns.name, 260), ns.addr.Addr())
+}
+
+// ask asks one authoritative server and notes what it says. Nil stands for no answer of use: an error of
+// the server, or words that are not its own.
+func (i *inspection) ask(ctx context.Context, ns nameserver, name string, qtype dnsmessage.Type) *reply {
+	l := Lookup{Name: escaped(name, 260), Type: typeText(qtype), Server: ns.text()}
+	r, err := (*reply)(nil), ns.err
+	if err == nil {
+		r, err = i.from.DNS.exchange(ctx, ns.addr.String(), query{name: name, qtype: qtype})
+	}
+	switch {
+	case err != nil:
+		l.Error = escaped(inner{err}.Error(), 200)
+	case r.RCode != dnsmessage.RCodeSuccess && r.RCode != dnsmessage.RCodeNameError:
+		l.Code, l.Error = rcodeText(r.RCode), "it has no answer"
+		r = nil
+	case !r.Authoritative:
+		l.Code, l.Error = rcodeText(r.RCode), "its answer is not authoritative"
+		r = nil
+	default:
+		l = replyLookup(l.Server, name, qtype, r)
+	}
+	i.note(l)
+	return r
+}
+
+// replyLookup returns the evidence of an answer.
+func replyLookup(server, name string, qtype dnsmessage.Type, r *reply) Lookup {
+	l := Lookup{Name: escaped(name, 260), Type: typeText(qtype), Server: server, Code: rcodeText(r.RCode)}
+	switch qtype {
+	case dnsmessage.TypeA, dnsmessage.TypeAAAA:
+		for _, addr := range addressValues(r, name) {
+			l.Values = append(l.Values, addr.String())
+		}
+	case dnsmessage.TypeTXT:
+		for _, value := range textValues(r, name) {
+			l.Values = append(l.Values, escaped(value, 200))
+		}
+	case typeCAA:
+		for _, record := range caaRecords(r) {
+			l.Values = append(l.Values, record.String())
+		}
+	}
+	const most = 10
+	l.Values = l.Values[:min(len(l.Values), most)]
+	return l
+}

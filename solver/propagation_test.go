@@ -1,0 +1,509 @@
+package solver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// propagate waits for the value "value" at challengeName, and returns how long that took.
+func propagate(t *testing.T, d *TestDNS, p Propagation) (time.Duration, error) {
+	t.Helper()
+	begun := time.Now()
+	err := p.wait(t.Context(), d.Client(), challengeName, "value")
+	return time.Since(begun), err
+}
+
+func wantSpread(t *testing.T, d *TestDNS, p Propagation, after time.Duration) {
+	t.Helper()
+	if took, err := propagate(t, d, p); err != nil || took != after {
+		t.Errorf("spread after %v, %v; want %v", took, err, after)
+	}
+}
+
+func wantNotSpread(t *testing.T, d *TestDNS, p Propagation) *PropagationError {
+	t.Helper()
+	took, err := propagate(t, d, p)
+	failure, ok := errors.AsType[*PropagationError](err)
+	timeout := p.Timeout
+	if timeout == 0 {
+		timeout = 5 * time.Minute
+	}
+	if !ok || took != timeout {
+		t.Fatalf("after %v, want %v: %v", took, timeout, err)
+	}
+	return failure
+}
+
+// spreadOver makes the zone example.com on some servers, with the record on the first alone.
+func spreadOver(d *TestDNS, addresses ...string) []*TestNameserver {
+	servers := d.Zone("example.com", addresses...)
+	servers[0].Add(challengeName, "TXT", "value")
+	return servers
+}
+
+// What the strongest of the peers did not do: one server that has the record is not enough.
+func TestPropagationAsksAllServers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := NewMemoryDNS(t)
+		servers := spreadOver(d, "192.0.2.1", "2001:db8::2", "192.0.2.3")
+		for _, s := range servers {
+			s.Add(challengeName, "TXT", "another order's")
+		}
+		time.AfterFunc(3*time.Second, func() { servers[1].Add(challengeName, "TXT", "value") })
+		time.AfterFunc(7*time.Second, func() { servers[2].Add(challengeName, "TXT", "value") })
+		wantSpread(t, d, Propagation{}, 9500*time.Millisecond) // asked at 0, 2, 5 and 9.5 s
+		for i, want := range []int{1, 3, 4} {
+			if n := servers[i].Asked(challengeName, "TXT"); n != want {
+				t.Errorf("server %d was asked %d times, want %d", i+1, n, want)
+			}
+		}
+		wantSpread(t, d, Propagation{}, 0)
+	})
+}
+
+// Nor is one error the end.
+func TestPropagationOutlastsErrors(t *testing.T) {
+	for name, answer := range map[string]TestAnswer{
+		"SERVFAIL": Failing(dnsmessage.RCodeServerFailure),
+		"REFUSED":  Failing(dnsmessage.RCodeRefused),
+		"silent":   Silent,
+		"garbage":  func(string, *dnsmessage.Message, *dnsmessage.Message) [][]byte { return [][]byte{{1, 2, 3}} },
+	} {
+		for _, failing := range []string{"a server", "all servers", "the resolver"} {
+			t.Run(name+" from "+failing, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					d := NewMemoryDNS(t)
+					servers := spreadOver(d, "192.0.2.1", "192.0.2.2")
+					servers[1].Add(challengeName, "TXT", "value")
+					chosen := map[string][]*TestNameserver{"a server": servers[1:], "all servers": servers, "the resolver": {d.Resolver}}[failing]
+					for _, s := range chosen {
+						s.Answer(answer)
+						time.AfterFunc(12*time.Second, func() { s.Answer(nil) })
+					}
+					if took, err := propagate(t, d, Propagation{}); err != nil || took < 12*time.Second || took > 30*time.Second {
+						t.Errorf("after %v: %v", took, err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Nor does one order's wait hold up another's.
+func TestPropagationsSideBySide(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := NewMemoryDNS(t)
+		spreadOver(d, "192.0.2.1")[0].Answer(Silent)
+		d.Zone("example.org", "192.0.2.2")[0].Add("_acme-challenge.example.org", "TXT", "value")
+		client, p := d.Client(), new(Propagation)
+		var waiting sync.WaitGroup
+		waiting.Go(func() {
+			if err := p.wait(t.Context(), client, challengeName, "value"); err == nil {
+				t.Error("a silent server has the record")
+			}
+		})
+		synctest.Wait() // its question is under way
+		begun := time.Now()
+		if err := p.wait(t.Context(), client, "_acme-challenge.example.org", "value"); err != nil || time.Since(begun) != 0 {
+			t.Errorf("after %v: %v", time.Since(begun), err)
+		}
+		waiting.Wait()
+	})
+}
+
+// Which servers "all" leaves out, and when.
+func TestPropagationLeavesOut(t *testing.T) {
+	for name, test := range map[string]struct {
+		set   func(d *TestDNS, second *TestNameserver)
+		after time.Duration // zero: never
+	}{
+		"no route": {func(d *TestDNS, second *TestNameserver) { second.dns.servers["192.0.2.2"] = nil }, 1},
+		"no such host": {func(d *TestDNS, second *TestNameserver) {
+			d.Nameserver("192.0.2.1").Remove("ns2.example.com", "A", "")
+		}, 1},
+		"silent":         {func(_ *TestDNS, second *TestNameserver) { second.Answer(Silent) }, 18 * time.Second},
+		"lame":           {func(_ *TestDNS, second *TestNameserver) { second.zones = nil }, 16250 * time.Millisecond},
+		"SERVFAIL":       {func(_ *TestDNS, second *TestNameserver) { second.Answer(Failing(dnsmessage.RCodeServerFailure)) }, 16250 * time.Millisecond},
+		"no authority":   {func(_ *TestDNS, second *TestNameserver) { second.Answer(withoutAuthority) }, 16250 * time.Millisecond},
+		"record missing": {func(*TestDNS, *TestNameserver) {}, 0},
+		"another value":  {func(_ *TestDNS, second *TestNameserver) { second.Add(challengeName, "TXT", "other") }, 0},
+		"silent later": {func(_ *TestDNS, second *TestNameserver) {
+			time.AfterFunc(time.Second, func() { second.Answer(Silent) })
+		}, 0},
+		"SERVFAIL later": {func(_ *TestDNS, second *TestNameserver) {
+			time.AfterFunc(time.Second, func() { second.Answer(Failing(dnsmessage.RCodeServerFailure)) })
+		}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := NewMemoryDNS(t)
+				test.set(d, spreadOver(d, "192.0.2.1", "192.0.2.2")[1])
+				switch test.after {
+				case 0:
+					wantNotSpread(t, d, Propagation{})
+				case 1:
+					wantSpread(t, d, Propagation{}, 0)
+				default:
+					wantSpread(t, d, Propagation{}, test.after)
+				}
+			})
+		})
+	}
+}
+
+func withoutAuthority(_ string, _, reply *dnsmessage.Message) [][]byte {
+	reply.Authoritative = false
+	reply.Answers = []dnsmessage.Resource{testRecord(challengeName, "TXT", "value")}
+	return PackDNS(reply)
+}
+
+func TestPropagationQuorum(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := NewMemoryDNS(t)
+		servers := spreadOver(d, "192.0.2.1", "192.0.2.2", "192.0.2.3")
+		wantSpread(t, d, Propagation{Quorum: 1}, 0)
+		wantNotSpread(t, d, Propagation{Quorum: 2, Timeout: time.Minute})
+		servers[1].Add(challengeName, "TXT", "value")
+		wantSpread(t, d, Propagation{Quorum: 2}, 0)
+		servers[2].Answer(Silent)
+		wantNotSpread(t, d, Propagation{Quorum: 3, Timeout: time.Minute}) // a number is a number
+		servers[2].Answer(nil)
+		servers[2].Add(challengeName, "TXT", "value")
+		wantSpread(t, d, Propagation{Quorum: 9}, 0)
+	})
+}
+
+func TestPropagationFollowsCNAMEs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := NewMemoryDNS(t)
+		s := d.Zone("example.com", "192.0.2.1")[0]
+		s.Add(challengeName, "CNAME", "first.validation.example")
+		s.Add("*.example.com", "TXT", "value")
+		target := d.Zone("validation.example", "192.0.2.2")[0]
+		target.Add("second.validation.example", "TXT", "value")
+		failure := wantNotSpread(t, d, Propagation{Timeout: 10 * time.Second})
+		const want = `solver: the TXT record "_acme-challenge.example.com", which leads to "first.validation.example", with "value" was ` +
+			`not seen at 1 of 1 servers within 10s: ns1.validation.example (192.0.2.2:53) says that there is no such name (NXDOMAIN). ` +
+			`See whether the record was written to the zone that the domain is delegated to`
+		if failure.Error() != want {
+			t.Errorf("the error is\n%v, want\n%s", failure, want)
+		}
+		// The CNAME is put right in the meantime.
+		time.AfterFunc(12*time.Second, func() {
+			s.Remove(challengeName, "CNAME", "")
+			s.Add(challengeName, "CNAME", "second.validation.example")
+		})
+		wantSpread(t, d, Propagation{}, reconsiderInterval)
+	})
+}
+
+// A server that is one no longer is neither waited for nor asked.
+func TestPropagationForgetsServers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := NewMemoryDNS(t)
+		servers := spreadOver(d, "192.0.2.1", "192.0.2.2", "192.0.2.3")
+		time.AfterFunc(12*time.Second, func() { servers[0].Remove("example.com", "NS", "ns2.example.com") })
+		failure := wantNotSpread(t, d, Propagation{})
+		if len(failure.Servers) != 2 || failure.Servers[1].Server != "ns3.example.com" {
+			t.Errorf("the servers are %v", failure.Servers)
+		}
+		asked, since := servers[1].Asked(challengeName, "TXT"), servers[2].Asked(challengeName, "TXT")
+		if asked > 7 || since < 30 {
+			t.Errorf("asked %d times until shortly after 30 s and %d times in 5 min", asked, since)
+		}
+		servers[2].Add(challengeName, "TXT", "value")
+		wantSpread(t, d, Propagation{}, 0)
+	})
+}
+
+func TestPropagationAsksResolvers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := NewMemoryDNS(t)
+		s := spreadOver(d, "192.0.2.1")[0]
+		s.Answer(Silent)
+		client, second := twoResolvers(d)
+		stale := true
+		second.Answer(func(_ string, query, reply *dnsmessage.Message) [][]byte {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if stale {
+				return Failing(dnsmessage.RCodeNameError)("", query, reply)
+			}
+			return PackDNS(d.Resolver.reply(*query))
+		})
+		time.AfterFunc(55*time.Second, func() {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			stale = false
+		})
+		begun := time.Now()
+		p := &Propagation{Recursive: true, Interval: 10 * time.Second}
+		if err := p.wait(t.Context(), client, challengeName, "value"); err != nil || time.Since(begun) != time.Minute {
+			t.Errorf("after %v: %v", time.Since(begun), err)
+		}
+		if n := len(s.Queries()); n != 0 {
+			t.Errorf("the authoritative server was asked %d times", n)
+		}
+		client.Resolvers[0] = "192.0.2.55" // no route leads there
+		err := (&Propagation{Recursive: true, Quorum: 2, Timeout: time.Second}).wait(t.Context(), client, challengeName, "value")
+		const want = `not seen at 1 of 2 servers within 1s: 192.0.2.55:53 says nothing: ` +
+			`udp: no route to 192.0.2.55:53; tcp: no route to 192.0.2.55:53. A resolver keeps`
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not say %s", err, want)
+		}
+		for _, q := range second.Queries() {
+			if !q.RecursionDesired {
+				t.Error("the resolver was not asked to resolve")
+			}
+		}
+	})
+}
+
+func TestPropagationOffAndDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := NewMemoryDNS(t)
+		wantSpread(t, d, Propagation{Off: true}, 0)
+		wantSpread(t, d, Propagation{Off: true, Delay: time.Minute}, time.Minute)
+		if n := len(d.Resolver.Queries()); n != 0 {
+			t.Errorf("asked %d times", n)
+		}
+		spreadOver(d, "192.0.2.1")
+		wantSpread(t, d, Propagation{Delay: time.Hour}, time.Hour)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := (&Propagation{Delay: time.Hour}).wait(ctx, d.Client(), challengeName, "value")
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), challengeName) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestPropagationInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := NewMemoryDNS(t)
+		second := spreadOver(d, "192.0.2.1", "192.0.2.2")[1]
+		wantNotSpread(t, d, Propagation{Interval: 7 * time.Second, Timeout: 29 * time.Second})
+		if n := second.Asked(challengeName, "TXT"); n != 5 {
+			t.Errorf("asked %d times in 29 s, want 5 at intervals of 7 s", n)
+		}
+		wantNotSpread(t, d, Propagation{Interval: time.Minute, Timeout: 290 * time.Second})
+		if n := second.Asked(challengeName, "TXT"); n != 5+5 {
+			t.Errorf("asked %d times in 290 s, want 5 at intervals of 1 min", n-5)
+		}
+		wantNotSpread(t, d, Propagation{})
+		if n := second.Asked(challengeName, "TXT") - 10; n > 60 {
+			t.Errorf("asked %d times in 5 min", n)
+		}
+	})
+}
+
+func TestPropagationError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := NewMemoryDNS(t)
+		servers := spreadOver(d, "192.0.2.1", "192.0.2.2", "2001:db8::3", "192.0.2.4", "192.0.2.5", "192.0.2.6")
+		for i := range 6 {
+			servers[1].Add(challengeName, "TXT", fmt.Sprintf("\x1b[31m%d", i))
+		}
+		servers[2].Answer(Failing(dnsmessage.RCodeServerFailure))
+		servers[3].Add("elsewhere.example.com", "TXT", "")
+		servers[3].Add(challengeName, "CNAME", "elsewhere.example.com")
+		servers[3].Remove("elsewhere.example.com", "TXT", "")
+		servers[4].Answer(Silent)
+		servers[5].Answer(withoutAuthority)
+		failure := wantNotSpread(t, d, Propagation{Timeout: 9 * time.Second})
+		const want = `solver: the TXT record "_acme-challenge.example.com" with "value" was not seen at 5 of 6 servers within 9s: ` +
+			`ns2.example.com (192.0.2.2:53) says TXT "\x1b[31m0", "\x1b[31m1", "\x1b[31m2", "\x1b[31m3" and 2 more; ` +
+			`ns3.example.com ([2001:db8::3]:53) says SERVFAIL; ` +
+			`ns4.example.com (192.0.2.4:53) says a CNAME to "elsewhere.example.com" without a TXT record; ` +
+			`ns5.example.com (192.0.2.5:53) says nothing: no answer by udp within 2s: i/o timeout; ` +
+			`no answer by udp within 2s: i/o timeout; no answer by tcp within 4s: i/o timeout; ` +
+			`ns6.example.com (192.0.2.6:53) says TXT "value", without authority for the zone. ` +
+			`See why the zone does not get to all of its servers, give it more time by Propagation.Timeout, or set Propagation.Quorum`
+		if failure.Error() != want {
+			t.Errorf("the error is\n%v, want\n%s", failure, want)
+		}
+		found := slices.IndexFunc(failure.Servers, func(a ServerAnswer) bool { return a.Found })
+		if len(failure.Servers) != 6 || found != 0 || failure.After != 9*time.Second || failure.Err != nil ||
+			failure.Name != challengeName || failure.Target != challengeName || failure.Value != "value" {
+			t.Errorf("%+v", failure)
+		}
+	})
+}
+
+func TestPropagationErrorIsBounded(t *testing.T) {
+	e := &PropagationError{Name: strings.Repeat("n", 1000), Target: strings.Repeat("t", 1000), Value: strings.Repeat("v", 100_000)}
+	for range 1000 {
+		e.Servers = append(e.Servers, ServerAnswer{Server: "ns.example", Address: "192.0.2.1:53", Said: strings.Repeat("s", 300)})
+	}
+	if text := e.Error(); len(text) > 4000 || !strings.Contains(text, "; and 992 more") {
+		t.Errorf("%d bytes: %.4000s", len(text), text)
+	}
+}
+
+func TestPropagationWithoutServers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := NewMemoryDNS(t)
+		d.Resolver.Answer(Failing(dnsmessage.RCodeServerFailure))
+		failure := wantNotSpread(t, d, Propagation{})
+		const want = `solver: the TXT record "_acme-challenge.example.com" with "value" was not looked for, as its name servers are not known, ` +
+			`within 5m0s: no resolver has an answer for CNAME "_acme-challenge.example.com": "192.0.2.53:53": SERVFAIL`
+		if failure.Error() != want || !errors.Is(failure, rcodeError(dnsmessage.RCodeServerFailure)) {
+			t.Errorf("the error is\n%v, want\n%s", failure, want)
+		}
+		d.Resolver.Answer(nil)
+		for _, s := range spreadOver(d, "192.0.2.1", "192.0.2.2") {
+			s.Answer(Silent)
+		}
+		if failure := wantNotSpread(t, d, Propagation{}); !strings.HasSuffix(failure.Error(), "set Propagation.Recursive") {
+			t.Errorf("the error is %v", failure)
+		}
+	})
+}
+
+func TestPropagationEndsWithItsContext(t *testing.T) {
+	for _, silent := range []string{"192.0.2.2", ResolverAddr} {
+		synctest.Test(t, func(t *testing.T) {
+			d := NewMemoryDNS(t)
+			spreadOver(d, "192.0.2.1", "192.0.2.2")
+			d.Nameserver(silent).Answer(Silent)
+			cause := errors.New("shutting down")
+			ctx, cancel := context.WithCancelCause(t.Context())
+			time.AfterFunc(time.Second, func() { cancel(cause) })
+			begun := time.Now()
+			err := new(Propagation).wait(ctx, d.Client(), challengeName, "value")
+			failure, ok := errors.AsType[*PropagationError](err)
+			if !ok || !errors.Is(err, cause) || time.Since(begun) != time.Second {
+				t.Fatalf("after %v: %v", time.Since(begun), err)
+			}
+			const want = "within 1s: shutting down: ns2.example.com (192.0.2.2:53) says nothing yet."
+			if silent != ResolverAddr && (len(failure.Servers) != 2 || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%v does not say %q", err, want)
+			}
+		})
+	}
+}
+
+// The names of servers come from the network, and get no further unescaped.
+func TestPropagationEscapesNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := NewMemoryDNS(t)
+		s := d.Zone("example.com", "192.0.2.1")[0]
+		s.Add("example.com", "NS", "a\r\n\x1b\"<b>.example.com")
+		failure := wantNotSpread(t, d, Propagation{Timeout: time.Second})
+		for _, text := range []string{failure.Error(), failure.Servers[0].Server, failure.Servers[0].Said} {
+			if strings.ContainsAny(text, "\r\n\x1b") || !strings.Contains(text, `\r\n`) {
+				t.Errorf("shown as it is: %q", text)
+			}
+		}
+	})
+}
+
+func TestPropagationOnLoopback(t *testing.T) {
+	d := NewTestDNS(t)
+	servers := spreadOver(d, "192.0.2.1", "2001:db8::2")
+	p := &Propagation{Interval: time.Millisecond, Timeout: 20 * time.Second}
+	servers[1].Answer(func(_ string, _, reply *dnsmessage.Message) [][]byte {
+		servers[1].Answer(nil)
+		servers[1].Add(challengeName, "TXT", "value")
+		return Failing(dnsmessage.RCodeServerFailure)("", nil, reply)
+	})
+	if err := p.wait(t.Context(), d.Client(), challengeName, "value"); err != nil {
+		t.Fatal(err)
+	}
+	if n := servers[1].Asked(challengeName, "TXT"); n != 2 {
+		t.Errorf("the second server was asked %d times, want 2", n)
+	}
+}
+
+// A hostile zone that names many servers is asked with bounds, and costs no other resource than time.
+func TestPropagationOfAHostileZone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := NewMemoryDNS(t)
+		s := d.Zone("example.com", "192.0.2.1")[0]
+		for i := range 100 {
+			s.Add("example.com", "NS", fmt.Sprintf("ns-%d.example.com", i))
+			for j := range 50 {
+				s.Add(fmt.Sprintf("ns-%d.example.com", i), "A", fmt.Sprintf("198.51.%d.%d", i, j))
+			}
+		}
+		open := new(openConns)
+		client := d.Client()
+		client.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if strings.HasPrefix(address, "192.0.2.") {
+				return d.Dial(ctx, network, address)
+			}
+			open.add(1)
+			conn, silent := net.Pipe()
+			go io.Copy(io.Discard, silent)
+			return &countedConn{Conn: conn, open: open}, nil
+		}
+		if err := (&Propagation{Timeout: time.Minute}).wait(t.Context(), client, challengeName, "value"); err == nil {
+			t.Error("no error")
+		}
+		if open.most < maxNameservers || open.most > maxNameservers*maxAddresses || open.now != 0 {
+			t.Errorf("%d connections at once, and %d are left", open.most, open.now)
+		}
+	})
+}
+
+type openConns struct {
+	mu        sync.Mutex
+	now, most int
+}
+
+func (o *openConns) add(n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.now += n
+	o.most = max(o.most, o.now)
+}
+
+// However it ends, no goroutine and no connection is left.
+func TestPropagationLeavesNothing(t *testing.T) {
+	for _, quorum := range []int{0, 1} {
+		synctest.Test(t, func(t *testing.T) {
+			d := NewMemoryDNS(t)
+			spreadOver(d, "192.0.2.1", "192.0.2.2")[1].Answer(Silent)
+			open := new(openConns)
+			client := d.Client()
+			client.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				conn, err := d.Dial(ctx, network, address)
+				if err == nil {
+					open.add(1)
+					conn = &countedConn{Conn: conn, open: open, lingers: time.Second}
+				}
+				return conn, err
+			}
+			p := &Propagation{Quorum: quorum, Timeout: 20 * time.Second}
+			err := p.wait(t.Context(), client, challengeName, "value")
+			if (err == nil) != (quorum == 1) || open.now != 0 || open.most == 0 {
+				t.Errorf("%d connections are left of %d: %v", open.now, open.most, err)
+			}
+		})
+	}
+}
+
+// A countedConn is one of the open connections until it is closed.
+type countedConn struct {
+	net.Conn
+	open    *openConns
+	lingers time.Duration
+	closed  sync.Once
+}
+
+func (c *countedConn) Close() error {
+	time.Sleep(c.lingers)
+	c.closed.Do(func() { c.open.add(-1) })
+	return c.Conn.Close()
+}

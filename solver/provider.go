@@ -1,0 +1,35 @@
+package solver
+
+import (
+	"context"
+	"strings"
+	"time"
+)
+
+// A Record is a TXT record of a DNS zone. Names have no final dot, and the value no quotes.
+type Record struct {
+	Zone  string        `json:"zone"`  // the zone that the record is in, such as "example.com"
+	Name  string        `json:"name"`  // its full name, such as "_acme-challenge.www.example.com"
+	Value string        `json:"value"` // at most 255 bytes make one string, more of them several
+	TTL   time.Duration `json:"ttl"`   // in whole seconds
+}
+
+// A Provider edits DNS zones: it is the interface to whoever serves them. Its methods are called
+// concurrently, also for one name.
+type Provider interface {
+	// AppendRecord adds the record beside others of the same name. That it is there already is no error.
+	AppendRecord(ctx context.Context, r Record) error
+	// DeleteRecord takes away this record and no other of the same name. That it is not there is no error.
+	DeleteRecord(ctx context.Context, r Record) error
+}
+
+// label returns the record's name relative to its zone, "@" for the zone itself.
+func (r Record) label() string {
+	if r.Name == r.Zone {
+		return "@"
+	}
+	return strings.TrimSuffix(r.Name, "."+r.Zone)
+}
+
+// seconds returns the TTL in whole seconds, at least one.
+func (r Record) seconds() int { return int(max(r.TTL, time.Second) / time.Second) }

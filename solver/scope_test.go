@@ -1,0 +1,56 @@
+package solver
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"testing"
+)
+
+func TestScopeOf(t *testing.T) {
+	for text, want := range map[string]scope{
+		"127.0.0.1": scopeHost, "127.255.0.3": scopeHost, "::1": scopeHost, "0.0.0.0": scopeHost, "0.1.2.3": scopeHost, "::": scopeHost,
+		"::ffff:127.0.0.1": scopeHost, "64:ff9b::7f00:1": scopeHost,
+		"169.254.169.254": scopeLink, "fe80::1": scopeLink, "fe80::1%eth0": scopeLink, "224.0.0.1": scopeLink, "ff02::1": scopeLink,
+		"255.255.255.255": scopeLink, "64:ff9b::a9fe:a9fe": scopeLink,
+		"10.0.0.1": scopePrivate, "172.31.0.1": scopePrivate, "192.168.1.1": scopePrivate, "fd00::1": scopePrivate,
+		"100.64.0.1": scopePrivate, "100.127.255.255": scopePrivate, "::ffff:10.0.0.1": scopePrivate, "64:ff9b::a00:1": scopePrivate,
+		"172.32.0.1": scopePublic, "100.63.255.255": scopePublic, "100.128.0.0": scopePublic, "198.51.100.1": scopePublic,
+		"2001:db8::1": scopePublic, "64:ff9b::c633:6401": scopePublic,
+	} {
+		if got := scopeOf(netip.MustParseAddr(text)); got != want {
+			t.Errorf("%s is %s, want %s", text, got.words(), want.words())
+		}
+	}
+}
+
+// A check without a Dial of its own does not connect to where a redirect must not lead.
+func TestConnectByNameKeepsOut(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	host, port, _ := net.SplitHostPort(ln.Addr().String())
+	connect := connectByName(nil)
+	for _, from := range []string{"192.0.2.1", "10.0.0.1", "169.254.1.1"} {
+		conn, _, err := connect(t.Context(), host, port, netip.MustParseAddr(from))
+		if err == nil {
+			conn.Close()
+			t.Fatalf("a redirect from %s led to loopback", from)
+		}
+		if _, ok := errors.AsType[*notFollowedError](err); !ok {
+			t.Errorf("a redirect from %s: %v", from, err)
+		}
+	}
+	for _, from := range []netip.Addr{{}, netip.MustParseAddr("127.0.0.2")} {
+		conn, at, err := connect(t.Context(), host, port, from)
+		if err != nil {
+			t.Fatalf("from %v: %v", from, err)
+		}
+		conn.Close()
+		if at.String() != ln.Addr().String() {
+			t.Errorf("connected to %v, want %v", at, ln.Addr())
+		}
+	}
+}

@@ -1,0 +1,271 @@
+package solver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// A spread follows one record on its way to the servers.
+type spread struct {
+	propagation *Propagation
+	dns         *DNS
+	name        string
+	match       textMatch
+
+	target  string // where the CNAMEs of name led last
+	servers []*spreadServer
+	unknown error // why the servers are not known
+
+	working  sync.WaitGroup
+	findings chan func()
+}
+
+// A spreadServer is what is known of one server.
+type spreadServer struct {
+	name, address string
+	err           error // why it has no address to ask at
+
+	since    time.Time
+	interval time.Duration // until it is asked next
+	tries    int
+	last     sighting
+	usable   bool // it answered from the zone at least once
+}
+
+// A sighting is the outcome of one question to a server.
+type sighting struct {
+	found   bool
+	usable  bool   // an answer from the zone, with the record or without
+	nowhere bool   // there is no way to the server
+	said    string // escaped and bounded
+}
+
+// look returns nil once servers enough have the record.
+func (s *spread) look(ctx context.Context) error {
+	timeout := s.propagation.Timeout
+	if timeout <= 0 {
+		timeout = propagationTimeout
+	}
+	looking, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	begun := time.Now()
+	if s.watch(looking) {
+		return nil
+	}
+	failure := s.failure(time.Since(begun))
+	if ctx.Err() != nil {
+		failure.Err = context.Cause(ctx)
+	}
+	return failure
+}
+
+// watch asks all servers side by side, and looks up which they are now and then, until enough have the
+// record; it returns false if ctx ends before. No goroutine is left then.
+func (s *spread) watch(ctx context.Context) bool {
+	defer s.working.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.find(ctx, 0)
+	for !s.enough() {
+		select {
+		case finding := <-s.findings:
+			finding()
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// later has work done after a delay, beside everything else, and what comes of it noted by watch: only
+// findings change s.
+func (s *spread) later(ctx context.Context, delay time.Duration, work func() (finding func())) {
+	s.working.Go(func() {
+		if pause(ctx, delay) != nil {
+			return
+		}
+		finding := work()
+		if ctx.Err() != nil {
+			return // it found that it was called back
+		}
+		select {
+		case s.findings <- finding:
+		case <-ctx.Done():
+		}
+	})
+}
+
+// find looks up the servers after a delay, and again and again, and has new ones asked.
+func (s *spread) find(ctx context.Context, delay time.Duration) {
+	s.later(ctx, delay, func() func() {
+		target, servers, err := s.lookUp(ctx)
+		return func() {
+			if s.unknown = err; err != nil {
+				s.find(ctx, s.propagation.next(delay))
+				return
+			}
+			for _, server := range s.take(target, servers) {
+				s.ask(ctx, server)
+			}
+			s.find(ctx, reconsiderInterval)
+		}
+	})
+}
+
+// ask asks a server when it is due, and again and again until it has the record or is one no longer.
+func (s *spread) ask(ctx context.Context, server *spreadServer) {
+	q := query{name: s.target, qtype: dnsmessage.TypeTXT, recurse: s.propagation.Recursive}
+	s.later(ctx, server.interval, func() func() {
+		seen := s.sight(ctx, server, q)
+		return func() {
+			server.note(seen)
+			server.interval = s.propagation.next(server.interval)
+			if !seen.found && slices.Contains(s.servers, server) {
+				s.ask(ctx, server)
+			}
+		}
+	})
+}
+
+// take makes these the servers, and returns those that are new. What is known of the others is kept, unless
+// the record is now looked for at another name.
+func (s *spread) take(target string, servers []*spreadServer) (added []*spreadServer) {
+	for i, server := range servers {
+		known := func(old *spreadServer) bool { return old.name == server.name && old.address == server.address }
+		if j := slices.IndexFunc(s.servers, known); j >= 0 && target == s.target {
+			servers[i] = s.servers[j]
+			continue
+		}
+		server.since = time.Now()
+		added = append(added, server)
+	}
+	s.target, s.servers = target, servers
+	return added
+}
+
+// lookUp returns which servers to ask, and for which name.
+func (s *spread) lookUp(ctx context.Context) (target string, servers []*spreadServer, err error) {
+	if s.propagation.Recursive {
+		resolvers, err := s.dns.resolvers(ctx)
+		for _, address := range resolvers {
+			servers = append(servers, &spreadServer{address: address})
+		}
+		return s.name, servers, err
+	}
+	chain, err := s.dns.canonical(ctx, s.name)
+	if err != nil {
+		return "", nil, err
+	}
+	target = chain[len(chain)-1]
+	zone, err := s.dns.zone(ctx, target)
+	if err != nil {
+		return "", nil, err
+	}
+	nameservers, err := s.dns.nameservers(ctx, zone)
+	for _, ns := range nameservers {
+		server := &spreadServer{name: ns.name, err: ns.err}
+		if ns.err == nil {
+			server.address = ns.addr.String()
+		}
+		servers = append(servers, server)
+	}
+	return target, servers, err
+}
+
+// enough reports whether the record counts as spread, by the rules of Propagation.Quorum.
+func (s *spread) enough() bool {
+	found, missing := 0, 0
+	for _, server := range s.servers {
+		switch {
+		case server.last.found:
+			found++
+		case !server.isLeftOut(time.Now()):
+			missing++
+		}
+	}
+	if quorum := s.propagation.Quorum; quorum > 0 {
+		return found > 0 && found >= min(quorum, len(s.servers))
+	}
+	return found > 0 && missing == 0
+}
+
+func (server *spreadServer) note(seen sighting) {
+	server.tries++
+	server.last = seen
+	server.usable = server.usable || seen.usable
+}
+
+func (server *spreadServer) isLeftOut(now time.Time) bool {
+	silent := server.tries >= unusableServerTries && now.Sub(server.since) >= unusableServerPeriod
+	return !server.usable && (server.last.nowhere || silent)
+}
+
+// sight asks one server once.
+func (s *spread) sight(ctx context.Context, server *spreadServer, ask query) sighting {
+	if server.err != nil {
+		cause, ok := errors.AsType[*net.DNSError](server.err)
+		return sighting{nowhere: ok && cause.IsNotFound, said: fmt.Sprintf("nothing, its address is not known: %.300v", inner{server.err})}
+	}
+	r, err := s.dns.exchange(ctx, server.address, ask)
+	if failure, ok := errors.AsType[*exchangeError](err); ok {
+		return sighting{nowhere: failure.noRoute, said: fmt.Sprintf("nothing: %.300v", failure.tries)}
+	}
+	if err != nil {
+		return sighting{said: fmt.Sprintf("nothing: %.300v", inner{err})}
+	}
+	answered := r.RCode == dnsmessage.RCodeSuccess || r.RCode == dnsmessage.RCodeNameError
+	usable := answered && (r.Authoritative || ask.recurse)
+	return sighting{
+		found:  usable && s.match.in(textValues(r, ask.name)),
+		usable: usable,
+		said:   replyText(r, ask),
+	}
+}
+
+// replyText says in a few words what a server answered to a question for TXT records.
+func replyText(r *reply, ask query) string {
+	text := rcodeText(r.RCode)
+	values := textValues(r, ask.name)
+	alias := r.follow(bareName(ask.name))
+	switch {
+	case len(values) > 0:
+		text = valuesText(values)
+	case alias != bareName(ask.name):
+		text = fmt.Sprintf("a CNAME to %.260q without a TXT record", alias)
+	case r.RCode == dnsmessage.RCodeSuccess && !r.Authoritative && !ask.recurse:
+		return "that it does not hold the zone"
+	case r.RCode == dnsmessage.RCodeSuccess:
+		text = "that there is no TXT record"
+	case r.RCode == dnsmessage.RCodeNameError:
+		text = "that there is no such name (NXDOMAIN)"
+	}
+	if !r.Authoritative && !ask.recurse && (r.RCode == dnsmessage.RCodeSuccess || r.RCode == dnsmessage.RCodeNameError) {
+		text += ", without authority for the zone"
+	}
+	return text
+}
+
+// valuesText lists the first of some TXT values.
+func valuesText(values []string) string {
+	const most = 4
+	var text strings.Builder
+	text.WriteString("TXT")
+	for i, value := range values[:min(len(values), most)] {
+		if i > 0 {
+			text.WriteString(",")
+		}
+		fmt.Fprintf(&text, " %.100q", value)
+	}
+	if more := len(values) - most; more > 0 {
+		fmt.Fprintf(&text, " and %d more", more)
+	}
+	return text.String()
+}

@@ -1,0 +1,120 @@
+package solver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/everseal/everseal/storage"
+)
+
+// How often it is looked whether another order's answer is gone.
+const (
+	firstTurnInterval   = 250 * time.Millisecond
+	longestTurnInterval = 2 * time.Second
+)
+
+// A turn is an answer's way to a place that holds one answer at a time. An answer of another order that
+// is there already has it until it is cleaned up, or until it counts as left behind: when its record has
+// been seen unchanged for a term.
+type turn struct {
+	store    storage.Store
+	key      string
+	answer   answer
+	spread   time.Duration // random, up to answerTerm
+	interval time.Duration
+
+	holder answer           // that was seen last
+	seen   storage.Revision // of its record
+	since  time.Time        // when that revision was seen first
+}
+
+func newTurn(s storage.Store, key string, a answer) *turn {
+	return &turn{store: s, key: key, answer: a, spread: rand.N(answerTerm), interval: firstTurnInterval}
+}
+
+// await stores the answer as soon as the place is free, and returns a time before it was stored.
+func (t *turn) await(ctx context.Context) (time.Time, error) {
+	for {
+		begun := time.Now()
+		wait, err := t.try(ctx)
+		if err != nil {
+			return time.Time{}, fmt.Errorf("solver: store the answer for %q: %w", t.answer.Identifier, err)
+		}
+		if wait == 0 {
+			return begun, nil
+		}
+		if err := pause(ctx, wait); err != nil {
+			return time.Time{}, fmt.Errorf("solver: the answer for %q to a challenge of %.100q waits until that of another order, "+
+				"at %.100q, is cleaned up: %w", t.answer.Identifier, t.answer.DirectoryURL, t.holder.DirectoryURL, err)
+		}
+	}
+}
+
+// try stores the answer if the place is free, or returns how long to wait before the next try.
+func (t *turn) try(ctx context.Context) (time.Duration, error) {
+	begun := time.Now()
+	item, err := t.store.Load(ctx, t.key)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	if err == nil {
+		// A record that cannot be read answers nobody, and is in nobody's way.
+		if holder, err := parseAnswer(t.key, item.Value); err == nil && holder.KeyAuthorization != t.answer.KeyAuthorization {
+			if remaining := t.observe(holder, item.Revision, begun); remaining > 0 {
+				return min(remaining, t.next()), nil
+			}
+		}
+	}
+	t.answer.Created = time.Now().UTC()
+	value, err := json.Marshal(t.answer)
+	if err != nil {
+		return 0, err
+	}
+	_, err = t.store.Save(ctx, t.key, value, item.Revision)
+	if errors.Is(err, storage.ErrConflict) {
+		return t.next(), nil
+	}
+	return 0, err
+}
+
+// observe returns for how long the holder's record, loaded since begun, must still not change until it
+// counts as left behind.
+func (t *turn) observe(holder answer, revision storage.Revision, begun time.Time) time.Duration {
+	if t.seen != revision {
+		t.holder, t.seen, t.since, t.interval = holder, revision, time.Now(), firstTurnInterval
+		return t.patience()
+	}
+	return t.patience() - begun.Sub(t.since)
+}
+
+// patience returns for how long the holder's record must not change. Two orders with several names in
+// common can each hold a name that the other one waits for. Then all names must go to one of them, so
+// that it can end: to the one that is first by CA and account.
+func (t *turn) patience() time.Duration {
+	switch order := strings.Compare(t.answer.party(), t.holder.party()); {
+	case order < 0:
+		return answerTerm
+	case order > 0:
+		return 2 * answerTerm
+	}
+	return answerTerm + t.spread
+}
+
+// party returns whose answer it is: that of an account at a CA.
+func (a answer) party() string {
+	_, thumbprint, _ := strings.Cut(a.KeyAuthorization, ".")
+	return a.DirectoryURL + " " + thumbprint
+}
+
+// next returns how long to wait before the place is looked at again.
+func (t *turn) next() time.Duration {
+	wait := t.interval*3/4 + rand.N(t.interval/2)
+	t.interval = min(2*t.interval, longestTurnInterval)
+	return wait
+}

@@ -1,0 +1,118 @@
+package solver
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// visitTLS asks for the answer to a tls-alpn-01 challenge as a CA does, by a handshake with port 443
+// (RFC 8737 §3, RFC 8738 §6). It takes ten seconds at most.
+func visitTLS(ctx context.Context, a answer, connect connectFunc) visit {
+	limited, cancel := context.WithTimeout(ctx, visitTimeout)
+	defer cancel()
+	v := visit{host: a.Identifier.Value, port: "443"}
+	v.shakeHands(limited, a, connect)
+	v.interrupt(ctx)
+	return v
+}
+
+func (v *visit) shakeHands(ctx context.Context, a answer, connect connectFunc) {
+	v.Hops = []Hop{{URL: "https://" + urlHost(a.Identifier) + "/"}}
+	hop := &v.Hops[0]
+	raw, addr, err := connect(ctx, v.host, v.port, netip.Addr{})
+	if err != nil {
+		v.fail(connectOutcome(err), err)
+		return
+	}
+	defer raw.Close()
+	hop.open(addr)
+	conn := tls.Client(raw, &tls.Config{
+		ServerName:         serverName(a.Identifier),
+		NextProtos:         []string{ALPNProto},
+		InsecureSkipVerify: true, // the certificate looked for is self-signed; checkCertificate judges it
+	})
+	err = conn.HandshakeContext(ctx)
+	state := conn.ConnectionState()
+	hop.Protocol, hop.Certificate = protocolOf(state), certificateText(state.PeerCertificates)
+	switch {
+	case refusesALPN(err) || err == nil && state.NegotiatedProtocol != ALPNProto:
+		v.fail(outcomeNoALPN, ErrNoALPN)
+	case err != nil:
+		v.fail(answerOutcome(err), err)
+	default:
+		if err := checkCertificate(state.PeerCertificates[0], a); err != nil {
+			v.fail(outcomeWrong, err)
+			break
+		}
+		v.Right = true
+	}
+}
+
+// refusesALPN reports whether a handshake ended with the server's alert no_application_protocol (RFC
+// 7301 §3.2). Of alerts on TCP, crypto/tls exports no type, only the text.
+func refusesALPN(err error) bool {
+	alert, ok := errors.AsType[*net.OpError](err)
+	return ok && alert.Op == "remote error" && alert.Err.Error() == tls.AlertError(120).Error()
+}
+
+func protocolOf(state tls.ConnectionState) string { return escaped(state.NegotiatedProtocol, 40) }
+
+// certificateText says for what the first of the certificates is, and by whom.
+func certificateText(certs []*x509.Certificate) string {
+	if len(certs) == 0 {
+		return ""
+	}
+	names := slices.Clone(certs[0].DNSNames)
+	for _, addr := range certs[0].IPAddresses {
+		names = append(names, addr.String())
+	}
+	words := "for no name"
+	if len(names) > 0 {
+		words = "for " + escaped(strings.Join(names, ", "), 150)
+	}
+	if issuer := certs[0].Issuer.String(); issuer != "" {
+		words += " by " + escaped(issuer, 100)
+	}
+	return words
+}
+
+// checkCertificate returns nil if cert is the answer a (RFC 8737 §3), or how it differs.
+func checkCertificate(cert *x509.Certificate, a answer) error {
+	want, err := subjectAltName(a.Identifier)
+	if err != nil {
+		return err
+	}
+	if names := extension(cert, want.Id); names == nil || !bytes.Equal(names.Value, want.Value) {
+		return fmt.Errorf("it is for %.200q, issued by %.100q", fmt.Sprint(cert.DNSNames, cert.IPAddresses), cert.Issuer)
+	}
+	want = acmeIdentifier(a.KeyAuthorization)
+	switch got := extension(cert, want.Id); {
+	case got == nil:
+		return fmt.Errorf("it has no acmeIdentifier extension, and was issued by %.100q: does the server call TLSALPN01.GetCertificate first?", cert.Issuer)
+	case !got.Critical:
+		return errors.New("its acmeIdentifier extension is not critical")
+	case !bytes.Equal(got.Value, want.Value):
+		return errors.New("its acmeIdentifier extension is of another order or account: does another machine answer for this name?")
+	}
+	return nil
+}
+
+// extension returns the only extension of cert with the given id, or nil.
+func extension(cert *x509.Certificate, id asn1.ObjectIdentifier) *pkix.Extension {
+	for i := range cert.Extensions {
+		if cert.Extensions[i].Id.Equal(id) {
+			return &cert.Extensions[i] // crypto/x509 refuses certificates that repeat an extension
+		}
+	}
+	return nil
+}

@@ -1,0 +1,108 @@
+package solver
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Webhook is a [Provider] that calls a service of one's own over HTTP, in the form of lego's provider
+// httpreq (its default mode): a POST to the endpoint's /present or /cleanup with the JSON object
+//
+//	{"fqdn":"_acme-challenge.www.example.com.","value":"LHDhK3oGRvkiefQnx7OOczTY5Tic_xZ6HcMOc_gmtoM"}
+//
+// where fqdn is the name of the record to create or delete, so that the service follows no CNAMEs itself. Any
+// status of the 2xx kind is success. Redirects are not followed.
+type Webhook struct {
+	URL      string // the endpoint, such as "https://dns.example.com/acme"; the only required field
+	Username string // for HTTP basic authentication; empty: none
+	Password string
+
+	HTTPClient *http.Client // nil: one with a time-out of half a minute
+}
+
+const webhookTimeout = 30 * time.Second
+
+// AppendRecord posts to /present.
+func (w *Webhook) AppendRecord(ctx context.Context, r Record) error { return w.post(ctx, "present", r) }
+
+// DeleteRecord posts to /cleanup.
+func (w *Webhook) DeleteRecord(ctx context.Context, r Record) error { return w.post(ctx, "cleanup", r) }
+
+// String names the endpoint by its host: any other part of the URL may be a secret, as the password is.
+func (w Webhook) String() string {
+	if u, err := url.Parse(w.URL); err == nil && u.Host != "" {
+		return "webhook " + u.Host
+	}
+	return "webhook without a valid URL"
+}
+
+// GoString does as String.
+func (w Webhook) GoString() string { return w.String() }
+
+// LogValue does as String.
+func (w Webhook) LogValue() slog.Value { return slog.StringValue(w.String()) }
+
+func (w *Webhook) post(ctx context.Context, action string, r Record) error {
+	request, err := w.request(ctx, action, r)
+	if err != nil {
+		return err
+	}
+	response, err := w.client().Do(request)
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		err = wrapped.Err // without the URL
+	}
+	if err != nil {
+		return fmt.Errorf("solver: %v: %s: %w", w, action, peerError{err})
+	}
+	defer response.Body.Close()
+	answer, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10)) // what came is enough for the error
+	if response.StatusCode < 200 || response.StatusCode > 299 {
+		return fmt.Errorf("solver: %v: %s: the answer is %.60q, %.200q", w, action, response.Status, strings.TrimSpace(string(answer)))
+	}
+	return nil
+}
+
+func (w *Webhook) request(ctx context.Context, action string, r Record) (*http.Request, error) {
+	endpoint, err := url.Parse(w.URL)
+	if err != nil || endpoint.Host == "" || endpoint.Scheme != "https" && endpoint.Scheme != "http" {
+		return nil, errors.New("solver: Webhook.URL is none of http or https with a host: set it to the endpoint's")
+	}
+	var body bytes.Buffer
+	message := struct {
+		FQDN  string `json:"fqdn"`
+		Value string `json:"value"`
+	}{r.Name + ".", r.Value}
+	if err := json.NewEncoder(&body).Encode(message); err != nil {
+		return nil, fmt.Errorf("solver: %v: %w", w, err)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint.JoinPath(action).String(), &body)
+	if err != nil {
+		return nil, fmt.Errorf("solver: %v cannot be called", w) // the reason quotes the URL
+	}
+	request.Header.Set("Accept", "application/json")
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("User-Agent", "everseal webhook")
+	if w.Username != "" || w.Password != "" {
+		request.SetBasicAuth(w.Username, w.Password)
+	}
+	return request, nil
+}
+
+// client returns a client that follows no redirect: the credentials are for the endpoint alone.
+func (w *Webhook) client() *http.Client {
+	client := http.Client{Timeout: webhookTimeout}
+	if w.HTTPClient != nil {
+		client = *w.HTTPClient
+	}
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &client
+}

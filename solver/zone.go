@@ -1,0 +1,131 @@
+package solver
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	maxAliases     = 10 // CNAMEs that are followed; resolvers give up at about as many
+	maxNameservers = 32 // of a zone, by name; the root has 13
+	maxAddresses   = 8  // of one name server
+)
+
+// zone returns the name of the zone that a name is in, found by its SOA record. A CNAME at the name does
+// not mislead it: what the resolver then says is of the target's zone.
+func (d *DNS) zone(ctx context.Context, name string) (string, error) {
+	bare := bareName(name)
+	for candidate := bare; candidate != ""; _, candidate, _ = strings.Cut(candidate, ".") {
+		r, err := d.resolve(ctx, candidate, dnsmessage.TypeSOA)
+		if err != nil {
+			// A zone that is delegated and broken is told so; its parent would be the wrong one.
+			return "", err
+		}
+		if r.alias(candidate) != "" {
+			continue // a name with a CNAME is no zone's
+		}
+		for _, record := range slices.Concat(r.Answers, r.Authorities) {
+			owner := bareName(record.Header.Name.String())
+			if record.Header.Type == dnsmessage.TypeSOA && owner != "." && isWithin(candidate, owner) {
+				return owner, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("solver: no zone in DNS holds %.260q: is its domain registered and delegated?", bare)
+}
+
+// isWithin reports whether a name is a zone's own or below it. Both are bare.
+func isWithin(name, zone string) bool {
+	return name == zone || strings.HasSuffix(name, "."+zone)
+}
+
+// A nameserver is one address of an authoritative server.
+type nameserver struct {
+	name string
+	addr netip.AddrPort
+	err  error // why there is no address; addr is invalid then
+}
+
+// nameservers returns the servers that a zone's NS records name, each with all of its addresses; one whose
+// addresses cannot be had is returned with the reason. At most 32 names and 8 addresses of each are taken.
+// It is an error if there is no NS record.
+func (d *DNS) nameservers(ctx context.Context, zone string) ([]nameserver, error) {
+	r, err := d.resolve(ctx, zone, dnsmessage.TypeNS)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, record := range r.Answers {
+		ns, ok := record.Body.(*dnsmessage.NSResource)
+		if !ok || !sameName(record.Header.Name.String(), zone) || len(names) == maxNameservers {
+			continue
+		}
+		if name := bareName(ns.NS.String()); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("solver: %.260q has no NS records: the resolver says %s", bareName(zone), rcodeText(r.RCode))
+	}
+	slices.Sort(names)
+	found := make([][]nameserver, len(names))
+	var asking errgroup.Group
+	asking.SetLimit(8)
+	for i, name := range names {
+		asking.Go(func() error {
+			found[i] = d.nameserver(ctx, name)
+			return nil
+		})
+	}
+	asking.Wait()
+	return distinct(slices.Concat(found...)), nil
+}
+
+func (d *DNS) nameserver(ctx context.Context, name string) []nameserver {
+	addrs, err := d.addresses(ctx, name)
+	if err != nil {
+		return []nameserver{{name: name, err: err}}
+	}
+	var servers []nameserver
+	for _, addr := range addrs[:min(len(addrs), maxAddresses)] {
+		servers = append(servers, nameserver{name: name, addr: netip.AddrPortFrom(addr, 53)})
+	}
+	return servers
+}
+
+// distinct leaves out addresses that are there already, by another name.
+func distinct(servers []nameserver) []nameserver {
+	seen := make(map[netip.AddrPort]bool)
+	return slices.DeleteFunc(servers, func(s nameserver) bool {
+		repeated := s.addr.IsValid() && seen[s.addr]
+		seen[s.addr] = true
+		return repeated
+	})
+}
+
+// canonical returns the chain of CNAMEs from name on: name itself, and last the name where records live.
+func (d *DNS) canonical(ctx context.Context, name string) ([]string, error) {
+	chain := []string{bareName(name)}
+	for len(chain) <= maxAliases+1 {
+		last := chain[len(chain)-1]
+		r, err := d.resolve(ctx, last, dnsmessage.TypeCNAME)
+		if err != nil {
+			return nil, err
+		}
+		next := r.alias(last)
+		if next == "" {
+			return chain, nil
+		}
+		if slices.Contains(chain, next) {
+			return nil, fmt.Errorf("solver: the CNAMEs of %.260q lead in a circle, back to %.260q", chain[0], next)
+		}
+		chain = append(chain, next)
+	}
+	return nil, fmt.Errorf("solver: more than %d CNAMEs follow one another from %.260q, which CAs do not follow", maxAliases, chain[0])
+}

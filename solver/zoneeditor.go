@@ -1,0 +1,116 @@
+package solver
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// usualTTL is short, for what comes and goes.
+const usualTTL = time.Minute
+
+var errNoProvider = errors.New("the Provider that edits the zone is nil: set it")
+
+// A zoneEditor creates records by a provider, in the zone where they belong.
+type zoneEditor struct {
+	provider    Provider
+	dns         *DNS
+	zone        string // zero: found by SOA
+	followCNAME bool
+}
+
+// place returns the record to create for a value that is asked for at a name.
+func (z *zoneEditor) place(ctx context.Context, name, value string, ttl time.Duration) (Record, error) {
+	if z.provider == nil {
+		return Record{}, errNoProvider
+	}
+	r := Record{Zone: bareName(z.zone), Name: name, Value: value, TTL: cmp.Or(max(ttl, 0), usualTTL)}
+	var err error
+	if z.followCNAME {
+		if r.Name, err = z.delegated(ctx, name); err != nil {
+			return Record{}, inner{err}
+		}
+		if !isHostLike(r.Name) {
+			return Record{}, fmt.Errorf("the CNAME at %s leads to %.260q, where no record will be created: names of letters, digits, - and _ are taken", name, r.Name)
+		}
+	}
+	if r.Zone == "" {
+		if r.Zone, err = z.dns.zone(ctx, r.Name); err != nil {
+			return Record{}, inner{err}
+		}
+	}
+	switch {
+	case isWithin(r.Name, r.Zone):
+		return r, nil
+	case r.Name != name:
+		return Record{}, fmt.Errorf("the CNAME at %s leads to %s, out of the zone %.260q that is set: set the one where it leads, or none for it to be found", name, r.Name, r.Zone)
+	}
+	return Record{}, fmt.Errorf("the record %s is not in the zone %.260q that is set: set the zone that it is in, or none for it to be found", name, r.Zone)
+}
+
+// delegated returns where the CNAMEs of a name lead, or the name itself where there are none. One that comes
+// from a wildcard is not followed: a record created beside the wildcard comes before it.
+func (z *zoneEditor) delegated(ctx context.Context, name string) (string, error) {
+	chain, err := z.dns.canonical(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	for i, target := range chain[1:] {
+		synthesized, err := z.isSynthesized(ctx, chain[i], target)
+		if err != nil {
+			return "", err
+		}
+		if synthesized {
+			return chain[i], nil
+		}
+	}
+	return chain[len(chain)-1], nil
+}
+
+// isSynthesized reports whether the CNAME from a name to a target comes from a wildcard. One is known by what
+// it does: another name beside it, which nobody has made, leads to the same place.
+func (z *zoneEditor) isSynthesized(ctx context.Context, name, target string) (bool, error) {
+	_, parent, ok := strings.Cut(name, ".")
+	if !ok {
+		return false, nil
+	}
+	beside := "_everseal-probe." + parent
+	r, err := z.dns.resolve(ctx, beside, dnsmessage.TypeCNAME)
+	if err != nil {
+		return false, err
+	}
+	return r.alias(beside) == target, nil
+}
+
+// create has the provider create the record.
+func (z *zoneEditor) create(ctx context.Context, r Record) error {
+	if err := z.provider.AppendRecord(ctx, r); err != nil {
+		return fmt.Errorf("create the TXT record %s in the zone %.260q: %w%s", r.Name, r.Zone, peerError{err}, z.advice(ctx, r.Name))
+	}
+	return nil
+}
+
+// advice returns what may be wrong where a record at a name could not be created, or is not seen, as the end of
+// a sentence: with a CNAME there, no other record can be.
+func (z *zoneEditor) advice(ctx context.Context, name string) string {
+	if z.followCNAME || ctx.Err() != nil {
+		return ""
+	}
+	target, err := z.delegated(ctx, name)
+	if err != nil || target == bareName(name) {
+		return ""
+	}
+	return fmt.Sprintf(". A CNAME leads from there to %.260q: set FollowCNAME for the record to be created where it leads", target)
+}
+
+// isHostLike reports whether a name, which may come from the network, can be given to programs as it is.
+func isHostLike(name string) bool {
+	return !strings.ContainsFunc(name, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.'
+	})
+}

@@ -1,0 +1,208 @@
+package solver_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/acme/acmetest"
+	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/storage"
+)
+
+// A zoneProvider is a Provider that edits the zones of a TestDNS.
+type zoneProvider struct {
+	dns   *solver.TestDNS
+	zones map[string][]*solver.TestNameserver
+
+	mu      sync.Mutex // guards what follows
+	records []solver.Record
+	calls   []string
+	fail    func(action string, r solver.Record) error // if set, called first
+	spread  func(r solver.Record, set func())          // if set, sets an appended record when it likes
+	ca      *acmetest.Server                           // if set, sees the records where aliases, by their targets, lead to
+	aliases map[string]string
+}
+
+var errProvider = errors.New("the provider's error")
+
+// newZones returns a TestDNS with zones, each held by two servers, and a provider for them.
+func newZones(d *solver.TestDNS, zones ...string) *zoneProvider {
+	p := &zoneProvider{dns: d, zones: make(map[string][]*solver.TestNameserver), aliases: make(map[string]string)}
+	for i, zone := range zones {
+		p.zones[zone] = d.Zone(zone, fmt.Sprintf("192.0.2.%d", 2*i+1), fmt.Sprintf("192.0.2.%d", 2*i+2))
+	}
+	return p
+}
+
+// add adds a record to the servers of a zone, past the provider.
+func (p *zoneProvider) add(zone, name, kind, value string) {
+	for _, s := range p.zones[zone] {
+		s.Add(name, kind, value)
+	}
+}
+
+func (p *zoneProvider) remove(zone, name, kind, value string) {
+	for _, s := range p.zones[zone] {
+		s.Remove(name, kind, value)
+	}
+}
+
+func (p *zoneProvider) AppendRecord(ctx context.Context, r solver.Record) error {
+	return p.edit(ctx, "append", r)
+}
+
+func (p *zoneProvider) DeleteRecord(ctx context.Context, r solver.Record) error {
+	return p.edit(ctx, "delete", r)
+}
+
+func (p *zoneProvider) edit(ctx context.Context, action string, r solver.Record) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.calls = append(p.calls, fmt.Sprintf("%s %s in %s", action, r.Name, r.Zone))
+	if p.fail != nil {
+		if err := p.fail(action, r); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if p.zones[r.Zone] == nil {
+		return fmt.Errorf("there is no zone %q", r.Zone)
+	}
+	there := slices.Contains(p.records, r)
+	switch {
+	case action == "append" && !there:
+		p.records = append(p.records, r)
+		set := func() { p.add(r.Zone, r.Name, "TXT", r.Value) }
+		if p.spread != nil {
+			p.spread(r, set)
+		} else {
+			set()
+		}
+	case action == "delete" && there:
+		p.records = slices.DeleteFunc(p.records, func(other solver.Record) bool { return other == r })
+		p.remove(r.Zone, r.Name, "TXT", r.Value)
+	}
+	p.tell(r.Name)
+	return nil
+}
+
+// tell has the CA see the records at a name.
+func (p *zoneProvider) tell(name string) {
+	if p.ca == nil {
+		return
+	}
+	values := p.valuesAt(name)
+	p.ca.SetTXT(name, values...)
+	if alias := p.aliases[name]; alias != "" {
+		p.ca.SetTXT(alias, values...)
+	}
+}
+
+func (p *zoneProvider) valuesAt(name string) (values []string) {
+	for _, r := range p.records {
+		if r.Name == name {
+			values = append(values, r.Value)
+		}
+	}
+	return values
+}
+
+// lookUp returns the TXT records at a name as a resolver has them.
+func (p *zoneProvider) lookUp(t *testing.T, name string) []string {
+	t.Helper()
+	resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return p.dns.Dial(ctx, "tcp", solver.ResolverAddr+":53")
+	}}
+	values, err := resolver.LookupTXT(t.Context(), name+".")
+	if missing, ok := errors.AsType[*net.DNSError](err); err != nil && (!ok || !missing.IsNotFound) {
+		t.Fatal(err)
+	}
+	return values
+}
+
+// failing sets how the provider fails from now on; nil: not at all.
+func (p *zoneProvider) failing(fail func(action string, r solver.Record) error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fail = fail
+}
+
+// failOn is a failure of one action.
+func failOn(failing string) func(string, solver.Record) error {
+	return func(action string, _ solver.Record) error {
+		if action == failing {
+			return errProvider
+		}
+		return nil
+	}
+}
+
+// wantRecords checks which records the provider has set.
+func (p *zoneProvider) wantRecords(t *testing.T, want ...solver.Record) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.records) != len(want) || slices.ContainsFunc(want, func(r solver.Record) bool { return !slices.Contains(p.records, r) }) {
+		t.Errorf("the records are %+v, want %+v", p.records, want)
+	}
+}
+
+// wantCalls checks what the provider was asked for, and forgets it.
+func (p *zoneProvider) wantCalls(t *testing.T, want ...string) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.Equal(p.calls, want) {
+		t.Errorf("the calls are %q, want %q", p.calls, want)
+	}
+	p.calls = nil
+}
+
+// txtOf returns the name and value of the record that answers the proof.
+func txtOf(t *testing.T, p acme.Proof) (name, value string) {
+	t.Helper()
+	name, value, err := p.TXTRecord()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name, value
+}
+
+// A hookedStore is a store that fails where a hook does.
+type hookedStore struct {
+	storage.Store
+	onSave, onDelete func() error // if set, called before
+}
+
+func (s *hookedStore) Save(ctx context.Context, key string, value []byte, old storage.Revision) (storage.Revision, error) {
+	if s.onSave != nil {
+		if err := s.onSave(); err != nil {
+			return "", err
+		}
+	}
+	return s.Store.Save(ctx, key, value, old)
+}
+
+func (s *hookedStore) Delete(ctx context.Context, key string, old storage.Revision) error {
+	if s.onDelete != nil {
+		if err := s.onDelete(); err != nil {
+			return err
+		}
+	}
+	return s.Store.Delete(ctx, key, old)
+}
+
+// wait calls the solver's Wait.
+func wait(ctx context.Context, s acme.Solver, p acme.Proof) error {
+	return s.(interface {
+		Wait(context.Context, acme.Proof) error
+	}).Wait(ctx, p)
+}
