@@ -25,6 +25,7 @@ type authority struct {
 	roots           []*x509.Certificate
 	intermediates   []*x509.Certificate // one by each root, of the same name
 	intermediateKey crypto.Signer
+	policies        []x509.OID // domain-validated (CA/B Forum Baseline Requirements 7.1.6.1)
 }
 
 // newAuthority returns an authority below the root, which it makes if there is none, and below as many
@@ -41,7 +42,11 @@ func newAuthority(root *tls.Certificate, alternates int) (*authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &authority{intermediateKey: key}
+	policy, err := x509.OIDFromInts([]uint64{2, 23, 140, 1, 2, 1})
+	if err != nil {
+		return nil, err
+	}
+	a := &authority{intermediateKey: key, policies: []x509.OID{policy}}
 	name := caName("intermediate")
 	if err := a.addChain(root, name); err != nil {
 		return nil, err
@@ -73,6 +78,7 @@ func (a *authority) addChain(root *tls.Certificate, name pkix.Name) error {
 	}
 	template := caTemplate(name, certificate.NotBefore, certificate.NotAfter)
 	template.MaxPathLenZero = true
+	template.Policies = a.policies
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	intermediate, err := sign(template, certificate, a.intermediateKey.Public(), rootKey)
 	if err != nil {
@@ -98,9 +104,9 @@ func newRoot() (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{root.Raw}, PrivateKey: key, Leaf: root}, nil
 }
 
-// caName returns a name that no other CA has.
+// caName returns a name that no other CA has. XX is the country of what belongs to none.
 func caName(role string) pkix.Name {
-	return pkix.Name{Organization: []string{"acmetest"}, CommonName: fmt.Sprintf("acmetest %s %s", role, randomID()[:6])}
+	return pkix.Name{Country: []string{"XX"}, Organization: []string{"acmetest"}, CommonName: fmt.Sprintf("acmetest %s %s", role, randomID()[:6])}
 }
 
 // caTemplate returns a template for a CA's certificate.
@@ -137,6 +143,7 @@ func leafTemplate(identifiers []identifier, commonName string, notBefore, notAft
 
 // issue signs a certificate for key with the intermediate.
 func (a *authority) issue(template *x509.Certificate, key crypto.PublicKey) (*x509.Certificate, error) {
+	template.Policies = a.policies
 	return sign(template, a.intermediates[0], key, a.intermediateKey)
 }
 

@@ -123,8 +123,8 @@
 //   - [Server.Misissue]: a certificate is not what was asked for.
 //
 // Validations fail by the tables of hosts and records, and any n of them by [Server.FailValidations]. Renewal
-// windows that make no sense, in the past or with their end first, are set by [Server.SetRenewalInfo]. A
-// time between two requests passes as the test lets it: on a socket a delay is real, in a bubble it is not.
+// windows that make no sense, in the past or with their end first, are set by [Server.SetRenewalInfo]. All
+// faults are the same on a socket and in memory; in a bubble a delay takes no real time.
 //
 // # Rate limits
 //

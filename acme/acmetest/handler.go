@@ -1,6 +1,7 @@
 package acmetest
 
 import (
+	"maps"
 	"math"
 	"net/http"
 	"slices"
@@ -107,11 +108,7 @@ func (s *Server) countRequests(next http.Handler) http.Handler {
 func (s *Server) Requests() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	counts := make(map[string]int, len(s.requests))
-	for resource, n := range s.requests {
-		counts[resource] = n
-	}
-	return counts
+	return maps.Clone(s.requests)
 }
 
 // requireUserAgent refuses clients that do not say who they are (RFC 8555 §6.1).

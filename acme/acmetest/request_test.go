@@ -255,10 +255,8 @@ func TestDirectory(t *testing.T) {
 		t.Errorf("directory %v\nwant      %v", got, want)
 	}
 	c.get("https://acmetest.invalid/terms").want(http.StatusOK, "")
-	for _, link := range c.get(c.resource("newNonce")).header.Values("Link") {
-		if link == `<https://acmetest.invalid/directory>;rel="index"` {
-			return
-		}
+	if slices.Contains(c.get(c.resource("newNonce")).header.Values("Link"), `<https://acmetest.invalid/directory>;rel="index"`) {
+		return
 	}
 	t.Error("newNonce has no Link to the directory")
 }

@@ -45,6 +45,9 @@ func startServerOn(t *testing.T, secure net.Listener, p *pebble, config certmana
 	if config.Storage == nil {
 		config.Storage = new(storage.Memory)
 	}
+	if config.Vantage.DNS == nil {
+		config.Preflight = certmanager.PreflightOff // the names are in no DNS but the CA's
+	}
 	config.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	config.OnEvent = s.events.add
 	var err error
