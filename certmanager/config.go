@@ -45,10 +45,11 @@ type Config struct {
 	// go with it.
 	Issuers []Issuer
 
-	// Solvers prove control of the names to the CA: the first that can, or after a refusal the one
+	// Solvers prove control of the names to the CA: the first that can, or after a failure the one
 	// behind it. After them come the built-in ones: tls-alpn-01 in GetCertificate, and http-01 where Serve
 	// or HTTPHandler has it. A *solver.TLSALPN01 or *solver.HTTP01 given here takes the built-in one's
-	// place; without a storage of its own it uses the manager's.
+	// place. One that keeps something and has no storage of its own, such as a *solver.DNS01, uses the
+	// manager's.
 	Solvers []acme.Solver
 
 	// Preflight says what becomes of a fault that the manager sees before the CA is told to look. Zero:

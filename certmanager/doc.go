@@ -48,7 +48,17 @@
 //
 // The CA is shown that a name leads here by tls-alpn-01, in GetCertificate, or by http-01, where Serve or
 // HTTPHandler has it. A tls.Config of one's own must name [ALPNProto] in NextProtos. Answers are kept in
-// the storage, so any process on it can give them. Wildcards need a solver for dns-01 in Config.Solvers.
+// the storage, so any process on it can give them. Wildcards need a DNS solver, such as solver.DNS01, in
+// Config.Solvers, or for one certificate in [Subject].Solvers.
+//
+// The first solver that can answer for a name is used, and after a failure of its the next one. Before the
+// CA is told to look, the manager looks itself, from [Config].Vantage: whether the name leads here, the
+// answer can be seen, and CAA records let the CA issue. What it sees wrong is a warning, or with
+// [PreflightRequire] a failure, as [Config].Preflight says. When the CA has failed to validate a name, the
+// manager looks once more while the answer is in place, and the error, the log and the event carry what
+// it saw: the cause, and what to do about it.
+//
+// A test whose CA is an acmetest.Server has names that are in no DNS: it sets PreflightOff.
 //
 // # What is stored
 //

@@ -11,11 +11,22 @@
 //
 // # What is tested
 //
-//   - package acme alone: accounts, external accounts, orders by each challenge, an order gone on with from each state
+//   - package acme alone: all that Pebble offers, from external accounts by each type of challenge to renewal
+//     information; an order gone on with from each state; a connection cut at each request
 //   - package certmanager: obtaining, on demand, renewal, restart, refusals, an outage, two managers in one process
 //   - a server process that is killed at random moments and started again: one certificate in the end, and one at the CA
 //   - curl and openssl as clients of a server whose certificate came from Pebble; these programs must be installed
 //     where the environment variable CI is set, and their tests are skipped without them elsewhere
+//
+// # Other clients
+//
+// A client tested only with a CA of the same authors' may agree with it in error. So the clients of other libraries go
+// the whole way at package acmetest: golang.org/x/crypto/acme, acmez and lego register (with external accounts too),
+// obtain by http-01, tls-alpn-01 and dns-01, renew, revoke, change the account's key and deactivate it. What acmetest
+// issues goes through zlint, which knows the rules for public CAs.
+//
+// Each library is a peer: an interface of what a client can do, which hides how differently they want to be asked. The
+// benchmarks use the same ones.
 //
 // # Benchmarks
 //
@@ -24,4 +35,9 @@
 // under it, a Go map behind a function of the same signature:
 //
 //	go test -run '^$' -bench 'GetCertificate|MapLookup'
+//
+// BenchmarkIssue and BenchmarkIssueSlowCA have each client obtain certificates from Pebble, and count its requests. Both
+// together take about ten minutes:
+//
+//	go test -run '^$' -bench Issue -benchtime 5x
 package peers

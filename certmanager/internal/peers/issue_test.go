@@ -314,3 +314,39 @@ func TestIssueResumeDeadOrder(t *testing.T) {
 		}
 	}
 }
+
+// Authorizations that the CA has found valid already are not proved again.
+func TestIssueReusesAuthorizations(t *testing.T) {
+	p := startPebble(t, pebbleSettings{reuse: 100})
+	client, way, request := issueRecorded(t, p, new(answers))
+	for _, challenges := range []int{2, 0, 1} {
+		request.Identifiers = identifiers(t, "one.example.test", "two.example.test")
+		if challenges == 1 {
+			request.Identifiers = identifiers(t, "one.example.test", "three.example.test", "two.example.test")
+		}
+		way.forget(loss{})
+		certificate, err := client.Issue(within(t), request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		verify(t, p, certificate, request)
+		if n := way.count("chalZ"); n != challenges {
+			t.Errorf("%d challenges were accepted, want %d: %q", n, challenges, way.asked())
+		}
+	}
+	p.wants(t, 3, 3)
+}
+
+// Every second good nonce is refused as a bad one, which costs requests and nothing else.
+func TestIssueBadNonces(t *testing.T) {
+	p := startPebble(t, pebbleSettings{badNonces: 50})
+	client, way, request := issueRecorded(t, p, new(answers))
+	const certificates = 5
+	for range certificates {
+		if _, err := client.Issue(within(t), request); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.wants(t, certificates, certificates)
+	way.repeatsNoNonce(t)
+}

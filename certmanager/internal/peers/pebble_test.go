@@ -3,6 +3,7 @@ package peers
 import (
 	"context"
 	"crypto/x509"
+	"encoding/hex"
 	"io"
 	"log"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -39,6 +41,7 @@ type pebble struct {
 	directory string // URL
 	http, tls *relay // where its ports 80 and 443 lead
 
+	names    *resolver
 	front    *httptest.Server
 	database *db.MemoryStore
 	chains   *ca.CAImpl
@@ -49,6 +52,7 @@ type pebble struct {
 type pebbleSettings struct {
 	listener        net.Listener  // where to serve; nil: on a free port
 	badNonces       int           // good nonces refused as bad ones, in percent
+	reuse           int           // valid authorizations that new orders take over, in percent, and one more
 	externalAccount bool          // accounts are made only with an external one
 	lifetime        time.Duration // of certificates; zero: 90 days
 	alternates      int           // roots beside the first, each with a chain of its own
@@ -58,11 +62,11 @@ type pebbleSettings struct {
 
 func startPebble(t testing.TB, s pebbleSettings) *pebble {
 	t.Helper()
-	p := &pebble{http: startRelay(t), tls: startRelay(t), database: db.NewMemoryStore()}
+	p := &pebble{http: startRelay(t), tls: startRelay(t), names: startResolver(t), database: db.NewMemoryStore()}
 	// Read by va.New and wfe.New alone.
 	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
 	t.Setenv("PEBBLE_WFE_NONCEREJECT", strconv.Itoa(s.badNonces))
-	t.Setenv("PEBBLE_AUTHZREUSE", "0")
+	t.Setenv("PEBBLE_AUTHZREUSE", strconv.Itoa(s.reuse))
 	t.Setenv("PEBBLE_WFE_ORDERS_PER_PAGE", "2")
 	logger := log.New(io.Discard, "", 0)
 	profiles := map[string]ca.Profile{"default": {Description: "the only one", ValidityPeriod: uint64(s.lifetime / time.Second)}}
@@ -71,14 +75,15 @@ func startPebble(t testing.TB, s pebbleSettings) *pebble {
 	}
 	const strict = true
 	p.chains = ca.New(logger, p.database, "", "ecdsa", s.alternates, 1, profiles)
-	validation := va.New(logger, p.http.port(), p.tls.port(), strict, startResolver(t), p.database)
+	validation := va.New(logger, p.http.port(), p.tls.port(), strict, p.names.Addr().String(), p.database)
 	frontEnd := wfe.New(logger, p.database, validation, p.chains, []string{"pebble.test"}, strict, s.externalAccount, s.retryAfter, s.retryAfter)
-	p.front = httptest.NewUnstartedServer(p.traffic.watch(frontEnd.Handler()))
+	p.front = httptest.NewUnstartedServer(p.traffic.watch(ordersApart(frontEnd.Handler())))
 	p.front.Config.ErrorLog = logger
 	if s.listener != nil {
 		_ = p.front.Listener.Close()
 		p.front.Listener = s.listener
 	}
+	p.front.EnableHTTP2 = true // as the program pebble has it
 	p.front.StartTLS()
 	t.Cleanup(func() {
 		p.front.CloseClientConnections()
@@ -86,6 +91,22 @@ func startPebble(t testing.TB, s pebbleSettings) *pebble {
 	})
 	p.directory = p.front.URL + wfe.DirectoryPath
 	return p
+}
+
+// ordersApart has Pebble make an order only while it does nothing else: it looks through all authorizations then, under a
+// lock for which who reads or changes one of them waits with that one locked.
+func ordersApart(pebble http.Handler) http.Handler {
+	var orders sync.RWMutex
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/order-plz" {
+			orders.Lock()
+			defer orders.Unlock()
+		} else {
+			orders.RLock()
+			defer orders.RUnlock()
+		}
+		pebble.ServeHTTP(w, r)
+	})
 }
 
 // client returns an HTTP client that trusts the server that Pebble runs on.
@@ -136,6 +157,26 @@ func (p *pebble) certificates(name string) []*x509.Certificate {
 		}
 	}
 	return issued
+}
+
+// waitReplaced waits until the CA has noted that the certificate has a successor, which is after it has issued that.
+func (p *pebble) waitReplaced(ctx context.Context, t *testing.T, leaf *x509.Certificate) {
+	t.Helper()
+	order, err := p.database.GetOrderByIssuedSerial(hex.EncodeToString(leaf.SerialNumber.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	noted := func() bool {
+		order.RLock()
+		defer order.RUnlock()
+		return order.IsReplaced
+	}
+	for !noted() {
+		if ctx.Err() != nil {
+			t.Fatal("the CA does not note that the certificate was replaced")
+		}
+		runtime.Gosched()
+	}
 }
 
 func certificateOf(order *core.Order) *x509.Certificate {

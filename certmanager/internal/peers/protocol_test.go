@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"net/http"
@@ -195,6 +196,32 @@ func TestReplacesUnknown(t *testing.T) {
 	obtain(t, p, newAccount(t, p), func(r *acme.Request) { r.Replaces = foreign.Leaf })
 }
 
+// TestReplacesAgain renews a certificate twice. The CA knows that it has been replaced, and that is no reason not to get
+// another one.
+func TestReplacesAgain(t *testing.T) {
+	p := startPebble(t, pebbleSettings{})
+	ctx := within(t)
+	client := newAccount(t, p)
+	certificate := new(acme.Certificate)
+	made := 0
+	// Pebble does not find a certificate again whose serial number has a zero before it in DER.
+	for ; made == 0 || certificate.Leaf.SerialNumber.Bytes()[0] >= 0x80; made++ {
+		_, certificate = obtain(t, p, client, nil)
+	}
+	obtain(t, p, client, func(r *acme.Request) { r.Replaces = certificate.Leaf })
+	p.waitReplaced(ctx, t, certificate.Leaf)
+	id, err := acme.CertificateID(certificate.Leaf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ordered := acme.OrderRequest{Identifiers: identifiers(t, "example.com"), Replaces: id}
+	if _, err := client.NewOrder(ctx, ordered); !errors.Is(err, acme.ErrAlreadyReplaced) {
+		t.Errorf("an order that replaces what was replaced: %v", err)
+	}
+	obtain(t, p, client, func(r *acme.Request) { r.Replaces = certificate.Leaf })
+	p.wants(t, made+2, made+2)
+}
+
 func TestProfiles(t *testing.T) {
 	p := startPebble(t, pebbleSettings{profiles: []string{"short", "long"}})
 	ctx := within(t)
@@ -210,6 +237,14 @@ func TestProfiles(t *testing.T) {
 	_, err = client.NewOrder(ctx, acme.OrderRequest{Identifiers: identifiers(t, "example.com"), Profile: "none"})
 	if !errors.Is(err, acme.ErrInvalidProfile) {
 		t.Errorf("an order of a profile that there is not: %v", err)
+	}
+	var url string
+	obtain(t, p, client, func(r *acme.Request) {
+		r.Profile = "long"
+		r.Before = func(_ context.Context, s acme.Step) error { url = s.OrderURL; return nil }
+	})
+	if order, err = client.GetOrder(ctx, url); err != nil || order.Profile != "long" || order.Status != acme.StatusValid {
+		t.Errorf("order %+v, %v", order, err)
 	}
 }
 
