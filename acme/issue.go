@@ -205,6 +205,9 @@ func (c *Client) fulfil(ctx context.Context, r *Request, order *Order) (*Certifi
 		}
 	}
 	if order.Status == StatusProcessing {
+		// Many CAs have issued a moment later, whatever they ask for: one poll comes at once, and the others
+		// when it says.
+		order.RetryAfter = 0
 		if order, err = c.WaitOrder(ctx, order); err != nil {
 			return nil, err
 		}

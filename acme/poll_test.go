@@ -1,0 +1,40 @@
+package acme_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/acme/acmetest"
+)
+
+// TestIssuePolls has a CA that asks to be polled every three seconds: the wait for the validation and the
+// waits for a certificate that takes its time obey, and one poll comes soon after finalize.
+func TestIssuePolls(t *testing.T) {
+	for _, test := range []struct {
+		about      string
+		processing int // polls
+		want       time.Duration
+	}{
+		{"issued at once", 0, 3 * time.Second},
+		{"issued later", 2, 9 * time.Second},
+	} {
+		t.Run(test.about, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newUnregisteredCA(t, func(s *acmetest.Server) { s.RetryAfter = 3 * time.Second })
+				if _, err := c.client.Register(t.Context(), acme.Registration{AgreeToTerms: true}); err != nil {
+					t.Fatal(err)
+				}
+				c.SetFaults(c.Processing(test.processing))
+				began := time.Now()
+				if _, err := c.issue(t, t.Context(), acme.Request{}); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(began) - test.want; took < 90*time.Millisecond || took > 110*time.Millisecond {
+					t.Errorf("took %v more than %v, want a tenth of a second", took, test.want)
+				}
+			})
+		})
+	}
+}
