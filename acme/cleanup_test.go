@@ -150,3 +150,17 @@ func TestFailedCleanUpIsReported(t *testing.T) {
 		}
 	})
 }
+
+// Of two solvers of one type only the one that presented is asked to clean up.
+func TestOnlyThePresenterCleansUp(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *ca) {
+		other := newSolver(acme.TypeHTTP01, c.Server)
+		if _, err := c.issue(t, t.Context(), acme.Request{Solvers: []acme.Solver{c.solver, other}}); err != nil {
+			t.Fatal(err)
+		}
+		c.wantCleanedUp(t)
+		if len(other.cleaned) > 0 {
+			t.Errorf("the other solver was asked to clean up %v", other.cleaned)
+		}
+	})
+}

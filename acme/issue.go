@@ -76,7 +76,7 @@ func (c *Client) Issue(ctx context.Context, r Request) (*Certificate, error) {
 	if err := r.check(c); err != nil {
 		return nil, err
 	}
-	defer func() { r.cleanUp(ctx, r.Presented) }()
+	defer func() { r.cleanUp(ctx, r.Presented, r.able) }()
 	order, err := c.openOrder(ctx, &r)
 	if err != nil {
 		return nil, err

@@ -41,7 +41,7 @@ func (c *Client) authorize(ctx context.Context, r *Request, order *Order) (*Orde
 	r.Presented = slices.DeleteFunc(slices.Clone(r.Presented), func(p Proof) bool {
 		return slices.ContainsFunc(step.Proofs, func(q Proof) bool { return p.URL == q.URL })
 	})
-	defer r.cleanUp(ctx, step.Proofs)
+	defer r.cleanUp(ctx, step.Proofs, presentedBy(tasks))
 	if err := c.proveAll(ctx, tasks); err != nil {
 		return nil, err
 	}
@@ -216,17 +216,37 @@ func (c *Client) accept(ctx context.Context, t *task) error {
 	return nil
 }
 
+// presentedBy returns which solver has presented a proof of the tasks.
+func presentedBy(tasks []*task) func(Proof) []Solver {
+	return func(p Proof) []Solver {
+		for _, t := range tasks {
+			if t.proof.URL == p.URL {
+				return []Solver{t.solver}
+			}
+		}
+		return nil
+	}
+}
+
+// able returns the solvers that may have presented a proof in an earlier attempt.
+func (r *Request) able(p Proof) []Solver {
+	var solvers []Solver
+	for _, s := range r.Solvers {
+		if s.Type() == p.Type && Supports(s, p.Identifier, p.Wildcard) {
+			solvers = append(solvers, s)
+		}
+	}
+	return solvers
+}
+
 // cleanUp takes the answers away, also when ctx has ended.
-func (r *Request) cleanUp(ctx context.Context, proofs []Proof) {
+func (r *Request) cleanUp(ctx context.Context, proofs []Proof, by func(Proof) []Solver) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
 	defer cancel()
 	var group errgroup.Group
 	group.SetLimit(sideBySide)
 	for _, proof := range proofs {
-		for _, solver := range r.Solvers {
-			if solver.Type() != proof.Type || !Supports(solver, proof.Identifier, proof.Wildcard) {
-				continue
-			}
+		for _, solver := range by(proof) {
 			group.Go(func() error {
 				if err := solver.CleanUp(ctx, proof); err != nil && r.CleanUpFailed != nil {
 					r.CleanUpFailed(proof, err)

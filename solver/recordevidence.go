@@ -86,6 +86,7 @@ func (i *inspection) findRecordServers(ctx context.Context, e *recordEvidence) (
 	if e.chain, err = i.from.DNS.canonical(ctx, e.name); err != nil {
 		return err
 	}
+	e.chain = i.from.DNS.current(ctx, e.chain)
 	last := e.chain[len(e.chain)-1]
 	if len(e.chain) > 1 {
 		i.note(Lookup{Name: escaped(e.name, 260), Type: "CNAME", Server: "resolver", Code: "NOERROR", Values: escapedNames(e.chain[1:])})

@@ -164,6 +164,7 @@ func (s *spread) lookUp(ctx context.Context) (target string, servers []*spreadSe
 	if err != nil {
 		return "", nil, err
 	}
+	chain = s.dns.current(ctx, chain)
 	target = chain[len(chain)-1]
 	zone, err := s.dns.zone(ctx, target)
 	if err != nil {
