@@ -112,7 +112,7 @@ func TestDNS01ValuesSideBySide(t *testing.T) {
 				t.Error("a server was not asked for each value")
 			}
 		}
-		if left := p.lookUp(t, "_acme-challenge.example.com"); !slices.Equal(left, []string{"somebody else's"}) {
+		if left := p.dns.TXT(t, "_acme-challenge.example.com"); !slices.Equal(left, []string{"somebody else's"}) {
 			t.Errorf("what is left is %q", left)
 		}
 	})

@@ -57,8 +57,8 @@ func (e *StandingRecordError) Error() string {
 func (e *StandingRecordError) Unwrap() error { return e.Err }
 
 const (
-	standingTTL      = time.Hour
-	standingLookTime = 10 * time.Second // for some server to say whether the record is there
+	standingTTL   = time.Hour
+	standingTries = 2 // to have some server say whether the record is there
 )
 
 // Type returns "dns-persist-01".
@@ -99,14 +99,12 @@ func (d *DNSPersist01) Present(ctx context.Context, p acme.Proof) error {
 	return nil
 }
 
-// look returns nil if a server has the record, else what they said. It tries again while none answers.
+// look returns nil if a server has the record, else what they said. It tries again where none answers.
 func (d *DNSPersist01) look(ctx context.Context, name string, p acme.Proof) *PropagationError {
-	ctx, cancel := context.WithTimeout(ctx, standingLookTime)
-	defer cancel()
-	for {
+	for try := 1; ; try++ {
 		s := &spread{propagation: &d.Propagation, dns: d.DNS, name: bareName(name), match: standing(p)}
 		unseen := s.lookOnce(ctx)
-		if unseen == nil || unseen.answered() || pause(ctx, firstInterval) != nil {
+		if unseen == nil || unseen.answered() || try == standingTries || pause(ctx, firstInterval) != nil {
 			return unseen
 		}
 	}

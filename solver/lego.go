@@ -55,15 +55,15 @@ type legoProviderV4 interface {
 type withoutContext struct{ legoProviderV4 }
 
 func (p withoutContext) Present(ctx context.Context, domain, token, keyAuth string) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	return p.legoProviderV4.Present(domain, token, keyAuth)
 }
 
 func (p withoutContext) CleanUp(ctx context.Context, domain, token, keyAuth string) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	return p.legoProviderV4.CleanUp(domain, token, keyAuth)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -25,8 +24,9 @@ type zoneProvider struct {
 	calls   []string
 	fail    func(action string, r solver.Record) error // if set, called first
 	spread  func(r solver.Record, set func())          // if set, sets an appended record when it likes
-	ca      *acmetest.Server                           // if set, sees the records where aliases, by their targets, lead to
-	aliases map[string]string
+	ca      *acmetest.Server                           // if set, sees the records
+	shown   []solver.Record                            // to the CA
+	aliases map[string]string                          // names by where their CNAMEs lead, for the CA
 }
 
 var errProvider = errors.New("the provider's error")
@@ -62,70 +62,73 @@ func (p *zoneProvider) DeleteRecord(ctx context.Context, r solver.Record) error 
 }
 
 func (p *zoneProvider) edit(ctx context.Context, action string, r solver.Record) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.calls = append(p.calls, fmt.Sprintf("%s %s in %s", action, r.Name, r.Zone))
-	if p.fail != nil {
-		if err := p.fail(action, r); err != nil {
-			return err
-		}
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if p.zones[r.Zone] == nil {
-		return fmt.Errorf("there is no zone %q", r.Zone)
-	}
-	there := slices.Contains(p.records, r)
+	there, err := p.note(ctx, action, r)
 	switch {
+	case err != nil:
+		return err
 	case action == "append" && !there:
-		p.records = append(p.records, r)
-		set := func() { p.add(r.Zone, r.Name, "TXT", r.Value) }
+		set := func() {
+			p.add(r.Zone, r.Name, "TXT", r.Value)
+			p.show(r, true)
+		}
 		if p.spread != nil {
 			p.spread(r, set)
 		} else {
 			set()
 		}
 	case action == "delete" && there:
-		p.records = slices.DeleteFunc(p.records, func(other solver.Record) bool { return other == r })
 		p.remove(r.Zone, r.Name, "TXT", r.Value)
+		p.show(r, false)
 	}
-	p.tell(r.Name)
 	return nil
 }
 
-// tell has the CA see the records at a name.
-func (p *zoneProvider) tell(name string) {
+// note notes the call, and what the provider's records are after it.
+func (p *zoneProvider) note(ctx context.Context, action string, r solver.Record) (there bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.calls = append(p.calls, fmt.Sprintf("%s %s in %s", action, r.Name, r.Zone))
+	if p.fail != nil {
+		if err := p.fail(action, r); err != nil {
+			return false, err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	if p.zones[r.Zone] == nil {
+		return false, fmt.Errorf("there is no zone %q", r.Zone)
+	}
+	there = slices.Contains(p.records, r)
+	if action == "append" && !there {
+		p.records = append(p.records, r)
+	} else if action == "delete" {
+		p.records = slices.DeleteFunc(p.records, func(other solver.Record) bool { return other == r })
+	}
+	return there, nil
+}
+
+// show has the CA see a record, or no longer see it, also at the name that leads to it.
+func (p *zoneProvider) show(r solver.Record, is bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.shown = slices.DeleteFunc(p.shown, func(other solver.Record) bool { return other == r })
+	if is {
+		p.shown = append(p.shown, r)
+	}
 	if p.ca == nil {
 		return
 	}
-	values := p.valuesAt(name)
-	p.ca.SetTXT(name, values...)
-	if alias := p.aliases[name]; alias != "" {
-		p.ca.SetTXT(alias, values...)
-	}
-}
-
-func (p *zoneProvider) valuesAt(name string) (values []string) {
-	for _, r := range p.records {
-		if r.Name == name {
-			values = append(values, r.Value)
+	var values []string
+	for _, other := range p.shown {
+		if other.Name == r.Name {
+			values = append(values, other.Value)
 		}
 	}
-	return values
-}
-
-// lookUp returns the TXT records at a name as a resolver has them.
-func (p *zoneProvider) lookUp(t *testing.T, name string) []string {
-	t.Helper()
-	resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return p.dns.Dial(ctx, "tcp", solver.ResolverAddr+":53")
-	}}
-	values, err := resolver.LookupTXT(t.Context(), name+".")
-	if missing, ok := errors.AsType[*net.DNSError](err); err != nil && (!ok || !missing.IsNotFound) {
-		t.Fatal(err)
+	p.ca.SetTXT(r.Name, values...)
+	if alias := p.aliases[r.Name]; alias != "" {
+		p.ca.SetTXT(alias, values...)
 	}
-	return values
 }
 
 // failing sets how the provider fails from now on; nil: not at all.

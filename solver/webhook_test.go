@@ -1,0 +1,133 @@
+package solver_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver"
+)
+
+// startWebhook serves an endpoint and returns a Webhook that calls it.
+func startWebhook(t *testing.T, handler http.HandlerFunc) *solver.Webhook {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return &solver.Webhook{URL: server.URL + "/acme"}
+}
+
+// The bytes are those that lego's provider httpreq sends, version 5.6.0.
+func TestWebhook(t *testing.T) {
+	var got []string
+	w := startWebhook(t, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		user, password, _ := r.BasicAuth()
+		got = append(got, strings.Join([]string{r.Method, r.RequestURI, r.Header.Get("Content-Type"), r.Header.Get("Accept"), user, password, string(body)}, " "))
+		w.WriteHeader(http.StatusAccepted)
+	})
+	record := solver.Record{Zone: "example.com", Name: "_acme-challenge.www.example.com", Value: "LHDhK3oGRvkiefQnx7OOczTY5Tic_xZ6HcMOc_gmtoM"}
+	if err := w.AppendRecord(t.Context(), record); err != nil {
+		t.Error(err)
+	}
+	w.URL += "/?key=1" // a final slash does no harm, and a query stays
+	w.Username, w.Password, w.HTTPClient = "me", "geheimnis", new(http.Client)
+	if err := w.DeleteRecord(t.Context(), record); err != nil {
+		t.Error(err)
+	}
+	const body = `{"fqdn":"_acme-challenge.www.example.com.","value":"LHDhK3oGRvkiefQnx7OOczTY5Tic_xZ6HcMOc_gmtoM"}` + "\n"
+	want := []string{
+		"POST /acme/present application/json application/json   " + body,
+		"POST /acme/cleanup?key=1 application/json application/json me geheimnis " + body,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the requests were %q, want %q", got, want)
+	}
+}
+
+func TestWebhookFails(t *testing.T) {
+	record := solver.Record{Zone: "example.com", Name: "_acme-challenge.example.com", Value: "value"}
+	for name, test := range map[string]struct {
+		answer http.HandlerFunc
+		change func(*solver.Webhook)
+		want   string // of it HOST is the server's
+	}{
+		"refused": {func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "no \x1b[31mzone\nhere"+strings.Repeat(".", 1<<20), http.StatusForbidden)
+		}, nil, `solver: webhook HOST: present: the answer is "403 Forbidden", "no \x1b[31mzone\nhere` + strings.Repeat(".", 183) + `"`},
+		"redirected": {func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/elsewhere") {
+				t.Error("the redirect is followed")
+			}
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+		}, nil, `solver: webhook HOST: present: the answer is "307 Temporary Redirect", ""`},
+		"hung up": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, nil,
+			`solver: webhook HOST: present: EOF`},
+		"no URL": {nil, func(w *solver.Webhook) { w.URL = "" },
+			"solver: Webhook.URL is none of http or https with a host: set it to the endpoint's"},
+		"another scheme": {nil, func(w *solver.Webhook) { w.URL = "file:///geheimnis" },
+			"solver: Webhook.URL is none of http or https with a host: set it to the endpoint's"},
+		"no URL at all": {nil, func(w *solver.Webhook) { w.URL = "https://geheimnis.example:geheimnis\x7f/" },
+			"solver: Webhook.URL is none of http or https with a host: set it to the endpoint's"},
+		"no server": {nil, func(w *solver.Webhook) {
+			w.URL = "http://me:geheimnis@dns.example/geheimnis?token=geheimnis"
+			w.HTTPClient = &http.Client{Transport: failingTransport{}}
+		}, "solver: webhook dns.example: present: no route to dns.example"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := startWebhook(t, test.answer)
+			w.Username, w.Password = "me", "geheimnis"
+			host := strings.TrimPrefix(strings.TrimSuffix(w.URL, "/acme"), "http://")
+			if test.change != nil {
+				test.change(w)
+			}
+			err := w.AppendRecord(t.Context(), record)
+			if want := strings.ReplaceAll(test.want, "HOST", host); err == nil || err.Error() != want {
+				t.Errorf("the error is\n%v, want\n%s", err, want)
+			}
+		})
+	}
+}
+
+type failingTransport struct{}
+
+func (failingTransport) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("no route to dns.example")
+}
+
+func TestWebhookIsStopped(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	w := startWebhook(t, func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		cancel()
+		<-r.Context().Done()
+	})
+	if err := w.AppendRecord(ctx, solver.Record{Name: "_acme-challenge.example.com"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// The service gets the name that a CNAME leads to, and has nothing to follow.
+func TestWebhookGetsTheTarget(t *testing.T) {
+	dns := solver.NewTestDNS(t)
+	zones := newZones(dns, "example.com", "example.net")
+	zones.add("example.com", "_acme-challenge.example.com", "CNAME", "abc.example.net")
+	var bodies strings.Builder
+	w := startWebhook(t, func(_ http.ResponseWriter, r *http.Request) { io.Copy(&bodies, r.Body) })
+	d := &solver.DNS01{Provider: w, DNS: dns.Client(), FollowCNAME: true}
+	proof := newProof(acme.TypeDNS01, "example.com")
+	_, value := txtOf(t, proof)
+	present(t, d, proof)
+	cleanUp(t, d, proof)
+	if got, want := bodies.String(), strings.Repeat(`{"fqdn":"abc.example.net.","value":"`+value+`"}`+"\n", 2); got != want {
+		t.Errorf("the service got %q, want %q", got, want)
+	}
+}
