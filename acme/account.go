@@ -130,7 +130,10 @@ func (c *Client) newAccount(ctx context.Context, url string, wanted accountReque
 	if err := resp.decode(account); err != nil {
 		return nil, err
 	}
-	if account.URL, err = resp.location(); err != nil {
+	if account.Orders != "" {
+		account.Orders, _ = resp.resolve(account.Orders) // the account is there in any case
+	}
+	if account.URL, err = c.location(resp); err != nil {
 		return nil, err
 	}
 	if account.Status != StatusValid && account.Status != "" {

@@ -139,7 +139,7 @@ func (c *Client) changeKey(ctx context.Context, key crypto.Signer) error {
 	return err
 }
 
-// Bounds on a list of orders that comes in pages.
+// mostPages bounds a list of orders that comes in pages.
 const mostPages = 1000
 
 // Orders yields the URLs of the account's orders, as far as the CA lists them (RFC 8555 §7.1.2.1). Many
@@ -182,7 +182,11 @@ func (c *Client) ordersPage(ctx context.Context, page string) (urls []string, ne
 	var list struct {
 		Orders []string `json:"orders"`
 	}
-	resp, err := c.post(ctx, page, nil)
+	kid, err := c.kid(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	resp, err := c.postSigned(ctx, request{url: page, body: []byte{}, limit: largestChain}, kid)
 	if err != nil {
 		return nil, "", err
 	}

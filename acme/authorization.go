@@ -20,7 +20,8 @@ type Authorization struct {
 	Challenges []Challenge `json:"challenges"`
 	Wildcard   bool        `json:"wildcard,omitempty"`
 	// SubdomainAuthAllowed says that orders for subdomains of the identifier need no other (RFC 9444 §4).
-	SubdomainAuthAllowed bool `json:"subdomainAuthAllowed,omitempty"`
+	SubdomainAuthAllowed bool          `json:"subdomainAuthAllowed,omitempty"`
+	RetryAfter           time.Duration `json:"-"` // when the CA wants to be asked again; zero: it did not say
 }
 
 // mostChallenges bounds the challenges of one authorization; no CA offers more than a handful.
@@ -56,7 +57,7 @@ func (a *Authorization) read(resp *response) error {
 		return fmt.Errorf("it has %d challenges, more than %d", len(resource.Challenges), mostChallenges)
 	}
 	*a = resource.Authorization
-	a.Challenges = nil
+	a.Challenges, a.RetryAfter = nil, resp.retryAfter()
 	for _, data := range resource.Challenges {
 		a.Challenges = append(a.Challenges, readChallenge(data, resp))
 	}
@@ -80,8 +81,8 @@ func readChallenge(data json.RawMessage, resp *response) Challenge {
 }
 
 // NewAuthorization asks for an authorization ahead of any order (RFC 8555 §7.4.1), and with
-// id.SubdomainAuthAllowed for one that is good for subdomains too; whether it is says the answer. CAs that
-// don't offer either give an error that wraps errors.ErrUnsupported. A wildcard can't be authorized so.
+// id.SubdomainAuthAllowed for one that is good for subdomains too; the SubdomainAuthAllowed of what is
+// returned says whether it is. Where the CA offers no such thing, the error wraps errors.ErrUnsupported. A wildcard can't be authorized so.
 func (c *Client) NewAuthorization(ctx context.Context, id Identifier) (*Authorization, error) {
 	a, err := c.newAuthorization(ctx, id)
 	if err != nil {
@@ -110,10 +111,36 @@ func (c *Client) newAuthorization(ctx context.Context, id Identifier) (*Authoriz
 		return nil, err
 	}
 	a := new(Authorization)
-	if a.URL, err = resp.location(); err != nil {
+	if a.URL, err = c.location(resp); err != nil {
 		return nil, err
 	}
 	return a, a.read(resp)
+}
+
+// WaitAuthorization polls an authorization that is not of an order, or one of them alone, until it is no longer
+// pending, and returns it then. It asks as often as WaitOrder does. One that can't become valid any more is an
+// [*AuthorizationError].
+func (c *Client) WaitAuthorization(ctx context.Context, url string) (*Authorization, error) {
+	for poll, failures := 0, 0; ; poll++ {
+		var asked time.Duration
+		a, err := c.GetAuthorization(ctx, url)
+		if err == nil {
+			if failure := a.failure(); failure != nil {
+				return nil, fmt.Errorf("acme: wait for the authorization: %w", failure)
+			}
+			if a.Status != StatusPending {
+				return a, nil
+			}
+			failures, asked = 0, a.RetryAfter
+		} else if failures++; !passing(ctx, err) || failures > mostTries {
+			return nil, err
+		} else if problem, ok := errors.AsType[*Problem](err); ok {
+			asked = problem.RetryAfter
+		}
+		if err := pausePoll(ctx, poll, asked); err != nil {
+			return nil, fmt.Errorf("acme: wait for the authorization, which is pending: %w", err)
+		}
+	}
 }
 
 // DeactivateAuthorization gives the authorization up (RFC 8555 §7.5.2): the CA will not issue on it any
@@ -188,6 +215,19 @@ func (e *AuthorizationError) Unwrap() error {
 	return e.Problem
 }
 
+// authorizationErrors are the errors of several authorizations of one order.
+type authorizationErrors []*AuthorizationError
+
+func (e authorizationErrors) Error() string { return joined(e.Unwrap()) }
+
+func (e authorizationErrors) Unwrap() []error {
+	errs := make([]error, len(e))
+	for i := range e {
+		errs[i] = e[i]
+	}
+	return errs
+}
+
 // unprovedAuthorizations returns what failed in the order, and what waits with an error to be tried once
 // more, as far as the CA tells.
 func (c *Client) unprovedAuthorizations(ctx context.Context, order *Order) (failed, hindered []*AuthorizationError) {
@@ -214,7 +254,7 @@ func (a *Authorization) hindrance() *AuthorizationError {
 		return nil
 	}
 	for _, challenge := range a.Challenges {
-		if challenge.Status == StatusPending && challenge.Error != nil {
+		if challenge.Status == StatusPending && challenge.Error != nil && (challenge.Error.Type != "" || challenge.Error.Detail != "") {
 			return &AuthorizationError{Identifier: a.name(), ChallengeType: challenge.Type, Status: a.Status, Problem: challenge.Error}
 		}
 	}
@@ -224,6 +264,9 @@ func (a *Authorization) hindrance() *AuthorizationError {
 // failure returns why the authorization can no longer become valid, or nil where it can. A challenge
 // that has failed is enough: CAs are known to leave its authorization pending.
 func (a *Authorization) failure() *AuthorizationError {
+	if a.Status == StatusValid {
+		return nil // by another challenge, whatever became of the rest
+	}
 	for _, challenge := range a.Challenges {
 		if challenge.Status == StatusInvalid {
 			return &AuthorizationError{Identifier: a.name(), ChallengeType: challenge.Type, Status: a.Status, Problem: challenge.Error}

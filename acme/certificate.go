@@ -17,7 +17,7 @@ import (
 
 // A Certificate is what an order was for: the chain that the CA issued.
 type Certificate struct {
-	URL   string            // where the CA keeps it
+	URL   string            // where the CA keeps it, with the chain that it offers first
 	Chain [][]byte          // DER, leaf first, as a TLS server sends it
 	Leaf  *x509.Certificate // the first of Chain
 
@@ -109,11 +109,13 @@ func parseChain(data []byte) (*Certificate, error) {
 	return certificate, nil
 }
 
+var errNotYetValid = errors.New("which is in the future")
+
 // clockSkew is how far in the future a certificate may begin: clocks differ, and most CAs date back.
 const clockSkew = 5 * time.Minute
 
 // Verify checks that the certificate is fit for use at the given time: that it is for the public key,
-// covers all the identifiers and has begun and not ended. It does not judge whether clients trust it.
+// names all the identifiers, has begun (or will within five minutes, for clocks differ) and has not ended. It does not judge whether clients trust it.
 func (c *Certificate) Verify(public crypto.PublicKey, identifiers []Identifier, now time.Time) error {
 	if c == nil || c.Leaf == nil {
 		return errors.New("there is no certificate")
@@ -125,7 +127,7 @@ func (c *Certificate) Verify(public crypto.PublicKey, identifiers []Identifier, 
 	case now.After(c.Leaf.NotAfter):
 		return fmt.Errorf("the certificate expired at %s", c.Leaf.NotAfter.UTC().Format(time.RFC3339))
 	case c.Leaf.NotBefore.After(now.Add(clockSkew)):
-		return fmt.Errorf("the certificate begins at %s, which is in the future: is this machine's clock right?", c.Leaf.NotBefore.UTC().Format(time.RFC3339))
+		return fmt.Errorf("the certificate begins at %s, %w: is this machine's clock right?", c.Leaf.NotBefore.UTC().Format(time.RFC3339), errNotYetValid)
 	}
 	for _, id := range identifiers {
 		if !covers(c.Leaf, id) {

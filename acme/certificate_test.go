@@ -130,7 +130,8 @@ func TestIssueVerifiesTheCertificate(t *testing.T) {
 		{"in the future", leaf(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(10 * time.Minute) }), "clock"},
 		{"a minute in the future", leaf(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }), ""},
 	} {
-		test.test(t, true)
+		// One that has not begun will do when the clock is right.
+		test.test(t, test.says != "clock")
 	}
 }
 

@@ -47,7 +47,7 @@ type Challenge struct {
 // as {"attObj":…} for device-attest-01 and {"csr":…} for onion-csr-01. It returns the challenge as the CA
 // sees it then; the outcome shows in the authorization or the order (RFC 8555 §7.5.1).
 func (c *Client) AcceptChallenge(ctx context.Context, url string, payload json.RawMessage) (*Challenge, error) {
-	if payload == nil {
+	if len(payload) == 0 {
 		payload = json.RawMessage("{}")
 	}
 	challenge := new(Challenge)

@@ -3,6 +3,7 @@ package acme
 import (
 	"context"
 	"crypto"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -23,11 +24,12 @@ const (
 //
 // A refusal by the CA is, wrapped, a [*Problem].
 type Client struct {
-	DirectoryURL string        // zero: LetsEncrypt
-	Key          crypto.Signer // the account's key, ECDSA or RSA; the only required field
-	AccountURL   string        // zero: looked up by Key when first needed
-	HTTPClient   *http.Client  // zero: http.DefaultClient
-	UserAgent    string        // put before the package's own (RFC 8555 §6.1)
+	DirectoryURL string // zero: LetsEncrypt
+	// Key is the account's, ECDSA or RSA; the only required field. Use it at no other CA (RFC 8555 §11.1).
+	Key        crypto.Signer `json:"-"`
+	AccountURL string        // zero: looked up by Key when first needed
+	HTTPClient *http.Client  // zero: http.DefaultClient
+	UserAgent  string        // put before the package's own (RFC 8555 §6.1)
 
 	nonces noncePool
 
@@ -69,8 +71,25 @@ type DirectoryMeta struct {
 	AccountHashPrefix string `json:"accountHashPrefix,omitempty"`
 }
 
-// GetDirectory returns the CA's directory, at most a day old. It fails with a clear error where the
-// answer lacks a resource that every CA has.
+// UnmarshalJSON reads what is known here. Members of another form, which drafts may give them, are passed
+// over: nothing that every CA needs depends on them.
+func (m *DirectoryMeta) UnmarshalJSON(data []byte) error {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(data, &members) != nil {
+		return nil
+	}
+	readMember(members["termsOfService"], &m.TermsOfService)
+	readMember(members["website"], &m.Website)
+	readMember(members["caaIdentities"], &m.CAAIdentities)
+	readMember(members["externalAccountRequired"], &m.ExternalAccountRequired)
+	readMember(members["profiles"], &m.Profiles)
+	readMember(members["subdomainAuthAllowed"], &m.SubdomainAuthAllowed)
+	readMember(members["accountHashPrefix"], &m.AccountHashPrefix)
+	return nil
+}
+
+// GetDirectory returns the CA's directory, at most a day old. That the answer lacks a resource
+// that every CA has is an error.
 func (c *Client) GetDirectory(ctx context.Context) (*Directory, error) {
 	for {
 		c.mu.Lock()
@@ -99,14 +118,19 @@ func (c *Client) GetDirectory(ctx context.Context) (*Directory, error) {
 
 // refreshDirectory fetches the directory for all calls that wait for it.
 func (c *Client) refreshDirectory(ctx context.Context) (*Directory, error) {
+	// Deferred, for a caller's transport may panic.
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		close(c.fetched)
+		c.fetched = nil
+	}()
 	directory, err := c.fetchDirectory(ctx)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	close(c.fetched)
-	c.fetched = nil
 	if err != nil {
 		return nil, fmt.Errorf("acme: directory: %w", err)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.directory, c.directoryAt = directory, time.Now()
 	return directory.clone(), nil
 }

@@ -22,7 +22,7 @@
 // [Client.Issue] obtains a certificate: it makes an order, fetches its authorizations, has a [Solver]
 // put the answer to a challenge of each in place, tells the CA, polls the order, finalizes it with a
 // certificate request for the key, downloads the chain and verifies it. A solver is anything with the
-// methods Type, Present and CleanUp; package solver has those for http-01 and tls-alpn-01.
+// methods Type, Present and CleanUp; package solver has those for http-01, tls-alpn-01 and the DNS types.
 //
 // A process can be killed at any moment. Issue tells Request.Before each step before taking it; who
 // writes down the order's URL, the key and the proofs can call Issue again with them, and it goes on
@@ -63,7 +63,7 @@
 //
 // Requests are signed with the account's key and a nonce that the CA gave; nonces are pooled from
 // every answer, and a request refused for its nonce is signed anew with the fresh one. A request
-// that got no answer, or whose answer asks to come back within ten seconds, is tried three times. A
+// that got no answer, or whose answer asks to come back within ten seconds, is tried up to three times. A
 // longer wait is the caller's: it stands in [Problem].RetryAfter, or in a [*RetryAfterError] where a
 // poll would be due only after the deadline. Bodies, chains, redirects and lists that a CA sends are
 // bounded, its URLs must be of https (http only for a directory on loopback), and its words are escaped

@@ -21,8 +21,13 @@ type Request struct {
 	NotAfter    time.Time
 	Profile     string            // see OrderRequest
 	Replaces    *x509.Certificate // the predecessor, for CAs with renewal info (RFC 9773 §5); nil: none
-	Key         crypto.Signer     // the certificate's key; not the account's
+	Key         crypto.Signer     `json:"-"` // the certificate's key; not the account's
 	Solvers     []Solver          // the first that supports an identifier and whose challenge is offered answers for it
+
+	// CSR is a certificate request in DER that was made elsewhere, for a key that is not here or with what a
+	// CA wants besides the names, such as an address for mail. Its names are the Identifiers. zero: one is
+	// made with Key, which is not needed with a CSR.
+	CSR []byte
 
 	// PreferredChain is the common name of a root or intermediate. Where the CA offers several chains,
 	// the first that leads to it is taken, or else the one that the CA offers first.
@@ -40,7 +45,7 @@ type Request struct {
 
 	// Explain, if set, is given the error where a validation failed, in which errors.As finds an
 	// *AuthorizationError, with the proofs while their answers are in place still. What it returns takes
-	// the error's place; it wraps it.
+	// the error's place, and must wrap it; nil leaves the error as it is.
 	Explain func(ctx context.Context, err error, proofs []Proof) error
 
 	// CleanUpFailed, if set, is told of answers that could not be taken away. Called concurrently.
@@ -95,20 +100,49 @@ func (r *Request) check(c *Client) error {
 	switch {
 	case len(r.Identifiers) == 0:
 		return errors.New("acme: issue: Request.Identifiers is empty")
-	case r.Key == nil:
-		return errors.New("acme: issue: Request.Key is nil: a certificate needs a key")
+	case r.Key == nil && r.CSR == nil:
+		return errors.New("acme: issue: Request.Key is nil: a certificate needs a key, or a CSR made with one")
 	case c.Key == nil:
 		return errNoKey
+	}
+	public, err := r.public()
+	if err != nil {
+		return fmt.Errorf("acme: issue: %w", err)
 	}
 	for _, id := range r.Identifiers {
 		if err := id.check(); err != nil {
 			return fmt.Errorf("acme: issue: %w", err)
 		}
 	}
-	if key, ok := r.Key.Public().(interface{ Equal(crypto.PublicKey) bool }); ok && key.Equal(c.Key.Public()) {
+	if key, ok := public.(interface{ Equal(crypto.PublicKey) bool }); ok && key.Equal(c.Key.Public()) {
 		return errors.New("acme: issue: Request.Key is the account's key, which no certificate may have (RFC 8555 §11.1)")
 	}
 	return nil
+}
+
+// public returns the key that the certificate is for.
+func (r *Request) public() (crypto.PublicKey, error) {
+	if r.CSR == nil {
+		return r.Key.Public(), nil
+	}
+	csr, err := x509.ParseCertificateRequest(r.CSR)
+	if err == nil {
+		err = csr.CheckSignature()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("Request.CSR: %w", err)
+	}
+	var named []Identifier
+	for _, name := range csr.DNSNames {
+		named = append(named, Identifier{Type: TypeDNS, Value: name})
+	}
+	for _, ip := range csr.IPAddresses {
+		named = append(named, Identifier{Type: TypeIP, Value: ip.String()})
+	}
+	if !sameIdentifiers(named, r.Identifiers) {
+		return nil, fmt.Errorf("Request.CSR is for %v, Request.Identifiers are %v", named, r.Identifiers)
+	}
+	return csr.PublicKey, nil
 }
 
 func (r *Request) before(ctx context.Context, s Step) error {
@@ -165,8 +199,8 @@ func (c *Client) newOrder(ctx context.Context, r *Request) (*Order, error) {
 // account's.
 func refusesPredecessor(err error) bool {
 	var problem *Problem
-	if !errors.As(err, &problem) {
-		return false
+	if !errors.As(err, &problem) || problem.RetryAfter > 0 || problem.Status == http.StatusServiceUnavailable {
+		return false // it refuses any order just now
 	}
 	switch problem.Type {
 	case ErrAlreadyReplaced, ErrMalformed, ErrUnauthorized, ErrServerInternal:
@@ -212,10 +246,13 @@ func (c *Client) fulfil(ctx context.Context, r *Request, order *Order) (*Certifi
 			return nil, err
 		}
 	}
-	if order.Status != StatusValid {
+	switch order.Status {
+	case StatusValid:
+		return c.download(ctx, r, order)
+	case StatusInvalid:
 		return nil, c.invalidOrder(ctx, order)
 	}
-	return c.download(ctx, r, order)
+	return nil, fmt.Errorf("acme: the order is %s, though it was further before", order.Status)
 }
 
 // finalize sends the certificate request. Where no answer came, the order's own state tells whether
@@ -246,6 +283,9 @@ func (c *Client) finalize(ctx context.Context, r *Request, order *Order) (*Order
 // certificateRequest returns a request for the identifiers, in DER, without a common name: CAs take
 // the names from the extension.
 func (r *Request) certificateRequest() ([]byte, error) {
+	if r.CSR != nil {
+		return r.CSR, nil
+	}
 	template := new(x509.CertificateRequest)
 	for _, id := range r.Identifiers {
 		if id.Type == TypeIP {
@@ -273,11 +313,22 @@ func (c *Client) download(ctx context.Context, r *Request, order *Order) (*Certi
 	if err != nil {
 		return nil, err
 	}
-	if err := certificate.Verify(r.Key.Public(), r.Identifiers, time.Now()); err != nil {
-		return nil, &OrderError{URL: order.URL, Err: fmt.Errorf("%s: %w", r.Identifiers[0].Value, err)}
+	public, err := r.public()
+	if err != nil {
+		return nil, err
+	}
+	if err := certificate.Verify(public, r.Identifiers, time.Now()); err != nil {
+		err = fmt.Errorf("%s: %w", r.Identifiers[0].Value, err)
+		if errors.Is(err, errNotYetValid) {
+			return nil, fmt.Errorf("acme: %w", err) // it will do once the clock is right: a new order would give the same
+		}
+		return nil, &OrderError{URL: order.URL, Err: err}
 	}
 	return certificate, nil
 }
+
+// alternatesTime bounds the search for a preferred chain: the certificate is there already.
+const alternatesTime = time.Minute
 
 // preferredCertificate downloads the certificate, with the chain that leads to the name if there is one.
 // The certificate has come: an alternate that can't be had is passed over.
@@ -286,6 +337,8 @@ func (c *Client) preferredCertificate(ctx context.Context, url, name string) (*C
 	if err != nil || name == "" || certificate.chainsTo(name) {
 		return certificate, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, alternatesTime)
+	defer cancel()
 	for _, alternate := range certificate.Alternates {
 		other, err := c.GetCertificate(ctx, alternate)
 		if err == nil && other.chainsTo(name) && other.Leaf.Equal(certificate.Leaf) {

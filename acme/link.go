@@ -14,7 +14,7 @@ func (r *response) links(relation string) []string {
 			if target == "" || !hasRelation(parameters, relation) {
 				continue
 			}
-			if resolved, err := r.resolve(target); err == nil {
+			if resolved, err := r.resolve(target); err == nil && len(resolved) <= longestURL {
 				targets = append(targets, resolved)
 			}
 		}

@@ -56,7 +56,7 @@ func (c *Client) NewOrder(ctx context.Context, r OrderRequest) (*Order, error) {
 	if err != nil {
 		return nil, fmt.Errorf("acme: new order: %w", err)
 	}
-	if order.URL, err = resp.location(); err != nil {
+	if order.URL, err = c.location(resp); err != nil {
 		return nil, fmt.Errorf("acme: new order: %w", err)
 	}
 	if err := order.complete(resp); err != nil {
@@ -152,17 +152,16 @@ func (c *Client) WaitOrder(ctx context.Context, order *Order) (*Order, error) {
 	}
 	asked := order.RetryAfter
 	for poll, failures := 0, 0; ; poll++ {
-		if err := pause(ctx, pollInterval(poll, asked)); err != nil {
+		if err := pausePoll(ctx, poll, asked); err != nil {
 			return nil, fmt.Errorf("acme: wait for the order, which is %s: %w", order.Status, err)
 		}
 		current, err := c.GetOrder(ctx, order.URL)
 		if err != nil {
-			var problem *Problem
-			if errors.As(err, &problem) && problem.final() || ctx.Err() != nil || failures == mostTries {
+			if failures++; !passing(ctx, err) || failures > mostTries {
 				return nil, err
 			}
-			failures++
-			if asked = 0; problem != nil {
+			asked = 0
+			if problem, ok := errors.AsType[*Problem](err); ok {
 				asked = problem.RetryAfter
 			}
 			continue
@@ -171,7 +170,7 @@ func (c *Client) WaitOrder(ctx context.Context, order *Order) (*Order, error) {
 		if current.Status == StatusInvalid {
 			return nil, c.invalidOrder(ctx, current)
 		}
-		if current.Status != order.Status {
+		if isLater(current.Status, order.Status) || current.Status != order.Status && poll >= patience {
 			return current, nil
 		}
 		if current.Status == StatusPending && poll > 0 && poll%patience == 0 {
@@ -180,6 +179,13 @@ func (c *Client) WaitOrder(ctx context.Context, order *Order) (*Order, error) {
 			}
 		}
 	}
+}
+
+// isLater reports whether an order goes on from the earlier status to the other. Where it does not, a
+// replica of the CA may have answered that lags behind.
+func isLater(status, earlier string) bool {
+	course := []string{StatusPending, StatusReady, StatusProcessing, StatusValid}
+	return slices.Index(course, status) > slices.Index(course, earlier)
 }
 
 // stuck returns why a pending order will stay so, or nil where that does not show: challenges have failed,
@@ -192,9 +198,20 @@ func (c *Client) stuck(ctx context.Context, order *Order) error {
 	if len(hindered) == 0 {
 		return nil
 	}
-	err := fmt.Errorf("acme: wait for the order, which is pending: accept again: %w", hindered[0])
-	for _, h := range hindered[1:] {
-		err = fmt.Errorf("%w; %w", err, h)
+	return fmt.Errorf("acme: wait for the order, which is pending: accept again: %w", authorizationErrors(hindered))
+}
+
+// passing reports whether a poll that failed may do better when repeated.
+func passing(ctx context.Context, err error) bool {
+	problem, refused := errors.AsType[*Problem](err)
+	return ctx.Err() == nil && !(refused && problem.final())
+}
+
+// pausePoll waits before the n-th poll.
+func pausePoll(ctx context.Context, n int, asked time.Duration) error {
+	err := pause(ctx, pollInterval(n, asked))
+	if _, late := errors.AsType[*RetryAfterError](err); late && asked == 0 {
+		return context.DeadlineExceeded // the interval was not the CA's wish
 	}
 	return err
 }
@@ -220,14 +237,7 @@ type OrderError struct {
 
 // Error names each identifier that failed and says why.
 func (e *OrderError) Error() string {
-	var reasons []string
-	for _, err := range e.Unwrap() {
-		reasons = append(reasons, inner{err}.Error())
-	}
-	if len(reasons) == 0 {
-		reasons = []string{"for no known reason"}
-	}
-	return "acme: the order failed: " + strings.Join(reasons, "; ")
+	return "acme: the order failed: " + cmp.Or(joined(e.Unwrap()), "for no known reason")
 }
 
 // Unwrap returns the reasons: those of the identifiers, or else those of the whole order.

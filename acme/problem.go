@@ -177,6 +177,11 @@ func (p *Problem) Unwrap() []error {
 
 // final reports whether the same request would be refused again, now and later.
 func (p *Problem) final() bool {
-	return p.Status >= 400 && p.Status < 500 && p.Status != http.StatusTooManyRequests &&
-		p.Status != http.StatusRequestTimeout && p.Type != ErrRateLimited && p.Type != ErrBadNonce
+	switch {
+	case p.Status < 400 || p.Status >= 500, p.Status == http.StatusTooManyRequests, p.Status == http.StatusRequestTimeout:
+		return false
+	case p.Type == "": // a front end's word, not the CA's
+		return p.Status == http.StatusNotFound || p.Status == http.StatusGone
+	}
+	return p.Type != ErrRateLimited && p.Type != ErrBadNonce && p.Type != ErrOrderNotReady
 }

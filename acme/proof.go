@@ -28,8 +28,9 @@ type Proof struct {
 func (p *Proof) name() string { return orderedName(p.Identifier, p.Wildcard) }
 
 // NewProof returns what the client answers one of the authorization's challenges with. What comes from the
-// CA and may end in a file's name or a zone is checked: a token is base64url, and the names and the account
-// for a record of dns-persist-01 are the CA's own.
+// CA and may end in a file's name or a zone is checked: a token is base64url, a name or an address is one in
+// the form that ParseIdentifier returns, and the account for a record of dns-persist-01 is at the CA's own
+// host. The names that such a record has for the CA are checked by TXTRecord.
 func (c *Client) NewProof(ctx context.Context, a *Authorization, challenge Challenge) (Proof, error) {
 	p, err := c.newProof(ctx, a, challenge)
 	if err != nil {
@@ -43,6 +44,12 @@ func (c *Client) newProof(ctx context.Context, a *Authorization, challenge Chall
 	account, err := c.kid(ctx)
 	if err != nil {
 		return Proof{}, err
+	}
+	if id := a.Identifier; id.Type == TypeDNS || id.Type == TypeIP {
+		// Of a wildcard the authorization has the name without the "*.".
+		if err := (Identifier{Type: id.Type, Value: id.Value}).check(); err != nil || strings.HasPrefix(id.Value, "*.") {
+			return Proof{}, fmt.Errorf("the authorization is for %.260q, which no challenge can be about", id.Value)
+		}
 	}
 	challenge.Error = nil // nothing an answer needs
 	p := Proof{Challenge: challenge, Identifier: a.Identifier, Wildcard: a.Wildcard, AccountURL: account, DirectoryURL: c.directoryURL()}
@@ -69,15 +76,16 @@ func (c *Client) newProof(ctx context.Context, a *Authorization, challenge Chall
 // KeyAuthorization returns the token joined with the thumbprint of the account's key, which is what
 // most challenges are answered with (RFC 8555 §8.1).
 func (c *Client) KeyAuthorization(token string) (string, error) {
-	thumbprint, err := c.thumbprint()
+	thumbprint, err := c.Thumbprint()
 	if err != nil {
 		return "", err
 	}
 	return token + "." + thumbprint, nil
 }
 
-// thumbprint returns that of the account's key (RFC 7638) in base64url.
-func (c *Client) thumbprint() (string, error) {
+// Thumbprint returns that of the account's key in base64url (RFC 7638). With it alone a web server can answer
+// any http-01 challenge of the account: the token from the path, a dot, the thumbprint.
+func (c *Client) Thumbprint() (string, error) {
 	if c.Key == nil {
 		return "", errNoKey
 	}
@@ -113,7 +121,7 @@ func (c *Client) persistentAccountURI(ctx context.Context, p *Proof) (string, er
 	if d.Meta.AccountHashPrefix == "" {
 		return "", fmt.Errorf("%s has no accountHashPrefix, which the record begins the account with", c.directoryURL())
 	}
-	thumbprint, err := c.thumbprint()
+	thumbprint, err := c.Thumbprint()
 	if err != nil {
 		return "", err
 	}

@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,9 @@ func (c *Client) authorize(ctx context.Context, r *Request, order *Order) (*Orde
 	order, err = c.outcome(ctx, order, tasks)
 	var unproved *AuthorizationError
 	if errors.As(err, &unproved) && r.Explain != nil {
-		err = r.Explain(ctx, err, slices.Clone(step.Proofs))
+		if explained := r.Explain(ctx, err, slices.Clone(step.Proofs)); explained != nil {
+			err = explained
+		}
 	}
 	return order, err
 }
@@ -99,16 +102,13 @@ func (c *Client) chooseSolvers(ctx context.Context, r *Request, order *Order, au
 		if a.Status != StatusPending {
 			continue
 		}
-		solver, challenge, err := r.choose(a)
+		solver, proof, err := c.choose(ctx, r, a)
 		if err != nil {
 			return nil, &OrderError{URL: order.URL, Err: err}
 		}
 		// An earlier attempt may have told the CA already, which then looks for the answer at any time.
-		t := &task{solver: solver, authorization: a.URL, accepted: challenge.Status == StatusProcessing || challenge.Status == StatusValid}
-		if t.proof, err = c.NewProof(ctx, a, challenge); err != nil {
-			return nil, &OrderError{URL: order.URL, Err: err}
-		}
-		tasks = append(tasks, t)
+		accepted := proof.Status == StatusProcessing || proof.Status == StatusValid
+		tasks = append(tasks, &task{solver: solver, proof: proof, authorization: a.URL, accepted: accepted})
 	}
 	if len(failed.Authorizations) > 0 {
 		return nil, failed
@@ -116,23 +116,29 @@ func (c *Client) chooseSolvers(ctx context.Context, r *Request, order *Order, au
 	return tasks, nil
 }
 
-// choose returns the first solver that can answer one of the challenges, with that challenge. It answers
-// for nothing that was not ordered.
-func (r *Request) choose(a *Authorization) (Solver, Challenge, error) {
+// choose returns the first solver that can answer one of the challenges, with the proof to answer by. It
+// answers for nothing that was not ordered.
+func (c *Client) choose(ctx context.Context, r *Request, a *Authorization) (Solver, Proof, error) {
 	if !r.ordered(a) {
-		return nil, Challenge{}, fmt.Errorf("an authorization is for %.260q, which was not ordered", a.name())
+		return nil, Proof{}, fmt.Errorf("an authorization is for %.260q, which was not ordered", a.name())
 	}
+	var unusable error
 	for _, solver := range r.Solvers {
 		if !Supports(solver, a.Identifier, a.Wildcard) {
 			continue
 		}
 		for _, challenge := range a.Challenges {
-			if challenge.Type == solver.Type() && challenge.URL != "" {
-				return solver, challenge, nil
+			if challenge.Type != solver.Type() || challenge.URL == "" {
+				continue
 			}
+			proof, err := c.NewProof(ctx, a, challenge)
+			if err == nil {
+				return solver, proof, nil
+			}
+			unusable = cmp.Or(unusable, err)
 		}
 	}
-	return nil, Challenge{}, noSolver(r.Solvers, a)
+	return nil, Proof{}, cmp.Or(unusable, noSolver(r.Solvers, a))
 }
 
 // ordered reports whether the authorization is for one of the identifiers, or a domain above it that may
@@ -164,27 +170,48 @@ func noSolver(solvers []Solver, a *Authorization) error {
 
 // proveAll puts all answers in place, waits until they can be seen, and tells the CA.
 func (c *Client) proveAll(ctx context.Context, tasks []*task) error {
-	stages := []func(context.Context, *task) error{
-		func(ctx context.Context, t *task) error { return t.solver.Present(ctx, t.proof) },
-		func(ctx context.Context, t *task) error { return waitPresented(ctx, t.solver, t.proof) },
-		c.accept,
-	}
-	for _, stage := range stages {
+	present := func(ctx context.Context, t *task) error { return t.solver.Present(ctx, t.proof) }
+	wait := func(ctx context.Context, t *task) error { return waitPresented(ctx, t.solver, t.proof) }
+	for _, stage := range []func(context.Context, *task) error{present, wait} {
 		group, stageCtx := errgroup.WithContext(ctx)
-		group.SetLimit(sideBySide)
-		for _, t := range tasks {
-			group.Go(func() error {
-				if err := stage(stageCtx, t); err != nil {
-					return fmt.Errorf("acme: %s: %s: %w", printable(t.proof.name(), 260), t.solver.Type(), inner{err})
-				}
-				return nil
-			})
-		}
-		if err := group.Wait(); err != nil {
+		if err := eachTask(group, tasks, func(t *task) error { return stage(stageCtx, t) }); err != nil {
 			return err
 		}
 	}
-	return nil
+	err := eachTask(new(errgroup.Group), tasks, func(t *task) error { return c.accept(ctx, t) })
+	if err != nil {
+		c.settle(ctx, tasks)
+	}
+	return err
+}
+
+// eachTask calls f for the tasks side by side and returns an error of one of them.
+func eachTask(group *errgroup.Group, tasks []*task, f func(*task) error) error {
+	group.SetLimit(sideBySide)
+	for _, t := range tasks {
+		group.Go(func() error {
+			if err := f(t); err != nil {
+				return fmt.Errorf("acme: %s: %s: %w", printable(t.proof.name(), 260), t.solver.Type(), inner{err})
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// settle waits a while for the validations that have begun, where another was refused: their answers are not
+// to be taken away under the CA's eyes, which would count as failures.
+func (c *Client) settle(ctx context.Context, tasks []*task) {
+	const settleTime = 30 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	_ = eachTask(new(errgroup.Group), tasks, func(t *task) error {
+		if t.status == "" {
+			return nil
+		}
+		_, err := c.WaitAuthorization(ctx, t.authorization)
+		return err
+	})
 }
 
 // accept tells the CA that an answer is in place, unless it was told before. Where it refuses, an

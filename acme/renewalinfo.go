@@ -30,7 +30,10 @@ type Window struct {
 // At returns an instant of the window: r in [0,1) chooses uniformly. A client keeps what was chosen, for
 // a choice made anew at each look would tend to the window's beginning.
 func (w Window) At(r float64) time.Time {
-	return w.Start.Add(time.Duration(min(max(r, 0), 1) * float64(w.End.Sub(w.Start))))
+	if r >= 1 {
+		return w.End // the span as a number may be rounded to more than a Duration holds
+	}
+	return w.Start.Add(time.Duration(max(r, 0) * float64(w.End.Sub(w.Start))))
 }
 
 // How often a CA is asked again (RFC 9773 §4.3.2, §4.3.3).

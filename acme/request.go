@@ -39,6 +39,8 @@ type request struct {
 // A transportError says that no answer came: the CA may or may not have acted.
 type transportError struct{ error }
 
+// Error has the answer's words, which net/http quotes in part or whole, escaped and bounded.
+func (e transportError) Error() string { return printable(e.error.Error(), 2*longestURL) }
 func (e transportError) Unwrap() error { return e.error }
 
 // A redirectError says that a redirect was not followed.
@@ -220,7 +222,7 @@ func (c *Client) httpClient(method string) *http.Client {
 		if method != http.MethodGet {
 			return http.ErrUseLastResponse
 		}
-		if len(via) >= 3 {
+		if len(via) > 3 {
 			return redirectError{errors.New("redirected more than three times")}
 		}
 		if err := c.checkURL(req.URL.String()); err != nil {
@@ -239,7 +241,10 @@ func (c *Client) checkURL(raw string) error {
 	if err != nil || len(raw) > longestURL || strings.ContainsFunc(raw, foreign) {
 		return fmt.Errorf("the URL %.200q is malformed", raw)
 	}
-	if u.Hostname() == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
+	if u.User != nil {
+		return fmt.Errorf("the URL of %.200q holds a user's name or a password, which no CA's does", u.Host)
+	}
+	if u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return fmt.Errorf("the URL %.200q is not one of https", raw)
 	}
 	if u.Scheme == "https" {

@@ -67,13 +67,17 @@ func (r *response) unexpected() error {
 	return fmt.Errorf("%s answered with HTTP %d, %s", r.url, r.status, r.excerpt())
 }
 
-// location returns the URL of what was made.
-func (r *response) location() (string, error) {
+// location returns the URL of what was made. It is kept and sent again: it must be one to make requests of.
+func (c *Client) location(r *response) (string, error) {
 	location := r.header.Get("Location")
 	if location == "" {
 		return "", fmt.Errorf("the answer of %s has no Location header", r.url)
 	}
-	return r.resolve(location)
+	location, err := r.resolve(location)
+	if err == nil {
+		err = c.checkURL(location)
+	}
+	return location, err
 }
 
 // resolve returns the absolute form of a URL in the answer. One that is absolute stays as it is, to

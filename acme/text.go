@@ -36,6 +36,24 @@ type inner struct{ error }
 func (e inner) Error() string { return strings.TrimPrefix(e.error.Error(), "acme: ") }
 func (e inner) Unwrap() error { return e.error }
 
+// joined returns the texts of the errors, of which a hostile CA may have made many and long ones. Of those
+// beyond the bound the first 300 bytes are left: they name the identifier.
+func joined(errs []error) string {
+	const most = 64 << 10
+	var b strings.Builder
+	for i, err := range errs {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		text := inner{err}.Error()
+		if b.Len()+len(text) > most {
+			text = printable(text, 300)
+		}
+		b.WriteString(text)
+	}
+	return b.String()
+}
+
 // longestRetryAfter bounds what a CA can ask for: a month is beyond every published limit.
 const longestRetryAfter = 31 * 24 * time.Hour
 
@@ -52,6 +70,10 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 		seconds, _ := strconv.ParseInt(value, 10, 64)
 		wait = time.Duration(min(seconds, int64(longestRetryAfter/time.Second))) * time.Second
 	} else if date, err := http.ParseTime(value); err == nil {
+		// The date is by the CA's clock, and so is that of the answer.
+		if sent, err := http.ParseTime(h.Get("Date")); err == nil {
+			now = sent
+		}
 		wait = date.Sub(now)
 	}
 	return min(max(wait, 0), longestRetryAfter)
