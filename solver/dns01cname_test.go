@@ -97,6 +97,16 @@ func TestDNS01AdvisesToFollowCNAME(t *testing.T) {
 		}
 	})
 	inZones(t, []string{"example.com", "example.net"}, func(t *testing.T, d *solver.DNS01, p *zoneProvider) {
+		d.FollowCNAME = true
+		p.add("example.com", "_acme-challenge.example.com", "CNAME", "abc.example.net")
+		p.spread = func(solver.Record, func()) {}
+		proof := newProof(acme.TypeDNS01, "example.com")
+		present(t, d, proof)
+		if err := d.Wait(t.Context(), proof); err == nil || strings.Contains(err.Error(), "FollowCNAME") {
+			t.Errorf("who has set FollowCNAME is told to: %v", err)
+		}
+	})
+	inZones(t, []string{"example.com", "example.net"}, func(t *testing.T, d *solver.DNS01, p *zoneProvider) {
 		p.add("example.com", "*.example.com", "CNAME", "site.example.net")
 		proof := newProof(acme.TypeDNS01, "example.com")
 		p.failing(failOn("append"))

@@ -61,7 +61,15 @@ func TestWebhookFails(t *testing.T) {
 		want   string // of it HOST is the server's
 	}{
 		"refused": {func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, "no \x1b[31mzone\nhere"+strings.Repeat(".", 1<<20), http.StatusForbidden)
+			w.WriteHeader(http.StatusForbidden)
+			io.WriteString(w, "no \x1b[31mzone\nhere")
+			more := []byte(strings.Repeat(".", 1<<20))
+			for range 100 { // more than what is on its way when nobody reads
+				if _, err := w.Write(more); err != nil {
+					return
+				}
+			}
+			t.Error("an answer of 100 MiB is read")
 		}, nil, `solver: webhook HOST: present: the answer is "403 Forbidden", "no \x1b[31mzone\nhere` + strings.Repeat(".", 183) + `"`},
 		"redirected": {func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasPrefix(r.URL.Path, "/elsewhere") {
