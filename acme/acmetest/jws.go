@@ -36,6 +36,7 @@ type protectedHeader struct {
 	Nonce     *string         `json:"nonce"`
 	URL       *string         `json:"url"`
 	Base64    *bool           `json:"b64"`
+	Critical  json.RawMessage `json:"crit"` // extensions that must be understood: there are none
 }
 
 // parseJWS takes a flattened JWS apart. The error is a malformed problem.
@@ -71,6 +72,9 @@ func parseJWS(data []byte) (*flattenedJWS, error) {
 	}
 	if err := exactjson.Unmarshal(header, &jws.header); err != nil {
 		return nil, problemf(malformed, "the JWS's protected header is not a JSON object of the right form")
+	}
+	if jws.header.Critical != nil {
+		return nil, problemf(malformed, "the JWS's protected header has \"crit\"; no extension is understood here (RFC 7515 §4.1.11)")
 	}
 	if jws.header.Base64 != nil {
 		return nil, problemf(malformed, "the JWS's protected header has \"b64\"; unencoded payloads are not allowed (RFC 8555 §6.2)")
