@@ -12,8 +12,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// cleanUpTime bounds the clean-up, which has to be done also when the context has ended.
-const cleanUpTime = time.Minute
+// Bounds of the clean-up, which has to be done also when the context has ended.
+const (
+	cleanUpTime      = time.Minute
+	cleanUpProofTime = 5 * time.Second // more for each answer: some providers take one after another
+)
 
 // authorize proves control of all identifiers of a pending order and returns the order as it is then.
 func (c *Client) authorize(ctx context.Context, r *Request, order *Order) (*Order, error) {
@@ -268,12 +271,16 @@ func (r *Request) able(p Proof) []Solver {
 
 // cleanUp takes the answers away, also when ctx has ended.
 func (r *Request) cleanUp(ctx context.Context, proofs []Proof, by func(Proof) []Solver) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime+time.Duration(len(proofs))*cleanUpProofTime)
 	defer cancel()
 	var group errgroup.Group
 	group.SetLimit(sideBySide)
 	for _, proof := range proofs {
-		for _, solver := range by(proof) {
+		solvers := by(proof)
+		if len(solvers) == 0 && r.CleanUpFailed != nil {
+			r.CleanUpFailed(proof, fmt.Errorf("acme: no solver is for %s any more", printable(proof.Type, 40)))
+		}
+		for _, solver := range solvers {
 			group.Go(func() error {
 				if err := solver.CleanUp(ctx, proof); err != nil && r.CleanUpFailed != nil {
 					r.CleanUpFailed(proof, err)

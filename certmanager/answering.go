@@ -27,9 +27,10 @@ type checker interface {
 // before the CA is told.
 type answering struct {
 	checker
-	logger *slog.Logger
-	seen   atomic.Bool // the server is there
-	warned atomic.Bool // it was looked for in vain, which was said
+	vantage solver.Vantage
+	logger  *slog.Logger
+	seen    atomic.Bool // the server is there
+	warned  atomic.Bool // it was looked for in vain, which was said
 }
 
 // How long a server may take to come up after the manager.
@@ -49,20 +50,20 @@ func (a *answering) Wait(ctx context.Context, p acme.Proof) error {
 			return err
 		}
 	}
-	if a.seen.Load() {
+	if a.seen.Load() || a.warned.Load() {
 		return nil
 	}
 	deadline := time.Now().Add(lookTime)
 	for {
-		err := a.Check(ctx, p)
+		err := a.look(ctx, p)
 		switch {
 		case err == nil:
 			a.seen.Store(true)
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, solver.ErrNoALPN):
-			return fmt.Errorf("the CA was not asked to look, for it would fail: %w", err)
+		case errors.Is(err, solver.ErrNoALPN) && !a.warned.Swap(true):
+			return fmt.Errorf("the CA was not asked to look, for it seems that it would fail; it is asked next time: %w", err)
 		case a.warned.Load():
 			return nil
 		case time.Now().Add(lookEvery).After(deadline):
@@ -78,6 +79,23 @@ func (a *answering) Wait(ctx context.Context, p acme.Proof) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// look looks once, from the vantage point where one is set.
+func (a *answering) look(ctx context.Context, p acme.Proof) error {
+	if a.vantage.DNS == nil && a.vantage.Dial == nil {
+		return a.Check(ctx, p)
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	diagnosis := solver.Diagnose(ctx, p, nil, a.vantage)
+	switch {
+	case diagnosis.Seen:
+		return nil
+	case diagnosis.Cause == solver.CauseNoALPN:
+		return fmt.Errorf("%w (%v)", solver.ErrNoALPN, diagnosis)
+	}
+	return errors.New(diagnosis.String())
 }
 
 // useSolvers prepares the solvers, in the order of preference: those given, then the built-in ones.
@@ -99,8 +117,8 @@ func (m *Manager) useSolvers() {
 			}
 		}
 	}
-	m.overTLS = &answering{checker: m.tlsALPN01, logger: m.logger}
-	m.overHTTP = &answering{checker: m.http01, logger: m.logger}
+	m.overTLS = &answering{checker: m.tlsALPN01, vantage: m.config.Vantage, logger: m.logger}
+	m.overHTTP = &answering{checker: m.http01, vantage: m.config.Vantage, logger: m.logger}
 	m.overHTTP.seen.Store(m.http01.Addr != "") // it has a listener of its own
 	if m.config.Preflight == PreflightOff {
 		m.overTLS.seen.Store(true)

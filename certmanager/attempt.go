@@ -13,6 +13,7 @@ import (
 
 const (
 	attemptTime = 10 * time.Minute // for one attempt with one issuer; the next goes on where it stopped
+	nameTime    = 2 * time.Minute  // more for each further name: some DNS providers need a minute between two records
 	askTime     = 24 * time.Hour   // after which Config.OnDemand is asked again about a name that it denied
 	leaseTerm   = time.Minute      // after which another process may take over from one that died
 )
@@ -101,7 +102,7 @@ func (m *Manager) askAgain(ctx context.Context, c *managed) (o outcome, allowed 
 
 // tryIssuer takes the lease, looks whether there is anything left to do, and does it.
 func (m *Manager) tryIssuer(run context.Context, issuer Issuer, c *managed) outcome {
-	ctx, cancel := context.WithTimeout(run, attemptTime)
+	ctx, cancel := context.WithTimeout(run, attemptTime+time.Duration(len(c.identifiers)-1)*nameTime)
 	defer cancel()
 	lease, err := storage.Acquire(ctx, m.store, workKey(issuer, &c.subject), leaseTerm)
 	if err != nil {

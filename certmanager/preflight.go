@@ -19,13 +19,18 @@ type Preflight string
 // The policies. A network may show its own machines other addresses than the outside, so that a fault seen
 // from here need not be one; hence PreflightWarn is the usual one.
 const (
-	PreflightWarn    Preflight = "warn"    // a fault is told (EventWarning), and the CA is asked all the same
-	PreflightRequire Preflight = "require" // a fault is a failure, and the CA is not asked
-	PreflightOff     Preflight = "off"     // nothing is looked at, nor is a failure diagnosed
+	// A fault is told (EventWarning), and the CA is asked all the same. What does not show within five seconds
+	// is not waited for. A fault that the CA does not find ends the looks for that type of challenge, for all
+	// names, until the process is started again.
+	PreflightWarn Preflight = "warn"
+	// A fault is a failure, and the CA is not asked. A look takes half a minute at most.
+	PreflightRequire Preflight = "require"
+	// Nothing is looked at, nor is a failure diagnosed.
+	PreflightOff Preflight = "off"
 )
 
 // preflightTime bounds one look. Where a fault is but a warning, slow networks are not waited for.
-const preflightTime = 10 * time.Second
+const preflightTime = 5 * time.Second
 
 func (p Preflight) check() error {
 	switch p {
@@ -48,7 +53,8 @@ type preflight struct {
 	request *Request
 
 	mu     sync.Mutex
-	faults map[string]bool // types of challenge with which one was seen; guarded by mu
+	faults map[string]bool // types of challenge with which one was seen, or too little in time; guarded by mu
+	slow   map[string]bool // types of challenge with which there was too little time; guarded by mu
 }
 
 // solvers returns those of the request, with the look at the end of their waiting.
@@ -71,24 +77,40 @@ func (f *preflight) vantage(ctx context.Context) solver.Vantage {
 
 // look returns an error where a fault is seen and the CA is not to be asked.
 func (f *preflight) look(ctx context.Context, p acme.Proof) error {
-	policy := f.request.Preflight
-	if policy == PreflightOff || policy != PreflightRequire && f.account.isBlind(p.Type) {
+	switch f.request.Preflight {
+	case PreflightOff:
+		return nil
+	case PreflightRequire:
+		if diagnosis := solver.Diagnose(ctx, p, nil, f.vantage(ctx)); diagnosis.Cause != "" {
+			return &diagnosed{errors.New("the CA was not asked to look"), []*solver.Diagnosis{diagnosis}}
+		}
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, preflightTime)
+	if f.account.isBlind(p.Type) || f.isSlow(p.Type) {
+		return nil
+	}
+	limited, cancel := context.WithTimeout(ctx, preflightTime)
 	defer cancel()
-	diagnosis := solver.Diagnose(ctx, p, nil, f.vantage(ctx))
-	if diagnosis.Cause == "" {
+	diagnosis := solver.Diagnose(limited, p, nil, f.vantage(limited))
+	slow := limited.Err() != nil && ctx.Err() == nil
+	if diagnosis.Cause == "" && !slow {
 		return nil
-	}
-	if policy == PreflightRequire {
-		return &diagnosed{errors.New("the CA was not asked to look"), []*solver.Diagnosis{diagnosis}}
 	}
 	f.mu.Lock()
 	f.faults[p.Type] = true
+	f.slow[p.Type] = f.slow[p.Type] || slow
 	f.mu.Unlock()
-	f.warn(&diagnosed{errors.New("the CA is asked to look, though from here it seems that it will fail"), []*solver.Diagnosis{diagnosis}})
+	if diagnosis.Cause != "" {
+		f.warn(&diagnosed{errors.New("the CA is asked to look, though from here it seems that it will fail"), []*solver.Diagnosis{diagnosis}})
+	}
 	return nil
+}
+
+// isSlow reports whether a look at another name of the order ran out of time. The next ones would too.
+func (f *preflight) isSlow(challengeType string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.slow[challengeType]
 }
 
 func (f *preflight) warn(err error) {
@@ -104,7 +126,7 @@ func (f *preflight) succeeded() {
 	defer f.mu.Unlock()
 	for challengeType := range f.faults {
 		f.account.setBlind(challengeType)
-		f.warn(fmt.Errorf("%s: the CA validated what looked wrong from here: no more preflight for this type of challenge, as long as the process lives", challengeType))
+		f.warn(fmt.Errorf("%s: the CA validated what looked wrong from here, or could not be seen in time: no more preflight for this type of challenge, as long as the process lives", challengeType))
 	}
 }
 

@@ -22,7 +22,8 @@ type DNS01 struct {
 	Provider Provider
 
 	// Storage remembers which records were created, so that they are deleted also after a crash or by
-	// another process. Nil: this DNS01 alone remembers.
+	// another process. Nil: this DNS01 alone remembers. Several with different providers that share a storage
+	// need a Zone each: what one has created, another may otherwise forget.
 	Storage storage.Store
 
 	// DNS says how to ask for zones and records. Nil: as the system does.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -95,7 +96,7 @@ func (d *TestDNS) Dial(ctx context.Context, network, address string) (net.Conn, 
 	s := d.servers[at.Addr().String()]
 	d.mu.Unlock()
 	if s == nil || at.Port() != 53 {
-		return nil, fmt.Errorf("no route to %s", address)
+		return nil, fmt.Errorf("no route to %s: %w", address, syscall.ENETUNREACH)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err

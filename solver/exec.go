@@ -29,8 +29,9 @@ import (
 //	EVERSEAL_TTL     its time to live in seconds
 //
 // To append what is there already, and to delete what is not, is to succeed. An exit status other than 0 is
-// a failure; the end of what the program printed stands in the error then, without the values of Env. A
-// program is run for several records at once: a script that must not be takes a lock first (flock).
+// a failure; the end of what the program printed stands in the error then, without the values of Env that
+// have five bytes or more. The program has this process's own environment too, and what it prints of that
+// is not left out: give secrets by Env. A program is run for several records at once: a script that must not be takes a lock first (flock).
 //
 // The scripts of acme.sh (dnsapi/dns_*.sh) do as they are, by two lines for the program, with the name of the
 // script, such as "cf", in Args:
@@ -120,6 +121,8 @@ func (t *tail) last(environment []string) error {
 		shortest = 5 // bytes; less is no secret, but in many words
 	)
 	text := t.String()
+	// The longest first: one may begin as another does.
+	environment = slices.SortedFunc(slices.Values(environment), func(a, b string) int { return len(valueOf(b)) - len(valueOf(a)) })
 	for _, variable := range environment {
 		if name, value, ok := strings.Cut(variable, "="); ok && len(value) >= shortest {
 			text = strings.ReplaceAll(text, value, "<"+name+">")
@@ -130,4 +133,10 @@ func (t *tail) last(environment []string) error {
 		return errors.New("nothing")
 	}
 	return errors.New(text[max(0, len(text)-most):])
+}
+
+// valueOf returns the value of "NAME=value".
+func valueOf(variable string) string {
+	_, value, _ := strings.Cut(variable, "=")
+	return value
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/everseal/everseal/acme"
 	"golang.org/x/net/dns/dnsmessage"
@@ -27,6 +28,10 @@ const (
 	maxVisits      = 4 // of each address family
 	maxAuthorities = 4 // servers asked for addresses
 	maxChain       = 5 // zones that CNAMEs lead through
+
+	// authorityTimeout is for the authoritative servers as long as no CA has failed: many networks let no DNS out
+	// but to their resolvers, and the visits must not wait for that.
+	authorityTimeout = 2 * time.Second
 )
 
 // addressTypes are the types of address records. CAs try IPv6 first.
@@ -60,7 +65,15 @@ func (i *inspection) findHosts(ctx context.Context) hostEvidence {
 		asking.Go(func() { replies[j], errs[j] = i.lookup(ctx, name, qtype) })
 	}
 	authoritative := hostEvidence{}
-	asking.Go(func() { i.findAuthoritative(ctx, name, &authoritative) })
+	asking.Go(func() {
+		if !i.failed {
+			limited, cancel := context.WithTimeout(ctx, authorityTimeout)
+			defer cancel()
+			i.findAuthoritative(limited, name, &authoritative)
+			return
+		}
+		i.findAuthoritative(ctx, name, &authoritative)
+	})
 	asking.Wait()
 	h.authoritative, h.authority, h.sources = authoritative.authoritative, authoritative.authority, authoritative.sources
 	for j, r := range replies {

@@ -91,7 +91,9 @@ func (h *HTTP01) CleanUp(ctx context.Context, p acme.Proof) error {
 // token's record alone, and not twice within a second where there is none. For tokens that are not
 // pending it is asked 25 times a second at most, after a burst of 50; beyond that a request waits for up to
 // two seconds. Tokens that were found a moment ago, and those that several clients ask for, as CAs do from
-// several places at once, come first: they are found also while somebody tries tokens at random.
+// several places at once, come first: they are found also while somebody tries tokens at random, each
+// once. Against many clients that ask for the same made-up tokens together this is no help: then only the
+// process that presented an answer gives it surely.
 //
 // Where it could not be found out whether a token is pending, as Storage failed or was asked for too much,
 // the answer is 503 Service Unavailable. A CA does not ask again after that: the validation has

@@ -102,10 +102,13 @@ func (i *inspection) judgeAddressAsked(detail, words string) *verdict {
 		return nil
 	}
 	name := i.domain
-	known := i.hosts.addresses()
+	known := slices.Concat(i.hosts.authoritative, i.hosts.resolved)
 	if !slices.Contains(known, addr) {
+		if slices.ContainsFunc(i.visits, i.isElsewhere) {
+			return nil // it may be of the host that it was redirected to
+		}
 		return because(CauseSplitHorizon, "let the public record lead to this server, or use DNS-01",
-			"%s is %s here, and %v for the CA (%s)", name, joined(known), addr, words)
+			"%s is %s here, and %v for the CA (%s)", name, joined(i.hosts.addresses()), addr, words)
 	}
 	for _, v := range i.visits {
 		if v.Address == addr && v.outcome == outcomeUnknown {

@@ -35,6 +35,11 @@ func (i *inspection) lookup(ctx context.Context, name string, qtype dnsmessage.T
 	if failure.servfail {
 		unchecked, err := i.from.DNS.ask(ctx, query{name: name, qtype: qtype, recurse: true, checkingDisabled: true})
 		failure.dnssec = err == nil && unchecked.RCode == dnsmessage.RCodeSuccess
+		// A resolver that has failed once, as with a server that was slow, has the answer by now.
+		if again, err := i.from.DNS.resolve(ctx, name, qtype); failure.dnssec && err == nil {
+			i.note(replyLookup("resolver", name, qtype, again))
+			return again, nil
+		}
 	}
 	i.note(Lookup{Name: escaped(name, 260), Type: typeText(qtype), Server: "resolver", Error: escaped(inner{err}.Error(), 300)})
 	return nil, failure

@@ -258,7 +258,7 @@ func TestPropagationAsksResolvers(t *testing.T) {
 		client.Resolvers[0] = "192.0.2.55" // no route leads there
 		err := (&Propagation{Recursive: true, Quorum: 2, Timeout: time.Second}).wait(t.Context(), client, challengeName, "value")
 		const want = `not seen at 1 of 2 servers within 1s: 192.0.2.55:53 says nothing: ` +
-			`udp: no route to 192.0.2.55:53; tcp: no route to 192.0.2.55:53. A resolver keeps`
+			`udp: no route to 192.0.2.55:53: network is unreachable; tcp: no route to 192.0.2.55:53: network is unreachable. A resolver keeps`
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not say %s", err, want)
 		}

@@ -35,7 +35,7 @@ type query struct {
 type exchangeError struct {
 	server  string
 	tries   failures
-	noRoute bool // nothing could be sent: no route, no such address family, no such host
+	noRoute bool // nothing could be sent: no route, no such address family
 }
 
 func (e *exchangeError) Error() string { return fmt.Sprintf("%.100q: %v", e.server, e.tries) }
@@ -98,7 +98,7 @@ func (d *DNS) attempt(ctx context.Context, address string, q query) (*reply, err
 			break
 		}
 		_, undialed := errors.AsType[*dialError](err)
-		dialed = dialed || !undialed
+		dialed = dialed || !undialed || !isUnknownWay(err)
 	}
 	failure.noRoute = !dialed && ctx.Err() == nil
 	return nil, failure

@@ -119,7 +119,7 @@ func pointer[T any](v T, err error) (*T, error) { return &v, err }
 
 // follow returns the name to which the CNAMEs in r lead from name.
 func (r *reply) follow(name string) string {
-	for range r.Answers { // a loop ends here too
+	for range maxAliases + 1 { // a loop ends here too
 		next := r.alias(name)
 		if next == "" {
 			return name

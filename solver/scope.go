@@ -3,6 +3,7 @@ package solver
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // A scope is from where an IP address can be reached, from narrow to wide.
@@ -21,21 +22,37 @@ func scopeOf(addr netip.Addr) scope {
 	switch {
 	case addr.IsLoopback(), addr.IsUnspecified(), addr.Is4() && addr.As4()[0] == 0:
 		return scopeHost
-	case addr.IsLinkLocalUnicast(), addr.IsMulticast(), addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+	case addr.IsLinkLocalUnicast(), addr.IsMulticast(), within(addr,
+		"255.255.255.255/32",
+		"192.0.0.0/24"): // RFC 6890 §2.1; some clouds have their metadata service there
 		return scopeLink
-	case addr.IsPrivate(), addr.Is4() && addr.As4()[0] == 100 && addr.As4()[1]>>6 == 1: // RFC 6598, behind a carrier's NAT
+	case addr.IsPrivate(), within(addr,
+		"100.64.0.0/10",   // RFC 6598, behind a carrier's NAT
+		"198.18.0.0/15",   // RFC 2544, for tests of networks
+		"240.0.0.0/4",     // RFC 1112 §4, reserved
+		"fec0::/10",       // RFC 3879, site-local once
+		"64:ff9b:1::/48"): // RFC 8215, for translators of one network, to any of its addresses
 		return scopePrivate
 	}
 	return scopePublic
 }
 
-// embedded returns the IPv4 address that a translator makes of an IPv6 one (RFC 6052 §2.1), or addr.
+// within reports whether the address is in one of the networks.
+func within(addr netip.Addr, networks ...string) bool {
+	return slices.ContainsFunc(networks, func(network string) bool { return netip.MustParsePrefix(network).Contains(addr) })
+}
+
+// embedded returns the IPv4 address that an IPv6 one is sent to: by a translator (RFC 6052 §2.1), by 6to4 (RFC
+// 3056 §2), or as one of the old form ::192.0.2.1 (RFC 4291 §2.5.5.1). Others are returned as they are.
 func embedded(addr netip.Addr) netip.Addr {
 	b := addr.As16()
-	if !addr.Is6() || [12]byte(b[:12]) != [12]byte{1: 0x64, 2: 0xff, 3: 0x9b} {
-		return addr
+	switch {
+	case within(addr, "64:ff9b::/96"), within(addr, "::/96") && !within(addr, "::/127"):
+		return netip.AddrFrom4([4]byte(b[12:]))
+	case within(addr, "2002::/16"):
+		return netip.AddrFrom4([4]byte(b[2:6]))
 	}
-	return netip.AddrFrom4([4]byte(b[12:]))
+	return addr
 }
 
 // words is the scope as it stands in sentences.

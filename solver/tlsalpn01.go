@@ -102,7 +102,7 @@ func IsChallenge(hello *tls.ClientHelloInfo) bool {
 // name's record alone, and not twice within a second where there is none. For names that have no
 // challenge it is asked 25 times a second at most, after a burst of 50; beyond that a handshake waits for up
 // to two seconds. Names that had a challenge a moment ago, and those that several clients ask for, come
-// first: CAs find their answer also while somebody tries all the names there are.
+// first: CAs find their answer also while somebody tries all the names there are, each once.
 //
 // The error wraps [fs.ErrNotExist] where no challenge is pending for the name. It does not where that
 // could not be found out, as Storage failed or was asked for too much. Either way the handshake fails,

@@ -80,6 +80,9 @@ func (z *zoneEditor) isSynthesized(ctx context.Context, name, target string) (bo
 		return false, nil
 	}
 	beside := "_everseal-probe." + parent
+	if len(beside) > 253 {
+		return false, nil // no name of the kind that a wildcard stands for could be asked about
+	}
 	r, err := z.dns.resolve(ctx, beside, dnsmessage.TypeCNAME)
 	if err != nil {
 		return false, err
