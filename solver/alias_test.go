@@ -35,3 +35,23 @@ func TestPropagationFollowsACNAME(t *testing.T) {
 		wantSpread(t, d, Propagation{}, 0)
 	})
 }
+
+// The record of another proof at the name has ended the wildcard's CNAME, there and beside, while the resolver
+// still tells of it.
+func TestAWildcardThatHasGoneIsNotFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := NewMemoryDNS(t)
+		d.Zone("example.com", "192.0.2.1")[0].Add(challengeName, "TXT", "of the other proof")
+		d.Zone("host.example", "192.0.2.9")
+		d.Resolver.Answer(func(_ string, query, reply *dnsmessage.Message) [][]byte {
+			if q := query.Questions[0]; sameName(q.Name.String(), challengeName) && q.Type == dnsmessage.TypeCNAME {
+				reply.Answers = []dnsmessage.Resource{testRecord(challengeName, "CNAME", "site.host.example")}
+			}
+			return PackDNS(reply)
+		})
+		z := &zoneEditor{dns: d.Client(), provider: nopProvider{}, followCNAME: true}
+		if r, err := z.place(t.Context(), challengeName, "value", 0); err != nil || r.Name != challengeName {
+			t.Errorf("the record is to be created at %s, %v", r.Name, err)
+		}
+	})
+}

@@ -73,7 +73,8 @@ func (z *zoneEditor) delegated(ctx context.Context, name string) (string, error)
 }
 
 // isSynthesized reports whether the CNAME from a name to a target comes from a wildcard. One is known by what
-// it does: another name beside it, which nobody has made, leads to the same place.
+// it does: another name beside it, which nobody has made, leads to the same place. It does so no longer when
+// the name has got a record meanwhile, as by another proof of the same order; then its CNAME is gone.
 func (z *zoneEditor) isSynthesized(ctx context.Context, name, target string) (bool, error) {
 	_, parent, ok := strings.Cut(name, ".")
 	if !ok {
@@ -87,7 +88,7 @@ func (z *zoneEditor) isSynthesized(ctx context.Context, name, target string) (bo
 	if err != nil {
 		return false, err
 	}
-	return r.alias(beside) == target, nil
+	return r.alias(beside) == target || z.dns.isGone(ctx, name), nil
 }
 
 // create has the provider create the record.

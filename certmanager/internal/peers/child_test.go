@@ -31,7 +31,9 @@ type childConfig struct {
 	Trust     []byte // the certificate of the CA's own server, DER
 	Storage   string // folder
 	Name      string
-	HTTP01    string // where to look for answers to http-01; empty: tls-alpn-01 is used
+	Others    []string    // more names, to have a certificate each
+	HTTP01    string      // where to look for answers to http-01; empty: tls-alpn-01 is used
+	DNS01     *nameServer // by which dns-01 is answered, which is used then
 }
 
 // runChild is such a server. It tells its parent on standard output: "listening", with its two addresses, then
@@ -73,7 +75,7 @@ func (c childConfig) manager() certmanager.Config {
 		trusted.AddCert(certificate)
 	}
 	config := certmanager.Config{
-		Names:        []string{c.Name},
+		Names:        append([]string{c.Name}, c.Others...),
 		CA:           c.Directory,
 		AgreeToTerms: true,
 		Preflight:    certmanager.PreflightOff, // the name is in no DNS but the CA's
@@ -92,6 +94,9 @@ func (c childConfig) manager() certmanager.Config {
 		}
 		config.Solvers = []acme.Solver{&solver.HTTP01{Storage: config.Storage, Dial: dial}}
 	}
+	if c.DNS01 != nil {
+		config.Solvers = []acme.Solver{&solver.DNS01{Provider: c.DNS01, DNS: c.DNS01.dns()}}
+	}
 	return config
 }
 
@@ -101,6 +106,7 @@ type child struct {
 	stdin   io.Closer
 	lines   <-chan string
 	address string // of the HTTPS server
+	plain   string // of the HTTP server
 }
 
 func startChild(t *testing.T, p *pebble, config childConfig) *child {
@@ -134,12 +140,11 @@ func startChild(t *testing.T, p *pebble, config childConfig) *child {
 		}
 	}()
 	c.lines = lines
-	var plain string
-	if _, err := fmt.Sscan(c.says(t, "listening"), &c.address, &plain); err != nil {
+	if _, err := fmt.Sscan(c.says(t, "listening"), &c.address, &c.plain); err != nil {
 		t.Fatal(err)
 	}
 	p.tls.lead(c.address)
-	p.http.lead(plain)
+	p.http.lead(c.plain)
 	return c
 }
 

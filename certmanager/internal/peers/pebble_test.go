@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/hex"
@@ -51,6 +52,7 @@ type pebble struct {
 // pebbleSettings are in what one pebble differs from others. The zero value is the usual one.
 type pebbleSettings struct {
 	listener        net.Listener  // where to serve; nil: on a free port
+	nameServer      string        // address of the DNS server to ask, by TCP; empty: that of pebble.names
 	badNonces       int           // good nonces refused as bad ones, in percent
 	reuse           int           // valid authorizations that new orders take over, in percent, and one more
 	externalAccount bool          // accounts are made only with an external one
@@ -75,9 +77,9 @@ func startPebble(t testing.TB, s pebbleSettings) *pebble {
 	}
 	const strict = true
 	p.chains = ca.New(logger, p.database, "", "ecdsa", s.alternates, 1, profiles)
-	validation := va.New(logger, p.http.port(), p.tls.port(), strict, p.names.Addr().String(), p.database)
+	validation := va.New(logger, p.http.port(), p.tls.port(), strict, cmp.Or(s.nameServer, p.names.Addr().String()), p.database)
 	frontEnd := wfe.New(logger, p.database, validation, p.chains, []string{"pebble.test"}, strict, s.externalAccount, s.retryAfter, s.retryAfter)
-	p.front = httptest.NewUnstartedServer(p.traffic.watch(ordersApart(frontEnd.Handler())))
+	p.front = httptest.NewUnstartedServer(p.traffic.watch(newApart(frontEnd.Handler())))
 	p.front.Config.ErrorLog = logger
 	if s.listener != nil {
 		_ = p.front.Listener.Close()
@@ -93,17 +95,19 @@ func startPebble(t testing.TB, s pebbleSettings) *pebble {
 	return p
 }
 
-// ordersApart has Pebble make an order only while it does nothing else: it looks through all authorizations then, under a
-// lock for which who reads or changes one of them waits with that one locked.
-func ordersApart(pebble http.Handler) http.Handler {
-	var orders sync.RWMutex
+// newApart has Pebble make an order or an account only while it does nothing else. For an order it looks through all
+// authorizations, under a lock for which who reads or changes one of them waits with that one locked. An account is
+// changed when it is there for others already, such as for another machine that has the same key.
+func newApart(pebble http.Handler) http.Handler {
+	var apart sync.RWMutex
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/order-plz" {
-			orders.Lock()
-			defer orders.Unlock()
-		} else {
-			orders.RLock()
-			defer orders.RUnlock()
+		switch r.URL.Path {
+		case "/order-plz", "/sign-me-up":
+			apart.Lock()
+			defer apart.Unlock()
+		default:
+			apart.RLock()
+			defer apart.RUnlock()
 		}
 		pebble.ServeHTTP(w, r)
 	})
