@@ -65,7 +65,8 @@
 // every answer, and a request refused for its nonce is signed anew with the fresh one. A request
 // that got no answer, or whose answer asks to come back within ten seconds, is tried up to three times. A
 // longer wait is the caller's: it stands in [Problem].RetryAfter, or in a [*RetryAfterError] where a
-// poll would be due only after the deadline. Bodies, chains, redirects and lists that a CA sends are
-// bounded, its URLs must be of https (http only for a directory on loopback), and its words are escaped
-// in errors.
+// poll would be due only after the deadline. Orders are polled when the CA asks for it, but for one poll
+// a moment after finalize, or else after a tenth of a second and then ever less often. Bodies, chains,
+// redirects and lists that a CA sends are bounded, its URLs must be of https (http only for a directory on
+// loopback), and its words are escaped in errors.
 package acme

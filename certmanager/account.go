@@ -114,7 +114,7 @@ func (a *account) issue(ctx context.Context, client *acme.Client, r Request, n n
 		Explain:     flight.explain(),
 		CleanUpFailed: func(p acme.Proof, err error) {
 			if r.Warn != nil {
-				r.Warn(fmt.Errorf("%s: the answer to %s was left in place: %w", p.Identifier.Value, p.Type, err))
+				r.Warn(fmt.Errorf("%s: the answer to %s may still be in place: %w", p.Identifier.Value, p.Type, err))
 			}
 		},
 		Before: func(ctx context.Context, s acme.Step) error {

@@ -93,8 +93,8 @@ func (s *spread) later(ctx context.Context, delay time.Duration, work func() (fi
 			return
 		}
 		finding := work()
-		if ctx.Err() != nil {
-			return // it found that it was called back
+		if deadline, ok := ctx.Deadline(); ctx.Err() != nil || ok && !time.Now().Before(deadline) {
+			return // it found that it was called back, or failed for want of time
 		}
 		select {
 		case s.findings <- finding:

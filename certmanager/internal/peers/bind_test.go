@@ -54,6 +54,8 @@ options {
 	session-keyfile none;
 	listen-on port %[4]s { 127.0.0.1; };
 	listen-on-v6 { none; };
+	tcp-listen-queue 1000; // usually 10: a connection beyond that is tried again after a second
+	tcp-clients 1000;
 	recursion yes;
 	allow-recursion { 127.0.0.1; };
 	dnssec-validation no;

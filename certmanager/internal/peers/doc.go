@@ -15,6 +15,10 @@
 //     information; an order gone on with from each state; a connection cut at each request
 //   - package certmanager: obtaining, on demand, renewal, restart, refusals, an outage, two managers in one process
 //   - a server process that is killed at random moments and started again: one certificate in the end, and one at the CA
+//   - DNS challenges by zones that BIND serves, edited by RFC 2136 with TSIG: delegation by CNAME, many orders at once,
+//     a process killed while its record is there; Knot as a secondary that gets the zone late; lego's providers. The
+//     zones are compared record by record before and after
+//   - three server processes behind a balancer, with one storage
 //   - curl and openssl as clients of a server whose certificate came from Pebble; these programs must be installed
 //     where the environment variable CI is set, and their tests are skipped without them elsewhere
 //
