@@ -82,7 +82,8 @@ func readChallenge(data json.RawMessage, resp *response) Challenge {
 
 // NewAuthorization asks for an authorization ahead of any order (RFC 8555 §7.4.1), and with
 // id.SubdomainAuthAllowed for one that is good for subdomains too; the SubdomainAuthAllowed of what is
-// returned says whether it is. Where the CA offers no such thing, the error wraps errors.ErrUnsupported. A wildcard can't be authorized so.
+// returned says whether it is. Where the CA offers no such thing, the error wraps errors.ErrUnsupported. A
+// wildcard can't be authorized so.
 func (c *Client) NewAuthorization(ctx context.Context, id Identifier) (*Authorization, error) {
 	a, err := c.newAuthorization(ctx, id)
 	if err != nil {
@@ -134,8 +135,8 @@ func (c *Client) WaitAuthorization(ctx context.Context, url string) (*Authorizat
 			failures, asked = 0, a.RetryAfter
 		} else if failures++; !passing(ctx, err) || failures > mostTries {
 			return nil, err
-		} else if problem, ok := errors.AsType[*Problem](err); ok {
-			asked = problem.RetryAfter
+		} else {
+			asked = askedBy(err)
 		}
 		if err := pausePoll(ctx, poll, asked); err != nil {
 			return nil, fmt.Errorf("acme: wait for the authorization, which is pending: %w", err)

@@ -160,10 +160,7 @@ func (c *Client) WaitOrder(ctx context.Context, order *Order) (*Order, error) {
 			if failures++; !passing(ctx, err) || failures > mostTries {
 				return nil, err
 			}
-			asked = 0
-			if problem, ok := errors.AsType[*Problem](err); ok {
-				asked = problem.RetryAfter
-			}
+			asked = askedBy(err)
 			continue
 		}
 		failures, asked = 0, current.RetryAfter
@@ -205,6 +202,14 @@ func (c *Client) stuck(ctx context.Context, order *Order) error {
 func passing(ctx context.Context, err error) bool {
 	problem, refused := errors.AsType[*Problem](err)
 	return ctx.Err() == nil && !(refused && problem.final())
+}
+
+// askedBy returns the wait that the CA asks for where it refused a poll, or zero.
+func askedBy(err error) time.Duration {
+	if problem, ok := errors.AsType[*Problem](err); ok {
+		return problem.RetryAfter
+	}
+	return 0
 }
 
 // pausePoll waits before the n-th poll.

@@ -104,7 +104,7 @@ func (a *account) Issue(ctx context.Context, r Request) (*acme.Certificate, erro
 }
 
 func (a *account) issue(ctx context.Context, client *acme.Client, r Request, n notes) (*acme.Certificate, error) {
-	flight := &preflight{account: a, client: client, request: &r, faults: make(map[string]bool), slow: make(map[string]bool)}
+	flight := &preflight{account: a, client: client, request: &r, faults: make(map[string]bool)}
 	certificate, err := client.Issue(ctx, acme.Request{
 		Identifiers: r.Identifiers,
 		Key:         r.Key,

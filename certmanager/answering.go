@@ -102,16 +102,15 @@ func (a *answering) look(ctx context.Context, p acme.Proof) error {
 func (m *Manager) useSolvers() {
 	m.http01 = &solver.HTTP01{Storage: m.store}
 	m.tlsALPN01 = &solver.TLSALPN01{Storage: m.store}
-	ownTLS, ownHTTP := true, true
 	for _, s := range m.config.Solvers {
 		switch given := s.(type) {
 		case *solver.TLSALPN01:
-			m.tlsALPN01, ownTLS = given, false
+			m.tlsALPN01 = given
 			if given.Storage == nil {
 				m.tlsALPN01 = &solver.TLSALPN01{Storage: m.store, Dial: given.Dial}
 			}
 		case *solver.HTTP01:
-			m.http01, ownHTTP = given, false
+			m.http01 = given
 			if given.Storage == nil {
 				m.http01 = &solver.HTTP01{Storage: m.store, Addr: given.Addr, Dial: given.Dial}
 			}
@@ -125,15 +124,10 @@ func (m *Manager) useSolvers() {
 		m.overHTTP.seen.Store(true)
 	}
 	m.solvers = m.prepared(m.config.Solvers)
-	if ownTLS {
-		m.solvers = append(m.solvers, m.overTLS)
-	}
-	if ownHTTP {
-		m.solvers = append(m.solvers, mounted{m.overHTTP, &m.httpMounted})
-	}
 }
 
-// prepared returns the solvers as the manager uses them: those that keep something, with its storage.
+// prepared returns the solvers as the manager uses them: those that keep something, with its storage, and
+// behind them the built-in ones that are not among them.
 func (m *Manager) prepared(given []acme.Solver) []acme.Solver {
 	solvers := slices.Clone(given)
 	for i, s := range solvers {
@@ -148,6 +142,12 @@ func (m *Manager) prepared(given []acme.Solver) []acme.Solver {
 			solvers[i] = s.WithStorage(m.store)
 		}
 	}
+	if !slices.Contains(solvers, acme.Solver(m.overTLS)) {
+		solvers = append(solvers, m.overTLS)
+	}
+	if !slices.Contains(solvers, acme.Solver(m.overHTTP)) {
+		solvers = append(solvers, mounted{m.overHTTP, &m.httpMounted})
+	}
 	return solvers
 }
 
@@ -156,11 +156,6 @@ func (m *Manager) solversFor(s *subject) []acme.Solver {
 	solvers := m.solvers
 	if len(s.solvers) > 0 {
 		solvers = m.prepared(s.solvers)
-		for _, own := range []acme.Solver{m.overTLS, mounted{m.overHTTP, &m.httpMounted}} {
-			if !slices.ContainsFunc(solvers, func(given acme.Solver) bool { return given.Type() == own.Type() }) {
-				solvers = append(solvers, own)
-			}
-		}
 	}
 	return slices.DeleteFunc(slices.Clone(solvers), func(able acme.Solver) bool {
 		return !slices.ContainsFunc(s.identifiers, func(id acme.Identifier) bool {

@@ -53,8 +53,7 @@ type preflight struct {
 	request *Request
 
 	mu     sync.Mutex
-	faults map[string]bool // types of challenge with which one was seen, or too little in time; guarded by mu
-	slow   map[string]bool // types of challenge with which there was too little time; guarded by mu
+	faults map[string]bool // types of challenge with which one was seen, or (true) too little in time; guarded by mu
 }
 
 // solvers returns those of the request, with the look at the end of their waiting.
@@ -97,8 +96,7 @@ func (f *preflight) look(ctx context.Context, p acme.Proof) error {
 		return nil
 	}
 	f.mu.Lock()
-	f.faults[p.Type] = true
-	f.slow[p.Type] = f.slow[p.Type] || slow
+	f.faults[p.Type] = f.faults[p.Type] || slow
 	f.mu.Unlock()
 	if diagnosis.Cause != "" {
 		f.warn(&diagnosed{errors.New("the CA is asked to look, though from here it seems that it will fail"), []*solver.Diagnosis{diagnosis}})
@@ -110,7 +108,7 @@ func (f *preflight) look(ctx context.Context, p acme.Proof) error {
 func (f *preflight) isSlow(challengeType string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.slow[challengeType]
+	return f.faults[challengeType]
 }
 
 func (f *preflight) warn(err error) {

@@ -31,7 +31,8 @@ import (
 // To append what is there already, and to delete what is not, is to succeed. An exit status other than 0 is
 // a failure; the end of what the program printed stands in the error then, without the values of Env that
 // have five bytes or more. The program has this process's own environment too, and what it prints of that
-// is not left out: give secrets by Env. A program is run for several records at once: a script that must not be takes a lock first (flock).
+// is not left out: give secrets by Env. A program is run for several records at once: a script that must not
+// be takes a lock first (flock).
 //
 // The scripts of acme.sh (dnsapi/dns_*.sh) do as they are, by two lines for the program, with the name of the
 // script, such as "cf", in Args:
