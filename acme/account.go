@@ -66,6 +66,9 @@ func ParseMACKey(s string) ([]byte, error) {
 // Register makes an account for the client's key, or returns the one that exists
 // (RFC 8555 §7.3). It refuses to call where the CA has terms that r does not agree to.
 func (c *Client) Register(ctx context.Context, r Registration) (*Account, error) {
+	if c.Key == nil {
+		return nil, errNoKey
+	}
 	d, err := c.GetDirectory(ctx)
 	if err != nil {
 		return nil, err
@@ -78,15 +81,19 @@ func (c *Client) Register(ctx context.Context, r Registration) (*Account, error)
 	}
 	request := accountRequest{Contact: r.Contact, TermsOfServiceAgreed: r.AgreeToTerms}
 	if r.ExternalAccount != nil {
-		if c.Key == nil {
-			return nil, errNoKey
-		}
 		request.ExternalAccountBinding, err = externalAccountBinding(r.ExternalAccount, c.Key, d.NewAccount)
 		if err != nil {
 			return nil, err
 		}
 	}
+	if err := c.registering.take(ctx); err != nil {
+		return nil, fmt.Errorf("acme: register: %w", err)
+	}
+	defer c.registering.giveBack()
 	account, err := c.newAccount(ctx, d.NewAccount, request)
+	if err != nil && r.ExternalAccount != nil && IsOutage(err) {
+		return nil, fmt.Errorf("acme: register: %w (some CAs answer so where they don't know the external account %q, or have bound it already)", err, r.ExternalAccount.KeyID)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("acme: register: %w", err)
 	}
@@ -96,6 +103,15 @@ func (c *Client) Register(ctx context.Context, r Registration) (*Account, error)
 // FindAccount returns the account that has the client's key (RFC 8555 §7.3.1). Where there is none,
 // the error is ErrAccountDoesNotExist.
 func (c *Client) FindAccount(ctx context.Context) (*Account, error) {
+	if err := c.registering.take(ctx); err != nil {
+		return nil, fmt.Errorf("acme: find account: %w", err)
+	}
+	defer c.registering.giveBack()
+	return c.findAccount(ctx)
+}
+
+// findAccount is FindAccount for whoever has the turn.
+func (c *Client) findAccount(ctx context.Context) (*Account, error) {
 	d, err := c.GetDirectory(ctx)
 	if err != nil {
 		return nil, err
@@ -123,23 +139,42 @@ func (c *Client) newAccount(ctx context.Context, url string, wanted accountReque
 	if err != nil {
 		return nil, err
 	}
-	account := new(Account)
 	if resp.status != http.StatusCreated && resp.status != http.StatusOK {
 		return nil, resp.unexpected()
 	}
-	if err := resp.decode(account); err != nil {
+	account, err := readAccount(resp)
+	if err != nil {
 		return nil, err
-	}
-	if account.Orders != "" {
-		account.Orders, _ = resp.resolve(account.Orders) // the account is there in any case
 	}
 	if account.URL, err = c.location(resp); err != nil {
 		return nil, err
 	}
 	if account.Status != StatusValid && account.Status != "" {
-		return nil, fmt.Errorf("the account is %s: it can't be used again, a new one needs a new key", printable(account.Status, 20))
+		return nil, fmt.Errorf("the account %s is %s: it can't be used again, register a new key: %w", account.URL, printable(account.Status, 20), ErrUnauthorized)
 	}
 	c.rememberAccountURL(account.URL)
+	return account, nil
+}
+
+// readAccount reads an account, its URL apart, from an answer.
+func readAccount(resp *response) (*Account, error) {
+	var resource struct {
+		Status  string             `json:"status"`
+		Contact optional[[]string] `json:"contact"`
+		Orders  optional[string]   `json:"orders"`
+	}
+	if err := resp.decode(&resource); err != nil {
+		return nil, err
+	}
+	switch resource.Status {
+	case StatusValid, StatusDeactivated, StatusRevoked, "":
+	default:
+		return nil, fmt.Errorf("the account has the unknown status %.40q", resource.Status)
+	}
+	account := &Account{Status: resource.Status, Contact: resource.Contact.value}
+	if orders := resource.Orders.value; orders != "" {
+		account.Orders, _ = resp.resolve(orders) // the account is there in any case
+	}
 	return account, nil
 }
 

@@ -52,11 +52,7 @@ func (c *Client) DeactivateAccount(ctx context.Context) error {
 
 // deactivate gives the resource that status. Where it fails, lost says that a try got no answer.
 func (c *Client) deactivate(ctx context.Context, url string) (lost bool, err error) {
-	kid, err := c.kid(ctx)
-	if err != nil {
-		return false, err
-	}
-	resp, err := c.postSigned(ctx, request{url: url, body: []byte(`{"status":"deactivated"}`), lost: &lost}, kid)
+	resp, err := c.post(ctx, request{url: url, body: []byte(`{"status":"deactivated"}`), named: true, lost: &lost})
 	if err != nil {
 		return lost, err
 	}
@@ -77,12 +73,22 @@ func (c *Client) changeAccount(ctx context.Context, change any) (*Account, error
 	if err != nil {
 		return nil, err
 	}
-	account := &Account{URL: kid}
-	resp, err := c.postJSON(ctx, kid, change, account)
-	if err == nil && account.Orders != "" {
-		account.Orders, err = resp.resolve(account.Orders)
+	body := []byte{}
+	if change != nil {
+		if body, err = json.Marshal(change); err != nil {
+			return nil, err
+		}
 	}
-	return account, err
+	resp, err := c.post(ctx, request{url: kid, body: body, named: true})
+	if err != nil {
+		return nil, err
+	}
+	account, err := readAccount(resp)
+	if err != nil {
+		return nil, err
+	}
+	account.URL = c.knownAccountURL()
+	return account, nil
 }
 
 // ChangeKey gives the account another key (RFC 8555 §7.3.5). After it this client can be used no more:
@@ -135,8 +141,8 @@ func (c *Client) changeKey(ctx context.Context, key crypto.Signer) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.postSigned(ctx, request{url: target, body: signed}, kid)
-	return err
+	_, err = c.post(ctx, request{url: target, body: signed})
+	return c.unsupported("keyChange", err)
 }
 
 // mostPages bounds a list of orders that comes in pages.
@@ -182,13 +188,9 @@ func (c *Client) ordersPage(ctx context.Context, page string) (urls []string, ne
 	var list struct {
 		Orders []string `json:"orders"`
 	}
-	kid, err := c.kid(ctx)
+	resp, err := c.post(ctx, request{url: page, body: []byte{}, limit: largestChain})
 	if err != nil {
-		return nil, "", err
-	}
-	resp, err := c.postSigned(ctx, request{url: page, body: []byte{}, limit: largestChain}, kid)
-	if err != nil {
-		return nil, "", err
+		return nil, "", c.unsupported("list of orders", err)
 	}
 	if json.Unmarshal(resp.body, &list.Orders) != nil { // step-ca answers with the array alone
 		if err := resp.decode(&list); err != nil {

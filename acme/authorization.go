@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -30,7 +31,7 @@ const mostChallenges = 50
 // GetAuthorization returns the authorization as it stands.
 func (c *Client) GetAuthorization(ctx context.Context, url string) (*Authorization, error) {
 	a := &Authorization{URL: url}
-	resp, err := c.post(ctx, url, nil)
+	resp, err := c.get(ctx, url)
 	if err == nil {
 		err = a.read(resp)
 	}
@@ -44,7 +45,10 @@ func (c *Client) GetAuthorization(ctx context.Context, url string) (*Authorizati
 // one that is not known here can have any form, and is to be passed by.
 type authorizationResource struct {
 	Authorization
-	Challenges []json.RawMessage `json:"challenges"`
+	Expires              looseTime         `json:"expires"`
+	Wildcard             looseBool         `json:"wildcard"`
+	SubdomainAuthAllowed looseBool         `json:"subdomainAuthAllowed"`
+	Challenges           []json.RawMessage `json:"challenges"`
 }
 
 // read completes a from the answer, its URLs resolved.
@@ -57,6 +61,10 @@ func (a *Authorization) read(resp *response) error {
 		return fmt.Errorf("it has %d challenges, more than %d", len(resource.Challenges), mostChallenges)
 	}
 	*a = resource.Authorization
+	a.Expires, a.Wildcard, a.SubdomainAuthAllowed = resource.Expires.Time, bool(resource.Wildcard), bool(resource.SubdomainAuthAllowed)
+	if base, ok := strings.CutPrefix(a.Identifier.Value, "*."); ok && a.Identifier.Type == TypeDNS {
+		a.Identifier.Value, a.Wildcard = base, true // as some CAs write it
+	}
 	a.Challenges, a.RetryAfter = nil, resp.retryAfter()
 	for _, data := range resource.Challenges {
 		a.Challenges = append(a.Challenges, readChallenge(data, resp))
@@ -66,8 +74,10 @@ func (a *Authorization) read(resp *response) error {
 
 // readChallenge returns the challenge. Of one in an unknown form it is the type alone.
 func readChallenge(data json.RawMessage, resp *response) Challenge {
-	var challenge Challenge
-	if json.Unmarshal(data, &challenge) != nil {
+	var resource challengeResource
+	err := json.Unmarshal(data, &resource)
+	challenge := resource.challenge()
+	if err != nil {
 		challenge = Challenge{}
 		var members map[string]json.RawMessage
 		_ = json.Unmarshal(data, &members) // what is no object has no type either
@@ -104,12 +114,15 @@ func (c *Client) newAuthorization(ctx context.Context, id Identifier) (*Authoriz
 	if id.SubdomainAuthAllowed && !d.Meta.SubdomainAuthAllowed {
 		return nil, fmt.Errorf("%s offers none for subdomains (Identifier.SubdomainAuthAllowed): %w", c.directoryURL(), errors.ErrUnsupported)
 	}
-	wanted := struct {
+	wanted, err := json.Marshal(struct {
 		Identifier Identifier `json:"identifier"`
-	}{id}
-	resp, err := c.post(ctx, target, wanted)
+	}{id})
 	if err != nil {
 		return nil, err
+	}
+	resp, err := c.post(ctx, request{url: target, body: wanted})
+	if err != nil {
+		return nil, c.unsupported("newAuthz", err)
 	}
 	a := new(Authorization)
 	if a.URL, err = c.location(resp); err != nil {
@@ -139,7 +152,13 @@ func (c *Client) WaitAuthorization(ctx context.Context, url string) (*Authorizat
 			asked = askedBy(err)
 		}
 		if err := pausePoll(ctx, poll, asked); err != nil {
-			return nil, fmt.Errorf("acme: wait for the authorization, which is pending: %w", err)
+			err = fmt.Errorf("acme: wait for the authorization, which is pending: %w", err)
+			if a != nil && a.processing() {
+				if trouble := a.trouble(StatusProcessing); trouble != nil {
+					err = fmt.Errorf("%w: the CA goes on trying: %w", err, trouble)
+				}
+			}
+			return nil, err
 		}
 	}
 }
@@ -173,13 +192,13 @@ func orderedName(id Identifier, wildcard bool) string {
 // sideBySide bounds the requests of one order that are under way at once.
 const sideBySide = 16
 
-// getAuthorizations returns those of the order, fetched side by side. Where some can't be fetched, the
+// getAuthorizations returns those that have the URLs, fetched side by side. Where some can't be fetched, the
 // error is that of one of them, and they are nil.
-func (c *Client) getAuthorizations(ctx context.Context, order *Order) ([]*Authorization, error) {
-	authorizations := make([]*Authorization, len(order.Authorizations))
+func (c *Client) getAuthorizations(ctx context.Context, urls []string) ([]*Authorization, error) {
+	authorizations := make([]*Authorization, len(urls))
 	var group errgroup.Group
 	group.SetLimit(sideBySide)
-	for i, url := range order.Authorizations {
+	for i, url := range urls {
 		group.Go(func() (err error) {
 			authorizations[i], err = c.GetAuthorization(ctx, url)
 			return err
@@ -229,33 +248,36 @@ func (e authorizationErrors) Unwrap() []error {
 	return errs
 }
 
-// unprovedAuthorizations returns what failed in the order, and what waits with an error to be tried once
-// more, as far as the CA tells.
-func (c *Client) unprovedAuthorizations(ctx context.Context, order *Order) (failed, hindered []*AuthorizationError) {
-	// What can't be fetched does not keep the others from being told.
-	authorizations, _ := c.getAuthorizations(ctx, order)
+// unproved returns what failed, and what waits with an error to be tried once more, as far as the CA tells.
+func unproved(authorizations []*Authorization) (failed, hindered authorizationErrors) {
 	for _, a := range authorizations {
 		if a == nil {
-			continue
+			continue // it could not be fetched
 		}
 		if err := a.failure(); err != nil {
 			failed = append(failed, err)
-		} else if err := a.hindrance(); err != nil {
+		} else if a.processing() {
+			continue
+		} else if err := a.trouble(StatusPending); err != nil {
 			hindered = append(hindered, err)
 		}
 	}
 	return failed, hindered
 }
 
-// hindrance returns why the CA could not validate a challenge that it has put back to pending, or nil. It
-// looks again only when the challenge is accepted again (RFC 8555 §8.2).
-func (a *Authorization) hindrance() *AuthorizationError {
-	processing := func(challenge Challenge) bool { return challenge.Status == StatusProcessing }
-	if a.Status != StatusPending || slices.ContainsFunc(a.Challenges, processing) {
+// processing reports whether the CA is trying a challenge of the authorization.
+func (a *Authorization) processing() bool {
+	return slices.ContainsFunc(a.Challenges, func(challenge Challenge) bool { return challenge.Status == StatusProcessing })
+}
+
+// trouble returns why the CA could not validate a challenge so far that has the status, or nil. With "processing"
+// the CA goes on trying; with "pending" it looks again only when the challenge is accepted again (RFC 8555 §8.2).
+func (a *Authorization) trouble(status string) *AuthorizationError {
+	if a.Status != StatusPending {
 		return nil
 	}
 	for _, challenge := range a.Challenges {
-		if challenge.Status == StatusPending && challenge.Error != nil && (challenge.Error.Type != "" || challenge.Error.Detail != "") {
+		if challenge.Status == status && challenge.Error.says() {
 			return &AuthorizationError{Identifier: a.name(), ChallengeType: challenge.Type, Status: a.Status, Problem: challenge.Error}
 		}
 	}

@@ -23,6 +23,8 @@ type Certificate struct {
 
 	// Alternates are the URLs of other chains for the same leaf (RFC 8555 §7.4.2), for GetCertificate.
 	Alternates []string
+
+	date time.Time // by the CA's clock when it was downloaded; zero: it did not tell
 }
 
 // PEM returns the chain as PEM, leaf first.
@@ -44,11 +46,7 @@ const (
 // GetCertificate downloads the certificate of a valid order (RFC 8555 §7.4.2). It checks that the
 // answer is a chain, not whom it is for.
 func (c *Client) GetCertificate(ctx context.Context, url string) (*Certificate, error) {
-	kid, err := c.kid(ctx)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := c.postSigned(ctx, request{url: url, body: []byte{}, limit: largestChain}, kid)
+	resp, err := c.post(ctx, request{url: url, body: []byte{}, limit: largestChain, named: true})
 	if err != nil {
 		return nil, fmt.Errorf("acme: get certificate: %w", err)
 	}
@@ -56,7 +54,7 @@ func (c *Client) GetCertificate(ctx context.Context, url string) (*Certificate, 
 	if err != nil {
 		return nil, fmt.Errorf("acme: get certificate: %w (the answer was %s)", err, resp.excerpt())
 	}
-	certificate.URL, certificate.Alternates = url, resp.links("alternate")
+	certificate.URL, certificate.Alternates, certificate.date = url, resp.links("alternate"), resp.date()
 	return certificate, nil
 }
 

@@ -288,10 +288,18 @@ func TestCertificateOfALostOrder(t *testing.T) {
 			}
 			return next.RoundTrip(r)
 		}
-		_, err := c.issue(t, t.Context(), acme.Request{})
+		r := c.crash(t, acme.Request{Key: newKey(t)}, acme.ActionDownload)
 		var failed *acme.OrderError
-		if !errors.As(err, &failed) || !errors.Is(err, acme.ErrMalformed) {
-			t.Errorf("error %v, want an OrderError that is ErrMalformed", err)
+		for _, since := range []time.Duration{0, 23 * time.Hour, 25 * time.Hour} {
+			r.FinalizedAt = time.Now().Add(-since)
+			_, err := c.issue(t, t.Context(), r)
+			wantError(t, err, acme.ErrMalformed, "no such certificate")
+			if errors.As(err, &failed) != (since > 24*time.Hour) {
+				t.Errorf("%v after it was finalized: error %v", since, err)
+			}
+		}
+		if len(c.Orders()) != 1 {
+			t.Errorf("%d orders", len(c.Orders()))
 		}
 		if _, err := c.client.GetCertificate(context.WithoutCancel(t.Context()), c.URL); err == nil {
 			t.Error("a directory was taken for a certificate")

@@ -50,11 +50,40 @@ func (c *Client) AcceptChallenge(ctx context.Context, url string, payload json.R
 	if len(payload) == 0 {
 		payload = json.RawMessage("{}")
 	}
-	challenge := new(Challenge)
-	resp, err := c.postJSON(ctx, url, payload, challenge)
+	body, err := json.Marshal(payload) // which it may not be
 	if err != nil {
 		return nil, fmt.Errorf("acme: accept challenge: %w", err)
 	}
+	var resource challengeResource
+	resp, err := c.post(ctx, request{url: url, body: body, named: true})
+	if err == nil {
+		err = resp.decode(&resource)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("acme: accept challenge: %w", err)
+	}
+	challenge := resource.challenge()
 	challenge.URL, challenge.RetryAfter = url, resp.retryAfter()
-	return challenge, nil
+	return &challenge, nil
+}
+
+// A challengeResource is a challenge as it comes.
+type challengeResource struct {
+	Challenge
+	Validated     looseTime                 `json:"validated"`
+	Error         looseProblem              `json:"error"`
+	Issuers       optional[[]string]        `json:"issuer-domain-names"`
+	HashedIssuers optional[[]string]        `json:"issuerDomainNames"`
+	AccountURI    optional[string]          `json:"accounturi"`
+	Nonce         optional[string]          `json:"nonce"`
+	AuthKey       optional[json.RawMessage] `json:"authKey"`
+}
+
+// challenge returns what could be read.
+func (r *challengeResource) challenge() Challenge {
+	c := r.Challenge
+	c.Validated, c.Error = r.Validated.Time, r.Error.Problem
+	c.Issuers, c.HashedIssuers, c.AccountURI = r.Issuers.value, r.HashedIssuers.value, r.AccountURI.value
+	c.Nonce, c.AuthKey = r.Nonce.value, r.AuthKey.value
+	return c
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -31,13 +30,14 @@ type Client struct {
 	HTTPClient *http.Client  // zero: http.DefaultClient
 	UserAgent  string        // put before the package's own (RFC 8555 §6.1)
 
-	nonces noncePool
+	nonces      noncePool
+	fetching    turn // to fetch the directory
+	registering turn // to make or look up the account
 
 	mu          sync.Mutex // guards what follows; not held over the network
 	directory   *Directory
-	directoryAt time.Time     // when directory was fetched
-	fetched     chan struct{} // closed when the call that fetches it now has ended; nil: none does
-	accountURL  string        // as found out where AccountURL is zero
+	directoryAt time.Time // when directory was fetched
+	account     accountState
 }
 
 // oldestDirectory is how long a fetched directory is used: CAs add resources and change their terms.
@@ -91,40 +91,16 @@ func (m *DirectoryMeta) UnmarshalJSON(data []byte) error {
 // GetDirectory returns the CA's directory, at most a day old. That the answer lacks a resource
 // that every CA has is an error.
 func (c *Client) GetDirectory(ctx context.Context) (*Directory, error) {
-	for {
-		c.mu.Lock()
-		directory, fetched := c.directory, c.fetched
-		if time.Since(c.directoryAt) > oldestDirectory {
-			directory = nil
-		}
-		if directory == nil && fetched == nil {
-			c.fetched = make(chan struct{})
-		}
-		c.mu.Unlock()
-		switch {
-		case directory != nil:
-			return directory.clone(), nil
-		case fetched == nil:
-			return c.refreshDirectory(ctx)
-		}
-		// Another call is fetching it. Where that fails, this one tries.
-		select {
-		case <-fetched:
-		case <-ctx.Done():
-			return nil, fmt.Errorf("acme: directory: %w", ctx.Err())
-		}
+	if directory := c.freshDirectory(); directory != nil {
+		return directory, nil
 	}
-}
-
-// refreshDirectory fetches the directory for all calls that wait for it.
-func (c *Client) refreshDirectory(ctx context.Context) (*Directory, error) {
-	// Deferred, for a caller's transport may panic.
-	defer func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		close(c.fetched)
-		c.fetched = nil
-	}()
+	if err := c.fetching.take(ctx); err != nil {
+		return nil, fmt.Errorf("acme: directory: %w", err)
+	}
+	defer c.fetching.giveBack()
+	if directory := c.freshDirectory(); directory != nil {
+		return directory, nil // another call has fetched it
+	}
 	directory, err := c.fetchDirectory(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("acme: directory: %w", err)
@@ -133,6 +109,16 @@ func (c *Client) refreshDirectory(ctx context.Context) (*Directory, error) {
 	defer c.mu.Unlock()
 	c.directory, c.directoryAt = directory, time.Now()
 	return directory.clone(), nil
+}
+
+// freshDirectory returns a copy of the directory as it was fetched, or nil if that is too long ago.
+func (c *Client) freshDirectory() *Directory {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.directory == nil || time.Since(c.directoryAt) > oldestDirectory {
+		return nil
+	}
+	return c.directory.clone()
 }
 
 // clone returns a copy for a caller to do with as it likes.
@@ -144,11 +130,7 @@ func (d *Directory) clone() *Directory {
 }
 
 func (c *Client) fetchDirectory(ctx context.Context) (*Directory, error) {
-	var resp *response
-	err := c.retry(ctx, func() (err error) {
-		resp, err = c.exchange(ctx, request{method: http.MethodGet, url: c.directoryURL()})
-		return err
-	})
+	resp, err := c.fetch(ctx, c.directoryURL())
 	if err != nil {
 		return nil, err
 	}
@@ -183,46 +165,4 @@ func (c *Client) directoryURL() string {
 		return LetsEncrypt
 	}
 	return c.DirectoryURL
-}
-
-// resource returns a URL of the directory that not every CA has.
-func (c *Client) resource(ctx context.Context, name string, url func(*Directory) string) (string, error) {
-	d, err := c.GetDirectory(ctx)
-	if err != nil {
-		return "", err
-	}
-	if u := url(d); u != "" {
-		return u, nil
-	}
-	return "", fmt.Errorf("%s offers no %s: %w", c.directoryURL(), name, errors.ErrUnsupported)
-}
-
-// kid returns the account's URL, which signed requests carry, and looks it up if need be.
-func (c *Client) kid(ctx context.Context) (string, error) {
-	if url := c.knownAccountURL(); url != "" {
-		return url, nil
-	}
-	account, err := c.FindAccount(ctx)
-	if errors.Is(err, ErrAccountDoesNotExist) {
-		return "", fmt.Errorf("acme: no account has Client.Key at %s: call Register first: %w", c.directoryURL(), err)
-	}
-	if err != nil {
-		return "", err
-	}
-	return account.URL, nil
-}
-
-func (c *Client) knownAccountURL() string {
-	if c.AccountURL != "" {
-		return c.AccountURL
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.accountURL
-}
-
-func (c *Client) rememberAccountURL(url string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.accountURL = url
 }

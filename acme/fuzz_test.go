@@ -92,7 +92,7 @@ func FuzzProblem(f *testing.F) {
 	})
 }
 
-// A Retry-After is whole seconds or a date; the wait is clamped to between nothing and a month, and of
+// A Retry-After is whole seconds or a date; the wait is clamped to between nothing and a week, and of
 // renewal information to between a minute and a day.
 func FuzzRetryAfter(f *testing.F) {
 	for _, value := range []string{"", "0", "-1", "20", "+5", " 7 ", "1e3", "\u0661", "99999999999999999999999999", "Sat, 01 Jan 2000 00:01:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"} {
@@ -126,15 +126,15 @@ func FuzzRetryAfter(f *testing.F) {
 // retryAfter returns how long a header asks to wait at the time now, read in another way than the
 // client does.
 func retryAfter(value string, now time.Time) time.Duration {
-	const month = 31 * 24 * time.Hour
+	const week = 7 * 24 * time.Hour
 	value = strings.TrimSpace(value)
 	if regexp.MustCompile(`^[+-]?[0-9]+$`).MatchString(value) {
 		seconds, _ := new(big.Int).SetString(value, 10)
 		if seconds.Sign() < 0 {
 			return 0
 		}
-		if !seconds.IsInt64() || seconds.Int64() > int64(month/time.Second) {
-			return month
+		if !seconds.IsInt64() || seconds.Int64() > int64(week/time.Second) {
+			return week
 		}
 		return time.Duration(seconds.Int64()) * time.Second
 	}
@@ -142,7 +142,7 @@ func retryAfter(value string, now time.Time) time.Duration {
 	if err != nil {
 		return 0
 	}
-	return min(max(date.Sub(now), 0), month)
+	return min(max(date.Sub(now), 0), week)
 }
 
 // A directory that is taken has absolute URLs, gives the same one when it is written down and read

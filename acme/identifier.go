@@ -29,6 +29,14 @@ type Identifier struct {
 	SubdomainAuthAllowed bool `json:"subdomainAuthAllowed,omitempty"`
 }
 
+// canonical returns the identifier in the form that ParseIdentifier returns, if it has one.
+func (id Identifier) canonical() Identifier {
+	if parsed, err := ParseIdentifier(id.Value); err == nil && parsed.Type == id.Type {
+		id.Value = parsed.Value
+	}
+	return id
+}
+
 // check reports whether the identifier is one that an order can have.
 func (id Identifier) check() error {
 	for _, value := range []string{id.Value, id.AncestorDomain} {

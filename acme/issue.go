@@ -8,9 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -33,8 +30,12 @@ type Request struct {
 	// the first that leads to it is taken, or else the one that the CA offers first.
 	PreferredChain string
 
-	// OrderURL is an order to go on with, whatever state it is in, instead of making one.
+	// OrderURL is an order to resume, whatever state it is in, instead of making one.
 	OrderURL string
+	// FinalizedAt is when an earlier attempt at the order was told ActionFinalize; zero: none was. An order that
+	// the CA processes for more than 45 minutes after that is given up, and one that is valid but whose
+	// certificate can't be had after a day.
+	FinalizedAt time.Time
 	// Presented are the proofs that an earlier attempt at the order told Before of: answers that may
 	// still be in place and are taken away with the others.
 	Presented []Proof
@@ -82,18 +83,33 @@ func (c *Client) Issue(ctx context.Context, r Request) (*Certificate, error) {
 		return nil, err
 	}
 	defer func() { r.cleanUp(ctx, r.Presented, r.able) }()
-	order, err := c.openOrder(ctx, &r)
+	i := &issuance{client: c, request: &r, finalizedAt: r.FinalizedAt}
+	for _, p := range r.Presented {
+		i.known = append(i.known, p.AuthorizationURL)
+	}
+	order, err := i.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	certificate, err := c.fulfil(ctx, &r, order)
+	fulfilled, err := i.fulfil(ctx, order)
+	if err != nil {
+		return nil, judged(order.URL, err)
+	}
+	if i.finalizedAt.IsZero() {
+		i.finalizedAt = time.Now() // not known: it may be given up a while after this
+	}
+	return i.download(ctx, fulfilled)
+}
+
+// judged returns the error of a step of an order: what the CA will refuse again is the order's end.
+func judged(orderURL string, err error) error {
 	var problem *Problem
 	var failed *OrderError
 	var hindered *AuthorizationError // the order is good still
 	if errors.As(err, &problem) && problem.final() && !errors.As(err, &failed) && !errors.As(err, &hindered) {
-		return nil, &OrderError{URL: order.URL, Err: err}
+		return &OrderError{URL: orderURL, Err: err}
 	}
-	return certificate, err
+	return err
 }
 
 func (r *Request) check(c *Client) error {
@@ -152,134 +168,6 @@ func (r *Request) before(ctx context.Context, s Step) error {
 	return r.Before(ctx, s)
 }
 
-// openOrder makes an order, or fetches the one to go on with.
-func (c *Client) openOrder(ctx context.Context, r *Request) (*Order, error) {
-	if r.OrderURL == "" {
-		if err := r.before(ctx, Step{Action: ActionOrder}); err != nil {
-			return nil, err
-		}
-		return c.newOrder(ctx, r)
-	}
-	order, err := c.GetOrder(ctx, r.OrderURL)
-	var problem *Problem
-	if errors.As(err, &problem) && problem.final() {
-		return nil, &OrderError{URL: r.OrderURL, Err: err}
-	}
-	if err != nil {
-		return nil, err
-	}
-	if !sameIdentifiers(order.Identifiers, r.Identifiers) {
-		return nil, &OrderError{URL: r.OrderURL, Err: errors.New("it is for other names")}
-	}
-	return order, nil
-}
-
-// newOrder makes the order. What it replaces is a wish: a CA that does not accept the predecessor, which
-// may have been replaced already, is asked again without.
-func (c *Client) newOrder(ctx context.Context, r *Request) (*Order, error) {
-	wanted := OrderRequest{Identifiers: r.Identifiers, NotBefore: r.NotBefore, NotAfter: r.NotAfter, Profile: r.Profile}
-	d, err := c.GetDirectory(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if r.Replaces != nil && d.RenewalInfo != "" {
-		// One that has no such name is none that the CA knows.
-		wanted.Replaces, _ = CertificateID(r.Replaces)
-	}
-	order, err := c.NewOrder(ctx, wanted)
-	if wanted.Replaces == "" || !refusesPredecessor(err) {
-		return order, err
-	}
-	wanted.Replaces = ""
-	return c.NewOrder(ctx, wanted)
-}
-
-// refusesPredecessor reports whether an order may have been refused for what it replaces. RFC 9773 names
-// alreadyReplaced only; CAs answer otherwise too where they don't know the certificate or it is another
-// account's.
-func refusesPredecessor(err error) bool {
-	var problem *Problem
-	if !errors.As(err, &problem) || problem.RetryAfter > 0 || problem.Status == http.StatusServiceUnavailable {
-		return false // it refuses any order just now
-	}
-	switch problem.Type {
-	case ErrAlreadyReplaced, ErrMalformed, ErrUnauthorized, ErrServerInternal:
-		return true
-	}
-	return problem.Status == http.StatusNotFound || problem.Status == http.StatusConflict
-}
-
-// sameIdentifiers reports whether a and b are equal but for their order.
-func sameIdentifiers(a, b []Identifier) bool {
-	sorted := func(ids []Identifier) []string {
-		var values []string
-		for _, id := range ids {
-			values = append(values, id.Type+":"+strings.ToLower(id.Value))
-		}
-		slices.Sort(values)
-		return slices.Compact(values)
-	}
-	return slices.Equal(sorted(a), sorted(b))
-}
-
-// fulfil takes the order from the state it is in to the certificate.
-func (c *Client) fulfil(ctx context.Context, r *Request, order *Order) (*Certificate, error) {
-	if err := r.before(ctx, Step{Action: ActionAuthorize, OrderURL: order.URL}); err != nil {
-		return nil, err
-	}
-	var err error
-	if order.Status == StatusPending {
-		if order, err = c.authorize(ctx, r, order); err != nil {
-			return nil, err
-		}
-	}
-	if order.Status == StatusReady {
-		if order, err = c.finalize(ctx, r, order); err != nil {
-			return nil, err
-		}
-	}
-	if order.Status == StatusProcessing {
-		// Many CAs have issued a moment later, whatever they ask for: one poll comes at once, and the others
-		// when it says.
-		order.RetryAfter = 0
-		if order, err = c.WaitOrder(ctx, order); err != nil {
-			return nil, err
-		}
-	}
-	switch order.Status {
-	case StatusValid:
-		return c.download(ctx, r, order)
-	case StatusInvalid:
-		return nil, c.invalidOrder(ctx, order)
-	}
-	return nil, fmt.Errorf("acme: the order is %s, though it was further before", order.Status)
-}
-
-// finalize sends the certificate request. Where no answer came, the order's own state tells whether
-// the CA acted.
-func (c *Client) finalize(ctx context.Context, r *Request, order *Order) (*Order, error) {
-	csr, err := r.certificateRequest()
-	if err != nil {
-		return nil, err
-	}
-	if err := r.before(ctx, Step{Action: ActionFinalize, OrderURL: order.URL}); err != nil {
-		return nil, err
-	}
-	unfinished := func(o *Order) bool { return o.Status == StatusReady || o.Status == StatusPending }
-	finalized, err := c.FinalizeOrder(ctx, order, csr)
-	if err == nil && unfinished(finalized) {
-		err = fmt.Errorf("acme: finalize: the order is %s still", finalized.Status)
-	}
-	if err == nil {
-		return finalized, nil
-	}
-	current, getErr := c.GetOrder(ctx, order.URL)
-	if getErr != nil || unfinished(current) {
-		return nil, err
-	}
-	return current, nil
-}
-
 // certificateRequest returns a request for the identifiers, in DER, without a common name: CAs take
 // the names from the extension.
 func (r *Request) certificateRequest() ([]byte, error) {
@@ -299,52 +187,4 @@ func (r *Request) certificateRequest() ([]byte, error) {
 		return nil, fmt.Errorf("acme: certificate request: a key of type %T: %w", r.Key.Public(), err)
 	}
 	return csr, nil
-}
-
-// download fetches the certificate of a valid order and verifies it.
-func (c *Client) download(ctx context.Context, r *Request, order *Order) (*Certificate, error) {
-	if order.Certificate == "" {
-		return nil, &OrderError{URL: order.URL, Err: errors.New("it is valid but names no certificate")}
-	}
-	if err := r.before(ctx, Step{Action: ActionDownload, OrderURL: order.URL}); err != nil {
-		return nil, err
-	}
-	certificate, err := c.preferredCertificate(ctx, order.Certificate, r.PreferredChain)
-	if err != nil {
-		return nil, err
-	}
-	public, err := r.public()
-	if err != nil {
-		return nil, err
-	}
-	if err := certificate.Verify(public, r.Identifiers, time.Now()); err != nil {
-		err = fmt.Errorf("%s: %w", r.Identifiers[0].Value, err)
-		if errors.Is(err, errNotYetValid) {
-			return nil, fmt.Errorf("acme: %w", err) // it will do once the clock is right: a new order would give the same
-		}
-		return nil, &OrderError{URL: order.URL, Err: err}
-	}
-	return certificate, nil
-}
-
-// alternatesTime bounds the search for a preferred chain: the certificate is there already.
-const alternatesTime = time.Minute
-
-// preferredCertificate downloads the certificate, with the chain that leads to the name if there is one.
-// The certificate has come: an alternate that can't be had is passed over.
-func (c *Client) preferredCertificate(ctx context.Context, url, name string) (*Certificate, error) {
-	certificate, err := c.GetCertificate(ctx, url)
-	if err != nil || name == "" || certificate.chainsTo(name) {
-		return certificate, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, alternatesTime)
-	defer cancel()
-	for _, alternate := range certificate.Alternates {
-		other, err := c.GetCertificate(ctx, alternate)
-		if err == nil && other.chainsTo(name) && other.Leaf.Equal(certificate.Leaf) {
-			other.URL, other.Alternates = certificate.URL, certificate.Alternates
-			return other, nil
-		}
-	}
-	return certificate, nil
 }

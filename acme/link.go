@@ -1,8 +1,11 @@
 package acme
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
-// links returns the targets of the Link header's entries that have the relation (RFC 8288). One
+// links returns the targets of the Link header's entries that have the relation (RFC 8288), each once. One
 // that is no URL is passed over.
 func (r *response) links(relation string) []string {
 	const most = 50
@@ -14,7 +17,7 @@ func (r *response) links(relation string) []string {
 			if target == "" || !hasRelation(parameters, relation) {
 				continue
 			}
-			if resolved, err := r.resolve(target); err == nil && len(resolved) <= longestURL {
+			if resolved, err := r.resolve(target); err == nil && len(resolved) <= longestURL && !slices.Contains(targets, resolved) {
 				targets = append(targets, resolved)
 			}
 		}

@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -51,18 +51,27 @@ func (c *Client) NewOrder(ctx context.Context, r OrderRequest) (*Order, error) {
 	if err := r.check(d); err != nil {
 		return nil, fmt.Errorf("acme: new order: %s %w", c.directoryURL(), err)
 	}
-	order := new(Order)
-	resp, err := c.postJSON(ctx, d.NewOrder, r, order)
+	order, err := c.newOrder(ctx, d.NewOrder, r)
 	if err != nil {
 		return nil, fmt.Errorf("acme: new order: %w", err)
 	}
-	if order.URL, err = c.location(resp); err != nil {
-		return nil, fmt.Errorf("acme: new order: %w", err)
-	}
-	if err := order.complete(resp); err != nil {
-		return nil, fmt.Errorf("acme: new order: %w", err)
-	}
 	return order, nil
+}
+
+func (c *Client) newOrder(ctx context.Context, target string, r OrderRequest) (*Order, error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.post(ctx, request{url: target, body: body})
+	if err != nil {
+		return nil, err
+	}
+	url, err := c.location(resp)
+	if err != nil {
+		return nil, err
+	}
+	return readOrder(url, resp)
 }
 
 // check refuses what the CA does not offer, and would pass over or answer with less.
@@ -80,11 +89,11 @@ func (r *OrderRequest) check(d *Directory) error {
 
 // GetOrder returns the order as it stands.
 func (c *Client) GetOrder(ctx context.Context, url string) (*Order, error) {
-	order := &Order{URL: url}
-	resp, err := c.postJSON(ctx, url, nil, order)
-	if err == nil {
-		err = order.complete(resp)
+	resp, err := c.get(ctx, url)
+	if err != nil {
+		return nil, fmt.Errorf("acme: get order: %w", err)
 	}
+	order, err := readOrder(url, resp)
 	if err != nil {
 		return nil, fmt.Errorf("acme: get order: %w", err)
 	}
@@ -94,18 +103,42 @@ func (c *Client) GetOrder(ctx context.Context, url string) (*Order, error) {
 // FinalizeOrder asks for the certificate of an order that is ready, with a certificate request in DER
 // (RFC 8555 §7.4). The order that it returns may be processing still: see WaitOrder.
 func (c *Client) FinalizeOrder(ctx context.Context, order *Order, csr []byte) (*Order, error) {
-	finalized := &Order{URL: order.URL} // the answer may come without a Location header
-	payload := struct {
+	body, err := json.Marshal(struct {
 		CSR string `json:"csr"`
-	}{base64.RawURLEncoding.EncodeToString(csr)}
-	resp, err := c.postJSON(ctx, order.Finalize, payload, finalized)
-	if err == nil {
-		err = finalized.complete(resp)
+	}{base64.RawURLEncoding.EncodeToString(csr)})
+	if err != nil {
+		return nil, fmt.Errorf("acme: finalize: %w", err)
 	}
+	resp, err := c.post(ctx, request{url: order.Finalize, body: body, named: true})
+	if err != nil {
+		return nil, fmt.Errorf("acme: finalize: %w", err)
+	}
+	finalized, err := readOrder(order.URL, resp) // the answer may come without a Location header
 	if err != nil {
 		return nil, fmt.Errorf("acme: finalize: %w", err)
 	}
 	return finalized, nil
+}
+
+// readOrder reads the order that has the URL from an answer.
+func readOrder(url string, resp *response) (*Order, error) {
+	var resource struct {
+		Order
+		Expires   looseTime        `json:"expires"`
+		NotBefore looseTime        `json:"notBefore"`
+		NotAfter  looseTime        `json:"notAfter"`
+		Error     looseProblem     `json:"error"`
+		Profile   optional[string] `json:"profile"`
+		Replaces  optional[string] `json:"replaces"`
+	}
+	if err := resp.decode(&resource); err != nil {
+		return nil, err
+	}
+	order := resource.Order
+	order.URL, order.Error = url, resource.Error.Problem
+	order.Expires, order.NotBefore, order.NotAfter = resource.Expires.Time, resource.NotBefore.Time, resource.NotAfter.Time
+	order.Profile, order.Replaces = resource.Profile.value, resource.Replaces.value
+	return &order, order.complete(resp)
 }
 
 // complete resolves the URLs in an order's answer and checks what later steps rely on.
@@ -135,103 +168,6 @@ func (o *Order) complete(resp *response) error {
 	return nil
 }
 
-// WaitOrder polls the order until its status is no longer the one it has in order, and returns it
-// then; a valid one at once. It asks as often as the CA wants (Retry-After), or else after 100 ms and then
-// ever less often, to every 5 s; where the CA wants to be asked only after the context's deadline it
-// returns at once.
-//
-// An order that becomes invalid, or stays pending though a challenge of it has failed, is an
-// [*OrderError] that says which identifiers failed and why.
-func (c *Client) WaitOrder(ctx context.Context, order *Order) (*Order, error) {
-	const patience = 5 // polls of a pending order before its challenges are looked at
-	switch order.Status {
-	case StatusValid:
-		return order, nil
-	case StatusInvalid:
-		return nil, c.invalidOrder(ctx, order)
-	}
-	asked := order.RetryAfter
-	for poll, failures := 0, 0; ; poll++ {
-		if err := pausePoll(ctx, poll, asked); err != nil {
-			return nil, fmt.Errorf("acme: wait for the order, which is %s: %w", order.Status, err)
-		}
-		current, err := c.GetOrder(ctx, order.URL)
-		if err != nil {
-			if failures++; !passing(ctx, err) || failures > mostTries {
-				return nil, err
-			}
-			asked = askedBy(err)
-			continue
-		}
-		failures, asked = 0, current.RetryAfter
-		if current.Status == StatusInvalid {
-			return nil, c.invalidOrder(ctx, current)
-		}
-		if isLater(current.Status, order.Status) || current.Status != order.Status && poll >= patience {
-			return current, nil
-		}
-		if current.Status == StatusPending && poll > 0 && poll%patience == 0 {
-			if err := c.stuck(ctx, current); err != nil {
-				return nil, err
-			}
-		}
-	}
-}
-
-// isLater reports whether an order goes on from the earlier status to the other. Where it does not, a
-// replica of the CA may have answered that lags behind.
-func isLater(status, earlier string) bool {
-	course := []string{StatusPending, StatusReady, StatusProcessing, StatusValid}
-	return slices.Index(course, status) > slices.Index(course, earlier)
-}
-
-// stuck returns why a pending order will stay so, or nil where that does not show: challenges have failed,
-// or wait to be accepted once more.
-func (c *Client) stuck(ctx context.Context, order *Order) error {
-	failed, hindered := c.unprovedAuthorizations(ctx, order)
-	if len(failed) > 0 {
-		return &OrderError{URL: order.URL, Problem: order.Error, Authorizations: failed}
-	}
-	if len(hindered) == 0 {
-		return nil
-	}
-	return fmt.Errorf("acme: wait for the order, which is pending: accept again: %w", authorizationErrors(hindered))
-}
-
-// passing reports whether a poll that failed may do better when repeated.
-func passing(ctx context.Context, err error) bool {
-	problem, refused := errors.AsType[*Problem](err)
-	return ctx.Err() == nil && !(refused && problem.final())
-}
-
-// askedBy returns the wait that the CA asks for where it refused a poll, or zero.
-func askedBy(err error) time.Duration {
-	if problem, ok := errors.AsType[*Problem](err); ok {
-		return problem.RetryAfter
-	}
-	return 0
-}
-
-// pausePoll waits before the n-th poll.
-func pausePoll(ctx context.Context, n int, asked time.Duration) error {
-	err := pause(ctx, pollInterval(n, asked))
-	if _, late := errors.AsType[*RetryAfterError](err); late && asked == 0 {
-		return context.DeadlineExceeded // the interval was not the CA's wish
-	}
-	return err
-}
-
-// pollInterval returns how long to wait before the n-th poll, counted from 0, when the CA asked for a
-// certain wait or, with zero, did not.
-func pollInterval(n int, asked time.Duration) time.Duration {
-	const shortest, longest = 100 * time.Millisecond, 5 * time.Second
-	if asked > 0 {
-		return max(asked, shortest)
-	}
-	d := min(shortest<<min(n, 10), longest)
-	return d - d/10 + rand.N(d/5)
-}
-
 // An OrderError reports that an order cannot be gone on with: a new one has to be made.
 type OrderError struct {
 	URL            string                // of the order
@@ -258,14 +194,4 @@ func (e *OrderError) Unwrap() []error {
 		errs = append(errs, e.Err)
 	}
 	return errs
-}
-
-// invalidOrder returns the error for an order that the CA calls invalid.
-func (c *Client) invalidOrder(ctx context.Context, order *Order) error {
-	failed := &OrderError{URL: order.URL, Problem: order.Error}
-	failed.Authorizations, _ = c.unprovedAuthorizations(ctx, order)
-	if failed.Problem == nil && len(failed.Authorizations) == 0 {
-		failed.Err = errors.New("it is invalid, and the CA does not tell why")
-	}
-	return failed
 }

@@ -136,7 +136,7 @@ func TestWaitOrderBearsFailuresInBetween(t *testing.T) {
 				t.Errorf("polled after %v though the CA asked to wait 30 s", script.polls)
 			}
 
-			for _, final := range []int{403, 404} {
+			for _, final := range []int{403, 410} {
 				script = &orderScript{next: func(_ int, w http.ResponseWriter, r *http.Request) { answer(final, problem("malformed", "gone"))(w, r) }}
 				_, err := script.wait(t, t.Context(), acme.Order{Status: acme.StatusProcessing})
 				wantError(t, err, acme.ErrMalformed, "gone")

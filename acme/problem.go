@@ -64,15 +64,23 @@ const (
 // A Problem is what a CA answers when it refuses (RFC 8555 §6.7, RFC 9457). Answers of a front end that
 // are no problem documents become one too, without a type, so that every refusal has this form.
 type Problem struct {
-	Type        ProblemType   `json:"type,omitempty"`
-	Title       string        `json:"title,omitempty"`
-	Detail      string        `json:"detail,omitempty"` // the CA's words, as they came
-	Status      int           `json:"status,omitempty"` // of HTTP
-	Instance    string        `json:"instance,omitempty"`
-	Identifier  *Identifier   `json:"identifier,omitempty"`  // which a subproblem is about
-	Subproblems []*Problem    `json:"subproblems,omitempty"` // one for each identifier concerned (RFC 8555 §6.7.1)
-	Algorithms  []string      `json:"algorithms,omitempty"`  // accepted ones, with ErrBadSignatureAlgorithm
-	RetryAfter  time.Duration `json:"-"`                     // asked for by the CA; zero: it did not say
+	Type        ProblemType `json:"type,omitempty"`
+	Title       string      `json:"title,omitempty"`
+	Detail      string      `json:"detail,omitempty"` // the CA's words, as they came
+	Status      int         `json:"status,omitempty"` // of HTTP
+	Instance    string      `json:"instance,omitempty"`
+	Identifier  *Identifier `json:"identifier,omitempty"`  // which a subproblem is about
+	Subproblems []*Problem  `json:"subproblems,omitempty"` // one for each identifier concerned (RFC 8555 §6.7.1)
+	Algorithms  []string    `json:"algorithms,omitempty"`  // with ErrBadSignatureAlgorithm: those of which the account's key has to be
+
+	// RetryAfter is the wait that the CA asks for: of what it says a week at most, and of what a front end says
+	// an hour. zero: it did not say.
+	RetryAfter time.Duration `json:"-"`
+	// TermsOfService, with ErrUserActionRequired, is the URL of the terms to agree to (RFC 8555 §7.3.3); a
+	// person has to visit Instance. Both may be empty.
+	TermsOfService string `json:"-"`
+
+	asked time.Duration // the wait as it was asked for
 }
 
 // UnmarshalJSON reads a problem document. Members of the wrong type are passed over, for what is left
@@ -152,8 +160,30 @@ func (p *Problem) text() string {
 	case p.Status != 0:
 		text += fmt.Sprintf(" (HTTP %d)", p.Status)
 	}
+	return text + p.advice()
+}
+
+// advice is what the CA says on how to fare better.
+func (p *Problem) advice() string {
+	const most = 10 // algorithms that are told
+	text := ""
+	if len(p.Algorithms) > 0 {
+		algorithms := strings.Join(p.Algorithms[:min(len(p.Algorithms), most)], ", ")
+		text += "; the CA takes account keys for " + printable(algorithms, 200) + ": make the account with such a key"
+	}
+	if p.Type == ErrUserActionRequired {
+		if instance := httpsURL(p.Instance); instance != "" {
+			text += "; visit " + instance
+		}
+		if terms := httpsURL(p.TermsOfService); terms != "" {
+			text += "; the terms to agree to are " + terms
+		}
+	}
 	if p.RetryAfter > 0 {
-		text += fmt.Sprintf("; it asks to wait %v", p.RetryAfter.Round(time.Second))
+		text += fmt.Sprintf("; it asks to wait %v", max(p.asked, p.RetryAfter).Round(time.Second))
+	}
+	if p.asked > p.RetryAfter {
+		text += fmt.Sprintf(", of which %v are waited", p.RetryAfter)
 	}
 	return text
 }
@@ -175,13 +205,60 @@ func (p *Problem) Unwrap() []error {
 	return errs
 }
 
-// final reports whether the same request would be refused again, now and later.
+// final reports whether the same request would be refused again, now and later. What is not found may be
+// known to another of the CA's replicas.
 func (p *Problem) final() bool {
 	switch {
-	case p.Status < 400 || p.Status >= 500, p.Status == http.StatusTooManyRequests, p.Status == http.StatusRequestTimeout:
+	case p.Status < 400 || p.Status >= 500:
+		return false
+	case p.Status == http.StatusNotFound, p.Status == http.StatusTooManyRequests, p.Status == http.StatusRequestTimeout:
 		return false
 	case p.Type == "": // a front end's word, not the CA's
-		return p.Status == http.StatusNotFound || p.Status == http.StatusGone
+		return p.Status == http.StatusGone
 	}
 	return p.Type != ErrRateLimited && p.Type != ErrBadNonce && p.Type != ErrOrderNotReady
+}
+
+// says reports whether p, which may be nil, tells anything.
+func (p *Problem) says() bool { return p != nil && (p.Type != "" || p.Detail != "") }
+
+// outage reports whether the CA failed, and did not refuse.
+func (p *Problem) outage() bool {
+	return p.Type == ErrServerInternal || p.Status >= 500 && p.Type != ErrRateLimited
+}
+
+// IsOutage reports whether the CA failed itself, rather than refused: each problem in err's tree, of which there
+// must be one, is serverInternal or came with a status of 5xx. Another solver or other names would fare no
+// better then, and the same request may soon do. Of an [*OrderError] the order is lost all the same.
+func IsOutage(err error) bool {
+	outages, refusals := 0, 0
+	count(err, &outages, &refusals)
+	return outages > 0 && refusals == 0
+}
+
+// count counts the problems in the tree of err. Those that have subproblems are no more than their sum.
+func count(err error, outages, refusals *int) {
+	switch e := err.(type) {
+	case *Problem:
+		if len(e.Unwrap()) == 0 {
+			if e.outage() {
+				*outages++
+			} else {
+				*refusals++
+			}
+			return
+		}
+	case *AuthorizationError:
+		if e.Problem == nil {
+			*refusals++ // without a word
+		}
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		count(e.Unwrap(), outages, refusals)
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			count(err, outages, refusals)
+		}
+	}
 }

@@ -178,7 +178,7 @@ func TestOrderErrorAlwaysSaysWhy(t *testing.T) {
 }
 
 func TestRetryAfter(t *testing.T) {
-	const longest = 31 * 24 * time.Hour
+	const longest = 7 * 24 * time.Hour
 	for _, test := range []struct {
 		header string
 		want   time.Duration

@@ -20,6 +20,7 @@ type Proof struct {
 	Identifier       Identifier `json:"identifier"`
 	Wildcard         bool       `json:"wildcard,omitempty"`
 	KeyAuthorization string     `json:"keyAuthorization,omitempty"` // RFC 8555 §8.1; empty without a token
+	AuthorizationURL string     `json:"authorizationURL,omitempty"` // the authorization that the challenge is of
 	AccountURL       string     `json:"accountURL"`
 	DirectoryURL     string     `json:"directoryURL"`
 }
@@ -52,7 +53,8 @@ func (c *Client) newProof(ctx context.Context, a *Authorization, challenge Chall
 		}
 	}
 	challenge.Error = nil // nothing an answer needs
-	p := Proof{Challenge: challenge, Identifier: a.Identifier, Wildcard: a.Wildcard, AccountURL: account, DirectoryURL: c.directoryURL()}
+	p := Proof{Challenge: challenge, Identifier: a.Identifier, Wildcard: a.Wildcard,
+		AuthorizationURL: a.URL, AccountURL: account, DirectoryURL: c.directoryURL()}
 	switch challenge.Type {
 	case TypeHTTP01, TypeTLSALPN01, TypeDNS01, TypeDNSAccount01:
 		if challenge.Token == "" {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"net/http"
 	"time"
 )
 
@@ -63,13 +62,9 @@ func (c *Client) getRenewalInfo(ctx context.Context, leaf *x509.Certificate) (*R
 	if err != nil {
 		return nil, inner{err}
 	}
-	var resp *response
-	err = c.retry(ctx, func() (err error) {
-		resp, err = c.exchange(ctx, request{method: http.MethodGet, url: base + "/" + id})
-		return err
-	})
+	resp, err := c.fetch(ctx, base+"/"+id)
 	if err != nil {
-		return nil, err
+		return nil, c.unsupported("renewalInfo", err)
 	}
 	info := new(RenewalInfo)
 	if err := resp.decode(info); err != nil {

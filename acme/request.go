@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +22,7 @@ const (
 	longestURL    = 2000             // bytes
 	mostBadNonces = 20               // in a row, for one request
 	mostTries     = 3                // of one request that got no answer, or was asked to come back soon
+	mostMisses    = 3                // of what the CA has named and does not find: 4 s in all
 	longestPause  = 10 * time.Second // a longer Retry-After is for the caller to wait out
 	userAgent     = "everseal/0 (+https://github.com/everseal/everseal)"
 )
@@ -33,6 +33,7 @@ type request struct {
 	url    string
 	body   []byte // of a signed request: the payload
 	limit  int    // bytes of the answer; zero: largestBody
+	named  bool   // the CA itself has named the URL: that it is not found may only be so for a moment
 	lost   *bool  // of a signed request, if not nil: set where a try got no answer, so that the CA may have acted
 }
 
@@ -46,36 +47,48 @@ func (e transportError) Unwrap() error { return e.error }
 // A redirectError says that a redirect was not followed.
 type redirectError struct{ error }
 
-// postJSON signs payload (nil: POST-as-GET, RFC 8555 §6.3), posts it and decodes the answer.
-func (c *Client) postJSON(ctx context.Context, url string, payload, answer any) (*response, error) {
-	resp, err := c.post(ctx, url, payload)
-	if err != nil {
-		return nil, err
-	}
-	return resp, resp.decode(answer)
+// fetch gets a resource that needs no account.
+func (c *Client) fetch(ctx context.Context, url string) (*response, error) {
+	var resp *response
+	r := request{method: http.MethodGet, url: url}
+	err := r.retry(ctx, func() (err error) {
+		resp, err = c.exchange(ctx, r)
+		return err
+	})
+	return resp, err
 }
 
-// post signs payload (nil: POST-as-GET, RFC 8555 §6.3) for the client's account and posts it.
-func (c *Client) post(ctx context.Context, url string, payload any) (*response, error) {
-	body := []byte{}
-	if payload != nil {
-		var err error
-		if body, err = json.Marshal(payload); err != nil {
-			return nil, err
-		}
-	}
+// get fetches a resource that the CA has named (POST-as-GET, RFC 8555 §6.3).
+func (c *Client) get(ctx context.Context, url string) (*response, error) {
+	return c.post(ctx, request{url: url, body: []byte{}, named: true})
+}
+
+// post signs r for the client's account and posts it.
+func (c *Client) post(ctx context.Context, r request) (*response, error) {
 	kid, err := c.kid(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return c.postSigned(ctx, request{url: url, body: body}, kid)
+	resp, err := c.postSigned(ctx, r, kid)
+	if err == nil {
+		c.accountAccepted()
+		return resp, nil
+	}
+	current, err := c.reviewAccount(ctx, r, kid, err)
+	if err != nil {
+		return nil, err
+	}
+	if r.url == kid {
+		r.url = current
+	}
+	return c.postSigned(ctx, r, current)
 }
 
 // postSigned posts r signed for the account kid, or with the key embedded where kid is empty. Each try
 // is signed anew, with a nonce of its own.
 func (c *Client) postSigned(ctx context.Context, r request, kid string) (*response, error) {
 	var resp *response
-	err := c.retry(ctx, func() error {
+	err := r.retry(ctx, func() error {
 		nonce, err := c.nonce(ctx)
 		if err != nil {
 			return err
@@ -110,32 +123,51 @@ func (c *Client) postSigned(ctx context.Context, r request, kid string) (*respon
 	return resp, nil
 }
 
-// retry calls f again where that may help and is soon allowed.
-func (c *Client) retry(ctx context.Context, f func() error) error {
-	for try := 1; ; try++ {
+// retry calls f, which makes the request, again where that may help and is soon allowed. What the CA has named
+// and does not find has some seconds to be found.
+func (r request) retry(ctx context.Context, f func() error) error {
+	tries, misses := 1, 0
+	for {
 		err := f()
-		if err == nil || try == mostTries || ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil {
 			return err
 		}
 		var wait time.Duration
-		var problem *Problem
-		var lost transportError
-		var untrusted *tls.CertificateVerificationError
-		var refused redirectError
 		switch {
-		case errors.As(err, &untrusted), errors.As(err, &refused):
-			return err
-		case errors.As(err, &lost):
-			wait = 100 * time.Millisecond << try
-		case errors.As(err, &problem) && !problem.final() && problem.RetryAfter > 0 && problem.RetryAfter <= longestPause:
-			wait = problem.RetryAfter
-		default:
-			return err
+		case r.named && notFound(err) && misses < mostMisses:
+			wait = 200 * time.Millisecond << (2 * misses)
+			misses++
+		case tries < mostTries:
+			wait = retryWait(err, tries)
+			tries++
 		}
-		if pause(ctx, wait) != nil {
+		if wait == 0 || pause(ctx, wait) != nil {
 			return err
 		}
 	}
+}
+
+// retryWait returns how long to wait before the next try; zero: there is no use in one.
+func retryWait(err error, try int) time.Duration {
+	var problem *Problem
+	var lost transportError
+	var untrusted *tls.CertificateVerificationError
+	var refused redirectError
+	switch {
+	case errors.As(err, &untrusted), errors.As(err, &refused):
+		return 0
+	case errors.As(err, &lost):
+		return 100 * time.Millisecond << try
+	case errors.As(err, &problem) && !problem.final() && problem.RetryAfter <= longestPause:
+		return problem.RetryAfter
+	}
+	return 0
+}
+
+// notFound reports whether the CA answered with 404.
+func notFound(err error) bool {
+	problem, refused := errors.AsType[*Problem](err)
+	return refused && problem.Status == http.StatusNotFound && problem.Type != ErrAccountDoesNotExist
 }
 
 // A RetryAfterError reports that the CA wants to be asked again only after the context's deadline. It
@@ -237,7 +269,6 @@ func (c *Client) httpClient(method string) *http.Client {
 // the directory itself was named so, on loopback.
 func (c *Client) checkURL(raw string) error {
 	u, err := url.Parse(raw)
-	foreign := func(r rune) bool { return r <= ' ' || r > '~' } // RFC 3986 has no other characters
 	if err != nil || len(raw) > longestURL || strings.ContainsFunc(raw, foreign) {
 		return fmt.Errorf("the URL %.200q is malformed", raw)
 	}

@@ -23,11 +23,17 @@ func (r *response) problem() *Problem {
 		return nil
 	}
 	problem := new(Problem)
+	longest := maxRetryAfter
 	if r.status < 400 || json.Unmarshal(r.body, problem) != nil || problem.Type == "" && problem.Detail == "" {
 		problem = &Problem{Detail: "the answer is no problem document but " + r.excerpt()}
+		longest = maxFrontEndRetryAfter
 	}
 	problem.Status = r.status
-	problem.RetryAfter = r.retryAfter()
+	problem.asked = retryAfter(r.header, time.Now())
+	problem.RetryAfter = min(problem.asked, longest)
+	if terms := r.links("terms-of-service"); problem.Type == ErrUserActionRequired && len(terms) > 0 {
+		problem.TermsOfService = terms[0]
+	}
 	return problem
 }
 
@@ -40,7 +46,19 @@ func (r *response) nonce() string {
 	return nonce
 }
 
-func (r *response) retryAfter() time.Duration { return retryAfter(r.header, time.Now()) }
+// retryAfter returns when the CA wants to be asked again, at most a week; zero: it did not say.
+func (r *response) retryAfter() time.Duration {
+	return min(retryAfter(r.header, time.Now()), maxRetryAfter)
+}
+
+// date returns the time by the clock of whoever answered; zero: it does not tell.
+func (r *response) date() time.Time {
+	date, err := http.ParseTime(r.header.Get("Date"))
+	if err != nil {
+		return time.Time{}
+	}
+	return date
+}
 
 // decode decodes the JSON body.
 func (r *response) decode(v any) error {

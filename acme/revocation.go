@@ -25,10 +25,7 @@ const (
 // or one that holds authorizations for all of its names (RFC 8555 §7.6). A certificate that is revoked
 // already is ErrAlreadyRevoked.
 func (c *Client) RevokeCertificate(ctx context.Context, certificate []byte, reason RevocationReason) error {
-	kid, err := c.kid(ctx)
-	if err == nil {
-		err = c.revoke(ctx, kid, certificate, reason)
-	}
+	err := c.revoke(ctx, certificate, reason, c.post)
 	if err != nil {
 		return fmt.Errorf("acme: revoke certificate: %w", err)
 	}
@@ -43,13 +40,14 @@ func (c *Client) RevokeWithKey(ctx context.Context, certificate []byte, key cryp
 		return errors.New("acme: revoke certificate: the certificate's key is missing")
 	}
 	holder := &Client{DirectoryURL: c.DirectoryURL, Key: key, HTTPClient: c.HTTPClient, UserAgent: c.UserAgent}
-	if err := holder.revoke(ctx, "", certificate, reason); err != nil {
+	embedded := func(ctx context.Context, r request) (*response, error) { return holder.postSigned(ctx, r, "") }
+	if err := holder.revoke(ctx, certificate, reason, embedded); err != nil {
 		return fmt.Errorf("acme: revoke certificate: %w", err)
 	}
 	return nil
 }
 
-func (c *Client) revoke(ctx context.Context, kid string, certificate []byte, reason RevocationReason) error {
+func (c *Client) revoke(ctx context.Context, certificate []byte, reason RevocationReason, post func(context.Context, request) (*response, error)) error {
 	target, err := c.resource(ctx, "revokeCert", func(d *Directory) string { return d.RevokeCert })
 	if err != nil {
 		return err
@@ -62,9 +60,9 @@ func (c *Client) revoke(ctx context.Context, kid string, certificate []byte, rea
 		return err
 	}
 	lost := false
-	_, err = c.postSigned(ctx, request{url: target, body: body, lost: &lost}, kid)
+	_, err = post(ctx, request{url: target, body: body, lost: &lost})
 	if lost && errors.Is(err, ErrAlreadyRevoked) {
 		return nil // by a try whose answer did not come
 	}
-	return err
+	return c.unsupported("revokeCert", err)
 }

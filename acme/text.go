@@ -2,6 +2,7 @@ package acme
 
 import (
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -54,12 +55,17 @@ func joined(errs []error) string {
 	return b.String()
 }
 
-// longestRetryAfter bounds what a CA can ask for: a month is beyond every published limit.
-const longestRetryAfter = 31 * 24 * time.Hour
+// Bounds on what a CA can ask for. One request a week does no harm, and a name that sleeps for a month does;
+// of a front end, which knows nothing of the CA's limits, an hour is enough.
+const (
+	maxRetryAfter         = 7 * 24 * time.Hour
+	maxFrontEndRetryAfter = time.Hour
+)
 
 // retryAfter returns the wait that the Retry-After header asks for, in seconds or as a date
-// (RFC 9110 §10.2.3): zero if it is missing, unreadable or in the past.
+// (RFC 9110 §10.2.3), which may be a century: zero if it is missing, unreadable or in the past.
 func retryAfter(h http.Header, now time.Time) time.Duration {
+	const longest = 100 * 365 * 24 * time.Hour // a Duration holds three times as much
 	value := strings.TrimSpace(h.Get("Retry-After"))
 	if value == "" {
 		return 0
@@ -68,7 +74,7 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	if strings.Trim(strings.TrimPrefix(value, "+"), "0123456789") == "" {
 		// What is too large for a number is cut to the largest.
 		seconds, _ := strconv.ParseInt(value, 10, 64)
-		wait = time.Duration(min(seconds, int64(longestRetryAfter/time.Second))) * time.Second
+		wait = time.Duration(min(seconds, int64(longest/time.Second))) * time.Second
 	} else if date, err := http.ParseTime(value); err == nil {
 		// The date is by the CA's clock, and so is that of the answer.
 		if sent, err := http.ParseTime(h.Get("Date")); err == nil {
@@ -76,5 +82,17 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 		}
 		wait = date.Sub(now)
 	}
-	return min(max(wait, 0), longestRetryAfter)
+	return min(max(wait, 0), longest)
 }
+
+// httpsURL returns s fit for an error if it is a URL of https for a person to open, or else "".
+func httpsURL(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || len(s) > longestURL || strings.ContainsFunc(s, foreign) {
+		return ""
+	}
+	return printable(s, 300)
+}
+
+// foreign reports whether no URL has the character (RFC 3986).
+func foreign(r rune) bool { return r <= ' ' || r > '~' }

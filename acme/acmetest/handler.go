@@ -13,7 +13,15 @@ import (
 // handler returns the CA, with the faults that are set, as an http.Handler.
 func (s *Server) handler() http.Handler {
 	s.well = chain(s.resources(), s.linkIndex, requireUserAgent)
-	return chain(http.HandlerFunc(s.serveFaulty), s.untilClosed, s.countRequests)
+	return chain(http.HandlerFunc(s.serveFaulty), s.untilClosed, s.countRequests, tellTime)
+}
+
+// tellTime dates the answers (RFC 9110 §6.6.1), as a server on a socket does by itself.
+func tellTime(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Date", time.Now().UTC().Format(http.TimeFormat))
+		next.ServeHTTP(w, r)
+	})
 }
 
 // chain puts handlers around h, the first outermost.

@@ -1,0 +1,198 @@
+package acme
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// WaitOrder polls the order until its status is no longer the one it has in order, and returns it
+// then; a valid one at once. It asks as often as the CA wants (Retry-After), or else after 100 ms and then
+// ever less often, to every 5 s; where the CA wants to be asked only after the context's deadline it
+// returns at once.
+//
+// An order that becomes invalid, or stays pending though a challenge of it has failed, is an
+// [*OrderError] that says which identifiers failed and why. Where the deadline comes first and the CA has told
+// what keeps it from validating, an [*AuthorizationError] is found in the error.
+func (c *Client) WaitOrder(ctx context.Context, order *Order) (*Order, error) {
+	return (&orderWait{client: c}).until(ctx, order)
+}
+
+const (
+	// lookPolls is after how many polls of a pending order its challenges are looked at.
+	lookPolls = 5
+	// acceptAgainAfter is when a challenge that the CA seems to have forgotten is accepted once more: CAs take
+	// about ten seconds to fail for want of an answer.
+	acceptAgainAfter = 50 * time.Second
+	// maxProcessing is how long a CA may process an order. Some never finish: they lost their memory of it.
+	maxProcessing = 45 * time.Minute
+)
+
+// An orderWait polls one order.
+type orderWait struct {
+	client      *Client
+	known       []string  // URLs of all authorizations that the CA has ever named for the order
+	tasks       []*task   // whose answers are in place
+	finalizedAt time.Time // zero: not known
+
+	began    time.Time
+	polls    int
+	troubles []*AuthorizationError // what kept the CA from validating, as last seen
+}
+
+// until waits until the order's status is another.
+func (w *orderWait) until(ctx context.Context, order *Order) (*Order, error) {
+	w.know(order.Authorizations)
+	switch order.Status {
+	case StatusValid:
+		return order, nil
+	case StatusInvalid:
+		return nil, w.invalid(ctx, order)
+	}
+	w.began = time.Now()
+	asked := order.RetryAfter
+	for failures := 0; ; w.polls++ {
+		if order.Status == StatusProcessing && !w.finalizedAt.IsZero() && time.Since(w.finalizedAt) > maxProcessing {
+			return nil, &OrderError{URL: order.URL, Err: fmt.Errorf("it is given up: the CA processes it since %s", w.finalizedAt.UTC().Format(time.RFC3339))}
+		}
+		if err := pausePoll(ctx, w.polls, asked); err != nil {
+			return nil, w.late(ctx, order, err)
+		}
+		current, err := w.client.GetOrder(ctx, order.URL)
+		if err != nil {
+			if failures++; !passing(ctx, err) || failures > mostTries {
+				return nil, err
+			}
+			asked = askedBy(err)
+			continue
+		}
+		failures, asked = 0, current.RetryAfter
+		w.know(current.Authorizations)
+		if current.Status == StatusInvalid {
+			return nil, w.invalid(ctx, current)
+		}
+		if isLater(current.Status, order.Status) || current.Status != order.Status && w.polls >= lookPolls {
+			return current, nil
+		}
+		if current.Status == StatusPending && w.polls > 0 && w.polls%lookPolls == 0 {
+			if err := w.look(ctx, current); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// know notes URLs of authorizations. CAs are known to drop those that failed from an invalid order.
+func (w *orderWait) know(urls []string) {
+	for _, url := range urls {
+		if len(w.known) < mostAuthorizations && !slices.Contains(w.known, url) {
+			w.known = append(w.known, url)
+		}
+	}
+}
+
+// look returns why a pending order will stay so, or nil where that does not show: challenges have failed,
+// or wait to be accepted once more. What the CA has forgotten is accepted again.
+func (w *orderWait) look(ctx context.Context, order *Order) error {
+	// What can't be fetched does not keep the others from being told.
+	authorizations, _ := w.client.getAuthorizations(ctx, w.known)
+	failed, hindered := unproved(authorizations)
+	if len(failed) > 0 {
+		return &OrderError{URL: order.URL, Problem: order.Error, Authorizations: failed}
+	}
+	if len(hindered) > 0 {
+		return fmt.Errorf("acme: wait for the order, which is pending: accept again: %w", authorizationErrors(hindered))
+	}
+	w.troubles = nil
+	for _, a := range authorizations {
+		if a == nil {
+			continue
+		}
+		if trouble := a.trouble(StatusProcessing); trouble != nil {
+			w.troubles = append(w.troubles, trouble)
+		}
+		for _, t := range w.tasks {
+			if t.forgotten(a, time.Now()) {
+				t.acceptedAt = time.Time{} // once
+				// Where that fails, the order's outcome tells.
+				_, _ = w.client.AcceptChallenge(ctx, t.proof.URL, t.answer)
+			}
+		}
+	}
+	return nil
+}
+
+// late returns the error for a wait that the context ends: with what the CA has told by then, also where it goes
+// on by itself.
+func (w *orderWait) late(ctx context.Context, order *Order, err error) error {
+	if order.Status == StatusPending && ctx.Err() == nil {
+		if err := w.look(ctx, order); err != nil {
+			return err
+		}
+	}
+	waited := time.Since(w.began)
+	if later, ok := errors.AsType[*RetryAfterError](err); ok && w.polls > 0 && later.RetryAfter <= time.Minute {
+		err = context.DeadlineExceeded // which is what ended it: the CA was asked all the time
+	}
+	err = fmt.Errorf("acme: wait for the order, which is %s after %d polls in %v: %w", order.Status, w.polls, waited.Round(time.Second), err)
+	if len(w.troubles) > 0 {
+		err = fmt.Errorf("%w: the CA goes on trying: %w", err, authorizationErrors(w.troubles))
+	}
+	return err
+}
+
+// invalid returns the error for an order that the CA calls invalid.
+func (w *orderWait) invalid(ctx context.Context, order *Order) error {
+	failed := &OrderError{URL: order.URL, Problem: order.Error}
+	w.know(order.Authorizations)
+	authorizations, _ := w.client.getAuthorizations(ctx, w.known)
+	failed.Authorizations, _ = unproved(authorizations)
+	if failed.Problem == nil && len(failed.Authorizations) == 0 {
+		failed.Err = errors.New("it is invalid, and the CA does not tell why")
+	}
+	return failed
+}
+
+// isLater reports whether an order goes on from the earlier status to the other. Where it does not, a
+// replica of the CA may have answered that lags behind.
+func isLater(status, earlier string) bool {
+	course := []string{StatusPending, StatusReady, StatusProcessing, StatusValid}
+	return slices.Index(course, status) > slices.Index(course, earlier)
+}
+
+// passing reports whether a poll that failed may do better when repeated.
+func passing(ctx context.Context, err error) bool {
+	problem, refused := errors.AsType[*Problem](err)
+	return ctx.Err() == nil && !(refused && problem.final())
+}
+
+// askedBy returns the wait that the CA asks for where it refused a poll, or zero.
+func askedBy(err error) time.Duration {
+	if problem, ok := errors.AsType[*Problem](err); ok {
+		return problem.RetryAfter
+	}
+	return 0
+}
+
+// pausePoll waits before the n-th poll.
+func pausePoll(ctx context.Context, n int, asked time.Duration) error {
+	err := pause(ctx, pollInterval(n, asked))
+	if _, late := errors.AsType[*RetryAfterError](err); late && asked == 0 {
+		return context.DeadlineExceeded // the interval was not the CA's wish
+	}
+	return err
+}
+
+// pollInterval returns how long to wait before the n-th poll, counted from 0, when the CA asked for a
+// certain wait or, with zero, did not.
+func pollInterval(n int, asked time.Duration) time.Duration {
+	const shortest, longest = 100 * time.Millisecond, 5 * time.Second
+	if asked > 0 {
+		return max(asked, shortest)
+	}
+	d := min(shortest<<min(n, 10), longest)
+	return d - d/10 + rand.N(d/5)
+}
