@@ -87,7 +87,7 @@ func (c *Client) Register(ctx context.Context, r Registration) (*Account, error)
 		}
 	}
 	if err := c.registering.take(ctx); err != nil {
-		return nil, fmt.Errorf("acme: register: %w", err)
+		return nil, actionError("register", err)
 	}
 	defer c.registering.giveBack()
 	account, err := c.newAccount(ctx, d.NewAccount, request)
@@ -95,7 +95,7 @@ func (c *Client) Register(ctx context.Context, r Registration) (*Account, error)
 		return nil, fmt.Errorf("acme: register: %w (some CAs answer so where they don't know the external account %q, or have bound it already)", err, r.ExternalAccount.KeyID)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("acme: register: %w", err)
+		return nil, actionError("register", err)
 	}
 	return account, nil
 }
@@ -104,7 +104,7 @@ func (c *Client) Register(ctx context.Context, r Registration) (*Account, error)
 // the error is ErrAccountDoesNotExist.
 func (c *Client) FindAccount(ctx context.Context) (*Account, error) {
 	if err := c.registering.take(ctx); err != nil {
-		return nil, fmt.Errorf("acme: find account: %w", err)
+		return nil, actionError("find account", err)
 	}
 	defer c.registering.giveBack()
 	return c.findAccount(ctx)
@@ -117,8 +117,11 @@ func (c *Client) findAccount(ctx context.Context) (*Account, error) {
 		return nil, err
 	}
 	account, err := c.newAccount(ctx, d.NewAccount, accountRequest{OnlyReturnExisting: true})
+	if errors.Is(err, ErrUnauthorized) {
+		err = fmt.Errorf("%w (the account of Client.Key can't be used, as where it was deactivated: register a new key)", err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("acme: find account: %w", err)
+		return nil, actionError("find account", err)
 	}
 	return account, nil
 }
@@ -150,7 +153,7 @@ func (c *Client) newAccount(ctx context.Context, url string, wanted accountReque
 		return nil, err
 	}
 	if account.Status != StatusValid && account.Status != "" {
-		return nil, fmt.Errorf("the account %s is %s: it can't be used again, register a new key: %w", account.URL, printable(account.Status, 20), ErrUnauthorized)
+		return nil, fmt.Errorf("the account %s is %s: it can't be used again: %w", account.URL, printable(account.Status, 20), ErrUnauthorized)
 	}
 	c.rememberAccountURL(account.URL)
 	return account, nil

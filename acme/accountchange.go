@@ -15,7 +15,7 @@ import (
 func (c *Client) GetAccount(ctx context.Context) (*Account, error) {
 	account, err := c.changeAccount(ctx, nil)
 	if err != nil {
-		return nil, fmt.Errorf("acme: get account: %w", err)
+		return nil, actionError("get account", err)
 	}
 	return account, nil
 }
@@ -28,7 +28,7 @@ func (c *Client) UpdateContact(ctx context.Context, contact []string) (*Account,
 	}{append([]string{}, contact...)}
 	account, err := c.changeAccount(ctx, change)
 	if err != nil {
-		return nil, fmt.Errorf("acme: update contact: %w", err)
+		return nil, actionError("update contact", err)
 	}
 	return account, nil
 }
@@ -45,7 +45,7 @@ func (c *Client) DeactivateAccount(ctx context.Context) error {
 		return nil // a try whose answer did not come has ended the account
 	}
 	if err != nil {
-		return fmt.Errorf("acme: deactivate account: %w", err)
+		return actionError("deactivate account", err)
 	}
 	return nil
 }
@@ -100,7 +100,7 @@ func (c *Client) ChangeKey(ctx context.Context, key crypto.Signer) error {
 	changeErr := c.changeKey(ctx, key)
 	kid := c.knownAccountURL()
 	if key == nil || kid == "" {
-		return fmt.Errorf("acme: change key: %w", changeErr)
+		return actionError("change key", changeErr)
 	}
 	next := &Client{DirectoryURL: c.DirectoryURL, Key: key, HTTPClient: c.HTTPClient, UserAgent: c.UserAgent}
 	account, err := next.FindAccount(ctx)
@@ -108,9 +108,9 @@ func (c *Client) ChangeKey(ctx context.Context, key crypto.Signer) error {
 	case err == nil && account.URL == kid:
 		return nil
 	case changeErr != nil:
-		return fmt.Errorf("acme: change key: %w", changeErr)
+		return actionError("change key", changeErr)
 	case err != nil:
-		return fmt.Errorf("acme: change key: look whether it was changed: %w", err)
+		return actionError("change key: look whether it was changed", err)
 	}
 	return fmt.Errorf("acme: change key: the new key is that of another account, %s", account.URL)
 }
@@ -170,7 +170,7 @@ func (c *Client) Orders(ctx context.Context) iter.Seq2[string, error] {
 			seen[page] = true
 			urls, next, err := c.ordersPage(ctx, page)
 			if err != nil {
-				yield("", fmt.Errorf("acme: orders: %w", err))
+				yield("", actionError("orders", err))
 				return
 			}
 			for _, u := range urls {

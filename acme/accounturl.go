@@ -18,7 +18,7 @@ func (c *Client) kid(ctx context.Context) (string, error) {
 		return url, nil
 	}
 	if err := c.registering.take(ctx); err != nil {
-		return "", fmt.Errorf("acme: find account: %w", err)
+		return "", actionError("find account", err)
 	}
 	defer c.registering.giveBack()
 	if url := c.knownAccountURL(); url != "" {
@@ -26,7 +26,7 @@ func (c *Client) kid(ctx context.Context) (string, error) {
 	}
 	account, err := c.findAccount(ctx)
 	if errors.Is(err, ErrAccountDoesNotExist) {
-		return "", fmt.Errorf("acme: no account has Client.Key at %s: call Register first: %w", c.directoryURL(), err)
+		return "", fmt.Errorf("acme: no account has Client.Key at %s: call Register first: %w", c.directoryURL(), inner{err})
 	}
 	if err != nil {
 		return "", err
@@ -78,7 +78,7 @@ func (c *Client) reviewAccount(ctx context.Context, r request, kid string, refus
 	case errors.Is(err, ErrAccountDoesNotExist):
 		return "", fmt.Errorf("%w (the CA has neither the account %s nor one for Client.Key: register it: %w)", refusal, kid, inner{err})
 	case errors.Is(err, ErrUnauthorized):
-		return "", fmt.Errorf("%w (the CA does not let the account %s be used, as where it was deactivated: register a new key: %w)", refusal, kid, inner{err})
+		return "", fmt.Errorf("%w (account %s: %w)", refusal, kid, inner{err})
 	}
 	return "", refusal
 }

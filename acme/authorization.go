@@ -36,7 +36,7 @@ func (c *Client) GetAuthorization(ctx context.Context, url string) (*Authorizati
 		err = a.read(resp)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("acme: get authorization: %w", err)
+		return nil, actionError("get authorization", err)
 	}
 	return a, nil
 }
@@ -97,7 +97,7 @@ func readChallenge(data json.RawMessage, resp *response) Challenge {
 func (c *Client) NewAuthorization(ctx context.Context, id Identifier) (*Authorization, error) {
 	a, err := c.newAuthorization(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("acme: new authorization: %w", err)
+		return nil, actionError("new authorization", err)
 	}
 	return a, nil
 }
@@ -140,7 +140,7 @@ func (c *Client) WaitAuthorization(ctx context.Context, url string) (*Authorizat
 		a, err := c.GetAuthorization(ctx, url)
 		if err == nil {
 			if failure := a.failure(); failure != nil {
-				return nil, fmt.Errorf("acme: wait for the authorization: %w", failure)
+				return nil, actionError("wait for the authorization", failure)
 			}
 			if a.Status != StatusPending {
 				return a, nil
@@ -152,7 +152,7 @@ func (c *Client) WaitAuthorization(ctx context.Context, url string) (*Authorizat
 			asked = askedBy(err)
 		}
 		if err := pausePoll(ctx, poll, asked); err != nil {
-			err = fmt.Errorf("acme: wait for the authorization, which is pending: %w", err)
+			err = actionError("wait for the authorization, which is pending", err)
 			if a != nil && a.processing() {
 				if trouble := a.trouble(StatusProcessing); trouble != nil {
 					err = fmt.Errorf("%w: the CA goes on trying: %w", err, trouble)
@@ -174,7 +174,7 @@ func (c *Client) DeactivateAuthorization(ctx context.Context, url string) error 
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("acme: deactivate authorization: %w", err)
+		return actionError("deactivate authorization", err)
 	}
 	return nil
 }

@@ -48,7 +48,7 @@ const (
 func (c *Client) GetCertificate(ctx context.Context, url string) (*Certificate, error) {
 	resp, err := c.post(ctx, request{url: url, body: []byte{}, limit: largestChain, named: true})
 	if err != nil {
-		return nil, fmt.Errorf("acme: get certificate: %w", err)
+		return nil, actionError("get certificate", err)
 	}
 	certificate, err := parseChain(resp.body)
 	if err != nil {

@@ -3,7 +3,6 @@ package acme
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"time"
 )
 
@@ -52,7 +51,7 @@ func (c *Client) AcceptChallenge(ctx context.Context, url string, payload json.R
 	}
 	body, err := json.Marshal(payload) // which it may not be
 	if err != nil {
-		return nil, fmt.Errorf("acme: accept challenge: %w", err)
+		return nil, actionError("accept challenge", err)
 	}
 	var resource challengeResource
 	resp, err := c.post(ctx, request{url: url, body: body, named: true})
@@ -60,7 +59,7 @@ func (c *Client) AcceptChallenge(ctx context.Context, url string, payload json.R
 		err = resp.decode(&resource)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("acme: accept challenge: %w", err)
+		return nil, actionError("accept challenge", err)
 	}
 	challenge := resource.challenge()
 	challenge.URL, challenge.RetryAfter = url, resp.retryAfter()

@@ -95,7 +95,7 @@ func (c *Client) GetDirectory(ctx context.Context) (*Directory, error) {
 		return directory, nil
 	}
 	if err := c.fetching.take(ctx); err != nil {
-		return nil, fmt.Errorf("acme: directory: %w", err)
+		return nil, actionError("directory", err)
 	}
 	defer c.fetching.giveBack()
 	if directory := c.freshDirectory(); directory != nil {
@@ -103,7 +103,7 @@ func (c *Client) GetDirectory(ctx context.Context) (*Directory, error) {
 	}
 	directory, err := c.fetchDirectory(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("acme: directory: %w", err)
+		return nil, actionError("directory", err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -52,7 +52,7 @@ func (i *issuance) download(ctx context.Context, order *Order) (*Certificate, er
 func (i *issuance) fetch(ctx context.Context, order *Order) (*Certificate, error) {
 	for n := 0; order.Certificate == "" && n < mostMisses; n++ {
 		if err := pause(ctx, 200*time.Millisecond<<(2*n)); err != nil {
-			return nil, fmt.Errorf("acme: wait for the certificate's URL: %w", err)
+			return nil, actionError("wait for the certificate's URL", err)
 		}
 		current, err := i.client.GetOrder(ctx, order.URL)
 		if err != nil {

@@ -124,8 +124,8 @@ func (s *scene) giveFault(t *testing.T, call call, must bool) {
 		return
 	}
 	wantPrintable(t, err.Error())
-	if !strings.Contains(err.Error(), "acme: ") || !strings.Contains(err.Error(), call.says) {
-		t.Errorf("error %q does not say %q", err, call.says)
+	if strings.Count(err.Error(), "acme: ") != 1 || !strings.Contains(err.Error(), call.says) {
+		t.Errorf("error %q does not say %q, or the package not just once", err, call.says)
 	}
 }
 

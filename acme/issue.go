@@ -123,11 +123,11 @@ func (r *Request) check(c *Client) error {
 	}
 	public, err := r.public()
 	if err != nil {
-		return fmt.Errorf("acme: issue: %w", err)
+		return actionError("issue", err)
 	}
 	for _, id := range r.Identifiers {
 		if err := id.check(); err != nil {
-			return fmt.Errorf("acme: issue: %w", err)
+			return actionError("issue", err)
 		}
 	}
 	if key, ok := public.(interface{ Equal(crypto.PublicKey) bool }); ok && key.Equal(c.Key.Public()) {

@@ -39,11 +39,11 @@ func (s signature) sign(payload []byte) ([]byte, error) {
 	}
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: cryptosigner.Opaque(s.key)}, options)
 	if err != nil {
-		return nil, fmt.Errorf("acme: sign: %w", err)
+		return nil, actionError("sign", err)
 	}
 	signed, err := signer.Sign(payload)
 	if err != nil {
-		return nil, fmt.Errorf("acme: sign: %w", err)
+		return nil, actionError("sign", err)
 	}
 	return []byte(signed.FullSerialize()), nil
 }

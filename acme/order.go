@@ -53,7 +53,7 @@ func (c *Client) NewOrder(ctx context.Context, r OrderRequest) (*Order, error) {
 	}
 	order, err := c.newOrder(ctx, d.NewOrder, r)
 	if err != nil {
-		return nil, fmt.Errorf("acme: new order: %w", err)
+		return nil, actionError("new order", err)
 	}
 	return order, nil
 }
@@ -67,11 +67,12 @@ func (c *Client) newOrder(ctx context.Context, target string, r OrderRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	url, err := c.location(resp)
+	order, err := readOrder(resp)
 	if err != nil {
 		return nil, err
 	}
-	return readOrder(url, resp)
+	order.URL, err = c.location(resp)
+	return order, err
 }
 
 // check refuses what the CA does not offer, and would pass over or answer with less.
@@ -91,12 +92,13 @@ func (r *OrderRequest) check(d *Directory) error {
 func (c *Client) GetOrder(ctx context.Context, url string) (*Order, error) {
 	resp, err := c.get(ctx, url)
 	if err != nil {
-		return nil, fmt.Errorf("acme: get order: %w", err)
+		return nil, actionError("get order", err)
 	}
-	order, err := readOrder(url, resp)
+	order, err := readOrder(resp)
 	if err != nil {
-		return nil, fmt.Errorf("acme: get order: %w", err)
+		return nil, actionError("get order", err)
 	}
+	order.URL = url
 	return order, nil
 }
 
@@ -107,21 +109,22 @@ func (c *Client) FinalizeOrder(ctx context.Context, order *Order, csr []byte) (*
 		CSR string `json:"csr"`
 	}{base64.RawURLEncoding.EncodeToString(csr)})
 	if err != nil {
-		return nil, fmt.Errorf("acme: finalize: %w", err)
+		return nil, actionError("finalize", err)
 	}
 	resp, err := c.post(ctx, request{url: order.Finalize, body: body, named: true})
 	if err != nil {
-		return nil, fmt.Errorf("acme: finalize: %w", err)
+		return nil, actionError("finalize", err)
 	}
-	finalized, err := readOrder(order.URL, resp) // the answer may come without a Location header
+	finalized, err := readOrder(resp)
 	if err != nil {
-		return nil, fmt.Errorf("acme: finalize: %w", err)
+		return nil, actionError("finalize", err)
 	}
+	finalized.URL = order.URL // the answer may come without a Location header
 	return finalized, nil
 }
 
-// readOrder reads the order that has the URL from an answer.
-func readOrder(url string, resp *response) (*Order, error) {
+// readOrder reads an order, its URL apart, from an answer.
+func readOrder(resp *response) (*Order, error) {
 	var resource struct {
 		Order
 		Expires   looseTime        `json:"expires"`
@@ -135,7 +138,7 @@ func readOrder(url string, resp *response) (*Order, error) {
 		return nil, err
 	}
 	order := resource.Order
-	order.URL, order.Error = url, resource.Error.Problem
+	order.Error = resource.Error.Problem
 	order.Expires, order.NotBefore, order.NotAfter = resource.Expires.Time, resource.NotBefore.Time, resource.NotAfter.Time
 	order.Profile, order.Replaces = resource.Profile.value, resource.Replaces.value
 	return &order, order.complete(resp)

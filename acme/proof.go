@@ -93,7 +93,7 @@ func (c *Client) Thumbprint() (string, error) {
 	}
 	thumbprint, err := (&jose.JSONWebKey{Key: c.Key.Public()}).Thumbprint(crypto.SHA256)
 	if err != nil {
-		return "", fmt.Errorf("acme: thumbprint of the account key: %w", err)
+		return "", actionError("thumbprint of the account key", err)
 	}
 	return base64.RawURLEncoding.EncodeToString(thumbprint), nil
 }

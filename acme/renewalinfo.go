@@ -48,7 +48,7 @@ const (
 func (c *Client) GetRenewalInfo(ctx context.Context, leaf *x509.Certificate) (*RenewalInfo, error) {
 	info, err := c.getRenewalInfo(ctx, leaf)
 	if err != nil {
-		return nil, fmt.Errorf("acme: get renewal info: %w", err)
+		return nil, actionError("get renewal info", err)
 	}
 	return info, nil
 }
@@ -100,11 +100,11 @@ func CertificateID(leaf *x509.Certificate) (string, error) {
 func serialBytes(serial *big.Int) ([]byte, error) {
 	der, err := asn1.Marshal(serial)
 	if err != nil {
-		return nil, fmt.Errorf("acme: the certificate's serial number: %w", err)
+		return nil, actionError("the certificate's serial number", err)
 	}
 	var raw asn1.RawValue
 	if _, err := asn1.Unmarshal(der, &raw); err != nil {
-		return nil, fmt.Errorf("acme: the certificate's serial number: %w", err)
+		return nil, actionError("the certificate's serial number", err)
 	}
 	return raw.Bytes, nil
 }

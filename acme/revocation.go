@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 )
 
 // A RevocationReason says why a certificate is revoked (RFC 5280 §5.3.1). CAs accept some of them only.
@@ -27,7 +26,7 @@ const (
 func (c *Client) RevokeCertificate(ctx context.Context, certificate []byte, reason RevocationReason) error {
 	err := c.revoke(ctx, certificate, reason, c.post)
 	if err != nil {
-		return fmt.Errorf("acme: revoke certificate: %w", err)
+		return actionError("revoke certificate", err)
 	}
 	return nil
 }
@@ -42,7 +41,7 @@ func (c *Client) RevokeWithKey(ctx context.Context, certificate []byte, key cryp
 	holder := &Client{DirectoryURL: c.DirectoryURL, Key: key, HTTPClient: c.HTTPClient, UserAgent: c.UserAgent}
 	embedded := func(ctx context.Context, r request) (*response, error) { return holder.postSigned(ctx, r, "") }
 	if err := holder.revoke(ctx, certificate, reason, embedded); err != nil {
-		return fmt.Errorf("acme: revoke certificate: %w", err)
+		return actionError("revoke certificate", err)
 	}
 	return nil
 }

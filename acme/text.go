@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -29,6 +30,11 @@ func printable(s string, limit int) string {
 // isBase64URL reports whether s is not empty and has the characters of base64url only.
 func isBase64URL(s string) bool {
 	return s != "" && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == ""
+}
+
+// actionError returns the error of an action of the client.
+func actionError(action string, err error) error {
+	return fmt.Errorf("acme: %s: %w", action, inner{err})
 }
 
 // An inner error is a part of another: its text lacks the package's name, which the whole begins with.

@@ -1,0 +1,208 @@
+package acme_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/acme/acmetest"
+)
+
+// refuseAccount has the CA refuse what is signed for an account URL that it does not know as it does.
+func refuseAccount(c *ca, refusal http.HandlerFunc, url string) {
+	c.intercept = func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+		kept := c.requests("")[len(c.requests(""))-1]
+		if kept.protected["kid"] == url {
+			return handlerTransport{refusal}.RoundTrip(r)
+		}
+		return next.RoundTrip(r)
+	}
+}
+
+// A CA that has been moved refuses the account's old URL, though it knows the key: it is asked for the new one.
+func TestAccountURLThatTheCARefuses(t *testing.T) {
+	for _, refusal := range []http.HandlerFunc{
+		answer(400, problem("malformed", "invalid key identifier")),
+		answer(403, problem("unauthorized", "no such account")),
+		answer(401, problem("unauthorized", "no such account")),
+		answer(400, problem("accountDoesNotExist", "no such account")),
+	} {
+		inBubble(t, func(t *testing.T, c *ca) {
+			const stale = "https://acmetest.invalid/old/account/1"
+			c.client = &acme.Client{DirectoryURL: c.URL, HTTPClient: c.client.HTTPClient, Key: c.client.Key, AccountURL: stale}
+			refuseAccount(c, refusal, stale)
+			for range 2 {
+				if _, err := c.issue(t, t.Context(), acme.Request{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if account, err := c.client.GetAccount(t.Context()); err != nil || account.URL == stale {
+				t.Errorf("account %+v, error %v", account, err)
+			}
+			if n := c.asked("newAccount"); n != 1 {
+				t.Errorf("looked the account up %d times", n)
+			}
+		})
+	}
+}
+
+// A refusal that is about something else costs one look at the account at most, and stays as it is.
+func TestRefusalsThatAreNotAboutTheAccount(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *ca) {
+		c.SetFaults(acmetest.On("newOrder", c.Problem(400, "malformed", "a name has an underscore")))
+		for range 3 {
+			_, err := c.issue(t, t.Context(), acme.Request{})
+			wantError(t, err, acme.ErrMalformed, "a name has an underscore")
+			if strings.Contains(err.Error(), "account") {
+				t.Errorf("the account is blamed: %v", err)
+			}
+		}
+		if n := c.asked("newAccount"); n > 0 {
+			t.Errorf("looked the account up %d times, though it had just been made", n)
+		}
+	})
+}
+
+// An account that the CA has not, nor one for the key, is to be registered.
+func TestAccountThatTheCALost(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *ca) {
+		const lost = "https://acmetest.invalid/account/lost"
+		c.client = &acme.Client{DirectoryURL: c.URL, HTTPClient: c.client.HTTPClient, Key: newKey(t), AccountURL: lost}
+		refuseAccount(c, answer(403, problem("unauthorized", "unknown")), lost)
+		_, err := c.issue(t, t.Context(), acme.Request{})
+		wantError(t, err, acme.ErrAccountDoesNotExist, lost, "register it", "unknown")
+		if strings.Count(err.Error(), "acme: ") != 1 {
+			t.Errorf("a doubled prefix: %v", err)
+		}
+	})
+}
+
+// What to do about a deactivated account is said, whoever deactivated it.
+func TestDeactivatedAccountIsExplained(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *ca) {
+		url := c.accountURL(t)
+		if _, err := c.issue(t, t.Context(), acme.Request{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.withURL(url).DeactivateAccount(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for name, client := range map[string]*acme.Client{"used before": c.client, "with the URL": c.withURL(url), "with the key alone": c.withURL("")} {
+			c.client = client
+			_, err := c.issue(t, t.Context(), acme.Request{})
+			wantError(t, err, acme.ErrUnauthorized, "register a new key")
+			if client.AccountURL != "" {
+				wantError(t, err, nil, url)
+			}
+			if _, lost := errors.AsType[*acme.OrderError](err); lost {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	})
+}
+
+func (c *ca) withURL(url string) *acme.Client {
+	return &acme.Client{DirectoryURL: c.URL, HTTPClient: c.client.HTTPClient, Key: c.client.Key, AccountURL: url}
+}
+
+// However many calls begin at once, the account is looked up once, and registered by one at a time.
+func TestOneRegistrationAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newUnregisteredCA(t, func(*acmetest.Server) {})
+		var mu sync.Mutex
+		now, most := 0, 0
+		c.SetFaults(acmetest.On("newAccount", func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				now++
+				most = max(most, now)
+				mu.Unlock()
+				time.Sleep(time.Second)
+				next.ServeHTTP(w, r)
+				mu.Lock()
+				now--
+				mu.Unlock()
+			})
+		}))
+		var group sync.WaitGroup
+		for range 5 {
+			group.Go(func() {
+				if _, err := c.client.Register(t.Context(), acme.Registration{AgreeToTerms: true}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		if most != 1 {
+			t.Errorf("%d registrations at once", most)
+		}
+
+		c.client = c.withURL("")
+		c.forget()
+		for range 5 {
+			group.Go(func() {
+				if _, err := c.client.GetAccount(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		if n := c.asked("newAccount"); n != 1 {
+			t.Errorf("looked up %d times", n)
+		}
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		group.Go(func() { _, _ = c.client.Register(t.Context(), acme.Registration{AgreeToTerms: true}) })
+		synctest.Wait()
+		for _, call := range []func() error{
+			func() error { return errOf(c.client.Register(ctx, acme.Registration{AgreeToTerms: true})) },
+			func() error { return errOf(c.client.FindAccount(ctx)) },
+			func() error { return errOf(c.withURL("").GetAccount(ctx)) },
+		} {
+			wantError(t, call(), context.DeadlineExceeded)
+		}
+		group.Wait()
+	})
+}
+
+// A failed registration is repeated with the directory and a nonce that are there already.
+func TestRegistrationsKeepWhatTheyLearnt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newUnregisteredCA(t, func(*acmetest.Server) {})
+		c.SetFaults(acmetest.On("newAccount", acmetest.Next(3, c.Problem(500, "serverInternal", "no"))))
+		for n := range 4 {
+			_, err := c.client.Register(t.Context(), acme.Registration{AgreeToTerms: true})
+			if (err == nil) != (n == 3) {
+				t.Errorf("error %v", err)
+			}
+		}
+		if c.asked("directory") != 1 || c.asked("newNonce") != 1 {
+			t.Errorf("asked %d times for the directory, %d times for a nonce", c.asked("directory"), c.asked("newNonce"))
+		}
+	})
+}
+
+// A CA's failure to register may be about the external account, which some say in no other way.
+func TestRegisterNamesTheExternalAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newUnregisteredCA(t, func(*acmetest.Server) {})
+		c.SetFaults(acmetest.On("newAccount", acmetest.Answer(500, "application/problem+json", problem("serverInternal", "an error occurred"))))
+		account := &acme.ExternalAccount{KeyID: "kid-7", MACKey: []byte(strings.Repeat("secret", 6))}
+		_, err := c.client.Register(t.Context(), acme.Registration{AgreeToTerms: true, ExternalAccount: account})
+		wantError(t, err, acme.ErrServerInternal, "external account", "kid-7")
+		if strings.Contains(err.Error(), "secret") {
+			t.Errorf("the key is shown: %v", err)
+		}
+		_, err = c.client.Register(t.Context(), acme.Registration{AgreeToTerms: true})
+		if strings.Contains(err.Error(), "external") {
+			t.Errorf("there is no external account: %v", err)
+		}
+	})
+}

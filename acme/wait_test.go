@@ -1,0 +1,245 @@
+package acme_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/acme/acmetest"
+)
+
+// onOrder changes orders that have the status.
+func onOrder(status string, edit func(order map[string]any)) acmetest.Fault {
+	return acmetest.On("order", editJSON(func(order map[string]any) {
+		if order["status"] == status {
+			edit(order)
+		}
+	}))
+}
+
+// An invalid order that does not tell what failed is asked about by every authorization that it ever had.
+func TestInvalidOrderThatHidesWhy(t *testing.T) {
+	names := []string{"a.example.com", "b.example.com", "c.example.com"}
+	for _, test := range []struct {
+		name string
+		edit func(order map[string]any)
+	}{
+		{"null", func(order map[string]any) { order["authorizations"] = nil }},
+		{"absent", func(order map[string]any) { delete(order, "authorizations") }},
+		{"the valid ones alone", func(order map[string]any) {
+			order["authorizations"] = order["authorizations"].([]any)[:2]
+		}},
+	} {
+		hide := onOrder("invalid", func(order map[string]any) {
+			delete(order, "error")
+			test.edit(order)
+		})
+		inBubble(t, func(t *testing.T, c *ca) {
+			c.FailValidations(names[2], 1)
+			c.SetFaults(hide)
+			explained := 0
+			_, err := c.issue(t, t.Context(), acme.Request{Identifiers: identifiers(t, names...), Explain: func(_ context.Context, err error, _ []acme.Proof) error {
+				explained++
+				return err
+			}})
+			failed, ok := errors.AsType[*acme.AuthorizationError](err)
+			if !ok || failed.Identifier != names[2] || failed.ChallengeType != acme.TypeHTTP01 || explained != 1 {
+				t.Errorf("%s: error %v, explained %d times", test.name, err, explained)
+			}
+			if strings.Contains(err.Error(), "does not tell why") {
+				t.Error(err)
+			}
+		})
+		// Who resumes the order after a crash has the authorizations from the proofs.
+		inBubble(t, func(t *testing.T, c *ca) {
+			c.FailValidations(names[2], 1)
+			r := acme.Request{Identifiers: identifiers(t, names...), Key: newKey(t)}
+			r.Before = func(_ context.Context, s acme.Step) error {
+				r.OrderURL = s.OrderURL
+				r.Presented = append(r.Presented, s.Proofs...)
+				return nil
+			}
+			if _, err := c.issue(t, t.Context(), r); err == nil {
+				t.Fatal("no error")
+			}
+			written, err := json.Marshal(r.Presented)
+			if err != nil || json.Unmarshal(written, &r.Presented) != nil {
+				t.Fatal(err)
+			}
+			c.SetFaults(hide)
+			_, err = c.issue(t, t.Context(), r)
+			if failed, ok := errors.AsType[*acme.AuthorizationError](err); !ok || failed.Identifier != names[2] {
+				t.Errorf("%s, resumed: error %v", test.name, err)
+			}
+		})
+	}
+}
+
+// An order that the CA processes for ever is given up, over as many attempts as it takes.
+func TestProcessingForEver(t *testing.T) {
+	stuck := func(c *ca) {
+		c.SetFaults(onOrder("valid", func(order map[string]any) {
+			order["status"] = "processing"
+			delete(order, "certificate")
+		}), acmetest.On("order", acmetest.WithHeader("Retry-After", "3")))
+	}
+	inBubble(t, func(t *testing.T, c *ca) {
+		stuck(c)
+		r := acme.Request{Key: newKey(t)}
+		r.Before = func(_ context.Context, s acme.Step) error {
+			r.OrderURL = s.OrderURL
+			if s.Action == acme.ActionFinalize {
+				r.FinalizedAt = time.Now()
+			}
+			return nil
+		}
+		start := time.Now()
+		for attempt := 1; ; attempt++ {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+			_, err := c.issue(t, ctx, r)
+			cancel()
+			if _, ok := errors.AsType[*acme.OrderError](err); ok {
+				wantError(t, err, nil, "given up", "processes it since 2000-01-01T00:00:")
+				if took := time.Since(start); took < 45*time.Minute || took > time.Hour {
+					t.Errorf("given up after %v, in attempt %d", took, attempt)
+				}
+				break
+			}
+			wantError(t, err, context.DeadlineExceeded, "processing after", "polls in 9m5")
+			if strings.Contains(err.Error(), "come back") {
+				t.Error(err)
+			}
+			if attempt == 10 {
+				t.Fatalf("not given up in %v: %v", time.Since(start), err)
+			}
+		}
+		if len(c.Orders()) != 1 || c.asked("finalize") != 1 {
+			t.Errorf("%d orders, finalized %d times", len(c.Orders()), c.asked("finalize"))
+		}
+	})
+	// One attempt without a deadline ends, too.
+	inBubble(t, func(t *testing.T, c *ca) {
+		stuck(c)
+		start := time.Now()
+		_, err := c.issue(t, t.Context(), acme.Request{})
+		wantError(t, err, nil, "given up")
+		if took := time.Since(start); took < 45*time.Minute || took > time.Hour {
+			t.Errorf("given up after %v", took)
+		}
+	})
+}
+
+// A challenge that the CA forgot, as after a restart, is accepted once more, after about a minute and while the
+// answer is in place.
+func TestChallengeThatTheCAForgot(t *testing.T) {
+	forget := func(n int) acmetest.Fault {
+		return acmetest.On("challenge", acmetest.Next(n, func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				answer(200, `{"type":"http-01","status":"pending","url":"https://`+r.Host+r.URL.Path+`"}`, "Replay-Nonce", "")(w, r)
+			})
+		}))
+	}
+	inBubble(t, func(t *testing.T, c *ca) {
+		c.SetFaults(forget(1))
+		start := time.Now()
+		if _, err := c.issue(t, t.Context(), acme.Request{}); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took < 45*time.Second || took > 90*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		if n := c.asked("challenge"); n != 2 || len(c.Orders()) != 1 {
+			t.Errorf("accepted %d times, %d orders", n, len(c.Orders()))
+		}
+	})
+	inBubble(t, func(t *testing.T, c *ca) {
+		c.SetFaults(forget(100))
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		_, err := c.issue(t, ctx, acme.Request{})
+		wantError(t, err, context.DeadlineExceeded, "pending after")
+		if n := c.asked("challenge"); n != 2 {
+			t.Errorf("accepted %d times, want 2", n)
+		}
+	})
+}
+
+// A CA that tries by itself for longer than the caller waits has told what kept it.
+func TestCauseOfAChallengeThatIsProcessing(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *ca) {
+		// The CA itself is never told.
+		accepted := answer(200, `{"type":"http-01","status":"processing"}`)
+		c.SetFaults(acmetest.On("challenge", func(http.Handler) http.Handler { return accepted }), editChallenges(func(challenge map[string]any) {
+			if c.asked("challenge") > 0 && challenge["type"] == acme.TypeHTTP01 {
+				challenge["status"] = "processing"
+				challenge["error"] = map[string]any{"type": acme.ErrConnection, "detail": "connection refused by 192.0.2.1"}
+			}
+		}))
+		for _, timeout := range []time.Duration{2 * time.Second, time.Minute} {
+			c.forget()
+			ctx, cancel := context.WithTimeout(t.Context(), timeout)
+			_, err := c.issue(t, ctx, acme.Request{})
+			cancel()
+			wantError(t, err, context.DeadlineExceeded, "connection refused by 192.0.2.1", "goes on trying")
+			wantError(t, err, acme.ErrConnection)
+			if failed, ok := errors.AsType[*acme.AuthorizationError](err); !ok || failed.Identifier != "example.com" || failed.ChallengeType != acme.TypeHTTP01 {
+				t.Errorf("%v: error %v", timeout, err)
+			}
+			if _, lost := errors.AsType[*acme.OrderError](err); lost {
+				t.Errorf("given up: %v", err)
+			}
+		}
+	})
+}
+
+// A CA that validates while it answers, and puts the challenge back to pending, is asked why at once.
+func TestAcceptedInVain(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *ca) {
+		tried := false
+		c.intercept = func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+			if resourceOf(r) == "challenge" {
+				tried = true
+				return response(r, 200, `{"type":"http-01","status":"pending","error":`+problem("connection", "refused")+`}`), nil
+			}
+			if resourceOf(r) == "authorization" && tried {
+				recorder := httptest.NewRecorder()
+				resp, err := next.RoundTrip(r)
+				if err != nil {
+					return nil, err
+				}
+				var a map[string]any
+				if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
+					return nil, err
+				}
+				for _, challenge := range a["challenges"].([]any) {
+					challenge.(map[string]any)["error"] = json.RawMessage(problem("connection", "refused"))
+				}
+				body, err := json.Marshal(a)
+				answer(200, string(body))(recorder, r)
+				return recorder.Result(), err
+			}
+			return next.RoundTrip(r)
+		}
+		start := time.Now()
+		_, err := c.issue(t, t.Context(), acme.Request{})
+		wantError(t, err, acme.ErrConnection, "accept again", "example.com: http-01: refused")
+		if took := time.Since(start); took > 100*time.Millisecond || c.asked("order") > 0 {
+			t.Errorf("it took %v and %d polls", took, c.asked("order"))
+		}
+		if _, lost := errors.AsType[*acme.OrderError](err); lost {
+			t.Errorf("given up: %v", err)
+		}
+
+		// The next attempt resumes the order. That the error is there already says nothing of this try.
+		c.intercept = nil
+		if _, err := c.issue(t, t.Context(), acme.Request{OrderURL: c.Orders()[0].URL}); err != nil || len(c.Orders()) != 1 {
+			t.Errorf("error %v, %d orders", err, len(c.Orders()))
+		}
+	})
+}
