@@ -2,6 +2,7 @@ package certmanager
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -14,6 +15,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/storage"
@@ -24,7 +26,8 @@ import (
 type account struct {
 	ACME
 	lock   chan struct{} // holds one value while client is being made
-	client *acme.Client  // guarded by lock
+	client *acme.Client  // guarded by lock; nil: its account is not known to be registered
+	made   *acme.Client  // guarded by lock; the last one, with the directory and nonces that it has
 	http   *http.Client
 
 	mu    sync.Mutex
@@ -68,8 +71,9 @@ type accountRecord struct {
 
 // notes are what an account records of an order under way.
 type notes struct {
-	OrderURL string       `json:"orderURL,omitempty"`
-	Proofs   []acme.Proof `json:"proofs,omitempty"` // presented, perhaps not yet cleaned up
+	OrderURL    string       `json:"orderURL,omitempty"`
+	Proofs      []acme.Proof `json:"proofs,omitempty"`     // presented, perhaps not yet cleaned up
+	FinalizedAt time.Time    `json:"finalizedAt,omitzero"` // see acme.Request; kept when the attempt fails
 }
 
 // Issue goes on with the order that the journal tells of, or makes one.
@@ -110,6 +114,7 @@ func (a *account) issue(ctx context.Context, client *acme.Client, r Request, n n
 		Key:         r.Key,
 		Solvers:     flight.solvers(),
 		OrderURL:    n.OrderURL,
+		FinalizedAt: n.FinalizedAt,
 		Presented:   n.Proofs,
 		Explain:     flight.explain(),
 		CleanUpFailed: func(p acme.Proof, err error) {
@@ -126,19 +131,36 @@ func (a *account) issue(ctx context.Context, client *acme.Client, r Request, n n
 			case s.Action == acme.ActionPresent:
 				n.add(s.Proofs)
 			default:
-				return nil
+				n.finalized(s.Action)
+				return nil // to be kept only if it is not over in a moment
 			}
-			encoded, err := json.Marshal(n)
-			if err != nil {
-				return err
-			}
-			return r.Record(ctx, encoded)
+			return n.record(ctx, r.Record)
 		},
 	})
 	if err == nil {
 		flight.succeeded()
+		return certificate, nil
 	}
-	return certificate, err
+	if r.Record != nil && !n.FinalizedAt.IsZero() {
+		// Not kept, an order that the CA processes for ever is given up later.
+		_ = n.record(ctx, r.Record)
+	}
+	return nil, err
+}
+
+// finalized notes when the CA was asked for the certificate, or at the latest.
+func (n *notes) finalized(before acme.Action) {
+	if (before == acme.ActionFinalize || before == acme.ActionDownload) && n.FinalizedAt.IsZero() {
+		n.FinalizedAt = time.Now().UTC()
+	}
+}
+
+func (n *notes) record(ctx context.Context, record func(context.Context, []byte) error) error {
+	encoded, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	return record(ctx, encoded)
 }
 
 func (n *notes) add(proofs []acme.Proof) {
@@ -179,9 +201,9 @@ func (a *account) load(ctx context.Context, s storage.Store, lost bool) (*acme.C
 	if err != nil {
 		return nil, fmt.Errorf("the stored record %s: %w", a.key(), err)
 	}
-	client := &acme.Client{DirectoryURL: a.directoryURL(), Key: key, HTTPClient: a.http}
+	client := a.clientFor(key)
 	if rec.URL != "" && !lost {
-		client.AccountURL = rec.URL
+		client = &acme.Client{DirectoryURL: a.directoryURL(), Key: key, HTTPClient: a.http, AccountURL: rec.URL}
 		return client, nil
 	}
 	registration := acme.Registration{AgreeToTerms: a.AgreeToTerms, ExternalAccount: a.ExternalAccount}
@@ -204,6 +226,15 @@ func (a *account) load(ctx context.Context, s storage.Store, lost bool) (*acme.C
 		return nil, fmt.Errorf("store its URL: %w", err)
 	}
 	return client, nil
+}
+
+// clientFor returns a client for the key: the one that has tried before, where there is one.
+func (a *account) clientFor(key crypto.Signer) *acme.Client {
+	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
+	if a.made == nil || !ok || !public.Equal(a.made.Key.Public()) {
+		a.made = &acme.Client{DirectoryURL: a.directoryURL(), Key: key, HTTPClient: a.http}
+	}
+	return a.made
 }
 
 // record returns the stored account. Where there is none, it makes the key and stores it, unless

@@ -91,16 +91,19 @@ func (j *journal) isFor(r *record) bool {
 }
 
 // fail notes a failure and chooses the time of the next attempt: soon where the CA was not reached or
-// failed itself, after ever longer pauses where it refused, and never before the CA said.
+// failed itself, after ever longer pauses where it refused, and never before the CA said. An outage that cost an
+// order is no reason to try another solver, or to wait for more than an hour.
 func (j *journal) fail(err error, now time.Time) {
 	const longestText = 4 << 10
+	const maxOutageWait = time.Hour
 	var dead *acme.OrderError
 	var problem *acme.Problem
 	if errors.As(err, &dead) {
 		j.abandon()
 	}
 	var unproved *acme.AuthorizationError
-	if errors.As(err, &unproved) || errors.As(err, new(solverError)) {
+	outage := acme.IsOutage(err)
+	if !outage && (errors.As(err, &unproved) || errors.As(err, new(solverError))) {
 		j.Rotation++
 	}
 	refused := errors.As(err, &problem) && problem.Status < http.StatusInternalServerError || dead != nil
@@ -109,6 +112,9 @@ func (j *journal) fail(err error, now time.Time) {
 		j.Refusals++
 		j.Interruptions = 0
 		wait = schedule.RefusalBackoff(j.Refusals, rand.Float64())
+		if outage {
+			wait = min(wait, maxOutageWait)
+		}
 	} else {
 		j.Interruptions++
 		wait = schedule.TransientBackoff(j.Interruptions, rand.Float64())
