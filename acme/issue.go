@@ -29,6 +29,10 @@ type Request struct {
 	// made with Key, which is not needed with a CSR.
 	CSR []byte
 
+	// CommonName puts the first DNS name of at most 64 bytes, all that a common name may have, into the
+	// request's subject, for CAs that want one; an address never. A CSR has its own subject.
+	CommonName bool
+
 	// PreferredChain is the common name of a root or intermediate. Where the CA offers several chains,
 	// the first that leads to it is taken, or else the one that the CA offers first.
 	PreferredChain string
