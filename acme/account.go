@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"unicode/utf8"
 )
 
 // Statuses of accounts, orders, authorizations and challenges (RFC 8555 §7.1.6).
@@ -40,8 +42,8 @@ type Registration struct {
 // An ExternalAccount binds a new ACME account to one that the CA knows by other means
 // (RFC 8555 §7.3.4). The CA hands out both the key and its identifier.
 type ExternalAccount struct {
-	KeyID     string
-	MACKey    []byte `json:"-"` // see ParseMACKey; never shown
+	KeyID     string // ASCII, without spaces
+	MACKey    []byte `json:"-"` // see ParseMACKey; at least as long as the algorithm's hash; never shown
 	Algorithm string // HS256, HS384 or HS512; zero: HS256
 }
 
@@ -51,6 +53,33 @@ func (e ExternalAccount) String() string { return e.KeyID }
 // GoString names the external account without its key.
 func (e ExternalAccount) GoString() string {
 	return fmt.Sprintf("acme.ExternalAccount{KeyID:%q}", e.KeyID)
+}
+
+func (e *ExternalAccount) algorithm() string { return cmp.Or(e.Algorithm, "HS256") }
+
+// check reports what keeps the external account from being bound to; none is fine.
+func (e *ExternalAccount) check() error {
+	if e == nil {
+		return nil
+	}
+	if e.KeyID == "" {
+		return errors.New("acme: external account: the key identifier given by the CA is missing")
+	}
+	isOdd := func(r rune) bool { return r <= ' ' || r >= 0x7f }
+	if i := strings.IndexFunc(e.KeyID, isOdd); i >= 0 {
+		r, _ := utf8.DecodeRuneInString(e.KeyID[i:])
+		return fmt.Errorf("acme: external account %.100q: the key identifier holds %q, and only ASCII without spaces is possible: copy it alone, without its line end", e.KeyID, r)
+	}
+	needed := map[string]int{"HS256": 32, "HS384": 48, "HS512": 64}[e.algorithm()] // RFC 7518 §3.2
+	switch {
+	case needed == 0:
+		return fmt.Errorf("acme: external account %.100q: algorithm %.40q is none of HS256, HS384, HS512", e.KeyID, e.Algorithm)
+	case len(e.MACKey) == 0:
+		return fmt.Errorf("acme: external account %.100q: the MAC key given by the CA is missing", e.KeyID)
+	case len(e.MACKey) < needed:
+		return fmt.Errorf("acme: external account %.100q: the MAC key has %d bytes, %s needs %d: copy it whole, and decode it with ParseMACKey", e.KeyID, len(e.MACKey), e.algorithm(), needed)
+	}
+	return nil
 }
 
 // ParseMACKey decodes a MAC key from the base64 that CAs show it in, of either alphabet, padded or not.
@@ -68,6 +97,9 @@ func ParseMACKey(s string) ([]byte, error) {
 func (c *Client) Register(ctx context.Context, r Registration) (*Account, error) {
 	if c.Key == nil {
 		return nil, errNoKey
+	}
+	if err := r.ExternalAccount.check(); err != nil {
+		return nil, err
 	}
 	d, err := c.GetDirectory(ctx)
 	if err != nil {

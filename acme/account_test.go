@@ -140,9 +140,18 @@ func TestExternalAccount(t *testing.T) {
 		{"none", nil, nil, "set ExternalAccount"},
 		{"another key", &acme.ExternalAccount{KeyID: "kid", MACKey: bytes.Repeat([]byte{8}, 64)}, acme.ErrUnauthorized, "kid"},
 		{"unknown", &acme.ExternalAccount{KeyID: "other", MACKey: key}, acme.ErrUnauthorized, "other"},
+		{"a pasted line end", &acme.ExternalAccount{KeyID: "kid\n", MACKey: key}, nil, `"kid\n"`},
+		{"a leading space", &acme.ExternalAccount{KeyID: " kid", MACKey: key}, nil, `holds ' '`},
+		{"a tab within", &acme.ExternalAccount{KeyID: "k\tid", MACKey: key}, nil, `holds '\t'`},
+		{"a control character", &acme.ExternalAccount{KeyID: "k\x1bid", MACKey: key}, nil, `holds '\x1b'`},
+		{"a byte-order mark", &acme.ExternalAccount{KeyID: "\ufeffkid", MACKey: key}, nil, `holds '\ufeff'`},
+		{"not UTF-8", &acme.ExternalAccount{KeyID: "kid\xff", MACKey: key}, nil, `"kid\xff"`},
 		{"without identifier", &acme.ExternalAccount{MACKey: key}, nil, "key identifier"},
 		{"without key", &acme.ExternalAccount{KeyID: "kid"}, nil, "MAC key"},
-		{"short key", &acme.ExternalAccount{KeyID: "kid", MACKey: key[:8]}, nil, "8 bytes"},
+		{"short key", &acme.ExternalAccount{KeyID: "kid", MACKey: key[:8]}, nil, `external account "kid": the MAC key has 8 bytes, HS256 needs 32`},
+		{"key of the half length", &acme.ExternalAccount{KeyID: "kid", MACKey: key[:31]}, nil, "has 31 bytes, HS256 needs 32"},
+		{"key too short for HS384", &acme.ExternalAccount{KeyID: "kid", MACKey: key[:32], Algorithm: "HS384"}, nil, "has 32 bytes, HS384 needs 48"},
+		{"key too short for HS512", &acme.ExternalAccount{KeyID: "kid", MACKey: key[:63], Algorithm: "HS512"}, nil, "has 63 bytes, HS512 needs 64"},
 		{"RS256", &acme.ExternalAccount{KeyID: "kid", MACKey: key, Algorithm: "RS256"}, nil, "RS256"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -208,6 +217,30 @@ func TestExternalAccountNeedsAUsableKey(t *testing.T) {
 	client.Key = newCurveKey(t, elliptic.P224())
 	_, err = client.Register(t.Context(), acme.Registration{ExternalAccount: external})
 	wantError(t, err, nil, "P-224", "P-256")
+}
+
+// What cannot be bound is refused before any call.
+func TestExternalAccountIsCheckedFirst(t *testing.T) {
+	key := bytes.Repeat([]byte{7}, 64)
+	for _, external := range []acme.ExternalAccount{
+		{},
+		{MACKey: key},
+		{KeyID: "kid"},
+		{KeyID: "kid", MACKey: key[:8]},
+		{KeyID: "kid", MACKey: key, Algorithm: "ES256"},
+		{KeyID: "kid\r\n", MACKey: key},
+		{KeyID: strings.Repeat("\x1b", 1<<20), MACKey: key, Algorithm: "HS256"},
+		{KeyID: "kid", MACKey: key, Algorithm: strings.Repeat("\x1b", 1<<20)},
+	} {
+		s := newStage(t)
+		client := s.client()
+		_, err := client.Register(t.Context(), acme.Registration{AgreeToTerms: true, ExternalAccount: &external})
+		wantError(t, err, nil, "acme: external account")
+		wantPrintable(t, err.Error())
+		if len(s.asked) > 0 {
+			t.Errorf("%v: %d requests were made", err, len(s.asked))
+		}
+	}
 }
 
 func TestExternalAccountIsNotShown(t *testing.T) {

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/rsa"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -24,6 +24,9 @@ type Certificate struct {
 	// Alternates are the URLs of other chains for the same leaf (RFC 8555 §7.4.2), for GetCertificate.
 	Alternates []string
 
+	// Warnings say what was odd about the CA's answer and was left out of Chain, fit for a log.
+	Warnings []string
+
 	date time.Time // by the CA's clock when it was downloaded; zero: it did not tell
 }
 
@@ -37,14 +40,8 @@ func (c *Certificate) PEM() []byte {
 	return b.Bytes()
 }
 
-// Bounds of a chain: verifying a signature takes the longer the larger the signer's key.
-const (
-	mostCertificates = 20
-	largestRSA       = 8192 // bits
-)
-
-// GetCertificate downloads the certificate of a valid order (RFC 8555 §7.4.2). It checks that the
-// answer is a chain, not whom it is for.
+// GetCertificate downloads the certificate of a valid order (RFC 8555 §7.4.2). It checks that the answer
+// begins with a certificate, not whom that is for, and keeps of the others those that form the path from it.
 func (c *Client) GetCertificate(ctx context.Context, url string) (*Certificate, error) {
 	resp, err := c.post(ctx, request{url: url, body: []byte{}, limit: largestChain, named: true})
 	if err != nil {
@@ -69,68 +66,61 @@ func (c *Certificate) chainsTo(name string) bool {
 	return false
 }
 
-func parseChain(data []byte) (*Certificate, error) {
-	var chain []*x509.Certificate
-	certificate := new(Certificate)
-	for {
-		block, rest := pem.Decode(data)
-		if block == nil {
-			break
-		}
-		data = rest
-		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("a PEM block of type %.40q stands in the chain", block.Type)
-		}
-		if len(chain) == mostCertificates {
-			return nil, fmt.Errorf("the chain has more than %d certificates", mostCertificates)
-		}
-		parsed, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			// The error may quote what it can't read whole.
-			return nil, fmt.Errorf("certificate %d of the chain: %s", len(chain)+1, printable(err.Error(), 200))
-		}
-		if key, ok := parsed.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > largestRSA {
-			return nil, fmt.Errorf("certificate %d of the chain has an RSA key of %d bits, more than %d", len(chain)+1, key.N.BitLen(), largestRSA)
-		}
-		chain = append(chain, parsed)
-		certificate.Chain = append(certificate.Chain, parsed.Raw)
-	}
-	if len(chain) == 0 {
-		return nil, errors.New("it holds no certificate in PEM")
-	}
-	for i, parsed := range chain[:len(chain)-1] {
-		if err := parsed.CheckSignatureFrom(chain[i+1]); err != nil {
-			return nil, fmt.Errorf("certificate %d of the chain was not signed by the next: %w", i+1, err)
-		}
-	}
-	certificate.Leaf = chain[0]
-	return certificate, nil
-}
-
-var errNotYetValid = errors.New("which is in the future")
+// What a right clock would mend.
+var (
+	errNotYetValid = errors.New("which is in the future")
+	errExpired     = errors.New("which is in the past")
+)
 
 // clockSkew is how far in the future a certificate may begin: clocks differ, and most CAs date back.
 const clockSkew = 5 * time.Minute
 
-// Verify checks that the certificate is fit for use at the given time: that it is for the public key,
-// names all the identifiers, has begun (or will within five minutes, for clocks differ) and has not ended. It does not judge whether clients trust it.
+// Verify checks that the certificate is fit for use at the given time: that it is for the public key, names
+// all the identifiers, is one for servers to present (RFC 5280 §4.2), has begun (or will within five minutes,
+// for clocks differ) and has not ended. It does not judge whether clients trust it.
 func (c *Certificate) Verify(public crypto.PublicKey, identifiers []Identifier, now time.Time) error {
 	if c == nil || c.Leaf == nil {
 		return errors.New("there is no certificate")
 	}
 	key, ok := public.(interface{ Equal(crypto.PublicKey) bool })
-	switch {
-	case !ok || !key.Equal(c.Leaf.PublicKey):
+	if !ok || !key.Equal(c.Leaf.PublicKey) {
 		return errors.New("the certificate is for another key")
-	case now.After(c.Leaf.NotAfter):
-		return fmt.Errorf("the certificate expired at %s", c.Leaf.NotAfter.UTC().Format(time.RFC3339))
-	case c.Leaf.NotBefore.After(now.Add(clockSkew)):
-		return fmt.Errorf("the certificate begins at %s, %w: is this machine's clock right?", c.Leaf.NotBefore.UTC().Format(time.RFC3339), errNotYetValid)
 	}
 	for _, id := range identifiers {
 		if !covers(c.Leaf, id) {
 			return fmt.Errorf("the certificate does not name %s", id.Value)
 		}
+	}
+	if err := checkForServers(c.Leaf); err != nil {
+		return err
+	}
+	begins, ends := c.Leaf.NotBefore.UTC(), c.Leaf.NotAfter.UTC()
+	switch {
+	case ends.Before(begins):
+		return fmt.Errorf("the certificate ends before it begins, at %s", ends.Format(time.RFC3339))
+	case begins.After(now.Add(clockSkew)):
+		return fmt.Errorf("the certificate begins at %s, %w: is this machine's clock right?", begins.Format(time.RFC3339), errNotYetValid)
+	case now.After(ends):
+		return fmt.Errorf("the certificate expired at %s, %w: is this machine's clock right?", ends.Format(time.RFC3339), errExpired)
+	}
+	return nil
+}
+
+// checkForServers reports why no server should present the certificate.
+func checkForServers(leaf *x509.Certificate) error {
+	poison := asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 3} // RFC 6962 §3.1
+	usages := leaf.ExtKeyUsage
+	switch {
+	case slices.ContainsFunc(leaf.UnhandledCriticalExtensions, poison.Equal):
+		return errors.New("it is a precertificate, which is for logs only, and not the certificate itself")
+	case len(leaf.UnhandledCriticalExtensions) > 0:
+		return fmt.Errorf("the certificate has the critical extension %s, which is unknown", printable(leaf.UnhandledCriticalExtensions[0].String(), 100))
+	case leaf.BasicConstraintsValid && leaf.IsCA:
+		return errors.New("the certificate is that of a CA, not of a server")
+	case len(usages)+len(leaf.UnknownExtKeyUsage) > 0 && !slices.Contains(usages, x509.ExtKeyUsageServerAuth) && !slices.Contains(usages, x509.ExtKeyUsageAny):
+		return errors.New("the certificate is not for servers: its extended key usage lacks serverAuth")
+	case leaf.KeyUsage != 0 && leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0:
+		return errors.New("the certificate's key may not sign, as TLS needs it: its key usage lacks digitalSignature")
 	}
 	return nil
 }

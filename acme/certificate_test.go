@@ -129,6 +129,31 @@ func TestIssueVerifiesTheCertificate(t *testing.T) {
 		{"expired", leaf(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), "expired"},
 		{"in the future", leaf(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(10 * time.Minute) }), "clock"},
 		{"a minute in the future", leaf(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }), ""},
+		{"ended before it began", leaf(func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(-time.Minute) }), "ends before it begins"},
+		{"ends before it will begin", leaf(func(c *x509.Certificate) {
+			c.NotBefore, c.NotAfter = time.Now().Add(3*time.Minute), time.Now().Add(time.Minute)
+		}), "ends before it begins"},
+		{"a precertificate", leaf(func(c *x509.Certificate) {
+			c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 3}, Critical: true, Value: asn1.NullBytes}}
+		}), "precertificate"},
+		{"an unknown critical extension", leaf(func(c *x509.Certificate) {
+			c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Critical: true, Value: asn1.NullBytes}}
+		}), "1.2.3.4"},
+		{"an unknown extension", leaf(func(c *x509.Certificate) {
+			c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Value: asn1.NullBytes}}
+		}), ""},
+		{"for servers", leaf(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }), ""},
+		{"for anything", leaf(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }), ""},
+		{"for servers and more", leaf(func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
+			c.UnknownExtKeyUsage = []asn1.ObjectIdentifier{{1, 2, 3}}
+		}), ""},
+		{"for clients", leaf(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }), "serverAuth"},
+		{"for something unknown", leaf(func(c *x509.Certificate) { c.UnknownExtKeyUsage = []asn1.ObjectIdentifier{{1, 2, 3}} }), "serverAuth"},
+		{"for signatures", leaf(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment }), ""},
+		{"for encryption", leaf(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment }), "digitalSignature"},
+		{"not for a CA", leaf(func(c *x509.Certificate) { c.BasicConstraintsValid = true }), ""},
+		{"for a CA", leaf(func(c *x509.Certificate) { c.BasicConstraintsValid, c.IsCA = true, true }), "of a CA"},
 	} {
 		// One that has not begun will do when the clock is right.
 		test.test(t, test.says != "clock")
@@ -143,21 +168,18 @@ func TestIssueVerifiesTheChain(t *testing.T) {
 		{"alone", func(t *testing.T, root *issuer, key *ecdsa.PrivateKey) string {
 			return chainPEM(root.sign(t, leafTemplate(), key.Public()))
 		}, ""},
-		{"broken", func(t *testing.T, root *issuer, key *ecdsa.PrivateKey) string {
-			return chainPEM(root.sign(t, leafTemplate(), key.Public()), newIssuer(t, nil).certificate)
-		}, "not signed by the next"},
-		{"the wrong way round", func(t *testing.T, root *issuer, key *ecdsa.PrivateKey) string {
-			return chainPEM(root.certificate, root.sign(t, leafTemplate(), key.Public()))
-		}, "not signed by the next"},
 		{"20 certificates", longChain(20), ""},
 		{"21 certificates", longChain(21), "more than 20"},
 		{"HTML", constant("<html>"), "no certificate in PEM"},
 		{"empty", constant(""), "no certificate in PEM"},
-		{"a private key", constant("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), `of type "PRIVATE KEY"`},
+		{"a private key", constant("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), "no certificate in PEM"},
 		{"garbage in PEM", constant("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), "certificate 1"},
 	} {
 		test.test(t, false)
 	}
+	badChain{"the wrong way round", func(t *testing.T, root *issuer, key *ecdsa.PrivateKey) string {
+		return chainPEM(root.certificate, root.sign(t, leafTemplate(), key.Public()))
+	}, "another key"}.test(t, true)
 }
 
 func longChain(n int) func(*testing.T, *issuer, *ecdsa.PrivateKey) string {
@@ -202,8 +224,10 @@ func TestVerify(t *testing.T) {
 	if err := certificate.Verify(key.Public(), ids, leaf.NotAfter); err != nil {
 		t.Errorf("in its last second: %v", err)
 	}
-	wantError(t, certificate.Verify(key.Public(), ids, leaf.NotAfter.Add(time.Second)), nil, "expired")
+	wantError(t, certificate.Verify(key.Public(), ids, leaf.NotAfter.Add(time.Second)), nil, "expired at "+leaf.NotAfter.UTC().Format(time.RFC3339), "clock right?")
 	wantError(t, certificate.Verify(key.Public(), ids, leaf.NotBefore.Add(-time.Hour)), nil, "clock")
+	// What no clock can mend is said first.
+	wantError(t, certificate.Verify(key.Public(), identifiers(t, "www.example.com"), leaf.NotAfter.Add(time.Second)), nil, "does not name")
 	wantError(t, certificate.Verify(nil, ids, now), nil, "another key")
 	wantError(t, certificate.Verify(newKey(t).Public(), ids, now), nil, "another key")
 }
@@ -225,7 +249,7 @@ func TestCertificatePEM(t *testing.T) {
 }
 
 // A signature by an RSA key of 400 KB takes minutes to verify, and no context ends that; this one is smaller.
-func TestGetCertificateRefusesEnormousKeys(t *testing.T) {
+func TestGetCertificateKeepsNoEnormousKeys(t *testing.T) {
 	enormous := new(big.Int).Lsh(big.NewInt(1), 100_000)
 	enormous.Add(enormous, big.NewInt(1))
 	root := newIssuer(t, nil)
@@ -238,14 +262,15 @@ func TestGetCertificateRefusesEnormousKeys(t *testing.T) {
 	if len(chain) > 1<<20 {
 		t.Fatalf("the chain has %d bytes, more than an answer may have", len(chain))
 	}
-	inBubble(t, func(t *testing.T, c *ca) {
-		c.replaceCertificate(chain)
-		_, err := c.issue(t, t.Context(), acme.Request{})
-		wantError(t, err, nil, "RSA")
-		if text := err.Error(); strings.Contains(text, "verification error") {
-			t.Errorf("the signature was computed: %v", err)
-		}
-	})
+	certificate, err := download(t, chain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(certificate.Chain) != 1 || len(certificate.Warnings) != 1 || !strings.Contains(certificate.Warnings[0], "RSA key of 100001 bits") {
+		t.Errorf("a chain of %d, warnings %q", len(certificate.Chain), certificate.Warnings)
+	}
+	_, err = download(t, chainPEM(parent))
+	wantError(t, err, nil, "RSA key of 100001 bits")
 }
 
 // resigned returns the certificate with a signature of RSA that has as many bytes as the modulus.
@@ -314,7 +339,7 @@ func TestOddCertificatesMakeBoundedErrors(t *testing.T) {
 	template := leafTemplate()
 	template.URIs = []*url.URL{{Scheme: "x", Opaque: long[2:]}}
 	der := root.sign(t, template, newKey(t).Public()).Raw
-	for _, odd := range []string{":\x1b[31m" + long[5:], "x:\x7f" + long[3:], "//[" + long[3:], "x:%zz" + long[5:]} {
+	for _, odd := range []string{":\x1b[31m" + long[5:], "x:\x7f" + long[3:], "//[" + long[3:], "x:/%zz" + long[6:]} {
 		s := newStage(t)
 		raw := bytes.Replace(der, []byte(long), []byte(odd[:len(long)]), 1)
 		s.fake["/certificate"] = answer(200, chainPEM(&x509.Certificate{Raw: raw}, root.certificate))

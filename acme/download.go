@@ -36,15 +36,14 @@ func (i *issuance) download(ctx context.Context, order *Order) (*Certificate, er
 	if err == nil {
 		return certificate, nil
 	}
-	clock := i.clockError(certificate, now)
-	if clock != nil {
-		err = fmt.Errorf("%w; %w", err, clock)
+	name := i.request.Identifiers[0].Value
+	if errors.Is(err, errExpired) || errors.Is(err, errNotYetValid) {
+		if clock := i.clockError(certificate, now); clock != nil {
+			// It will do once the clock is right: a new order would give the same.
+			return nil, fmt.Errorf("acme: %s: %w; %w", name, err, clock)
+		}
 	}
-	err = fmt.Errorf("%s: %w", i.request.Identifiers[0].Value, err)
-	if clock != nil {
-		return nil, fmt.Errorf("acme: %w", err) // it will do once the clock is right: a new order would give the same
-	}
-	return nil, &OrderError{URL: order.URL, Err: err}
+	return nil, &OrderError{URL: order.URL, Err: fmt.Errorf("%s: %w", name, err)}
 }
 
 // fetch downloads the certificate. A replica of the CA that knows the order as valid may not know yet what its
@@ -87,22 +86,19 @@ func (c *Client) preferredCertificate(ctx context.Context, url, name string) (*C
 	return certificate, nil
 }
 
-// clockError returns nil where the certificate's time is now, or is over by the CA's clock too. Else a clock is
-// wrong, and it says which.
+// clockError says which clock is wrong where the certificate is over or has not begun at the time now. It is nil
+// where the certificate is over by the CA's clock, too.
 func (i *issuance) clockError(certificate *Certificate, now time.Time) error {
 	leaf, date := certificate.Leaf, certificate.date
-	begun := func(t time.Time) bool { return !leaf.NotBefore.After(t.Add(clockSkew)) }
 	ended := func(t time.Time) bool { return t.After(leaf.NotAfter) }
 	switch {
-	case leaf.NotAfter.Before(leaf.NotBefore), begun(now) && !ended(now):
-		return nil
 	case date.IsZero() && ended(now) && !i.finalized:
 		return nil // it may have waited for its download as long as that
 	case date.IsZero():
 		return errors.New("the CA does not tell its time")
 	case ended(date), ended(now) && now.Sub(date).Abs() < clockSkew:
 		return nil
-	case begun(date):
+	case !leaf.NotBefore.After(date.Add(clockSkew)):
 		return fmt.Errorf("by the CA's clock, %s, it is good: this machine's is wrong by %v", date.UTC().Format(time.RFC3339), now.Sub(date).Abs().Round(time.Second))
 	}
 	return fmt.Errorf("the CA's clock, at %s, is behind its own certificate", date.UTC().Format(time.RFC3339))

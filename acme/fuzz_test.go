@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/idna"
+
 	"github.com/everseal/everseal/acme"
 )
 
@@ -249,14 +251,19 @@ func FuzzLink(f *testing.F) {
 	})
 }
 
-// A chain that is taken is linked by its signatures and the same when it is written as PEM; any other is
-// refused with a text that can be logged.
+// A chain that is taken is a path from the first certificate of the answer, whatever stands between the blocks
+// and breaks their lines; what is not in it is told of; and it is the same when it is written as PEM. An answer
+// without a first certificate is refused with a text that can be logged.
 func FuzzChain(f *testing.F) {
 	root := newIssuer(f, nil)
-	f.Add(root.sign(f, leafTemplate(), newKey(f).Public()).Raw, root.certificate.Raw, "")
+	leaf := root.sign(f, leafTemplate(), newKey(f).Public())
+	f.Add(leaf.Raw, root.certificate.Raw, "")
+	f.Add(leaf.Raw, newIssuer(f, nil).certificate.Raw, "\ufeff")
+	f.Add(leaf.Raw, leaf.Raw, "subject=")
 	f.Add(root.certificate.Raw, []byte{}, "some text\n")
 	f.Add([]byte{}, []byte{}, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
 	f.Add([]byte{}, []byte{}, "-----BEGIN \x1b[31m-----\nAAAA\n-----END \x1b[31m-----\n")
+	f.Add(leaf.Raw, root.certificate.Raw, "-----BEGIN CERTIFICATE-----")
 	s := newStage(f)
 	download := func(t *testing.T, body string) (*acme.Certificate, error) {
 		s.fake["/certificate"] = answer(http.StatusOK, body)
@@ -269,18 +276,29 @@ func FuzzChain(f *testing.F) {
 		body := text
 		for _, der := range [][]byte{leaf, issuer} {
 			if len(der) > 0 {
-				body += string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+				body += string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})) + text
 			}
 		}
 		certificate, err := download(t, body)
 		if err != nil {
 			wantPrintable(t, err.Error())
+			if _, unparsed := x509.ParseCertificate(leaf); unparsed == nil && !strings.Contains(text, "-----BEGIN CERTIFICATE-----") && !strings.Contains(err.Error(), "RSA key") {
+				t.Errorf("the first is a certificate, and refused: %v", err)
+			}
 			return
 		}
 		wantLinked(t, certificate)
+		wantAccounted(t, certificate, body)
 		again, err := download(t, string(certificate.PEM()))
-		if err != nil || !slices.EqualFunc(again.Chain, certificate.Chain, slices.Equal) {
+		if err != nil || !slices.EqualFunc(again.Chain, certificate.Chain, slices.Equal) || len(again.Warnings) > 0 {
 			t.Errorf("its PEM is not taken for the same chain: %v", err)
+		}
+		if !strings.Contains(text, "-----") {
+			odd := strings.NewReplacer("-----\n", "-----", "\n", "\r").Replace(string(certificate.PEM()))
+			again, err := download(t, text+strings.ReplaceAll(odd, "-----BEGIN", text+"-----BEGIN"))
+			if err != nil || !slices.EqualFunc(again.Chain, certificate.Chain, slices.Equal) {
+				t.Errorf("with other line ends it is not taken for the same chain: %v", err)
+			}
 		}
 		// Verify and CertificateID answer for any certificate.
 		if err := certificate.Verify(s.key.Key.Public(), nil, time.Now()); err == nil {
@@ -292,7 +310,8 @@ func FuzzChain(f *testing.F) {
 	})
 }
 
-// wantLinked checks that a chain is of one to 20 certificates, each signed by the next.
+// wantLinked checks that a chain is of one to 20 certificates, each signed by the next, so far as that can be
+// verified.
 func wantLinked(t *testing.T, certificate *acme.Certificate) {
 	t.Helper()
 	if n := len(certificate.Chain); n == 0 || n > 20 || !slices.Equal(certificate.Chain[0], certificate.Leaf.Raw) {
@@ -304,23 +323,82 @@ func wantLinked(t *testing.T, certificate *acme.Certificate) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := signed.CheckSignatureFrom(signer); err != nil {
+		err = signer.CheckSignature(signed.SignatureAlgorithm, signed.RawTBSCertificate, signed.Signature)
+		_, insecure := errors.AsType[x509.InsecureAlgorithmError](err)
+		if !slices.Equal(signed.RawIssuer, signer.RawSubject) || err != nil && !insecure && !errors.Is(err, x509.ErrUnsupportedAlgorithm) {
 			t.Error(err)
 		}
 		signed = signer
 	}
 }
 
+// wantAccounted checks that each block of the answer is in the chain or in a warning that can be logged.
+func wantAccounted(t *testing.T, certificate *acme.Certificate, body string) {
+	t.Helper()
+	left := 0
+	for _, warning := range certificate.Warnings {
+		wantPrintable(t, warning)
+		if strings.HasPrefix(warning, "certificate ") {
+			left++
+		}
+	}
+	if begun := strings.Count(body, "-----BEGIN CERTIFICATE-----"); len(certificate.Chain)+left != begun {
+		t.Errorf("of %d certificates %d are in the chain and %d were left out", begun, len(certificate.Chain), left)
+	}
+}
+
+// Whatever the document says besides, a window that is taken ends after it begins, and an explanation is one that
+// can be shown.
+func FuzzRenewalInfo(f *testing.F) {
+	f.Add(`"2026-01-02T00:00:00z"`, `"2026-01-03T00:00:00"`, `"https://ca.example/why"`)
+	f.Add(`7`, `null`, `["x"]`)
+	f.Add(`"2026-01-02T00:00:00Z"`, `"9999-12-31T23:59:59Z"`, `"javascript:alert(1)"`)
+	f.Add(`"2026-01-02T00:00:00Z"`, `"2026-01-02T00:00:00.1-23:59"`, `"https://user@ca.example/\u202e"`)
+	leaf := &x509.Certificate{AuthorityKeyId: []byte{1}, SerialNumber: big.NewInt(1)}
+	s := newStage(f)
+	s.fake["/directory"] = answer(http.StatusOK, strings.TrimSuffix(bareDirectory, "}")+`,"renewalInfo":"/renewal"}`)
+	ask := func(t *testing.T, start, end, explanation string) (*acme.RenewalInfo, error) {
+		s.fake["/renewal/AQ.AQ"] = answer(http.StatusOK, `{"suggestedWindow":{"start":`+start+`,"end":`+end+`},"explanationURL":`+explanation+`}`)
+		return s.client().GetRenewalInfo(t.Context(), leaf)
+	}
+	f.Fuzz(func(t *testing.T, start, end, explanation string) {
+		if len(start)+len(end)+len(explanation) > mostFuzzed {
+			t.Skip("out of bounds")
+		}
+		info, err := ask(t, start, end, explanation)
+		if err != nil {
+			wantPrintable(t, err.Error())
+			return
+		}
+		w := info.SuggestedWindow
+		if !w.End.After(w.Start) || w.Start.IsZero() || w.At(0.5).Before(w.Start) || w.At(0.5).After(w.End) {
+			t.Errorf("window %v", w)
+		}
+		if u, err := url.Parse(info.ExplanationURL); info.ExplanationURL != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil) {
+			t.Errorf("explanation %q", info.ExplanationURL)
+		}
+		wantPrintable(t, info.ExplanationURL)
+		if written, err := json.Marshal(info); err != nil {
+			t.Errorf("%+v can't be written: %v", info, err)
+		} else if read := new(acme.RenewalInfo); json.Unmarshal(written, read) != nil || !read.SuggestedWindow.End.Equal(w.End) {
+			t.Errorf("%s is read back as %+v", written, read)
+		}
+	})
+}
+
 // An identifier has one form, which its other spellings lead to, of letters that any name or address has.
 func FuzzParseIdentifier(f *testing.F) {
 	for _, in := range []string{
 		"example.com", "*.Example.COM.", "bücher.example", "xn--bcher-kva.example", "192.0.2.1", "::ffff:192.0.2.1", "[2001:db8::1]", "fe80::1%eth0",
-		"１９２.0.2.1", "192。0。2。1", "a_b", "ß.de", "\u200d.example", "1.2.3", "xn--4", "http://a",
+		"１９２.0.2.1", "192。0。2。1", "a_b", "ß.de", "\u200d.example", "1.2.3", "xn--4", "http://a", "xn--a-qib.example", "*.xn--a-qib.bücher.example", "ab--cd.example",
 	} {
 		f.Add(in)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
 		id, err := acme.ParseIdentifier(in)
+		if want := strings.ToLower(in); isASCIIName(want) && (err != nil || id != acme.Identifier{Type: acme.TypeDNS, Value: want}) {
+			t.Errorf("%q is %v, %v", in, id, err)
+		}
 		if err != nil {
 			wantPrintable(t, err.Error())
 			return
@@ -342,6 +420,27 @@ func FuzzParseIdentifier(f *testing.F) {
 			}
 		}
 	})
+}
+
+// isASCIIName reports whether the name is one of lower-case letters, digits, hyphens and A-labels.
+func isASCIIName(name string) bool {
+	base := strings.TrimPrefix(name, "*.")
+	if len(name) > 253 || regexp.MustCompile(`(^|\.)[0-9]+$`).MatchString(base) {
+		return false
+	}
+	for label := range strings.SplitSeq(base, ".") {
+		isLabel := len(label) < 64 && regexp.MustCompile(`^[a-z0-9-]+$`).MatchString(label)
+		if decoded, err := idna.Punycode.ToUnicode(label); isLabel && strings.HasPrefix(label, "xn--") {
+			encoded, _ := idna.Punycode.ToASCII(decoded)
+			isLabel = err == nil && encoded == label
+		} else {
+			isLabel = isLabel && !regexp.MustCompile(`^-|^..--|-$`).MatchString(label)
+		}
+		if !isLabel {
+			return false
+		}
+	}
+	return true
 }
 
 // TestFuzzCorpora fails where a fuzz target has no inputs kept for it.

@@ -59,7 +59,8 @@ func (id Identifier) String() string { return id.Value }
 
 // ParseIdentifier returns the identifier that s names, in the one form that certificates and orders
 // use: a DNS name in lower-case A-labels, without a final dot, "*." before it for a wildcard; an IP
-// address as RFC 5952 writes it. It refuses, saying why, what no public CA could issue for.
+// address as RFC 5952 writes it. An A-label stays as it is. What is no such name is refused, saying why; that a
+// public CA would not issue for it, as for localhost or a private address, is no reason: private CAs do.
 func ParseIdentifier(s string) (Identifier, error) {
 	const longest = 1024 // in any form: one letter of a name may have four bytes
 	switch {
@@ -104,23 +105,37 @@ func parseAddress(s string) (Identifier, error) {
 	return Identifier{Type: TypeIP, Value: addr.Unmap().String()}, nil
 }
 
-// toASCII converts name to lower-case A-labels and checks each label.
+// toASCII converts name to lower-case labels of ASCII and checks each.
 func toASCII(name string) (string, error) {
-	ascii, err := idna.Lookup.ToASCII(name)
-	if err != nil {
-		return "", errors.New(printable(err.Error(), 200))
-	}
-	last := ""
-	for label := range strings.SplitSeq(ascii, ".") {
-		if err := checkLabel(label); err != nil {
+	labels := strings.Split(strings.NewReplacer("。", ".", "．", ".", "｡", ".").Replace(name), ".") // the stops of UTS 46
+	for i, label := range labels {
+		ascii, err := labelToASCII(label)
+		if err != nil {
 			return "", err
 		}
-		last = label
+		labels[i] = ascii
 	}
-	if strings.Trim(last, "0123456789") == "" {
+	if last := labels[len(labels)-1]; strings.Trim(last, "0123456789") == "" {
 		return "", fmt.Errorf("it ends in the number %s, as only an IP address does", last)
 	}
-	return ascii, nil
+	return strings.Join(labels, "."), nil
+}
+
+func labelToASCII(label string) (string, error) {
+	isOdd := func(r rune) bool {
+		return r < utf8.RuneSelf && !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-", r)
+	}
+	if i := strings.IndexFunc(label, isOdd); i >= 0 {
+		return "", fmt.Errorf("the label %.60q holds %q; letters, digits and hyphens are possible", label, label[i])
+	}
+	ascii := strings.ToLower(label)
+	if strings.ContainsFunc(label, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		var err error
+		if ascii, err = idna.Lookup.ToASCII(label); err != nil {
+			return "", errors.New(printable(err.Error(), 200))
+		}
+	}
+	return ascii, checkLabel(ascii)
 }
 
 func checkLabel(label string) error {
@@ -129,15 +144,27 @@ func checkLabel(label string) error {
 		return fmt.Errorf("a label between its dots is empty")
 	case len(label) > 63:
 		return fmt.Errorf("the label %.20q… has %d bytes, at most 63 are possible", label, len(label))
+	case strings.HasPrefix(label, "xn--"):
+		if !isALabel(label) {
+			return fmt.Errorf("the label %q is no A-label, as its beginning says: no name in Unicode is encoded so", label)
+		}
 	case label[0] == '-' || label[len(label)-1] == '-':
 		return fmt.Errorf("the label %q begins or ends with a hyphen", label)
-	}
-	for _, c := range []byte(label) {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
-			return fmt.Errorf("the label %q holds %q; letters, digits and hyphens are possible", label, c)
-		}
+	case len(label) >= 4 && label[2:4] == "--":
+		return fmt.Errorf("the label %q has hyphens in its third and fourth place, which are reserved (RFC 5891 §4.2.3.1)", label)
 	}
 	return nil
+}
+
+// isALabel reports whether the label decodes, and encodes to itself again. Which characters a name may have
+// depends on the version of Unicode, which is a later one at some registries.
+func isALabel(label string) bool {
+	decoded, err := idna.Punycode.ToUnicode(label)
+	if err != nil {
+		return false
+	}
+	encoded, err := idna.Punycode.ToASCII(decoded)
+	return err == nil && encoded == label
 }
 
 func isDigitsAndDots(s string) bool {

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -22,9 +24,14 @@ type Request struct {
 	Solvers     []Solver          // the first that supports an identifier and whose challenge is offered answers for it
 
 	// CSR is a certificate request in DER that was made elsewhere, for a key that is not here or with what a
-	// CA wants besides the names, such as an address for mail. Its names are the Identifiers. zero: one is
-	// made with Key, which is not needed with a CSR.
+	// CA wants besides the names, such as an organization in its subject or an address for mail. Its names
+	// are the Identifiers. zero: one is made with Key, which is not needed with a CSR.
 	CSR []byte
+
+	// CommonName, for CAs that want one, has the request made with Key name in its subject, too, the first
+	// DNS name that fits: a common name has at most 64 bytes. An address is never one. Other wishes for the
+	// subject take a CSR.
+	CommonName bool
 
 	// PreferredChain is the common name of a root or intermediate. Where the CA offers several chains,
 	// the first that leads to it is taken, or else the one that the CA offers first.
@@ -155,6 +162,10 @@ func (r *Request) public() (crypto.PublicKey, error) {
 	for _, ip := range csr.IPAddresses {
 		named = append(named, Identifier{Type: TypeIP, Value: ip.String()})
 	}
+	// A name may stand in the subject alone (RFC 8555 §7.4).
+	if id := (Identifier{Type: TypeDNS, Value: strings.ToLower(csr.Subject.CommonName)}); slices.Contains(r.Identifiers, id) {
+		named = append(named, id)
+	}
 	if !sameIdentifiers(named, r.Identifiers) {
 		return nil, fmt.Errorf("Request.CSR is for %v, Request.Identifiers are %v", named, r.Identifiers)
 	}
@@ -168,8 +179,8 @@ func (r *Request) before(ctx context.Context, s Step) error {
 	return r.Before(ctx, s)
 }
 
-// certificateRequest returns a request for the identifiers, in DER, without a common name: CAs take
-// the names from the extension.
+// certificateRequest returns a request for the identifiers, in DER. Most CAs take the names from the
+// extension and want no subject.
 func (r *Request) certificateRequest() ([]byte, error) {
 	if r.CSR != nil {
 		return r.CSR, nil
@@ -181,6 +192,11 @@ func (r *Request) certificateRequest() ([]byte, error) {
 		} else {
 			template.DNSNames = append(template.DNSNames, id.Value)
 		}
+	}
+	const longest = 64 // bytes of a common name (RFC 5280, ub-common-name)
+	fits := func(name string) bool { return len(name) <= longest }
+	if i := slices.IndexFunc(template.DNSNames, fits); r.CommonName && i >= 0 {
+		template.Subject.CommonName = template.DNSNames[i]
 	}
 	csr, err := x509.CreateCertificateRequest(rand.Reader, template, r.Key)
 	if err != nil {

@@ -74,33 +74,23 @@ func signatureAlgorithm(key crypto.Signer) (jose.SignatureAlgorithm, error) {
 }
 
 // externalAccountBinding returns the proof that whoever holds the CA's MAC key wants the account's
-// key bound to it (RFC 8555 §7.3.4).
+// key bound to it (RFC 8555 §7.3.4). Register has checked e.
 func externalAccountBinding(e *ExternalAccount, key crypto.Signer, url string) (json.RawMessage, error) {
 	if _, err := signatureAlgorithm(key); err != nil {
 		return nil, err
-	}
-	algorithms := map[string]jose.SignatureAlgorithm{"": jose.HS256, "HS256": jose.HS256, "HS384": jose.HS384, "HS512": jose.HS512}
-	algorithm, ok := algorithms[e.Algorithm]
-	switch {
-	case !ok:
-		return nil, fmt.Errorf("acme: external account %q: algorithm %q is none of HS256, HS384, HS512", e.KeyID, e.Algorithm)
-	case e.KeyID == "":
-		return nil, errors.New("acme: external account: the key identifier given by the CA is missing")
-	case len(e.MACKey) == 0:
-		return nil, fmt.Errorf("acme: external account %q: the MAC key given by the CA is missing", e.KeyID)
 	}
 	public, err := json.Marshal(jose.JSONWebKey{Key: key.Public()})
 	if err != nil {
 		return nil, fmt.Errorf("acme: external account %q: %w", e.KeyID, err)
 	}
 	options := (&jose.SignerOptions{}).WithHeader("kid", e.KeyID).WithHeader("url", url)
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: e.MACKey}, options)
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.SignatureAlgorithm(e.algorithm()), Key: e.MACKey}, options)
 	if err != nil {
 		return nil, fmt.Errorf("acme: external account %q: %w", e.KeyID, err)
 	}
 	signed, err := signer.Sign(public)
 	if err != nil {
-		return nil, fmt.Errorf("acme: external account %q: sign with a MAC key of %d bytes: %w", e.KeyID, len(e.MACKey), err)
+		return nil, fmt.Errorf("acme: external account %q: %w", e.KeyID, err)
 	}
 	return json.RawMessage(signed.FullSerialize()), nil
 }

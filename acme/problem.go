@@ -172,11 +172,11 @@ func (p *Problem) advice() string {
 		text += "; the CA takes account keys for " + printable(algorithms, 200) + ": make the account with such a key"
 	}
 	if p.Type == ErrUserActionRequired {
-		if instance := httpsURL(p.Instance); instance != "" {
-			text += "; visit " + instance
+		if isPage(p.Instance, "https") {
+			text += "; visit " + printable(p.Instance, 300)
 		}
-		if terms := httpsURL(p.TermsOfService); terms != "" {
-			text += "; the terms to agree to are " + terms
+		if isPage(p.TermsOfService, "https") {
+			text += "; the terms to agree to are " + printable(p.TermsOfService, 300)
 		}
 	}
 	if p.RetryAfter > 0 {

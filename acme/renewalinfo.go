@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/big"
@@ -14,7 +15,7 @@ import (
 // A RenewalInfo is the CA's word on when to renew a certificate (RFC 9773 §4.2).
 type RenewalInfo struct {
 	SuggestedWindow Window `json:"suggestedWindow"`
-	// ExplanationURL may lead to the reason of an unusual window, for people to read.
+	// ExplanationURL may lead to the reason of an unusual window, for people to read; https or http.
 	ExplanationURL string `json:"explanationURL,omitempty"`
 	// RetryAfter is when to ask again: from a minute to a day; six hours where the CA does not say.
 	RetryAfter time.Duration `json:"-"`
@@ -66,9 +67,16 @@ func (c *Client) getRenewalInfo(ctx context.Context, leaf *x509.Certificate) (*R
 	if err != nil {
 		return nil, c.unsupported("renewalInfo", err)
 	}
-	info := new(RenewalInfo)
-	if err := resp.decode(info); err != nil {
+	var read struct {
+		SuggestedWindow struct{ Start, End json.RawMessage }
+		ExplanationURL  json.RawMessage
+	}
+	if err := resp.decode(&read); err != nil {
 		return nil, err
+	}
+	info := &RenewalInfo{
+		SuggestedWindow: Window{Start: readTime(read.SuggestedWindow.Start), End: readTime(read.SuggestedWindow.End)},
+		ExplanationURL:  readPageURL(read.ExplanationURL),
 	}
 	if w := info.SuggestedWindow; w.Start.IsZero() || !w.End.After(w.Start) {
 		return nil, fmt.Errorf("the suggested window from %s to %s is none", w.Start.Format(time.RFC3339), w.End.Format(time.RFC3339))

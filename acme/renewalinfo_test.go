@@ -68,6 +68,63 @@ func TestGetRenewalInfo(t *testing.T) {
 	}
 }
 
+// readRenewalInfo asks a CA whose answer is the document.
+func readRenewalInfo(t *testing.T, document string) (*acme.RenewalInfo, error) {
+	t.Helper()
+	leaf := &x509.Certificate{AuthorityKeyId: []byte{1}, SerialNumber: big.NewInt(1)}
+	directory := strings.TrimSuffix(bareDirectory, "}") + `,"renewalInfo":"/renewal"}`
+	client := fake{"/directory": answer(200, directory), "/renewal/AQ.AQ": answer(200, document)}.client(t)
+	return client.GetRenewalInfo(t.Context(), leaf)
+}
+
+// The explanation is for people, and no odd one costs the window.
+func TestExplanationURL(t *testing.T) {
+	for explanation, want := range map[string]string{
+		`"https://ca.example/why?a=b#c"`:     "https://ca.example/why?a=b#c",
+		`"http://ca.example/why"`:            "http://ca.example/why",
+		`"HTTPS://ca.example"`:               "HTTPS://ca.example",
+		`""`:                                 "",
+		`null`:                               "",
+		`7`:                                  "",
+		`["https://ca.example/why"]`:         "",
+		`{"url":"https://ca.example/why"}`:   "",
+		`"ftp://ca.example/why"`:             "",
+		`"javascript:alert(1)"`:              "",
+		`"file:///etc/passwd"`:               "",
+		`"//ca.example/why"`:                 "",
+		`"/why"`:                             "",
+		`"https:why"`:                        "",
+		`"https://"`:                         "",
+		`"https://:443/"`:                    "",
+		`"https://[::1"`:                     "",
+		`"https://ca.example@other.example"`: "",
+		`"https://ca.example/\u001b[31m"`:    "",
+		`"https://ca.example/\u202ewhy"`:     "",
+		`"https://ca.example/a b"`:           "",
+		`"https://ca.example/\n"`:            "",
+		`"https://ca.example/` + strings.Repeat("x", 1<<14) + `"`: "",
+	} {
+		info, err := readRenewalInfo(t, `{"suggestedWindow":{"start":"2026-01-02T00:00:00Z","end":"2026-01-03T00:00:00Z"},"explanationURL":`+explanation+`}`)
+		if err != nil || info.ExplanationURL != want || info.SuggestedWindow.End.Day() != 3 {
+			t.Errorf("%.60s: %+v, %v; want %q", explanation, info, err, want)
+		}
+	}
+}
+
+func TestSuggestedWindowOfOddTimes(t *testing.T) {
+	start, end := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC), time.Date(2026, 1, 3, 12, 0, 0, 0, time.UTC)
+	for _, times := range []string{
+		`"start":"2026-01-02T00:00:00Z","end":"2026-01-03T12:00:00Z"`,
+		`"start":"2026-01-02T00:00:00z","end":"2026-01-03t12:00:00z"`,
+		`"start":"2026-01-02T02:00:00+02:00","end":"2026-01-03T12:00:00.000"`,
+	} {
+		info, err := readRenewalInfo(t, `{"suggestedWindow":{`+times+`}}`)
+		if err != nil || !info.SuggestedWindow.Start.Equal(start) || !info.SuggestedWindow.End.Equal(end) {
+			t.Errorf("%s: %+v, %v", times, info, err)
+		}
+	}
+}
+
 func TestGetRenewalInfoRefuses(t *testing.T) {
 	leaf := &x509.Certificate{AuthorityKeyId: []byte{1}, SerialNumber: big.NewInt(1)}
 	bare := fake{"/directory": answer(200, bareDirectory)}.client(t)
@@ -77,6 +134,9 @@ func TestGetRenewalInfoRefuses(t *testing.T) {
 	for body, words := range map[string]string{
 		`{`:                      "not the JSON",
 		`{"suggestedWindow":{}}`: "window",
+		`{"suggestedWindow":{"start":"soon","end":"2026-01-02T00:00:00Z"}}`:                 "window",
+		`{"suggestedWindow":{"start":"2026-01-02T00:00:00Z","end":7}}`:                      "window",
+		`{"suggestedWindow":{"start":"","end":""}}`:                                         "window",
 		`{"suggestedWindow":{"start":"2026-01-02T00:00:00Z","end":"2026-01-02T00:00:00Z"}}`: "window",
 		`{"suggestedWindow":{"start":"2026-01-02T00:00:00Z","end":"2026-01-01T00:00:00Z"}}`: "window",
 	} {

@@ -3,7 +3,6 @@ package acme
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +16,7 @@ func printable(s string, limit int) string {
 	if cut {
 		s = strings.ToValidUTF8(s[:limit], "")
 	}
-	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
+	if strings.ContainsFunc(s, unprintable) {
 		quoted := strconv.Quote(s)
 		s = strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
 	}
@@ -26,6 +25,8 @@ func printable(s string, limit int) string {
 	}
 	return s
 }
+
+func unprintable(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }
 
 // isBase64URL reports whether s is not empty and has the characters of base64url only.
 func isBase64URL(s string) bool {
@@ -89,15 +90,6 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 		wait = date.Sub(now)
 	}
 	return min(max(wait, 0), longest)
-}
-
-// httpsURL returns s fit for an error if it is a URL of https for a person to open, or else "".
-func httpsURL(s string) string {
-	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || len(s) > longestURL || strings.ContainsFunc(s, foreign) {
-		return ""
-	}
-	return printable(s, 300)
 }
 
 // foreign reports whether no URL has the character (RFC 3986).

@@ -112,6 +112,7 @@ func (a *account) issue(ctx context.Context, client *acme.Client, r Request, n n
 	certificate, err := client.Issue(ctx, acme.Request{
 		Identifiers: r.Identifiers,
 		Key:         r.Key,
+		CommonName:  a.CommonName,
 		Solvers:     flight.solvers(),
 		OrderURL:    n.OrderURL,
 		FinalizedAt: n.FinalizedAt,

@@ -245,3 +245,20 @@ func TestCorruptAccountRecord(t *testing.T) {
 		w.await(certmanager.EventObtained, "example.com", 1) // without a restart
 	})
 }
+
+func TestCommonNameForACAThatWantsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		m, stop := w.serving(w.issuedBy([]certmanager.Issuer{&certmanager.ACME{
+			DirectoryURL: w.ca.URL, AgreeToTerms: true, HTTPClient: w.ca.Client(), CommonName: true,
+		}}, "example.com"))
+		defer stop()
+		certificate, err := ask(t, m, "example.com")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name := certificate.Leaf.Subject.CommonName; name != "example.com" {
+			t.Errorf("the common name is %q", name)
+		}
+	})
+}

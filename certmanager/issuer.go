@@ -60,6 +60,7 @@ type ACME struct {
 	Email           string                // the account's contact; may be empty
 	AgreeToTerms    bool                  // that the CA's terms of service were read and are agreed to
 	ExternalAccount *acme.ExternalAccount // where the CA wants one
+	CommonName      bool                  // for a CA that wants one: see acme.Request
 	HTTPClient      *http.Client          // zero: one of its own
 	Roots           *x509.CertPool        // that vouch for the CA's own HTTPS server; zero: the system's
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/everseal/everseal/acme"
@@ -93,6 +94,9 @@ func (a *attempt) issue(ctx context.Context) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
+	warn := func(err error) {
+		a.emit(ctx, Event{Kind: EventWarning, Names: c.names(), Issuer: a.issuer.ID(), Err: fmt.Errorf("certmanager: %w", err)})
+	}
 	certificate, err := a.issuer.Issue(ctx, Request{
 		Identifiers: slices.Clone(c.identifiers),
 		Key:         key,
@@ -105,15 +109,16 @@ func (a *attempt) issue(ctx context.Context) (*record, error) {
 			a.journal.Notes = notes
 			return a.saveJournal(ctx)
 		},
-		Warn: func(err error) {
-			a.emit(ctx, Event{Kind: EventWarning, Names: c.names(), Issuer: a.issuer.ID(), Err: fmt.Errorf("certmanager: %w", err)})
-		},
+		Warn: warn,
 	})
 	if err != nil {
 		return nil, err
 	}
 	if err := checkIssued(certificate, key, c.identifiers); err != nil {
 		return nil, &acme.OrderError{Err: fmt.Errorf("issuer %s: %w", a.issuer.ID(), err)}
+	}
+	if len(certificate.Warnings) > 0 {
+		warn(fmt.Errorf("%v: %s", &c.subject, strings.Join(certificate.Warnings, "; ")))
 	}
 	return &record{
 		meta: recordMeta{Issuer: a.issuer.ID(), Names: c.names(), KeyType: c.keyType, URL: certificate.URL,

@@ -2,6 +2,8 @@ package acme
 
 import (
 	"encoding/json"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -47,18 +49,39 @@ func (p *looseProblem) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// readTime reads a date as RFC 3339 writes it, with small letters too, and one without a zone as of UTC. What is
-// no date is the zero time.
+// readTime returns the time in a member of a resource (RFC 3339), or zero if none can be read. One without a
+// zone, which some CAs leave out, is in UTC.
 func readTime(data json.RawMessage) time.Time {
+	const longest = 64
 	var text string
-	if json.Unmarshal(data, &text) != nil {
+	if json.Unmarshal(data, &text) != nil || len(text) > longest {
 		return time.Time{}
 	}
-	text = strings.ToUpper(text)
+	text = strings.Replace(strings.ToUpper(strings.TrimSpace(text)), " ", "T", 1)
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05"} {
 		if t, err := time.Parse(layout, text); err == nil {
 			return t
 		}
 	}
 	return time.Time{}
+}
+
+// readPageURL returns the URL in a member of a resource of a page for people to read, or "" if there is none that
+// can be shown to them as it is.
+func readPageURL(data json.RawMessage) string {
+	var text string
+	if json.Unmarshal(data, &text) != nil {
+		return ""
+	}
+	if !isPage(text, "https", "http") {
+		return ""
+	}
+	return text
+}
+
+// isPage reports whether text is a URL of one of the schemes, for a person to open.
+func isPage(text string, schemes ...string) bool {
+	u, err := url.Parse(text)
+	return err == nil && slices.Contains(schemes, u.Scheme) && u.Hostname() != "" && u.User == nil &&
+		len(text) <= longestURL && !strings.ContainsFunc(text, func(r rune) bool { return r == ' ' || unprintable(r) })
 }
