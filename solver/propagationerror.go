@@ -1,6 +1,7 @@
 package solver
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -70,9 +71,21 @@ func (s *spread) failure(after time.Duration) *PropagationError {
 		})
 	}
 	if len(e.Servers) == 0 {
-		e.Err = s.unknown
+		e.Err = s.unknownServers()
 	}
 	return e
+}
+
+// unknownServers returns why it is not known which servers to ask, and what to do.
+func (s *spread) unknownServers() error {
+	err := s.unknown
+	if err == nil {
+		err = errors.New("the resolvers gave no answer in time")
+	}
+	if s.propagation.Recursive {
+		return err // no zone was looked for
+	}
+	return fmt.Errorf("%w. Name the zone by the solver's Zone, have resolvers asked by Propagation.Recursive, or leave out looking by Propagation.Off", inner{err})
 }
 
 // maxNamedServers bounds the servers in the text of an error.
