@@ -28,6 +28,8 @@ type PropagationError struct {
 	// Err is why looking ended before its time or could not begin: what ended the context, or the failure to
 	// find the servers. Nil: time ran out.
 	Err error
+
+	advice string // what is wrong with a record that nearly is the one, and what to do; may be empty
 }
 
 // A ServerAnswer is what one DNS server said last when it was asked for a record.
@@ -129,6 +131,8 @@ func (e *PropagationError) cure(lacking int) string {
 	answered := slices.ContainsFunc(e.Servers, func(a ServerAnswer) bool { return a.Answered })
 	resolvers := !slices.ContainsFunc(e.Servers, func(a ServerAnswer) bool { return a.Server != "" })
 	switch {
+	case e.advice != "":
+		return ". But " + e.advice
 	case len(e.Servers) == 0:
 		return ""
 	case resolvers && !answered:
