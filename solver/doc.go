@@ -61,6 +61,18 @@
 //   - [Webhook], for a service of one's own that speaks as lego's provider httpreq;
 //   - a type of one's own with the two methods.
 //
+// The token for Cloudflare's API, which may edit the zone's DNS, goes with libdns to
+//
+//	dns01 := &solver.DNS01{Provider: libdns.New(&cloudflare.Provider{APIToken: token})}
+//
+// and with lego to
+//
+//	config := cloudflare.NewDefaultConfig()
+//	config.AuthToken = token
+//	provider, err := cloudflare.NewDNSProviderConfig(config)
+//	…
+//	dns01 := solver.LegoV5(provider)
+//
 // The libdns way is to be preferred where both lego and libdns know a service: a Provider follows CNAMEs as
 // told, serves all three types of challenges, and cleans up in any process.
 //

@@ -41,7 +41,7 @@ func (z *zoneEditor) place(ctx context.Context, name, value string, ttl time.Dur
 	}
 	if r.Zone == "" {
 		if r.Zone, err = z.dns.zone(ctx, r.Name); err != nil {
-			return Record{}, inner{err}
+			return Record{}, fmt.Errorf("find the zone, or set Zone to it: %w", inner{err})
 		}
 	}
 	switch {
