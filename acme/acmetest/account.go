@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -103,7 +104,10 @@ func (s *Server) newAccount(w http.ResponseWriter, r *http.Request, signed *sign
 	}
 	created.thumbprint = keyPrint
 	s.mu.Lock()
-	if err = s.admitAccount(r); err == nil {
+	if err = s.checkCompromised(keyPrint, badPublicKey); err == nil {
+		err = s.admitAccount(r)
+	}
+	if err == nil {
 		s.addAccount(created)
 	}
 	s.mu.Unlock()
@@ -158,8 +162,11 @@ func (s *Server) account(w http.ResponseWriter, r *http.Request, signed *signedR
 			return err
 		}
 	}
-	if request.Contact != nil || request.Status != "" {
+	switch {
+	case request.Contact != nil || request.Status != "":
 		s.changeAccount(signed.account, &request)
+	case len(signed.payload) > 0:
+		return problemf(malformed, "the update changes nothing; an account is looked at with POST-as-GET (RFC 8555 §6.3)")
 	}
 	return s.answerAccount(w, http.StatusOK, signed.account)
 }
@@ -208,10 +215,13 @@ func errNotValid(a *account) error {
 	return statusProblemf(http.StatusUnauthorized, unauthorized, "the account %s is %s", a.ID, a.Status)
 }
 
+// maxContacts is the most contacts that an account may have.
+const maxContacts = 2
+
 // checkContacts checks an account's contacts (RFC 8555 §7.3): one plain address in each mailto URL.
 func checkContacts(contacts []string) error {
-	if len(contacts) > 10 {
-		return problemf(invalidContact, "there are %d contacts; 10 are possible", len(contacts))
+	if len(contacts) > maxContacts {
+		return problemf(malformed, "there are %d contacts; %d are possible", len(contacts), maxContacts)
 	}
 	for _, contact := range contacts {
 		u, err := url.Parse(contact)
@@ -222,14 +232,15 @@ func checkContacts(contacts []string) error {
 			return problemf(unsupportedContact, "the contact %s is not a mailto URL", quote(contact))
 		}
 		address, err := url.PathUnescape(u.Opaque)
-		if err != nil || u.RawQuery != "" || u.ForceQuery {
-			return problemf(invalidContact, "the contact %s has header fields or is not well-formed", quote(contact))
+		if err != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(contact, "#") {
+			return problemf(invalidContact, "the contact %s has header fields, a fragment, or is not well-formed", quote(contact))
 		}
 		parsed, err := mail.ParseAddress(address)
-		if err != nil || parsed.Address != address {
-			return problemf(invalidContact, "the contact %s does not hold one plain e-mail address", quote(contact))
+		if err != nil || parsed.Address != address || strings.ContainsFunc(address, func(r rune) bool { return r > unicode.MaxASCII }) {
+			return problemf(invalidContact, "the contact %s does not hold one plain e-mail address in ASCII", quote(contact))
 		}
-		if _, domain, _ := strings.Cut(address, "@"); !strings.Contains(domain, ".") {
+		domain := strings.ToLower(address[strings.LastIndexByte(address, '@')+1:])
+		if !strings.Contains(domain, ".") || strings.HasPrefix(domain, "*") || checkDomain(domain) != nil {
 			return problemf(invalidContact, "the contact %s has no full domain name", quote(contact))
 		}
 	}

@@ -103,6 +103,7 @@ type Server struct {
 	certificateList      []*x509.Certificate
 	preauthorized        map[holding]*authorization // by newAuthz, the last ones
 	proven               map[holding]*authorization // that became valid, the last ones
+	compromised          map[string]bool            // keys by thumbprint
 	renewalInfos         map[string]RenewalInfo     // by serial number in decimal
 	hosts                map[string]string
 	txt                  map[string][]string
@@ -138,6 +139,7 @@ func NewUnstartedServer() *Server {
 		certificatesBySerial: make(map[string]*certificate),
 		preauthorized:        make(map[holding]*authorization),
 		proven:               make(map[holding]*authorization),
+		compromised:          make(map[string]bool),
 		renewalInfos:         make(map[string]RenewalInfo),
 		hosts:                make(map[string]string),
 		txt:                  make(map[string][]string),
