@@ -1,6 +1,7 @@
 package acmetest
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"net/mail"
@@ -17,7 +18,7 @@ import (
 type Account struct {
 	ID      string          `json:"id"`                // the end of the account's URL
 	Key     json.RawMessage `json:"key"`               // public, as a JWK
-	Status  string          `json:"status"`            // "valid" or "deactivated"
+	Status  string          `json:"status"`            // "valid", as if it is empty, or "deactivated"
 	Contact []string        `json:"contact,omitempty"` // URLs, such as "mailto:admin@example.com"
 	// ExternalAccountBinding is the binding that the account was made with, if any (RFC 8555 §7.3.4).
 	ExternalAccountBinding json.RawMessage `json:"externalAccountBinding,omitempty"`
@@ -40,6 +41,13 @@ func (a *account) clone() Account {
 // loadAccounts makes the accounts from before known.
 func (s *Server) loadAccounts() error {
 	for _, kept := range s.Accounts {
+		kept.Status = cmp.Or(kept.Status, statusValid)
+		switch {
+		case kept.ID == "" || strings.Contains(kept.ID, "/"):
+			return problemf(serverInternal, "an account in Accounts has no ID, or one with a slash: %q", kept.ID)
+		case kept.Status != statusValid && kept.Status != statusDeactivated:
+			return problemf(serverInternal, "account %q in Accounts: the status is %q; \"valid\" and \"deactivated\" are possible", kept.ID, kept.Status)
+		}
 		key, err := parseKey(kept.Key)
 		if err != nil {
 			return problemf(serverInternal, "account %q in Accounts: %v", kept.ID, err)

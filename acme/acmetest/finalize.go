@@ -15,7 +15,6 @@ import (
 )
 
 // finalize takes the CSR for an order that is ready, and has the certificate issued (RFC 8555 §7.4).
-// The answer has no Location header: a client must know its order's URL from newOrder.
 func (s *Server) finalize(w http.ResponseWriter, r *http.Request, signed *signedRequest) error {
 	var request struct {
 		CSR string `json:"csr"`
@@ -28,7 +27,7 @@ func (s *Server) finalize(w http.ResponseWriter, r *http.Request, signed *signed
 		return err
 	}
 	s.inBackground(r.Context(), func(ctx context.Context) { s.issue(ctx, o, csr) })
-	s.answerOrder(w, resource)
+	s.answerOrder(w, o, resource)
 	return nil
 }
 

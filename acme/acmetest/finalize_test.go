@@ -210,8 +210,8 @@ func TestFinalize(t *testing.T) {
 		if answer.decode(&processing); processing.Status != "processing" || processing.Certificate != "" {
 			t.Errorf("order %+v in the answer to finalize", processing)
 		}
-		if location := answer.header.Get("Location"); location != "" {
-			t.Errorf("finalize answered with the Location %s", location)
+		if location := answer.header.Get("Location"); location != o.URL {
+			t.Errorf("finalize answered with the Location %q, want %s", location, o.URL)
 		}
 		retryAfter(answer, "2")
 		synctest.Wait()

@@ -17,6 +17,7 @@ import (
 // address takes the entry away. A name without an address does not resolve: its validation fails
 // with a problem of type dns. An IP address has itself as its address, unless there is an entry for it.
 func (s *Server) SetHost(name, address string) {
+	s.prepare()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	name = strings.ToLower(name)
@@ -30,6 +31,7 @@ func (s *Server) SetHost(name, address string) {
 // SetTXT gives name, such as "_acme-challenge.example.com", the values of its TXT records in place of
 // those it had; with no values it has none.
 func (s *Server) SetTXT(name string, values ...string) {
+	s.prepare()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	name = strings.ToLower(name)

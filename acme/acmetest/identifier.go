@@ -29,6 +29,7 @@ const (
 // Refuse makes newOrder and newAuthz refuse name, which may be a wildcard or an IP address, with a
 // problem of type rejectedIdentifier. It goes for exactly this name, not for names below it.
 func (s *Server) Refuse(name string) {
+	s.prepare()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refused[strings.ToLower(name)] = true
