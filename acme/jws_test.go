@@ -90,7 +90,7 @@ func TestES512(t *testing.T) {
 			t.Fatalf("%d requests for an account", len(requests))
 		}
 		for _, r := range requests {
-			jws, err := jose.ParseSigned(r.body, []jose.SignatureAlgorithm{jose.ES512})
+			jws, err := jose.ParseSignedJSON(r.body, []jose.SignatureAlgorithm{jose.ES512})
 			if err != nil {
 				t.Fatal(err)
 			}

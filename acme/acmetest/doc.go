@@ -27,8 +27,8 @@
 //
 // # Where names lead
 //
-// There is no DNS. [Server.SetHost] is a table of names and addresses, [Server.SetTXT] one of TXT
-// records, and a name that is not in them does not exist. By the table all names can lead to one server
+// [Server.SetHost] is a table of names and addresses, [Server.SetTXT] one of TXT records, and a name that is not in
+// them does not exist: there is no DNS, unless [Server.Resolver] says where. By the table all names can lead to one server
 // of the test's on whatever port it got:
 //
 //	ca.SetHost("*", web.Listener.Addr().String())

@@ -59,6 +59,8 @@ type Server struct {
 	// HTTPPort and TLSPort are where http-01 and tls-alpn-01 are looked for; zero: 80 and 443. The
 	// address that SetHost gives a name may have a port of its own.
 	HTTPPort, TLSPort int
+	// Resolver looks up the names that SetHost and SetTXT say nothing of; nil: these do not exist.
+	Resolver *net.Resolver
 	// Dial makes the connections of http-01 and tls-alpn-01 validations; nil: a net.Dialer does.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
