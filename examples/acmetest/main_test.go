@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
@@ -19,7 +21,7 @@ import (
 	"github.com/everseal/everseal/acme/acmetest"
 )
 
-// What each fault does is seen at the directory, or by what happens to an order.
+// What most faults do is seen at the directory.
 func TestFaults(t *testing.T) {
 	for _, test := range []struct {
 		text string
@@ -42,14 +44,11 @@ func TestFaults(t *testing.T) {
 		{"cut", "cut cut"},
 		{"next=1:cut-answer", "cut 200"},
 		{"cut-body", "cut cut"},
-		{"oversized=1000", "200 200"},
-		{"relative-urls", "200 200"},
+		{"oversized=1000", "200+1000 spaces 200+1000 spaces"},
+		{"relative-urls", "200+relative 200+relative"},
 		{"header=Retry-After=7", "200+7 200+7"},
 		{"header=Retry-After=a:b", "200+a:b 200+a:b"},
-		{"no-header=Content-Type", "200 200"},
-		{"processing=2", "200 200"},
-		{"invalidate=malformed", "200 200"},
-		{"fail-issuance=caa", "200 200"},
+		{"no-header=Content-Type", "200+no type 200+no type"},
 	} {
 		ca := acmetest.NewUnstartedServer()
 		fault, err := parseFault(ca, test.text)
@@ -70,21 +69,79 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// look returns the status of an answer, with its Retry-After.
+// look returns the status of an answer, with what is odd about it.
 func look(ca *acmetest.Server) string {
 	response, err := ca.Client().Get(ca.URL)
 	if err != nil {
 		return "cut"
 	}
 	defer func() { _ = response.Body.Close() }()
-	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
 		return "cut"
 	}
 	text := fmt.Sprint(response.StatusCode)
 	if after := response.Header.Get("Retry-After"); after != "" {
 		text += "+" + after
 	}
+	if spaces := len(body) - len(strings.TrimRight(string(body), " ")); spaces > 0 {
+		text += fmt.Sprintf("+%d spaces", spaces)
+	}
+	if strings.Contains(string(body), `"/newOrder"`) {
+		text += "+relative"
+	}
+	if _, ok := response.Header["Content-Type"]; !ok {
+		text += "+no type"
+	}
 	return text
+}
+
+// What the others do is seen by a client that obtains a certificate.
+func TestFaultsOfOrders(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                      "",
+		"bad-nonce":             "badNonce",
+		"invalidate=connection": "connection",
+		"fail-issuance=caa":     "caa",
+		"finalize:problem=403/userActionRequired": "userActionRequired",
+		"processing=3":        "",
+		"share=0.5:bad-nonce": "",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var network acmetest.Network
+			listener, err := network.Listen("tcp", ":5002")
+			if err != nil {
+				t.Fatal(err)
+			}
+			web := new(webServer)
+			server := &http.Server{Handler: web}
+			go func() { _ = server.Serve(listener) }()
+			defer func() { _ = server.Close() }()
+			ca := &acmetest.Server{Dial: network.DialContext}
+			var args []string
+			if text != "" {
+				args = []string{"-fault", text}
+			}
+			if _, err := configure(ca, args, io.Discard); err != nil {
+				t.Fatal(err)
+			}
+			ca.StartInMemory()
+			defer ca.Close()
+			client := &acme.Client{DirectoryURL: ca.URL, HTTPClient: ca.Client(), Key: newKey(t)}
+			_, err = client.Register(t.Context(), acme.Registration{AgreeToTerms: true})
+			if err == nil {
+				_, err = client.Issue(t.Context(), acme.Request{
+					Identifiers: []acme.Identifier{{Type: acme.TypeDNS, Value: "example.com"}}, Key: newKey(t), Solvers: []acme.Solver{web},
+				})
+			}
+			if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %s", text, err, want)
+			}
+			if polls := ca.Requests()["order"]; strings.HasPrefix(text, "processing") && polls < 4 {
+				t.Errorf("%s: the order was asked for %d times", text, polls)
+			}
+		})
+	}
 }
 
 func TestWrongFlags(t *testing.T) {
