@@ -88,7 +88,8 @@
 // base64url of at most 256 bytes; a server name must be a domain name in A-labels, or the reverse name
 // of an IP address. What is neither never reaches the storage. What is either costs at most one Load of
 // one key, shared by all who ask for it at the time, and the loads that find nothing are bounded: scanners
-// cost no more than that, however fast they ask. A failing storage is told from an unknown token: HTTP01
+// cost no more than that, however fast they ask. What several networks ask for, as CAs do, comes before what one
+// asks for; behind a proxy that hides them, all are one. A failing storage is told from an unknown token: HTTP01
 // answers 503, TLSALPN01 fails the handshake.
 //
 // Answers of DNS servers are matched to their questions, and bounded. Names from them are given to a
