@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 
 	"github.com/everseal/everseal/acme"
@@ -34,6 +35,9 @@ type TLSALPN01 struct {
 	// Dial opens the connections of Check. Nil: a [net.Dialer] does.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
+	// Logger is told when an answer has to wait for another order's. Nil: [slog.Default].
+	Logger *slog.Logger
+
 	memory storage.Memory
 	gate   gate
 }
@@ -55,7 +59,7 @@ func (t *TLSALPN01) Present(ctx context.Context, p acme.Proof) error {
 		return err
 	}
 	key := tlsALPN01Key(a.Identifier)
-	since, err := newTurn(t.store(), key, a).await(ctx)
+	since, err := newTurn(t.store(), key, a, loggerOr(t.Logger)).await(ctx)
 	if err != nil {
 		return err
 	}
