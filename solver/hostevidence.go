@@ -2,7 +2,6 @@ package solver
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -25,9 +24,8 @@ type hostEvidence struct {
 }
 
 const (
-	maxVisits      = 4 // of each address family
-	maxAuthorities = 4 // servers asked for addresses
-	maxChain       = 5 // zones that CNAMEs lead through
+	maxVisits = 4 // of each address family
+	maxChain  = 5 // zones that CNAMEs lead through
 
 	// authorityTimeout is for the authoritative servers as long as no CA has failed: many networks let no DNS out
 	// but to their resolvers, and the visits must not wait for that.
@@ -94,15 +92,15 @@ func (i *inspection) findHosts(ctx context.Context) hostEvidence {
 // cannot be asked, nothing is known.
 func (i *inspection) findAuthoritative(ctx context.Context, name string, h *hostEvidence) {
 	for range maxChain {
-		zone, err := i.from.DNS.zone(ctx, name)
+		zone, err := i.dns.zone(ctx, name)
 		if err != nil {
 			return
 		}
-		servers, err := i.from.DNS.nameservers(ctx, zone)
+		servers, err := i.dns.fewNameservers(ctx, zone)
 		if err != nil {
 			return
 		}
-		alias := i.askAddresses(ctx, servers[:min(len(servers), maxAuthorities)], name, h)
+		alias := i.askAddresses(ctx, servers, name, h)
 		if alias == "" || len(h.authoritative) > 0 {
 			return
 		}
@@ -177,8 +175,8 @@ func (i *inspection) visitAll(ctx context.Context) []visit {
 }
 
 func (i *inspection) visit(ctx context.Context, addr netip.Addr) visit {
-	if !i.from.Private && scopeOf(addr) < scopePrivate {
-		return visit{outcome: outcomeNotVisited, err: errors.New("not asked: " + scopeOf(addr).words())}
+	if err := checkAddress(addr, i.private); err != nil {
+		return visit{outcome: outcomeNotVisited, err: err}
 	}
 	connect := i.connector(addr)
 	if i.proof.Type == acme.TypeHTTP01 {
@@ -225,20 +223,24 @@ func (i *inspection) connector(addr netip.Addr) connectFunc {
 	}
 }
 
-// redirectAddresses returns where a host that was redirected to is to be asked.
+// redirectAddresses returns where a host that was redirected to is to be asked: at one address of each family, as
+// CAs do, IPv6 first.
 func (i *inspection) redirectAddresses(ctx context.Context, host string, from netip.Addr) ([]netip.Addr, error) {
 	addr, err := netip.ParseAddr(host)
 	addrs := []netip.Addr{addr}
 	if err != nil {
-		if addrs, err = i.from.DNS.addresses(ctx, host); err != nil {
+		if addrs, err = i.dns.addresses(ctx, host); err != nil {
 			return nil, &unresolvedError{err}
 		}
 	}
-	addrs = addrs[:min(len(addrs), maxVisits)]
 	for _, addr := range addrs {
-		if err := checkRedirectAddress(from, addr, i.from.Private); err != nil {
+		if err := checkRedirectAddress(from, addr, i.private); err != nil {
 			return nil, redirectError(err)
 		}
 	}
-	return addrs, nil
+	other := func(addr netip.Addr) bool { return addr.Is4() != addrs[0].Is4() }
+	if second := slices.IndexFunc(addrs, other); second >= 0 {
+		return []netip.Addr{addrs[0], addrs[second]}, nil
+	}
+	return addrs[:1], nil
 }

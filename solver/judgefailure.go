@@ -32,7 +32,7 @@ func (i *inspection) judgeFailure() *verdict {
 	if v := i.judgeAddressAsked(detail, words); v != nil {
 		return v
 	}
-	if i.isSplit() && i.isPrivateHere() && len(rightOf(i.visitsOf(i.hosts.resolved))) > 0 {
+	if i.isSplit() && i.isPrivateHere() {
 		return i.splitHorizon("")
 	}
 	if private := i.privateAddress(); private.IsValid() {
@@ -74,11 +74,8 @@ func (i *inspection) port() string {
 // privateAddress returns an address of the identifier that only a private network reaches, if there is one
 // and the CA is not there.
 func (i *inspection) privateAddress() netip.Addr {
-	if i.from.Private {
-		return netip.Addr{}
-	}
 	for _, addr := range slices.Concat(i.hosts.authoritative, i.hosts.resolved) {
-		if scopeOf(addr) < scopePublic {
+		if checkAddress(addr, i.private) != nil {
 			return addr
 		}
 	}

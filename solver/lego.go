@@ -131,7 +131,7 @@ func (l *Lego) Wait(ctx context.Context, p acme.Proof) error {
 		propagation.Timeout = cmp.Or(propagation.Timeout, timeout)
 		propagation.Interval = cmp.Or(propagation.Interval, interval)
 	}
-	return propagation.wait(ctx, l.DNS, name, value)
+	return propagation.wait(ctx, l.DNS.during(ctx, p.DirectoryURL), name, value)
 }
 
 // CleanUp has the provider take the record away.

@@ -26,17 +26,17 @@ func isServfail(err error) bool { return errors.Is(err, rcodeError(dnsmessage.RC
 
 // lookup asks the resolvers and notes what they say. The error is a *lookupError.
 func (i *inspection) lookup(ctx context.Context, name string, qtype dnsmessage.Type) (*reply, error) {
-	r, err := i.from.DNS.resolve(ctx, name, qtype)
+	r, err := i.dns.resolve(ctx, name, qtype)
 	if err == nil {
 		i.note(replyLookup("resolver", name, qtype, r))
 		return r, nil
 	}
 	failure := &lookupError{name: name, qtype: qtype, servfail: isServfail(err), err: err}
 	if failure.servfail {
-		unchecked, err := i.from.DNS.ask(ctx, query{name: name, qtype: qtype, recurse: true, checkingDisabled: true})
+		unchecked, err := i.dns.ask(ctx, query{name: name, qtype: qtype, recurse: true, checkingDisabled: true})
 		failure.dnssec = err == nil && unchecked.RCode == dnsmessage.RCodeSuccess
 		// A resolver that has failed once, as with a server that was slow, has the answer by now.
-		if again, err := i.from.DNS.resolve(ctx, name, qtype); failure.dnssec && err == nil {
+		if again, err := i.dns.resolve(ctx, name, qtype); failure.dnssec && err == nil {
 			i.note(replyLookup("resolver", name, qtype, again))
 			return again, nil
 		}
@@ -75,7 +75,7 @@ func (i *inspection) ask(ctx context.Context, ns nameserver, name string, qtype 
 	l := Lookup{Name: escaped(name, 260), Type: typeText(qtype), Server: ns.text()}
 	r, err := (*reply)(nil), ns.err
 	if err == nil {
-		r, err = i.from.DNS.exchange(ctx, ns.addr.String(), query{name: name, qtype: qtype})
+		r, err = i.dns.exchange(ctx, ns.addr.String(), query{name: name, qtype: qtype})
 	}
 	switch {
 	case err != nil:

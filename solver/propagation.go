@@ -40,30 +40,32 @@ type Propagation struct {
 }
 
 const (
-	propagationTimeout   = 5 * time.Minute
-	firstInterval        = 2 * time.Second
-	longestInterval      = 10 * time.Second
-	reconsiderInterval   = 30 * time.Second // until it is looked up again which servers there are
-	unusableServerPeriod = 15 * time.Second // as Propagation.Quorum says
-	unusableServerTries  = 2
+	propagationTimeout = 5 * time.Minute
+	firstInterval      = 2 * time.Second
+	longestInterval    = 10 * time.Second
+	reconsiderInterval = 30 * time.Second // until it is first looked up again which servers there are
+
+	longestReconsiderInterval = 5 * time.Minute
+	unusableServerPeriod      = 15 * time.Second // as Propagation.Quorum says
+	unusableServerTries       = 2
 )
 
 // wait returns once servers enough have a TXT record with the value at the name, and Delay has passed. If
 // ctx or Timeout ends it, the error is a *PropagationError.
-func (p *Propagation) wait(ctx context.Context, d *DNS, name, value string) error {
-	return p.waitFor(ctx, d, name, textMatch{text: value})
+func (p *Propagation) wait(ctx context.Context, during *DNS, name, value string) error {
+	return p.waitFor(ctx, &spread{dns: during, name: bareName(name), match: textMatch{text: value}})
 }
 
-// waitFor is wait for any record that matches.
-func (p *Propagation) waitFor(ctx context.Context, d *DNS, name string, match textMatch) error {
+// waitFor is wait for what is to be followed.
+func (p *Propagation) waitFor(ctx context.Context, s *spread) error {
 	if !p.Off {
-		s := &spread{propagation: p, dns: d, name: bareName(name), match: match, findings: make(chan func())}
+		s.propagation, s.findings = p, make(chan func())
 		if err := s.look(ctx); err != nil {
 			return err
 		}
 	}
 	if err := pause(ctx, p.Delay); err != nil {
-		return fmt.Errorf("solver: the delay after the record %.260q was not waited for: %w", name, err)
+		return fmt.Errorf("solver: the delay after the record %.260q was not waited for: %w", s.name, err)
 	}
 	return nil
 }

@@ -28,6 +28,8 @@ type PropagationError struct {
 	// Err is why looking ended before its time or could not begin: what ended the context, or the failure to
 	// find the servers. Nil: time ran out.
 	Err error
+
+	advice string // the end of a sentence; may be empty
 }
 
 // A ServerAnswer is what one DNS server said last when it was asked for a record.
@@ -56,7 +58,7 @@ func (a ServerAnswer) String() string {
 
 // failure puts together what was seen.
 func (s *spread) failure(after time.Duration) *PropagationError {
-	e := &PropagationError{Name: s.name, Target: s.target, Value: s.match.text, After: after}
+	e := &PropagationError{Name: s.name, Target: s.target, Value: s.match.text, After: after, advice: s.advice}
 	if e.Target == "" {
 		e.Target = s.name
 	}
@@ -120,7 +122,7 @@ func (e *PropagationError) Error() string {
 	if more := len(lacking) - maxNamedServers; more > 0 {
 		fmt.Fprintf(&text, "; and %d more", more)
 	}
-	text.WriteString(e.cure(len(lacking)))
+	text.WriteString(e.cure(len(lacking)) + e.advice)
 	return text.String()
 }
 

@@ -51,10 +51,7 @@ func (e *recordEvidence) count() (has, lacks, mute []recordServer) {
 	return has, lacks, mute
 }
 
-const (
-	maxRecordServers = 32 // authoritative servers asked for the record
-	maxQuestions     = 8  // asked at once
-)
+const maxQuestions = 8 // asked at once
 
 // findRecords asks the authoritative servers for the record, and the resolvers too.
 func (i *inspection) findRecords(ctx context.Context) {
@@ -83,25 +80,25 @@ func (i *inspection) findRecords(ctx context.Context) {
 }
 
 func (i *inspection) findRecordServers(ctx context.Context, e *recordEvidence) (err error) {
-	if e.chain, err = i.from.DNS.canonical(ctx, e.name); err != nil {
+	if e.chain, err = i.dns.canonical(ctx, e.name); err != nil {
 		return err
 	}
-	e.chain = i.from.DNS.current(ctx, e.chain)
+	e.chain = i.dns.current(ctx, e.chain)
 	last := e.chain[len(e.chain)-1]
 	if len(e.chain) > 1 {
 		i.note(Lookup{Name: escaped(e.name, 260), Type: "CNAME", Server: "resolver", Code: "NOERROR", Values: escapedNames(e.chain[1:])})
-		if e.ownZone, err = i.from.DNS.zone(ctx, e.name); err != nil {
+		if e.ownZone, err = i.dns.zone(ctx, e.name); err != nil {
 			return err
 		}
 	}
-	if e.zone, err = i.from.DNS.zone(ctx, last); err != nil {
+	if e.zone, err = i.dns.zone(ctx, last); err != nil {
 		return err
 	}
 	if e.ownZone == "" {
 		e.ownZone = e.zone
 	}
-	servers, err := i.from.DNS.nameservers(ctx, e.zone)
-	for _, ns := range servers[:min(len(servers), maxRecordServers)] {
+	servers, err := i.dns.nameservers(ctx, e.zone)
+	for _, ns := range servers {
 		e.servers = append(e.servers, recordServer{nameserver: ns})
 	}
 	return err

@@ -16,13 +16,15 @@ import (
 // A spread follows one record on its way to the servers.
 type spread struct {
 	propagation *Propagation
-	dns         *DNS
+	dns         *DNS // during the call
 	name        string
 	match       textMatch
+	advise      func(ctx context.Context, d *DNS) string // as zoneEditor.advice does; may be nil
 
 	target  string // where the CNAMEs of name led last
 	servers []*spreadServer
-	unknown error // why the servers are not known
+	advice  string // what was advised last
+	unknown error  // why the servers are not known
 
 	working  sync.WaitGroup
 	findings chan func()
@@ -31,7 +33,7 @@ type spread struct {
 // A spreadServer is what is known of one server.
 type spreadServer struct {
 	name, address string
-	err           error // why it has no address to ask at
+	err           error // why it cannot be asked
 
 	since    time.Time
 	interval time.Duration // until it is asked next
@@ -103,11 +105,17 @@ func (s *spread) later(ctx context.Context, delay time.Duration, work func() (fi
 	})
 }
 
-// find looks up the servers after a delay, and again and again, and has new ones asked.
+// find looks up the servers after a delay, and again and again, less and less often, and has new ones asked.
 func (s *spread) find(ctx context.Context, delay time.Duration) {
 	s.later(ctx, delay, func() func() {
-		target, servers, err := s.lookUp(ctx)
+		dns := s.dns.anew()
+		target, servers, err := s.lookUp(ctx, dns)
+		advice := ""
+		if s.advise != nil && (err != nil || target != s.name || s.propagation.Recursive) {
+			advice = s.advise(ctx, dns)
+		}
 		return func() {
+			s.advice = advice
 			if s.unknown = err; err != nil {
 				s.find(ctx, s.propagation.next(delay))
 				return
@@ -115,7 +123,7 @@ func (s *spread) find(ctx context.Context, delay time.Duration) {
 			for _, server := range s.take(target, servers) {
 				s.ask(ctx, server)
 			}
-			s.find(ctx, reconsiderInterval)
+			s.find(ctx, min(max(2*delay, reconsiderInterval), longestReconsiderInterval))
 		}
 	})
 }
@@ -152,28 +160,28 @@ func (s *spread) take(target string, servers []*spreadServer) (added []*spreadSe
 }
 
 // lookUp returns which servers to ask, and for which name.
-func (s *spread) lookUp(ctx context.Context) (target string, servers []*spreadServer, err error) {
+func (s *spread) lookUp(ctx context.Context, dns *DNS) (target string, servers []*spreadServer, err error) {
 	if s.propagation.Recursive {
-		resolvers, err := s.dns.resolvers(ctx)
+		resolvers, err := dns.resolvers(ctx)
 		for _, address := range resolvers {
 			servers = append(servers, &spreadServer{address: address})
 		}
 		return s.name, servers, err
 	}
-	chain, err := s.dns.canonical(ctx, s.name)
+	chain, err := dns.canonical(ctx, s.name)
 	if err != nil {
 		return "", nil, err
 	}
-	chain = s.dns.current(ctx, chain)
+	chain = dns.current(ctx, chain)
 	target = chain[len(chain)-1]
-	zone, err := s.dns.zone(ctx, target)
+	zone, err := dns.zone(ctx, target)
 	if err != nil {
 		return "", nil, err
 	}
-	nameservers, err := s.dns.nameservers(ctx, zone)
+	nameservers, err := dns.nameservers(ctx, zone)
 	for _, ns := range nameservers {
 		server := &spreadServer{name: ns.name, err: ns.err}
-		if ns.err == nil {
+		if ns.addr.IsValid() {
 			server.address = ns.addr.String()
 		}
 		servers = append(servers, server)
@@ -212,10 +220,9 @@ func (server *spreadServer) isLeftOut(now time.Time) bool {
 // sight asks one server once.
 func (s *spread) sight(ctx context.Context, server *spreadServer, ask query) sighting {
 	if server.err != nil {
-		cause, ok := errors.AsType[*net.DNSError](server.err)
-		return sighting{nowhere: ok && cause.IsNotFound, said: fmt.Sprintf("nothing, its address is not known: %.300v", inner{server.err})}
+		return server.unasked()
 	}
-	r, err := s.dns.exchange(ctx, server.address, ask)
+	r, err := s.dns.uncounted().exchange(ctx, server.address, ask)
 	if failure, ok := errors.AsType[*exchangeError](err); ok {
 		return sighting{nowhere: failure.noRoute, said: fmt.Sprintf("nothing: %.300v", failure.tries)}
 	}
@@ -231,8 +238,25 @@ func (s *spread) sight(ctx context.Context, server *spreadServer, ask query) sig
 	}
 }
 
+// unasked is the sighting of a server that cannot be asked.
+func (server *spreadServer) unasked() sighting {
+	if server.address != "" {
+		_, outside := errors.AsType[*scopeError](server.err)
+		return sighting{nowhere: outside, said: fmt.Sprintf("nothing, it is not asked: %.300v", inner{server.err})}
+	}
+	cause, ok := errors.AsType[*net.DNSError](server.err)
+	return sighting{nowhere: ok && cause.IsNotFound, said: fmt.Sprintf("nothing, its address is not known: %.300v", inner{server.err})}
+}
+
 // replyText says in a few words what a server answered to a question for TXT records.
 func replyText(r *reply, ask query) string {
+	if extended := extendedText(r.Extended); extended != "" {
+		return contentText(r, ask) + " (" + extended + ")"
+	}
+	return contentText(r, ask)
+}
+
+func contentText(r *reply, ask query) string {
 	text := rcodeText(r.RCode)
 	values := textValues(r, ask.name)
 	alias := r.follow(bareName(ask.name))
