@@ -84,6 +84,9 @@ func (h *HTTP01) CleanUp(ctx context.Context, p acme.Proof) error {
 	return err
 }
 
+// unreadableAnswer is what a CA is told if Storage fails.
+const unreadableAnswer = "the answer to this challenge cannot be read at present"
+
 // Handler returns a handler that answers GET and HEAD requests for the tokens of pending challenges
 // below /.well-known/acme-challenge/. All other requests, those for unknown tokens too, go to next;
 // nil stands for 404 Not Found.
@@ -116,7 +119,7 @@ func (h *HTTP01) Handler(next http.Handler) http.Handler {
 		case err != nil:
 			// next must not answer here: the CA would take its page for the answer, and fail the challenge
 			// with a reason that hides the true one.
-			http.Error(w, "the answer to this challenge cannot be read at present", http.StatusServiceUnavailable)
+			http.Error(w, unreadableAnswer, http.StatusServiceUnavailable)
 		default:
 			writeAnswer(w, a.KeyAuthorization)
 		}

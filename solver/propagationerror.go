@@ -29,7 +29,8 @@ type PropagationError struct {
 	// find the servers. Nil: time ran out.
 	Err error
 
-	advice string // the end of a sentence; may be empty
+	advice string // what is wrong with a record that nearly is the one, and what to do; may be empty
+	alias  string // as zoneEditor.advice returns it
 }
 
 // A ServerAnswer is what one DNS server said last when it was asked for a record.
@@ -58,7 +59,7 @@ func (a ServerAnswer) String() string {
 
 // failure puts together what was seen.
 func (s *spread) failure(after time.Duration) *PropagationError {
-	e := &PropagationError{Name: s.name, Target: s.target, Value: s.match.text, After: after, advice: s.advice}
+	e := &PropagationError{Name: s.name, Target: s.target, Value: s.match.text, After: after, advice: s.nearly, alias: s.alias}
 	if e.Target == "" {
 		e.Target = s.name
 	}
@@ -122,7 +123,7 @@ func (e *PropagationError) Error() string {
 	if more := len(lacking) - maxNamedServers; more > 0 {
 		fmt.Fprintf(&text, "; and %d more", more)
 	}
-	text.WriteString(e.cure(len(lacking)) + e.advice)
+	text.WriteString(e.cure(len(lacking)) + e.alias)
 	return text.String()
 }
 
@@ -131,6 +132,8 @@ func (e *PropagationError) cure(lacking int) string {
 	answered := slices.ContainsFunc(e.Servers, func(a ServerAnswer) bool { return a.Answered })
 	resolvers := !slices.ContainsFunc(e.Servers, func(a ServerAnswer) bool { return a.Server != "" })
 	switch {
+	case e.advice != "":
+		return ". But " + e.advice
 	case len(e.Servers) == 0:
 		return ""
 	case resolvers && !answered:

@@ -23,7 +23,8 @@ type spread struct {
 
 	target  string // where the CNAMEs of name led last
 	servers []*spreadServer
-	advice  string // what was advised last
+	alias   string // what advise returned last
+	nearly  string // what nearMiss returned
 	unknown error  // why the servers are not known
 
 	working  sync.WaitGroup
@@ -76,6 +77,7 @@ func (s *spread) watch(ctx context.Context) bool {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.find(ctx, 0)
+	s.study(ctx)
 	for !s.enough() {
 		select {
 		case finding := <-s.findings:
@@ -85,6 +87,24 @@ func (s *spread) watch(ctx context.Context) bool {
 		}
 	}
 	return true
+}
+
+// study looks, shortly before time is out, whether there is a record that nearly is the one.
+func (s *spread) study(ctx context.Context) {
+	deadline, _ := ctx.Deadline()
+	left := time.Until(deadline)
+	s.later(ctx, left-min(left/4, adviceTimeout), func() func() {
+		return func() { // which has s to itself, but must not wait
+			target := s.target
+			if !slices.ContainsFunc(s.servers, func(server *spreadServer) bool { return server.usable }) {
+				return
+			}
+			s.later(ctx, 0, func() func() {
+				nearly := s.nearMiss(ctx, target)
+				return func() { s.nearly = nearly }
+			})
+		}
+	})
 }
 
 // later has work done after a delay, beside everything else, and what comes of it noted by watch: only
@@ -110,12 +130,12 @@ func (s *spread) find(ctx context.Context, delay time.Duration) {
 	s.later(ctx, delay, func() func() {
 		dns := s.dns.anew()
 		target, servers, err := s.lookUp(ctx, dns)
-		advice := ""
+		alias := ""
 		if s.advise != nil && (err != nil || target != s.name || s.propagation.Recursive) {
-			advice = s.advise(ctx, dns)
+			alias = s.advise(ctx, dns)
 		}
 		return func() {
-			s.advice = advice
+			s.alias = alias
 			if s.unknown = err; err != nil {
 				s.find(ctx, s.propagation.next(delay))
 				return
