@@ -59,14 +59,16 @@ func (e extendedError) isDNSSEC() bool {
 // isPolicy reports whether the server would have an answer, and does not want to give it.
 func (e extendedError) isPolicy() bool { return e.code >= 15 && e.code <= 18 }
 
-// extendedText lists the errors.
-func extendedText(errs []extendedError) string {
-	words := make([]string, len(errs))
-	for i, e := range errs {
-		words[i] = e.String()
+// extendedTexts returns the errors in words.
+func extendedTexts(errs []extendedError) (words []string) {
+	for _, e := range errs {
+		words = append(words, e.String())
 	}
-	return strings.Join(words, "; ")
+	return words
 }
+
+// extendedText lists the errors.
+func extendedText(errs []extendedError) string { return strings.Join(extendedTexts(errs), "; ") }
 
 // readOptions takes from the additional section what EDNS has (RFC 6891 §6.1): the rest of the response code, and
 // extended errors. A section that cannot be read is passed over: the answer stands before it.

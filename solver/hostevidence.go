@@ -15,11 +15,14 @@ import (
 
 // hostEvidence is where the identifier leads.
 type hostEvidence struct {
-	resolved      []netip.Addr // by the resolvers
-	absent        bool         // the resolvers say that there is no such name
-	errs          []error      // *lookupError: of A, of AAAA, or of both
-	authoritative []netip.Addr // by the zone's own servers
-	authority     string       // one of the servers that answered; empty: none did
+	resolved      []netip.Addr    // by the resolvers
+	absent        bool            // the resolvers say that there is no such name
+	extended      []extendedError // of the resolvers
+	errs          []error         // *lookupError: of A, of AAAA, or of both
+	authoritative []netip.Addr    // by the zone's own servers
+	authority     string          // one of the servers that answered; empty: none did
+	zone          string          // whose servers were asked last
+	faulty        []faultyServer
 	sources       map[netip.Addr][]string
 }
 
@@ -62,7 +65,7 @@ func (i *inspection) findHosts(ctx context.Context) hostEvidence {
 	for j, qtype := range types {
 		asking.Go(func() { replies[j], errs[j] = i.lookup(ctx, name, qtype) })
 	}
-	authoritative := hostEvidence{}
+	var authoritative hostEvidence
 	asking.Go(func() {
 		if !i.failed {
 			limited, cancel := context.WithTimeout(ctx, authorityTimeout)
@@ -73,13 +76,14 @@ func (i *inspection) findHosts(ctx context.Context) hostEvidence {
 		i.findAuthoritative(ctx, name, &authoritative)
 	})
 	asking.Wait()
-	h.authoritative, h.authority, h.sources = authoritative.authoritative, authoritative.authority, authoritative.sources
+	h = authoritative
 	for j, r := range replies {
 		if errs[j] != nil {
 			h.errs = append(h.errs, errs[j])
 			continue
 		}
 		h.absent = r.RCode == dnsmessage.RCodeNameError
+		h.extended = append(h.extended, r.Extended...)
 		for _, addr := range addressValues(r, name) {
 			h.resolved = append(h.resolved, addr)
 			h.source(addr, types[j], "resolver")
@@ -96,10 +100,15 @@ func (i *inspection) findAuthoritative(ctx context.Context, name string, h *host
 		if err != nil {
 			return
 		}
-		servers, err := i.dns.fewNameservers(ctx, zone)
+		find := i.dns.fewNameservers
+		if i.failed {
+			find = i.dns.nameservers // each may be the one that failed the CA
+		}
+		servers, err := find(ctx, zone)
 		if err != nil {
 			return
 		}
+		h.zone, h.faulty = zone, nil
 		alias := i.askAddresses(ctx, servers, name, h)
 		if alias == "" || len(h.authoritative) > 0 {
 			return
@@ -115,12 +124,15 @@ func (i *inspection) askAddresses(ctx context.Context, servers []nameserver, nam
 	for _, server := range servers {
 		for _, qtype := range addressTypes() {
 			asking.Go(func() {
-				r := i.ask(ctx, server, name, qtype)
+				r, fault := i.askFor(ctx, server, name, qtype)
+				mu.Lock()
+				defer mu.Unlock()
+				if fault != nil {
+					h.addFaulty(*fault)
+				}
 				if r == nil {
 					return
 				}
-				mu.Lock()
-				defer mu.Unlock()
 				if h.authority == "" || server.text() < h.authority {
 					h.authority = server.text()
 				}
@@ -138,6 +150,16 @@ func (i *inspection) askAddresses(ctx context.Context, servers []nameserver, nam
 	}
 	asking.Wait()
 	return alias
+}
+
+// addFaulty notes a server once, in the order of their names.
+func (h *hostEvidence) addFaulty(s faultyServer) {
+	at, known := slices.BinarySearchFunc(h.faulty, s.text(), func(other faultyServer, text string) int {
+		return strings.Compare(other.text(), text)
+	})
+	if !known {
+		h.faulty = slices.Insert(h.faulty, at, s)
+	}
 }
 
 // addresses returns all that are to be visited, some of each family, IPv6 first.

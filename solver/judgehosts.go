@@ -26,6 +26,8 @@ func (i *inspection) judgeNames() *verdict {
 	}
 	name := i.domain
 	switch {
+	case len(h.resolved) == 0 && slices.ContainsFunc(h.extended, extendedError.isPolicy):
+		return blocked(name, "A", h.extended)
 	case len(h.resolved) > 0 && h.authority != "":
 		return because(CauseSplitHorizon, "publish its address in the zone that the Internet sees, or use DNS-01",
 			"%s is %s here, and has no address at its authoritative server %s", name, joined(h.resolved), h.authority)

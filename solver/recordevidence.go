@@ -27,8 +27,9 @@ type recordEvidence struct {
 // A recordServer is an authoritative server and its answer.
 type recordServer struct {
 	nameserver
-	reply *reply // nil: it gave none of use
-	has   bool   // the record is in it
+	reply *reply        // nil: it gave none of use
+	fault *faultyServer // why, if it has none of use and that can be told from here
+	has   bool          // the record is in it
 }
 
 // seen reports whether all servers that answer have the record.
@@ -71,7 +72,7 @@ func (i *inspection) findRecords(ctx context.Context) {
 		s := &e.servers[j]
 		asking.Go(func() error {
 			at := i.target()
-			if s.reply = i.ask(ctx, s.nameserver, at, dnsmessage.TypeTXT); s.reply != nil {
+			if s.reply, s.fault = i.askFor(ctx, s.nameserver, at, dnsmessage.TypeTXT); s.reply != nil {
 				s.has = i.hasRecord(e.value, textValues(s.reply, at))
 			}
 			return nil

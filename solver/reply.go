@@ -201,12 +201,14 @@ type refusal struct {
 	reply  *reply
 }
 
-func (e *refusal) Error() string {
-	words := fmt.Sprintf("%.100q: %v", e.server, rcodeText(e.reply.RCode))
+func (e *refusal) Error() string { return fmt.Sprintf("%.100q: %s", e.server, e.said()) }
+
+// said is the reply in words.
+func (e *refusal) said() string {
 	if extended := extendedText(e.reply.Extended); extended != "" {
-		words += " (" + extended + ")"
+		return rcodeText(e.reply.RCode) + " (" + extended + ")"
 	}
-	return words
+	return rcodeText(e.reply.RCode)
 }
 
 func (e *refusal) Unwrap() error { return rcodeError(e.reply.RCode) }
