@@ -35,11 +35,17 @@ type Vantage struct {
 	Private bool
 }
 
-// dns returns how to ask the DNS from there.
-func (v *Vantage) dns() *DNS {
-	d := v.DNS.clone()
-	d.Private = d.Private || v.Private
-	return d
+// dnsOf returns how a solver with a DNS of its own, or nil, asks from there.
+func (v *Vantage) dnsOf(own *DNS) *DNS {
+	if own == nil {
+		own = v.DNS
+	}
+	if !v.Private || own != nil && own.Private {
+		return own
+	}
+	private := own.clone()
+	private.Private = true
+	return private
 }
 
 // diagnoseTimeout bounds a whole diagnosis: some DNS lookups, then visits side by side.
@@ -105,7 +111,7 @@ func newInspection(p acme.Proof, failure error, from Vantage) *inspection {
 
 // begin sets the bounds of what is asked.
 func (i *inspection) begin(ctx context.Context) {
-	i.dns = i.from.dns().during(ctx, i.proof.DirectoryURL)
+	i.dns = i.from.dnsOf(nil).during(ctx, i.proof.DirectoryURL)
 	i.private = sync.OnceValue(func() bool { return i.from.Private || i.dns.isPrivateCA(ctx, i.proof.DirectoryURL) })
 }
 

@@ -1,9 +1,12 @@
 package solver_test
 
 import (
+	"context"
+	"net"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"golang.org/x/net/dns/dnsmessage"
 
@@ -27,7 +30,6 @@ func TestDiagnoseNamesFaultyNameservers(t *testing.T) {
 		"refuses": {solver.Failing(dnsmessage.RCodeRefused), "REFUSED"},
 		"fails":   {solver.WithExtended(dnsmessage.RCodeServerFailure, 14, "starting\x1b"), `SERVFAIL (extended error 14, Not Ready: starting\x1b)`},
 		"lame":    {lame, "that it does not hold the zone"},
-		"silent":  {solver.Silent, "nothing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -35,11 +37,7 @@ func TestDiagnoseNamesFaultyNameservers(t *testing.T) {
 			w.site(w.answering())
 			w.tlsSite(w.challengeTLS())
 			w.nameservers[1].Answer(test.answer)
-			proofs := []acme.Proof{overDNS, overHTTP, overTLS}
-			if name == "silent" {
-				proofs = proofs[:1] // each takes eight seconds
-			}
-			for _, p := range proofs {
+			for _, p := range []acme.Proof{overDNS, overHTTP, overTLS} {
 				d := w.diagnose(p, refusal(acme.ErrDNS, "query timed out looking up A for example.com"))
 				want := "the name server " + ns2 + " of the zone example.com does not answer for it, while others do: it says " + test.says +
 					": repair that server, or take it out of the zone's NS records"
@@ -54,6 +52,26 @@ func TestDiagnoseNamesFaultyNameservers(t *testing.T) {
 				if d.Cause != solver.CauseVantagePoints || !strings.Contains(d.Reason, "of the name servers of the zone example.com "+ns2+" says "+test.says) {
 					t.Errorf("%s at some vantage points: %q, %s", p.Type, d.Cause, d)
 				}
+			}
+		})
+	}
+}
+
+func TestDiagnoseNamesASilentNameserver(t *testing.T) {
+	for _, p := range []acme.Proof{overDNS, overHTTP} {
+		synctest.Test(t, func(t *testing.T) {
+			dns := solver.NewMemoryDNS(t)
+			servers := dns.Zone("example.com", "198.51.100.1", "198.51.100.2")
+			for _, s := range servers {
+				s.Add("example.com", "A", "192.0.2.1")
+				s.Add(challengeName, "TXT", valueOf(overDNS))
+			}
+			servers[1].Answer(solver.Silent)
+			web := func(context.Context, string, string) (net.Conn, error) { return nil, errUnroutable }
+			d := solver.Diagnose(t.Context(), p, refusal(acme.ErrDNS, "query timed out"), solver.Vantage{DNS: dns.Client(), Dial: web})
+			want := "the name server " + ns2 + " of the zone example.com does not answer for it, while others do: it says nothing"
+			if d.Cause != solver.CauseDNSFailure || d.Reason != want {
+				t.Errorf("%s: %q, %s", p.Type, d.Cause, d)
 			}
 		})
 	}

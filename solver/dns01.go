@@ -137,6 +137,30 @@ func (d *DNSAccount01) WithStorage(s storage.Store) acme.Solver {
 	return (*DNSAccount01)((*DNS01)(d).withStorage(s))
 }
 
+// WithVantage returns a DNS01 with the same fields that asks from there: by that DNS where d has none, and also name
+// servers on private networks where that is Private. It returns d itself if that is the same. What d remembers
+// without a Storage is not shared.
+func (d *DNS01) WithVantage(from Vantage) acme.Solver {
+	if from.dnsOf(d.DNS) == d.DNS {
+		return d
+	}
+	return d.withVantage(from)
+}
+
+func (d *DNS01) withVantage(from Vantage) *DNS01 {
+	with := d.withStorage(d.Storage)
+	with.DNS = from.dnsOf(d.DNS)
+	return with
+}
+
+// WithVantage does as [DNS01.WithVantage].
+func (d *DNSAccount01) WithVantage(from Vantage) acme.Solver {
+	if from.dnsOf(d.DNS) == d.DNS {
+		return d
+	}
+	return (*DNSAccount01)((*DNS01)(d).withVantage(from))
+}
+
 // editor returns what creates records as the fields say, in a call on behalf of a CA.
 func (d *DNS01) editor(ctx context.Context, p acme.Proof) *zoneEditor {
 	dns := d.DNS.inZone(d.Zone).during(ctx, p.DirectoryURL)

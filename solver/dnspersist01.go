@@ -134,6 +134,13 @@ func (d *DNSPersist01) Wait(ctx context.Context, p acme.Proof) error {
 // CleanUp does nothing: the record stays.
 func (d *DNSPersist01) CleanUp(context.Context, acme.Proof) error { return nil }
 
+// WithVantage does as [DNS01.WithVantage].
+func (d *DNSPersist01) WithVantage(from Vantage) acme.Solver {
+	with := *d
+	with.DNS = from.dnsOf(d.DNS)
+	return &with
+}
+
 func (d *DNSPersist01) editor(ctx context.Context, p acme.Proof) *zoneEditor {
 	dns := d.DNS.inZone(d.Zone).during(ctx, p.DirectoryURL)
 	return &zoneEditor{provider: d.Provider, dns: dns, zone: d.Zone, followCNAME: d.FollowCNAME}

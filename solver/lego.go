@@ -103,6 +103,13 @@ func newLego(provider legoProvider, given any) *Lego {
 	return l
 }
 
+// WithVantage does as [DNS01.WithVantage].
+func (l *Lego) WithVantage(from Vantage) acme.Solver {
+	with := *l
+	with.DNS = from.dnsOf(l.DNS)
+	return &with
+}
+
 // Type returns "dns-01".
 func (l *Lego) Type() string { return acme.TypeDNS01 }
 
