@@ -115,9 +115,13 @@ func TestWaitForAZoneInside(t *testing.T) {
 			d.Zone("example.com", address)[0].Add(challengeName, "TXT", valueOf(overDNS))
 			log := &dialLog{dns: d}
 			s := &solver.DNS01{DNS: log.client()}
+			begun := time.Now()
 			err := s.Wait(t.Context(), overDNS)
+			if took := time.Since(begun); took > time.Minute {
+				t.Errorf("it was waited for %v", took)
+			}
 			failure, ok := errors.AsType[*solver.PropagationError](err)
-			if !ok || len(log.inside()) > 0 || !strings.Contains(failure.Servers[0].Said, "which no CA on the Internet reaches") {
+			if !ok || len(log.inside()) > 0 || !strings.Contains(failure.Servers[0].Said, "which no CA on the Internet reaches") || !strings.Contains(err.Error(), "set DNS.Private") {
 				t.Errorf("%v, having dialled %q", err, log.inside())
 			}
 		})

@@ -12,7 +12,7 @@ import (
 // A server is an address: a host with an IPv4 and an IPv6 address counts as two. The servers are asked side
 // by side; what one fails to do holds up no other, and one that had the record is not asked again. CNAMEs
 // are followed as a CA follows them, and the zone, its servers and the CNAMEs are looked up again now and
-// then.
+// then. At most 24 servers are asked, some of each name.
 type Propagation struct {
 	// Off leaves out looking. Delay is waited for still.
 	Off bool
@@ -24,9 +24,9 @@ type Propagation struct {
 
 	// Quorum is how many servers must have the record; of a zone with fewer, all of them must. Zero: all
 	// that can be asked. That leaves out, once any other server has the record, one that this machine has no
-	// route to (such as IPv6 on a host without it) or whose name has no address, and one that in 15
-	// seconds and two tries has not given a single answer from the zone: a CA's resolver passes over it too.
-	// One that answered before, without the record, is never left out.
+	// route to (such as IPv6 on a host without it), whose name has no address or one that no public CA reaches
+	// (see DNS.Private), and one that in 15 seconds and two tries has not given a single answer from the zone: a
+	// CA's resolver passes over it too. One that answered before, without the record, is never left out.
 	Quorum int
 
 	// Delay is waited for after the record was seen, on top.

@@ -71,7 +71,7 @@ func (s *spread) look(ctx context.Context) error {
 }
 
 // watch asks all servers side by side, and looks up which they are now and then, until enough have the
-// record; it returns false if ctx ends before. No goroutine is left then.
+// record; it returns false if ctx ends before, or no server is to be asked. No goroutine is left then.
 func (s *spread) watch(ctx context.Context) bool {
 	defer s.working.Wait()
 	ctx, cancel := context.WithCancel(ctx)
@@ -79,6 +79,9 @@ func (s *spread) watch(ctx context.Context) bool {
 	s.find(ctx, 0)
 	s.study(ctx)
 	for !s.enough() {
+		if s.isInside() {
+			return false
+		}
 		select {
 		case finding := <-s.findings:
 			finding()
@@ -224,6 +227,15 @@ func (s *spread) enough() bool {
 		return found > 0 && found >= min(quorum, len(s.servers))
 	}
 	return found > 0 && missing == 0
+}
+
+// isInside reports whether all servers are where none is asked.
+func (s *spread) isInside() bool {
+	asked := func(server *spreadServer) bool {
+		_, outside := errors.AsType[*scopeError](server.err)
+		return !outside || server.tries == 0
+	}
+	return len(s.servers) > 0 && !slices.ContainsFunc(s.servers, asked)
 }
 
 func (server *spreadServer) note(seen sighting) {
