@@ -32,7 +32,8 @@ type TLSALPN01 struct {
 	// are kept in this TLSALPN01 alone.
 	Storage storage.Store
 
-	// Dial opens the connections of Check. Nil: a [net.Dialer] does.
+	// Dial opens the connections of Check, to a host and a port. The host is a name or an address, and where a
+	// name leads is then up to Dial. Nil: a [net.Dialer] does, to such addresses as the CA reaches.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Logger is told when an answer has to wait for another order's. Nil: [slog.Default].
