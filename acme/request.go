@@ -134,7 +134,7 @@ func (r request) retry(ctx context.Context, f func() error) error {
 		}
 		var wait time.Duration
 		switch {
-		case r.named && notFound(err) && misses < mostMisses:
+		case r.named && misses < mostMisses && notFound(err) && !errors.As(err, new(nonceError)):
 			wait = 200 * time.Millisecond << (2 * misses)
 			misses++
 		case tries < mostTries:
