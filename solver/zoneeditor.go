@@ -94,7 +94,7 @@ func (z *zoneEditor) isSynthesized(ctx context.Context, name, target string) (bo
 // create has the provider create the record.
 func (z *zoneEditor) create(ctx context.Context, r Record) error {
 	if err := z.provider.AppendRecord(ctx, r); err != nil {
-		return fmt.Errorf("create the TXT record %s in the zone %.260q: %w%s", r.Name, r.Zone, peerError{err}, z.advice(ctx, r.Name))
+		return fmt.Errorf("create the TXT record %s in the zone %.260q: %w%s", r.Name, r.Zone, peerError{inner{err}}, z.advice(ctx, r.Name))
 	}
 	return nil
 }
