@@ -25,8 +25,8 @@ const (
 	loading = 16 // workers that read the storage
 )
 
-// A Manager obtains, serves and renews certificates. Make one with New: another does nothing but say so. Its
-// methods are safe for concurrent use.
+// A Manager obtains, serves and renews certificates. Make one with New: the methods of the zero value
+// return an error. They are safe for concurrent use.
 type Manager struct {
 	config      Config
 	store       storage.Store
