@@ -163,7 +163,7 @@ func TestZeroProofs(t *testing.T) {
 	dns := &solver.DNS{Resolvers: []string{"192.0.2.1"}, Dial: noDial}
 	for _, s := range []acme.Solver{
 		&solver.HTTP01{Dial: noDial}, &solver.TLSALPN01{Dial: noDial}, &solver.DNS01{DNS: dns}, &solver.DNSAccount01{DNS: dns},
-		&solver.DNSPersist01{DNS: dns}, &solver.Lego{DNS: dns},
+		&solver.DNSPersist01{DNS: dns}, &solver.Lego{DNS: dns}, &solver.Webroot{}, &solver.Webroot{Dir: t.TempDir()},
 		&solver.DNS01{DNS: dns, Provider: &solver.Exec{}}, &solver.DNS01{DNS: dns, Provider: &solver.Webhook{}},
 		&solver.DNS01{DNS: dns, Provider: &solver.Exec{}, Zone: "example.com"}, &solver.DNS01{DNS: dns, Provider: &solver.Webhook{}, Zone: "example.com"},
 	} {

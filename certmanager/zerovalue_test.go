@@ -48,13 +48,13 @@ func zeroTypes() (quiet, dialing []reflect.Type) {
 		reflect.TypeFor[acmetest.Account](), reflect.TypeFor[acmetest.Fault](), reflect.TypeFor[acmetest.Limit](),
 		reflect.TypeFor[acmetest.Order](), reflect.TypeFor[acmetest.OtherChallenge](), reflect.TypeFor[acmetest.Profile](),
 		reflect.TypeFor[acmetest.RateLimits](), reflect.TypeFor[acmetest.RenewalInfo](), reflect.TypeFor[acmetest.Response](),
-		reflect.TypeFor[acmetest.Server](),
+		reflect.TypeFor[acmetest.Network](), reflect.TypeFor[acmetest.Server](),
 
 		reflect.TypeFor[solver.Cause](), reflect.TypeFor[solver.Diagnosis](), reflect.TypeFor[solver.DNS](),
 		reflect.TypeFor[solver.Exec](), reflect.TypeFor[solver.Hop](), reflect.TypeFor[solver.Lookup](),
 		reflect.TypeFor[solver.Propagation](), reflect.TypeFor[solver.PropagationError](), reflect.TypeFor[solver.Record](),
 		reflect.TypeFor[solver.ServerAnswer](), reflect.TypeFor[solver.StandingRecordError](), reflect.TypeFor[solver.Vantage](),
-		reflect.TypeFor[solver.Visit](),
+		reflect.TypeFor[solver.Visit](), reflect.TypeFor[solver.Webroot](),
 
 		reflect.TypeFor[storage.Dir](), reflect.TypeFor[storage.Item](), reflect.TypeFor[storage.Lease](),
 		reflect.TypeFor[storage.Memory](), reflect.TypeFor[storage.Revision](),
