@@ -268,6 +268,9 @@ func (c *Client) httpClient(method string) *http.Client {
 // checkURL refuses what no CA ought to send a client to. Plain http is for test servers: only where
 // the directory itself was named so, on loopback.
 func (c *Client) checkURL(raw string) error {
+	if raw == "" {
+		return errors.New("the URL is empty")
+	}
 	u, err := url.Parse(raw)
 	if err != nil || len(raw) > longestURL || strings.ContainsFunc(raw, foreign) {
 		return fmt.Errorf("the URL %.200q is malformed", raw)

@@ -92,15 +92,19 @@ type Lookup struct {
 
 // String returns cause and cure in one line, or that none was found.
 func (d *Diagnosis) String() string {
+	text := "no cause can be seen from here"
 	switch {
 	case d == nil:
 		return "no diagnosis"
-	case d.Cause == "" && d.Seen:
-		return d.Identifier + ": nothing wrong can be seen from here"
-	case d.Cause == "":
-		return d.Identifier + ": no cause can be seen from here"
+	case d.Cause != "":
+		return d.Reason + ": " + d.Cure
+	case d.Seen:
+		text = "nothing wrong can be seen from here"
 	}
-	return d.Reason + ": " + d.Cure
+	if d.Identifier != "" {
+		text = d.Identifier + ": " + text
+	}
+	return text
 }
 
 // LogValue returns cause, cure and the evidence, as a group of short attributes (see [slog.LogValuer]).

@@ -104,8 +104,8 @@ func (d *DNSAccount01) CleanUp(ctx context.Context, p acme.Proof) error {
 
 // recordOf returns the name and value of the record that answers the proof.
 func recordOf(p acme.Proof, challengeType string) (name, value string, err error) {
-	if p.Type != challengeType {
-		return "", "", fmt.Errorf("solver: a challenge of type %.60q was given to the solver of %s", p.Type, challengeType)
+	if err := checkProof(p, challengeType); err != nil {
+		return "", "", err
 	}
 	id, err := acme.ParseIdentifier(p.Identifier.Value)
 	if err != nil || id.Type != acme.TypeDNS || id.Value != p.Identifier.Value || isWildcard(id) {

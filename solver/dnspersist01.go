@@ -51,7 +51,15 @@ type StandingRecordError struct {
 
 // Error says which record to set.
 func (e *StandingRecordError) Error() string {
-	return fmt.Sprintf("solver: dns-persist-01: set the TXT record %q with the text %q, once and for good: %v", e.Record.Name, e.Record.Value, e.Err)
+	text := "solver: dns-persist-01: set the TXT record"
+	if e.Record.Name != "" {
+		text += fmt.Sprintf(" %q with the text %q", e.Record.Name, e.Record.Value)
+	}
+	text += ", once and for good"
+	if e.Err != nil {
+		text += ": " + inner{e.Err}.Error()
+	}
+	return text
 }
 
 // Unwrap returns Err.

@@ -1,6 +1,7 @@
 package solver
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -51,7 +52,7 @@ func (a ServerAnswer) String() string {
 	}
 	switch {
 	case a.Server == "":
-		return fmt.Sprintf("%s says %s", a.Address, said)
+		return fmt.Sprintf("%s says %s", cmp.Or(a.Address, "a server without an address"), said)
 	case a.Address == "":
 		return fmt.Sprintf("%s says %s", a.Server, said)
 	}
@@ -98,11 +99,17 @@ const maxNamedServers = 8
 // Error names the servers that lacked the record, with what they said, and what to do.
 func (e *PropagationError) Error() string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "solver: the TXT record %.260q", e.Name)
+	text.WriteString("solver: the TXT record")
+	if e.Name != "" {
+		fmt.Fprintf(&text, " %.260q", e.Name)
+	}
 	if e.Target != e.Name {
 		fmt.Fprintf(&text, ", which leads to %.260q,", e.Target)
 	}
-	fmt.Fprintf(&text, " with %.100q was ", e.Value)
+	if e.Value != "" {
+		fmt.Fprintf(&text, " with %.100q", e.Value)
+	}
+	text.WriteString(" was ")
 	var lacking []string
 	for _, server := range e.Servers {
 		if !server.Found {
