@@ -90,9 +90,10 @@ func (c *Client) Issue(ctx context.Context, r Request) (*Certificate, error) {
 		return nil, err
 	}
 	defer func() { r.cleanUp(ctx, r.Presented, r.able) }()
-	i := &issuance{client: c, request: &r, finalizedAt: r.FinalizedAt}
+	i := &issuance{request: &r}
+	i.client, i.finalizedAt, i.most = c, r.FinalizedAt, maxAuthorizations(len(r.Identifiers))+len(r.Presented)
 	for _, p := range r.Presented {
-		i.known = append(i.known, p.AuthorizationURL)
+		i.know([]string{p.AuthorizationURL})
 	}
 	order, err := i.open(ctx)
 	if err != nil {
