@@ -119,8 +119,11 @@ func (c *Client) changeKey(ctx context.Context, key crypto.Signer) error {
 	if c.Key == nil {
 		return errNoKey
 	}
+	if key == nil {
+		return errors.New("the new key is nil")
+	}
 	if _, err := signatureAlgorithm(key); err != nil {
-		return fmt.Errorf("the new key: %w", err)
+		return fmt.Errorf("the new key: %w", inner{err})
 	}
 	target, err := c.resource(ctx, "keyChange", func(d *Directory) string { return d.KeyChange })
 	if err != nil {
@@ -130,6 +133,14 @@ func (c *Client) changeKey(ctx context.Context, key crypto.Signer) error {
 	if err != nil {
 		return err
 	}
+	err = c.changeKeyOf(ctx, kid, key, target)
+	if current := c.knownAccountURL(); err != nil && current != kid {
+		err = c.changeKeyOf(ctx, current, key, target) // the CA did not know the account by the other
+	}
+	return c.unsupported("keyChange", err)
+}
+
+func (c *Client) changeKeyOf(ctx context.Context, kid string, key crypto.Signer, target string) error {
 	change, err := json.Marshal(struct {
 		Account string          `json:"account"`
 		OldKey  jose.JSONWebKey `json:"oldKey"`
@@ -142,7 +153,7 @@ func (c *Client) changeKey(ctx context.Context, key crypto.Signer) error {
 		return err
 	}
 	_, err = c.post(ctx, request{url: target, body: signed})
-	return c.unsupported("keyChange", err)
+	return err
 }
 
 // mostPages bounds a list of orders that comes in pages.
