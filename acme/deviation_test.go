@@ -234,6 +234,24 @@ func TestUnreadableChallenge(t *testing.T) {
 	})
 }
 
+// What is not offered, or not there, leaves no hole in the error.
+func TestNoSolverForWhatIsOffered(t *testing.T) {
+	for _, test := range []struct {
+		solvers []acme.Solver
+		fault   acmetest.Fault
+		says    string
+	}{
+		{[]acme.Solver{}, nil, "offers (http-01, tls-alpn-01, dns-01); the solvers are for: none"},
+		{nil, acmetest.On("authorization", editJSON(func(a map[string]any) { a["challenges"] = []any{nil, 7} })), "offers (none); the solvers are for: http-01"},
+	} {
+		inBubble(t, func(t *testing.T, c *ca) {
+			c.SetFaults(test.fault)
+			_, err := c.issue(t, t.Context(), acme.Request{Solvers: test.solvers})
+			wantError(t, err, nil, test.says)
+		})
+	}
+}
+
 // An account in which nothing but the status is as it should be is good.
 func TestOddAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -179,7 +179,7 @@ func (o *Order) complete(resp *response) error {
 	return nil
 }
 
-// An OrderError reports that an order cannot be gone on with: a new one has to be made.
+// An OrderError reports that an order cannot be resumed: a new one has to be made.
 type OrderError struct {
 	URL            string                // of the order
 	Problem        *Problem              // the CA's reason for the whole order; may be nil

@@ -170,13 +170,15 @@ func (r *Request) ordered(a *Authorization) bool {
 func noSolver(solvers []Solver, a *Authorization) error {
 	var offered, have []string
 	for _, challenge := range a.Challenges {
-		offered = append(offered, printable(challenge.Type, 40))
+		if challenge.Type != "" {
+			offered = append(offered, printable(challenge.Type, 40))
+		}
 	}
 	for _, solver := range solvers {
 		have = append(have, solver.Type())
 	}
 	return fmt.Errorf("%s: no solver for any challenge that the CA offers (%s); the solvers are for: %s",
-		printable(a.name(), 260), strings.Join(offered, ", "), strings.Join(have, ", "))
+		printable(a.name(), 260), cmp.Or(strings.Join(offered, ", "), "none"), cmp.Or(strings.Join(have, ", "), "none"))
 }
 
 // presentedBy returns which solver has presented a proof of the tasks.
