@@ -124,7 +124,7 @@ func (c *Client) Register(ctx context.Context, r Registration) (*Account, error)
 	defer c.registering.giveBack()
 	account, err := c.newAccount(ctx, d.NewAccount, request)
 	if err != nil && r.ExternalAccount != nil && IsOutage(err) {
-		return nil, fmt.Errorf("acme: register: %w (some CAs answer so where they don't know the external account %q, or have bound it already)", err, r.ExternalAccount.KeyID)
+		return nil, fmt.Errorf("acme: register: %w (some CAs answer so when they don't know the external account %q, or have bound it already)", inner{err}, r.ExternalAccount.KeyID)
 	}
 	if err != nil {
 		return nil, actionError("register", err)
@@ -149,9 +149,6 @@ func (c *Client) findAccount(ctx context.Context) (*Account, error) {
 		return nil, err
 	}
 	account, err := c.newAccount(ctx, d.NewAccount, accountRequest{OnlyReturnExisting: true})
-	if errors.Is(err, ErrUnauthorized) {
-		err = fmt.Errorf("%w (the account of Client.Key can't be used, as where it was deactivated: register a new key)", err)
-	}
 	if err != nil {
 		return nil, actionError("find account", err)
 	}
@@ -170,7 +167,15 @@ func (c *Client) newAccount(ctx context.Context, url string, wanted accountReque
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.postSigned(ctx, request{url: url, body: payload}, "")
+	account, err := c.postAccount(ctx, request{url: url, body: payload})
+	if errors.Is(err, ErrUnauthorized) && wanted.ExternalAccountBinding == nil {
+		err = fmt.Errorf("%w (the account of Client.Key can't be used, as when it was deactivated: register a new key)", err)
+	}
+	return account, err
+}
+
+func (c *Client) postAccount(ctx context.Context, r request) (*Account, error) {
+	resp, err := c.postSigned(ctx, r, "")
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +190,7 @@ func (c *Client) newAccount(ctx context.Context, url string, wanted accountReque
 		return nil, err
 	}
 	if account.Status != StatusValid && account.Status != "" {
-		return nil, fmt.Errorf("the account %s is %s: it can't be used again: %w", account.URL, printable(account.Status, 20), ErrUnauthorized)
+		return nil, fmt.Errorf("the account %s is %s: %w", account.URL, printable(account.Status, 20), ErrUnauthorized)
 	}
 	c.rememberAccountURL(account.URL)
 	return account, nil

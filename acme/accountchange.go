@@ -133,6 +133,14 @@ func (c *Client) changeKey(ctx context.Context, key crypto.Signer) error {
 	if err != nil {
 		return err
 	}
+	err = c.changeKeyOf(ctx, kid, key, target)
+	if current := c.knownAccountURL(); err != nil && current != kid {
+		err = c.changeKeyOf(ctx, current, key, target) // the CA did not know the account by the other
+	}
+	return c.unsupported("keyChange", err)
+}
+
+func (c *Client) changeKeyOf(ctx context.Context, kid string, key crypto.Signer, target string) error {
 	change, err := json.Marshal(struct {
 		Account string          `json:"account"`
 		OldKey  jose.JSONWebKey `json:"oldKey"`
@@ -145,7 +153,7 @@ func (c *Client) changeKey(ctx context.Context, key crypto.Signer) error {
 		return err
 	}
 	_, err = c.post(ctx, request{url: target, body: signed})
-	return c.unsupported("keyChange", err)
+	return err
 }
 
 // mostPages bounds a list of orders that comes in pages.

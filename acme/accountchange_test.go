@@ -132,7 +132,7 @@ func TestChangeKeyRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantError(t, c.client.ChangeKey(t.Context(), other.Key), nil, "change key")
-	wantError(t, c.client.ChangeKey(t.Context(), nil), nil, "change key", "the new key")
+	wantError(t, c.client.ChangeKey(t.Context(), nil), nil, "acme: change key: the new key is nil")
 	if _, err := c.client.GetAccount(t.Context()); err != nil {
 		t.Errorf("after a change that was refused the old key is no good: %v", err)
 	}

@@ -73,8 +73,8 @@ func (c *Client) reviewAccount(ctx context.Context, r request, kid string, refus
 	}
 	account, err := c.findAccount(ctx)
 	switch {
-	case err == nil && account.URL != kid:
-		return account.URL, nil
+	case err == nil && (account.URL != kid || errors.Is(refusal, ErrAccountDoesNotExist)):
+		return account.URL, nil // which another of the CA's replicas may not have known yet
 	case errors.Is(err, ErrAccountDoesNotExist):
 		return "", fmt.Errorf("%w (the CA has neither the account %s nor one for Client.Key: register it: %w)", refusal, kid, inner{err})
 	case errors.Is(err, ErrUnauthorized):

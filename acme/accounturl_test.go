@@ -52,6 +52,46 @@ func TestAccountURLThatTheCARefuses(t *testing.T) {
 	}
 }
 
+// An account that one of the CA's replicas does not know for a moment, or for longer, costs no order.
+func TestAccountMissingForAMoment(t *testing.T) {
+	missing := func(n int) acmetest.Fault {
+		return acmetest.Next(n, acmetest.Answer(400, "application/problem+json", problem("accountDoesNotExist", "no such account")))
+	}
+	for _, resource := range []string{"newOrder", "authorization", "challenge", "order", "finalize", "certificate"} {
+		for _, n := range []int{1, 1000} {
+			inBubble(t, func(t *testing.T, c *ca) {
+				c.SetFaults(acmetest.On(resource, missing(n)))
+				r := acme.Request{Key: newKey(t)}
+				r.Before = func(_ context.Context, s acme.Step) error { r.OrderURL = s.OrderURL; return nil }
+				_, err := c.issue(t, t.Context(), r)
+				if n > 1 {
+					wantError(t, err, acme.ErrAccountDoesNotExist, "no such account")
+					if _, lost := errors.AsType[*acme.OrderError](err); lost {
+						t.Errorf("%s: the order was given up: %v", resource, err)
+					}
+					c.SetFaults()
+					_, err = c.issue(t, t.Context(), r)
+				}
+				if err != nil || len(c.Orders()) != 1 {
+					t.Errorf("%s, %d times: error %v, %d orders", resource, n, err, len(c.Orders()))
+				}
+			})
+		}
+	}
+}
+
+// The account's right URL is found before its key is changed.
+func TestChangeKeyOfAnAccountThatWasMoved(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *ca) {
+		const stale = "https://acmetest.invalid/old/account/1"
+		c.client = c.withURL(stale)
+		refuseAccount(c, answer(400, problem("malformed", "invalid key identifier")), stale)
+		if err := c.client.ChangeKey(t.Context(), newKey(t)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A refusal that is about something else costs one look at the account at most, and stays as it is.
 func TestRefusalsThatAreNotAboutTheAccount(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *ca) {
@@ -104,6 +144,8 @@ func TestDeactivatedAccountIsExplained(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
+		_, err := c.withURL("").Register(t.Context(), acme.Registration{AgreeToTerms: true})
+		wantError(t, err, acme.ErrUnauthorized, "register a new key")
 	})
 }
 

@@ -45,10 +45,11 @@ func (c *Client) GetAuthorization(ctx context.Context, url string) (*Authorizati
 // one that is not known here can have any form, and is to be passed by.
 type authorizationResource struct {
 	Authorization
-	Expires              looseTime         `json:"expires"`
-	Wildcard             looseBool         `json:"wildcard"`
-	SubdomainAuthAllowed looseBool         `json:"subdomainAuthAllowed"`
-	Challenges           []json.RawMessage `json:"challenges"`
+	Identifier           identifierResource `json:"identifier"`
+	Expires              looseTime          `json:"expires"`
+	Wildcard             looseBool          `json:"wildcard"`
+	SubdomainAuthAllowed looseBool          `json:"subdomainAuthAllowed"`
+	Challenges           []json.RawMessage  `json:"challenges"`
 }
 
 // read completes a from the answer, its URLs resolved.
@@ -61,6 +62,7 @@ func (a *Authorization) read(resp *response) error {
 		return fmt.Errorf("it has %d challenges, more than %d", len(resource.Challenges), mostChallenges)
 	}
 	*a = resource.Authorization
+	a.Identifier = resource.Identifier.identifier()
 	a.Expires, a.Wildcard, a.SubdomainAuthAllowed = resource.Expires.Time, bool(resource.Wildcard), bool(resource.SubdomainAuthAllowed)
 	if base, ok := strings.CutPrefix(a.Identifier.Value, "*."); ok && a.Identifier.Type == TypeDNS {
 		a.Identifier.Value, a.Wildcard = base, true // as some CAs write it

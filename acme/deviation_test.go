@@ -78,6 +78,9 @@ func TestIssueBearsDeviations(t *testing.T) {
 		{"a challenge's date empty", nil, editChallenges(func(c map[string]any) { c["validated"] = "" })},
 		{"a challenge's date as a number", nil, editChallenges(func(c map[string]any) { c["validated"] = 0 })},
 		{"a challenge's error as a string", nil, editChallenges(func(c map[string]any) { c["error"] = "" })},
+		{"an identifier's members of another type", nil, acmetest.All(
+			acmetest.On("authorization", member("identifier", map[string]any{"type": "dns", "value": "example.com", "ancestorDomain": 7})),
+			acmetest.On("order", member("identifiers", []any{map[string]any{"type": "dns", "value": "example.com", "subdomainAuthAllowed": "no"}})))},
 		{"members of other types of challenge", nil, editChallenges(func(c map[string]any) {
 			c["issuer-domain-names"], c["issuerDomainNames"], c["accounturi"], c["nonce"], c["authKey"] = 1, "x", []any{}, true, nil
 		})},
@@ -176,20 +179,47 @@ func TestResumeWhatWasMissing(t *testing.T) {
 
 // An order that an earlier attempt left and the CA does not have is given up, unless it may have been finalized.
 func TestResumeALostOrder(t *testing.T) {
+	failing := acmetest.Answer(500, "application/problem+json", problem("serverInternal", "not found"))
 	for _, test := range []struct {
 		finalized time.Duration // ago; zero: never
+		fault     acmetest.Fault
 		lost      bool
-	}{{0, true}, {time.Minute, false}, {time.Hour, true}} {
+	}{
+		{0, missing(), true}, {time.Minute, missing(), false}, {time.Hour, missing(), true},
+		{0, failing, false}, {time.Hour, failing, false}, {25 * time.Hour, failing, true}, {25 * time.Hour, acmetest.Cut(), false},
+	} {
 		inBubble(t, func(t *testing.T, c *ca) {
 			r := c.crash(t, acme.Request{Key: newKey(t)}, acme.ActionAuthorize)
 			if test.finalized > 0 {
 				r.FinalizedAt = time.Now().Add(-test.finalized)
 			}
-			c.SetFaults(acmetest.On("order", missing()))
+			c.SetFaults(acmetest.On("order", test.fault))
 			_, err := c.issue(t, t.Context(), r)
-			wantError(t, err, acme.ErrMalformed, "not found")
+			wantError(t, err, nil, "get order")
 			if _, lost := errors.AsType[*acme.OrderError](err); lost != test.lost {
 				t.Errorf("finalized %v ago: %v", test.finalized, err)
+			}
+		})
+	}
+}
+
+// An order waits for a person who has to act first.
+func TestOrderOutlivesUserAction(t *testing.T) {
+	for _, resource := range []string{"authorization", "challenge", "order", "finalize", "certificate"} {
+		inBubble(t, func(t *testing.T, c *ca) {
+			c.SetFaults(acmetest.On(resource, c.Problem(403, "userActionRequired", "the terms have changed")))
+			r := acme.Request{Key: newKey(t)}
+			r.Before = func(_ context.Context, s acme.Step) error { r.OrderURL = s.OrderURL; return nil }
+			for range 2 {
+				_, err := c.issue(t, t.Context(), r)
+				wantError(t, err, acme.ErrUserActionRequired)
+				if _, lost := errors.AsType[*acme.OrderError](err); lost {
+					t.Errorf("%s: the order was given up: %v", resource, err)
+				}
+			}
+			c.SetFaults()
+			if _, err := c.issue(t, t.Context(), r); err != nil || len(c.Orders()) != 1 {
+				t.Errorf("%s: error %v, %d orders", resource, err, len(c.Orders()))
 			}
 		})
 	}
@@ -202,6 +232,24 @@ func TestUnreadableChallenge(t *testing.T) {
 		_, err := c.issue(t, t.Context(), acme.Request{})
 		wantError(t, err, nil, "example.com", "http-01", "can't be read")
 	})
+}
+
+// What is not offered, or not there, leaves no hole in the error.
+func TestNoSolverForWhatIsOffered(t *testing.T) {
+	for _, test := range []struct {
+		solvers []acme.Solver
+		fault   acmetest.Fault
+		says    string
+	}{
+		{[]acme.Solver{}, nil, "offers (http-01, tls-alpn-01, dns-01); the solvers are for: none"},
+		{nil, acmetest.On("authorization", editJSON(func(a map[string]any) { a["challenges"] = []any{nil, 7} })), "offers (none); the solvers are for: http-01"},
+	} {
+		inBubble(t, func(t *testing.T, c *ca) {
+			c.SetFaults(test.fault)
+			_, err := c.issue(t, t.Context(), acme.Request{Solvers: test.solvers})
+			wantError(t, err, nil, test.says)
+		})
+	}
 }
 
 // An account in which nothing but the status is as it should be is good.
@@ -254,6 +302,15 @@ func TestListedResourcesThatAreNotThere(t *testing.T) {
 	if len(tried) != len(listed) {
 		t.Errorf("tried %v, want %v", tried, listed)
 	}
+	// That the account can't be looked up says nothing of the resource.
+	inBubble(t, func(t *testing.T, c *ca) {
+		c.SetFaults(acmetest.On("newAccount", acmetest.Answer(404, "text/html", "<html>")))
+		err := c.withURL("").RevokeCertificate(t.Context(), []byte{1}, acme.ReasonUnspecified)
+		wantError(t, err, nil, "find account")
+		if errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("unsupported: %v", err)
+		}
+	})
 }
 
 // The words of a CA that wants a person to act say where.

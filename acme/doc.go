@@ -25,8 +25,8 @@
 // methods Type, Present and CleanUp; package solver has those for http-01, tls-alpn-01 and the DNS types.
 //
 // A process can be killed at any moment. Issue tells Request.Before each step before taking it; who
-// writes down the order's URL, the key and the proofs can call Issue again with them, and it goes on
-// from whatever state the order is in, to the same certificate.
+// writes down the order's URL, the key, the proofs and the time of ActionFinalize can call Issue again with
+// them, and it resumes the order from whatever state that is in, to the same certificate.
 //
 // # Step by step
 //
@@ -57,7 +57,26 @@
 //	errors.Is(err, acme.ErrRateLimited)
 //
 // An [*OrderError] says that an order is beyond help and holds an [*AuthorizationError] for each
-// identifier that failed. After any other error of Issue the same order may be gone on with.
+// identifier that failed. After any other error of Issue the same order may be resumed. [IsOutage] tells a CA
+// that failed from one that refused.
+//
+// # What CAs do
+//
+// Answers that are odd, late or missing cost neither an order nor a certificate if that can be helped:
+//
+//   - What a CA has named itself and does not find, HTTP 404, is asked for again, three times within some seconds.
+//     After that the attempt fails, and the order can be resumed. One that was never finalized and is not there
+//     when it is resumed is lost.
+//   - An order that the CA processes for more than 45 minutes after Request.FinalizedAt is given up. So is, after a
+//     day, one that is valid but whose certificate can't be had: giving it up costs a certificate.
+//   - A challenge that was accepted, but that the CA seems to have forgotten, is accepted once more after about a
+//     minute. The authorizations of an order that hides why it failed are asked for under all URLs that they had.
+//   - Of the chain that a CA answers with, what forms the path from the first certificate is kept;
+//     [Certificate].Warnings says what was left out, and why.
+//   - A certificate that is over, or has not begun, by this machine's clock but not by the CA's is no reason for a
+//     new order: the error says which clock is wrong.
+//   - An account URL that a CA refuses, though it knows the key, is looked up again by the key.
+//   - Members of resources that nothing needs may have any form; status, URLs and tokens may not.
 //
 // # The wire
 //

@@ -1,6 +1,7 @@
 package acme_test
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"net/http"
@@ -67,4 +68,18 @@ func TestClocks(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A pause that the CA did not ask for is not called its wish.
+func TestDeadlineBeforeTheCertificate(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *ca) {
+		c.SetFaults(acmetest.On("order", editJSON(func(order map[string]any) { delete(order, "certificate") })))
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		_, err := c.issue(t, ctx, acme.Request{})
+		wantError(t, err, context.DeadlineExceeded, "certificate's URL")
+		if _, asked := errors.AsType[*acme.RetryAfterError](err); asked {
+			t.Error(err)
+		}
+	})
 }

@@ -29,6 +29,19 @@ type Identifier struct {
 	SubdomainAuthAllowed bool `json:"subdomainAuthAllowed,omitempty"`
 }
 
+// An identifierResource is an identifier as it comes.
+type identifierResource struct {
+	Identifier
+	AncestorDomain       optional[string] `json:"ancestorDomain"`
+	SubdomainAuthAllowed looseBool        `json:"subdomainAuthAllowed"`
+}
+
+// identifier returns what could be read.
+func (r *identifierResource) identifier() Identifier {
+	r.Identifier.AncestorDomain, r.Identifier.SubdomainAuthAllowed = r.AncestorDomain.value, bool(r.SubdomainAuthAllowed)
+	return r.Identifier
+}
+
 // canonical returns the identifier in the form that ParseIdentifier returns, if it has one.
 func (id Identifier) canonical() Identifier {
 	if parsed, err := ParseIdentifier(id.Value); err == nil && parsed.Type == id.Type {

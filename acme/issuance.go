@@ -12,12 +12,9 @@ import (
 
 // An issuance is one call of Issue at work.
 type issuance struct {
-	client      *Client
-	request     *Request
-	known       []string // URLs of authorizations that earlier attempts at the order presented answers for
-	tasks       []*task  // whose answers are in place
-	finalizedAt time.Time
-	finalized   bool // by this call
+	orderWait
+	request   *Request
+	finalized bool // by this call
 }
 
 // open makes an order, or fetches the one to resume.
@@ -30,11 +27,8 @@ func (i *issuance) open(ctx context.Context) (*Order, error) {
 		return i.newOrder(ctx)
 	}
 	order, err := i.client.GetOrder(ctx, r.OrderURL)
-	if problem, refused := errors.AsType[*Problem](err); refused {
-		switch {
-		case problem.final(), notFound(err) && time.Since(r.FinalizedAt) > maxProcessing:
-			return nil, &OrderError{URL: r.OrderURL, Err: err}
-		}
+	if r.lost(err) {
+		return nil, &OrderError{URL: r.OrderURL, Err: err}
 	}
 	if err != nil {
 		return nil, err
@@ -43,6 +37,21 @@ func (i *issuance) open(ctx context.Context) (*Order, error) {
 		return nil, &OrderError{URL: r.OrderURL, Err: errors.New("it is for other names")}
 	}
 	return order, nil
+}
+
+// lost reports whether the CA refuses for good to tell of the order to resume. One that may have a certificate is
+// given up only when that can't be had.
+func (r *Request) lost(err error) bool {
+	problem, refused := errors.AsType[*Problem](err)
+	switch {
+	case !refused:
+		return false
+	case notFound(err):
+		return time.Since(r.FinalizedAt) > maxProcessing
+	case problem.outage():
+		return !r.FinalizedAt.IsZero() && time.Since(r.FinalizedAt) > maxDownload
+	}
+	return problem.final()
 }
 
 // newOrder makes the order. What it replaces is a wish: a CA that does not accept the predecessor, which
@@ -100,6 +109,7 @@ func (i *issuance) fulfil(ctx context.Context, order *Order) (*Order, error) {
 		return nil, err
 	}
 	var err error
+	i.know(order.Authorizations)
 	if order.Status == StatusPending {
 		if order, err = i.authorize(ctx, order); err != nil {
 			return nil, err
@@ -115,20 +125,13 @@ func (i *issuance) fulfil(ctx context.Context, order *Order) (*Order, error) {
 		// when it says.
 		order.RetryAfter = 0
 	}
-	if order, err = i.wait(ctx, order); err != nil {
+	if order, err = i.until(ctx, order); err != nil {
 		return nil, err
 	}
 	if order.Status != StatusValid {
 		return nil, fmt.Errorf("acme: the order is %s, though it was further before", order.Status)
 	}
 	return order, nil
-}
-
-// wait polls the order until its status is another.
-func (i *issuance) wait(ctx context.Context, order *Order) (*Order, error) {
-	w := &orderWait{client: i.client, tasks: i.tasks, finalizedAt: i.finalizedAt}
-	w.know(i.known)
-	return w.until(ctx, order)
 }
 
 // finalize sends the certificate request. Where no answer came, the order's own state tells whether

@@ -48,7 +48,7 @@ type Request struct {
 	Presented []Proof
 
 	// Before, if set, is told each step before it is taken, one at a time; an error stops Issue
-	// with that error. Who writes down what it is told can go on after a crash at any point.
+	// with that error. Who writes down what it is told can resume the order after a crash at any point.
 	Before func(ctx context.Context, s Step) error
 
 	// Explain, if set, is given the error where a validation failed, in which errors.As finds an
@@ -66,7 +66,7 @@ type Action string
 // The actions of Issue in their order. Those that an order needs no more are left out.
 const (
 	ActionOrder     Action = "order"     // make an order
-	ActionAuthorize Action = "authorize" // go on with the order that Step.OrderURL names
+	ActionAuthorize Action = "authorize" // resume the order that Step.OrderURL names, or begin with it
 	ActionPresent   Action = "present"   // put Step.Proofs in place and tell the CA
 	ActionFinalize  Action = "finalize"  // ask for the certificate
 	ActionDownload  Action = "download"  // fetch the certificate
@@ -79,20 +79,21 @@ type Step struct {
 	Proofs   []Proof // with ActionPresent
 }
 
-// Issue obtains a certificate, the whole way: it makes the order (or goes on with the one given),
+// Issue obtains a certificate, the whole way: it makes the order (or resumes the one given),
 // proves control of all identifiers side by side, finalizes, downloads, and verifies that what came
 // is for the key and the names. An order is never finalized before its URL was told to r.Before.
 //
 // Where the order is beyond help, the error is an [*OrderError]; after any other error the same order
-// may be gone on with.
+// may be resumed.
 func (c *Client) Issue(ctx context.Context, r Request) (*Certificate, error) {
 	if err := r.check(c); err != nil {
 		return nil, err
 	}
 	defer func() { r.cleanUp(ctx, r.Presented, r.able) }()
-	i := &issuance{client: c, request: &r, finalizedAt: r.FinalizedAt}
+	i := &issuance{request: &r}
+	i.client, i.finalizedAt, i.most = c, r.FinalizedAt, maxAuthorizations(len(r.Identifiers))+len(r.Presented)
 	for _, p := range r.Presented {
-		i.known = append(i.known, p.AuthorizationURL)
+		i.know([]string{p.AuthorizationURL})
 	}
 	order, err := i.open(ctx)
 	if err != nil {

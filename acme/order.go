@@ -42,6 +42,10 @@ type OrderRequest struct {
 // mostAuthorizations bounds the authorizations of an order: the largest published limit on names is 100.
 const mostAuthorizations = 1000
 
+// maxAuthorizations returns the most authorizations that an order for n identifiers may have. There need not be one
+// for each, but many more are not what was ordered.
+func maxAuthorizations(n int) int { return min(2*n+10, mostAuthorizations) }
+
 // NewOrder makes an order (RFC 8555 §7.4). The CA may answer with a pending one that it has already.
 func (c *Client) NewOrder(ctx context.Context, r OrderRequest) (*Order, error) {
 	d, err := c.GetDirectory(ctx)
@@ -127,17 +131,21 @@ func (c *Client) FinalizeOrder(ctx context.Context, order *Order, csr []byte) (*
 func readOrder(resp *response) (*Order, error) {
 	var resource struct {
 		Order
-		Expires   looseTime        `json:"expires"`
-		NotBefore looseTime        `json:"notBefore"`
-		NotAfter  looseTime        `json:"notAfter"`
-		Error     looseProblem     `json:"error"`
-		Profile   optional[string] `json:"profile"`
-		Replaces  optional[string] `json:"replaces"`
+		Identifiers []identifierResource `json:"identifiers"`
+		Expires     looseTime            `json:"expires"`
+		NotBefore   looseTime            `json:"notBefore"`
+		NotAfter    looseTime            `json:"notAfter"`
+		Error       looseProblem         `json:"error"`
+		Profile     optional[string]     `json:"profile"`
+		Replaces    optional[string]     `json:"replaces"`
 	}
 	if err := resp.decode(&resource); err != nil {
 		return nil, err
 	}
 	order := resource.Order
+	for _, id := range resource.Identifiers {
+		order.Identifiers = append(order.Identifiers, id.identifier())
+	}
 	order.Error = resource.Error.Problem
 	order.Expires, order.NotBefore, order.NotAfter = resource.Expires.Time, resource.NotBefore.Time, resource.NotAfter.Time
 	order.Profile, order.Replaces = resource.Profile.value, resource.Replaces.value
@@ -171,7 +179,7 @@ func (o *Order) complete(resp *response) error {
 	return nil
 }
 
-// An OrderError reports that an order cannot be gone on with: a new one has to be made.
+// An OrderError reports that an order cannot be resumed: a new one has to be made.
 type OrderError struct {
 	URL            string                // of the order
 	Problem        *Problem              // the CA's reason for the whole order; may be nil

@@ -115,7 +115,10 @@ func (p *Problem) read(members map[string]json.RawMessage) {
 	readMember(members["detail"], &p.Detail)
 	readMember(members["status"], &p.Status)
 	readMember(members["instance"], &p.Instance)
-	readMember(members["identifier"], &p.Identifier)
+	var id *identifierResource
+	if readMember(members["identifier"], &id); id != nil {
+		p.Identifier = new(id.identifier())
+	}
 	readMember(members["algorithms"], &p.Algorithms)
 }
 
@@ -217,7 +220,13 @@ func (p *Problem) final() bool {
 	case p.Type == "": // a front end's word, not the CA's
 		return p.Status == http.StatusGone
 	}
-	return p.Type != ErrRateLimited && p.Type != ErrBadNonce && p.Type != ErrOrderNotReady
+	switch p.Type {
+	case ErrRateLimited, ErrBadNonce, ErrOrderNotReady:
+		return false
+	case ErrAccountDoesNotExist, ErrUserActionRequired:
+		return false // not about what was asked for: it is there once the account is in order
+	}
+	return true
 }
 
 // says reports whether p, which may be nil, tells anything.

@@ -21,8 +21,7 @@ const (
 // authorize proves control of all identifiers of a pending order and returns the order as it is then.
 func (i *issuance) authorize(ctx context.Context, order *Order) (*Order, error) {
 	r := i.request
-	// There need not be one for each identifier, but many more are not what was ordered.
-	if most := 2*len(r.Identifiers) + 10; len(order.Authorizations) > most {
+	if most := maxAuthorizations(len(r.Identifiers)); len(order.Authorizations) > most {
 		return nil, &OrderError{URL: order.URL, Err: fmt.Errorf("it has %d authorizations, more than %d", len(order.Authorizations), most)}
 	}
 	authorizations, err := i.client.getAuthorizations(ctx, order.Authorizations)
@@ -33,7 +32,7 @@ func (i *issuance) authorize(ctx context.Context, order *Order) (*Order, error) 
 		return nil, err
 	}
 	if len(i.tasks) == 0 {
-		return i.wait(ctx, order)
+		return i.until(ctx, order)
 	}
 	step := Step{Action: ActionPresent, OrderURL: order.URL}
 	for _, task := range i.tasks {
@@ -70,8 +69,7 @@ func (i *issuance) outcome(ctx context.Context, order *Order) (*Order, error) {
 		over = over || task.refused
 	}
 	if over {
-		w := &orderWait{client: i.client, known: order.Authorizations}
-		err := w.look(ctx, order)
+		err := i.look(ctx, order)
 		if _, failed := errors.AsType[*OrderError](err); err != nil && !failed {
 			i.settle(ctx) // the order is good still
 		}
@@ -79,7 +77,7 @@ func (i *issuance) outcome(ctx context.Context, order *Order) (*Order, error) {
 			return nil, err
 		}
 	}
-	return i.wait(ctx, order)
+	return i.until(ctx, order)
 }
 
 // chooseSolvers makes a task for each authorization that is pending.
@@ -172,13 +170,15 @@ func (r *Request) ordered(a *Authorization) bool {
 func noSolver(solvers []Solver, a *Authorization) error {
 	var offered, have []string
 	for _, challenge := range a.Challenges {
-		offered = append(offered, printable(challenge.Type, 40))
+		if challenge.Type != "" {
+			offered = append(offered, printable(challenge.Type, 40))
+		}
 	}
 	for _, solver := range solvers {
 		have = append(have, solver.Type())
 	}
 	return fmt.Errorf("%s: no solver for any challenge that the CA offers (%s); the solvers are for: %s",
-		printable(a.name(), 260), strings.Join(offered, ", "), strings.Join(have, ", "))
+		printable(a.name(), 260), cmp.Or(strings.Join(offered, ", "), "none"), cmp.Or(strings.Join(have, ", "), "none"))
 }
 
 // presentedBy returns which solver has presented a proof of the tasks.

@@ -184,11 +184,10 @@ func (e *RetryAfterError) Error() string {
 // Unwrap returns context.DeadlineExceeded.
 func (e *RetryAfterError) Unwrap() error { return context.DeadlineExceeded }
 
-// pause waits for d. Where the context ends sooner it returns at once, with the context's error or,
-// where only the deadline would come too soon, with a *RetryAfterError.
+// pause waits for d, or returns the context's error. When the deadline would come sooner it returns at once.
 func pause(ctx context.Context, d time.Duration) error {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < d {
-		return &RetryAfterError{d}
+		return context.DeadlineExceeded
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -22,7 +22,7 @@ func (c *Client) resource(ctx context.Context, name string, url func(*Directory)
 // unsupported returns the error of a request for a resource of that name. CAs list some that they do not have:
 // then it wraps errors.ErrUnsupported.
 func (c *Client) unsupported(name string, err error) error {
-	problem, refused := errors.AsType[*Problem](err)
+	problem, refused := err.(*Problem) // one that is wrapped is about the account or a nonce
 	if !refused {
 		return err
 	}

@@ -22,6 +22,7 @@ type task struct {
 	retryAfter time.Duration   // its answer: when to look for the outcome
 	begun      bool            // its answer: it will look
 	refused    bool            // its answer: it has looked, in vain
+	forgotten  bool            // as the CA was seen to do
 }
 
 func newTask(s Solver, p Proof, challenge Challenge) *task {
@@ -38,9 +39,9 @@ func (t *task) note(challenge *Challenge) {
 	t.begun = !t.refused
 }
 
-// forgotten reports whether the CA seems to have lost that the challenge was accepted: it is pending, as the CA
+// seemsForgotten reports whether the CA seems to have lost that the challenge was accepted: it is pending, as the CA
 // answered it then, a while later and without a word.
-func (t *task) forgotten(a *Authorization, now time.Time) bool {
+func (t *task) seemsForgotten(a *Authorization, now time.Time) bool {
 	if t.acceptedAt.IsZero() || now.Sub(t.acceptedAt) < acceptAgainAfter || a.URL != t.proof.AuthorizationURL || a.Status != StatusPending {
 		return false
 	}

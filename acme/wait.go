@@ -19,7 +19,7 @@ import (
 // [*OrderError] that says which identifiers failed and why. Where the deadline comes first and the CA has told
 // what keeps it from validating, an [*AuthorizationError] is found in the error.
 func (c *Client) WaitOrder(ctx context.Context, order *Order) (*Order, error) {
-	return (&orderWait{client: c}).until(ctx, order)
+	return (&orderWait{client: c, most: mostAuthorizations}).until(ctx, order)
 }
 
 const (
@@ -32,10 +32,11 @@ const (
 	maxProcessing = 45 * time.Minute
 )
 
-// An orderWait polls one order.
+// An orderWait polls one order, as often as it has to be waited for.
 type orderWait struct {
 	client      *Client
 	known       []string  // URLs of all authorizations that the CA has ever named for the order
+	most        int       // of known
 	tasks       []*task   // whose answers are in place
 	finalizedAt time.Time // zero: not known
 
@@ -53,7 +54,7 @@ func (w *orderWait) until(ctx context.Context, order *Order) (*Order, error) {
 	case StatusInvalid:
 		return nil, w.invalid(ctx, order)
 	}
-	w.began = time.Now()
+	w.began, w.polls, w.troubles = time.Now(), 0, nil
 	asked := order.RetryAfter
 	for failures := 0; ; w.polls++ {
 		if order.Status == StatusProcessing && !w.finalizedAt.IsZero() && time.Since(w.finalizedAt) > maxProcessing {
@@ -82,6 +83,7 @@ func (w *orderWait) until(ctx context.Context, order *Order) (*Order, error) {
 			if err := w.look(ctx, current); err != nil {
 				return nil, err
 			}
+			w.acceptAgain(ctx)
 		}
 	}
 }
@@ -89,14 +91,14 @@ func (w *orderWait) until(ctx context.Context, order *Order) (*Order, error) {
 // know notes URLs of authorizations. CAs are known to drop those that failed from an invalid order.
 func (w *orderWait) know(urls []string) {
 	for _, url := range urls {
-		if len(w.known) < mostAuthorizations && !slices.Contains(w.known, url) {
+		if len(w.known) < w.most && !slices.Contains(w.known, url) {
 			w.known = append(w.known, url)
 		}
 	}
 }
 
 // look returns why a pending order will stay so, or nil where that does not show: challenges have failed,
-// or wait to be accepted once more. What the CA has forgotten is accepted again.
+// or wait to be accepted once more.
 func (w *orderWait) look(ctx context.Context, order *Order) error {
 	// What can't be fetched does not keep the others from being told.
 	authorizations, _ := w.client.getAuthorizations(ctx, w.known)
@@ -116,14 +118,21 @@ func (w *orderWait) look(ctx context.Context, order *Order) error {
 			w.troubles = append(w.troubles, trouble)
 		}
 		for _, t := range w.tasks {
-			if t.forgotten(a, time.Now()) {
-				t.acceptedAt = time.Time{} // once
-				// Where that fails, the order's outcome tells.
-				_, _ = w.client.AcceptChallenge(ctx, t.proof.URL, t.answer)
-			}
+			t.forgotten = t.forgotten || t.seemsForgotten(a, time.Now())
 		}
 	}
 	return nil
+}
+
+// acceptAgain accepts once more the challenges that the CA has forgotten.
+func (w *orderWait) acceptAgain(ctx context.Context) {
+	for _, t := range w.tasks {
+		if t.forgotten {
+			t.forgotten, t.acceptedAt = false, time.Time{} // once
+			// Where that fails, the order's outcome tells.
+			_, _ = w.client.AcceptChallenge(ctx, t.proof.URL, t.answer)
+		}
+	}
 }
 
 // late returns the error for a wait that the context ends: with what the CA has told by then, also where it goes
@@ -178,11 +187,12 @@ func askedBy(err error) time.Duration {
 	return 0
 }
 
-// pausePoll waits before the n-th poll.
+// pausePoll waits before the n-th poll. It returns a *RetryAfterError when the CA asks for a wait that would end
+// after the deadline.
 func pausePoll(ctx context.Context, n int, asked time.Duration) error {
 	err := pause(ctx, pollInterval(n, asked))
-	if _, late := errors.AsType[*RetryAfterError](err); late && asked == 0 {
-		return context.DeadlineExceeded // the interval was not the CA's wish
+	if asked > 0 && errors.Is(err, context.DeadlineExceeded) {
+		return &RetryAfterError{asked}
 	}
 	return err
 }

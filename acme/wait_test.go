@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -79,6 +80,45 @@ func TestInvalidOrderThatHidesWhy(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What the order listed before its certificate was asked for counts, too.
+func TestFinalizedOrderThatHidesWhy(t *testing.T) {
+	names := []string{"a.example.com", "b.example.com"}
+	inBubble(t, func(t *testing.T, c *ca) {
+		c.SetFaults(
+			acmetest.On("authorization", editJSON(func(a map[string]any) {
+				if c.asked("finalize") > 0 && a["identifier"].(map[string]any)["value"] == names[1] {
+					challenge := a["challenges"].([]any)[0].(map[string]any)
+					a["status"], challenge["status"], challenge["error"] = "invalid", "invalid", json.RawMessage(problem("caa", "CAA forbids it"))
+				}
+			})),
+			acmetest.On("finalize", editJSON(func(order map[string]any) { order["status"], order["authorizations"] = "invalid", nil })))
+		_, err := c.issue(t, t.Context(), acme.Request{Identifiers: identifiers(t, names...)})
+		wantError(t, err, acme.ErrCAA, names[1])
+	})
+}
+
+// A CA that lists other authorizations with each answer is not asked for all of them.
+func TestAuthorizationsThatAreRenamed(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *ca) {
+		listed := 0
+		c.SetFaults(acmetest.On("order", editJSON(func(order map[string]any) {
+			var urls []string
+			for range 500 {
+				listed++
+				urls = append(urls, fmt.Sprintf("https://acmetest.invalid/authorization/other%d", listed))
+			}
+			order["status"], order["authorizations"] = "pending", urls
+		})), acmetest.On("challenge", acmetest.Answer(200, "application/json", `{"status":"processing"}`)))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err := c.issue(t, ctx, acme.Request{})
+		wantError(t, err, context.DeadlineExceeded)
+		if n := c.asked("authorization"); n > 300 {
+			t.Errorf("%d requests for authorizations", n)
+		}
+	})
 }
 
 // An order that the CA processes for ever is given up, over as many attempts as it takes.
@@ -166,6 +206,21 @@ func TestChallengeThatTheCAForgot(t *testing.T) {
 		wantError(t, err, context.DeadlineExceeded, "pending after")
 		if n := c.asked("challenge"); n != 2 {
 			t.Errorf("accepted %d times, want 2", n)
+		}
+	})
+}
+
+// What is about to be taken away is not accepted again.
+func TestForgottenChallengeAtTheDeadline(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *ca) {
+		c.SetFaults(acmetest.On("challenge", acmetest.Answer(200, "application/json", `{"type":"http-01","status":"pending"}`)),
+			acmetest.On("order", acmetest.WithHeader("Retry-After", "45")))
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
+		defer cancel()
+		_, err := c.issue(t, ctx, acme.Request{})
+		wantError(t, err, context.DeadlineExceeded, "pending after 3 polls in 1m30s")
+		if n := c.asked("challenge"); n != 1 {
+			t.Errorf("accepted %d times", n)
 		}
 	})
 }

@@ -26,6 +26,7 @@ type account struct {
 	ACME
 	lock   chan struct{} // holds one value while client is being made
 	client *acme.Client  // guarded by lock; nil: its account is not known to be registered
+	url    string        // guarded by lock; the account's, as it is stored
 	made   *acme.Client  // guarded by lock; the last one, with the directory and nonces that it has
 	http   *http.Client
 
@@ -64,7 +65,7 @@ func (a *account) Issue(ctx context.Context, r Request) (*acme.Certificate, erro
 	if r.Storage == nil {
 		return nil, errors.New("certmanager: Request.Storage is nil: an ACME issuer keeps its account there")
 	}
-	client, err := a.open(ctx, r.Storage, nil)
+	client, url, err := a.open(ctx, r.Storage, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -74,23 +75,28 @@ func (a *account) Issue(ctx context.Context, r Request) (*acme.Certificate, erro
 		_ = json.Unmarshal(r.Journal, &n)
 	}
 	resumed := n.OrderURL != ""
-	certificate, err := a.issue(ctx, client, r, n)
+	certificate, err := a.issue(ctx, client, r, &n)
 	if errors.Is(err, acme.ErrAccountDoesNotExist) {
-		if client, err = a.open(ctx, r.Storage, client); err != nil {
+		known := url
+		if client, url, err = a.open(ctx, r.Storage, client); err != nil {
 			return nil, err
 		}
-		return a.issue(ctx, client, r, notes{Proofs: n.Proofs})
+		if url != known {
+			n = notes{Proofs: n.Proofs} // the order is another account's
+		}
+		return a.issue(ctx, client, r, &n)
 	}
 	// An order left by an earlier attempt may have expired meanwhile, or have been validated while no
 	// process was there to answer.
 	var dead *acme.OrderError
 	if resumed && errors.As(err, &dead) && ctx.Err() == nil {
-		return a.issue(ctx, client, r, notes{Proofs: n.Proofs})
+		return a.issue(ctx, client, r, &notes{Proofs: n.Proofs})
 	}
 	return certificate, err
 }
 
-func (a *account) issue(ctx context.Context, client *acme.Client, r Request, n notes) (*acme.Certificate, error) {
+// issue obtains the certificate and notes how far it came.
+func (a *account) issue(ctx context.Context, client *acme.Client, r Request, n *notes) (*acme.Certificate, error) {
 	flight := &preflight{account: a, client: client, request: &r, faults: make(map[blindSpot]bool)}
 	certificate, err := client.Issue(ctx, acme.Request{
 		Identifiers: r.Identifiers,
@@ -155,40 +161,40 @@ func (n *notes) add(proofs []acme.Proof) {
 	}
 }
 
-// open returns the client with its account. A client for which the CA says that there is no such
-// account is given as lost: the same key is registered anew then.
-func (a *account) open(ctx context.Context, s storage.Store, lost *acme.Client) (*acme.Client, error) {
+// open returns the client with its account, and that one's URL. A client for which the CA says that there is no
+// such account is given as lost: the same key is registered anew then.
+func (a *account) open(ctx context.Context, s storage.Store, lost *acme.Client) (client *acme.Client, url string, err error) {
 	select {
 	case a.lock <- struct{}{}:
 		defer func() { <-a.lock }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, "", ctx.Err()
 	}
 	if a.client != nil && a.client != lost {
-		return a.client, nil
+		return a.client, a.url, nil
 	}
-	client, err := a.load(ctx, s, lost != nil)
+	client, url, err = a.load(ctx, s, lost != nil)
 	if err != nil {
-		return nil, fmt.Errorf("account at %s: %w", a.directoryURL(), err)
+		return nil, "", fmt.Errorf("account at %s: %w", a.directoryURL(), err)
 	}
-	a.client = client
-	return client, nil
+	a.client, a.url = client, url
+	return client, url, nil
 }
 
 // load reads the account from the storage and, if it is not registered or the CA lost it, registers it.
-func (a *account) load(ctx context.Context, s storage.Store, lost bool) (*acme.Client, error) {
+func (a *account) load(ctx context.Context, s storage.Store, lost bool) (client *acme.Client, url string, err error) {
 	rec, err := a.record(ctx, s)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	key, err := decodeKey(rec.Key)
 	if err != nil {
-		return nil, fmt.Errorf("the stored record %s: %w", a.key(), err)
+		return nil, "", fmt.Errorf("the stored record %s: %w", a.key(), err)
 	}
-	client := a.clientFor(key)
+	client = a.clientFor(key)
 	if rec.URL != "" && !lost {
 		client = &acme.Client{DirectoryURL: a.directoryURL(), Key: key, HTTPClient: a.http, AccountURL: rec.URL}
-		return client, nil
+		return client, rec.URL, nil
 	}
 	registration := acme.Registration{AgreeToTerms: a.AgreeToTerms, ExternalAccount: a.ExternalAccount}
 	if a.Email != "" {
@@ -196,7 +202,7 @@ func (a *account) load(ctx context.Context, s storage.Store, lost bool) (*acme.C
 	}
 	registered, err := client.Register(ctx, registration)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	_, err = storage.Update(ctx, s, a.key(), func(old []byte) ([]byte, error) {
 		var current accountRecord
@@ -207,9 +213,9 @@ func (a *account) load(ctx context.Context, s storage.Store, lost bool) (*acme.C
 		return json.Marshal(rec)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("store its URL: %w", err)
+		return nil, "", fmt.Errorf("store its URL: %w", err)
 	}
-	return client, nil
+	return client, registered.URL, nil
 }
 
 // clientFor returns a client for the key: the one that has tried before, where there is one.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -220,6 +221,24 @@ func TestAccountLostWithOrderUnderWay(t *testing.T) {
 			t.Errorf("%d certificates, want 1", n)
 		}
 	})
+}
+
+// TestAccountUnknownForAMoment has a replica of the CA that has not heard of the account yet: the order that is
+// under way is resumed, whether this attempt has made it or an earlier one.
+func TestAccountUnknownForAMoment(t *testing.T) {
+	for _, resource := range []string{"authorization", "order", "certificate"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			unknown := acmetest.Next(2, w.ca.Problem(http.StatusBadRequest, "accountDoesNotExist", "no such account"))
+			w.ca.SetFaults(acmetest.On(resource, unknown))
+			_, stop := w.start(w.config("example.com"))
+			defer stop()
+			w.await(certmanager.EventObtained, "example.com", 1)
+			if failed, orders := w.count(certmanager.EventFailed), len(w.ca.Orders()); failed > 0 || orders != 1 {
+				t.Errorf("%s: %d attempts failed, %d orders", resource, failed, orders)
+			}
+		})
+	}
 }
 
 func TestCorruptAccountRecord(t *testing.T) {

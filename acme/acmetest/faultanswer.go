@@ -149,8 +149,10 @@ func (w *recorder) send() {
 	header := w.client.Header()
 	clear(header)
 	maps.Copy(header, w.response.Header)
-	if _, ok := header["Content-Type"]; !ok {
-		header["Content-Type"] = nil // else the server on the socket guesses one
+	for _, name := range []string{"Content-Type", "Date"} {
+		if _, ok := header[name]; !ok {
+			header[name] = nil // else the server on the socket sets one
+		}
 	}
 	w.client.WriteHeader(cmp.Or(w.response.Status, http.StatusOK))
 	_, _ = w.client.Write(w.response.Body) // a client that has gone away is no concern of the server's
