@@ -97,7 +97,7 @@ func (i *inspection) port() string {
 // and the CA is not there.
 func (i *inspection) privateAddress() netip.Addr {
 	for _, addr := range slices.Concat(i.hosts.authoritative, i.hosts.resolved) {
-		if checkAddress(addr, i.private) != nil {
+		if isOutside(checkAddress(addr, i.private)) {
 			return addr
 		}
 	}

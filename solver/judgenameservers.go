@@ -32,7 +32,7 @@ func silentServer(ns nameserver, err error) *faultyServer {
 	if cause, ok := errors.AsType[*net.DNSError](err); ok && cause.IsNotFound {
 		return &faultyServer{nameserver: ns, said: "nothing, as its name has no address"}
 	}
-	if _, ok := errors.AsType[*scopeError](err); ok {
+	if isOutside(err) {
 		return &faultyServer{nameserver: ns, said: "nothing, as no CA on the Internet reaches it"}
 	}
 	return nil
