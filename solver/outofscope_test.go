@@ -231,6 +231,9 @@ func TestDiagnoseAsksNoNameServerInside(t *testing.T) {
 				if (p.Type != acme.TypeHTTP01 || failure != nil) && diagnosis.Cause != solver.CausePrivateAddress {
 					t.Errorf("%s after %v: %q, %s", p.Type, failure, diagnosis.Cause, diagnosis)
 				}
+				if diagnosis.Cause != "" && !strings.HasSuffix(diagnosis.Cure, "; for a CA on that network, set Vantage.Private") {
+					t.Errorf("%s after %v: the cure is %s", p.Type, failure, diagnosis.Cure)
+				}
 			})
 		}
 	}

@@ -97,18 +97,18 @@ func checkRedirectAddress(from, to netip.Addr, private privateFunc) error {
 	return &notFollowedError{fmt.Sprintf("a redirect to %v, %s, from %s, which is not followed", to, target.words(), scopeOf(from).words())}
 }
 
-// A scopeError says that an address is not one that is asked for a CA on the Internet, which does not reach it.
+// ErrPrivateAddress reports that an address was not asked, as no CA on the Internet reaches it: a private, link-local or
+// loopback one. [Vantage] and [DNS] say by Private that the CA is on a private network itself.
+var ErrPrivateAddress = errors.New("solver: the address is not one that a CA on the Internet reaches")
+
+// A scopeError is ErrPrivateAddress for an address.
 type scopeError struct{ addr netip.Addr }
 
 func (e *scopeError) Error() string {
 	return fmt.Sprintf("%v is %s, which no CA on the Internet reaches", e.addr, scopeOf(e.addr).words())
 }
 
-// isOutside reports whether an error is a *scopeError.
-func isOutside(err error) bool {
-	_, outside := errors.AsType[*scopeError](err)
-	return outside
-}
+func (e *scopeError) Unwrap() error { return ErrPrivateAddress }
 
 // A privateFunc reports whether the CA is on a private network. The error is an *unplacedError.
 type privateFunc func() (bool, error)

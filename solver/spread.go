@@ -234,7 +234,7 @@ func (s *spread) enough() bool {
 // isInside reports whether all servers are where none is asked.
 func (s *spread) isInside() bool {
 	asked := func(server *spreadServer) bool {
-		return !isOutside(server.err) || server.tries == 0
+		return !errors.Is(server.err, ErrPrivateAddress) || server.tries == 0
 	}
 	return len(s.servers) > 0 && !slices.ContainsFunc(s.servers, asked)
 }
@@ -274,7 +274,7 @@ func (s *spread) sight(ctx context.Context, server *spreadServer, ask query) sig
 // unasked is the sighting of a server that cannot be asked.
 func (server *spreadServer) unasked() sighting {
 	if server.address != "" {
-		return sighting{nowhere: isOutside(server.err), said: fmt.Sprintf("nothing, it is not asked: %.300v", inner{server.err})}
+		return sighting{nowhere: errors.Is(server.err, ErrPrivateAddress), said: fmt.Sprintf("nothing, it is not asked: %.300v", inner{server.err})}
 	}
 	cause, ok := errors.AsType[*net.DNSError](server.err)
 	return sighting{nowhere: ok && cause.IsNotFound, said: fmt.Sprintf("nothing, its address is not known: %.300v", inner{server.err})}

@@ -130,7 +130,7 @@ func connectOutcome(err error) outcome {
 	if _, ok := errors.AsType[*unresolvedError](err); ok {
 		return outcomeUnresolved
 	}
-	if isOutside(err) {
+	if errors.Is(err, ErrPrivateAddress) {
 		return outcomeNotVisited
 	}
 	if _, ok := errors.AsType[*unplacedError](err); ok {
