@@ -362,3 +362,47 @@ func TestCostOfDiagnose(t *testing.T) {
 		}
 	}
 }
+
+// slowChain has the challenge lead along CNAMEs to names of many labels, of which the resolver knows no zone.
+func slowChain(t *testing.T) *dialLog {
+	d := solver.NewMemoryDNS(t)
+	s := d.Zone("example.com", "192.0.2.1")[0]
+	name := challengeName
+	for i := range 9 {
+		next := fmt.Sprintf("_acme-challenge%s.slow%d.example.com", strings.Repeat(".a", 50), i)
+		s.Add(name, "CNAME", next)
+		name = next
+	}
+	d.Resolver.Answer(func(_ string, query, reply *dnsmessage.Message) [][]byte {
+		if query.Questions[0].Type == dnsmessage.TypeSOA {
+			return nil
+		}
+		return solver.PackDNS(reply)
+	})
+	return &dialLog{dns: d}
+}
+
+// A chain that leads nowhere in many steps holds up no order for long.
+func TestSlowChainsAreGivenUp(t *testing.T) {
+	for name, s := range map[string]func(d *solver.DNS, p solver.Provider) acme.Solver{
+		"dns-01": func(d *solver.DNS, p solver.Provider) acme.Solver {
+			return &solver.DNS01{DNS: d, Provider: p, FollowCNAME: true}
+		},
+		"dns-persist-01": func(d *solver.DNS, p solver.Provider) acme.Solver { return &solver.DNSPersist01{DNS: d, Provider: p} },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			log := slowChain(t)
+			p := overDNS
+			if name == "dns-persist-01" {
+				p = persistent(false)
+				at, _, _ := p.TXTRecord()
+				log.dns.Nameserver("192.0.2.1").Add(at, "CNAME", challengeName)
+			}
+			begun := time.Now()
+			err := s(log.client(), newZones(log.dns, "example.com")).Present(t.Context(), p)
+			if took := time.Since(begun); err == nil || took > 2*time.Minute || !strings.Contains(err.Error(), "too few answers within 1m0s") {
+				t.Errorf("%s: %v after %v", name, err, took)
+			}
+		})
+	}
+}
