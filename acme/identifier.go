@@ -121,9 +121,17 @@ func parseAddress(s string) (Identifier, error) {
 	return Identifier{Type: TypeIP, Value: addr.Unmap().String()}, nil
 }
 
+// fullStop returns a stop of UTS 46 as a full stop, and any other character as it is.
+func fullStop(r rune) rune {
+	if strings.ContainsRune("。．｡", r) {
+		return '.'
+	}
+	return r
+}
+
 // toASCII converts name to lower-case labels of ASCII and checks each.
 func toASCII(name string) (string, error) {
-	labels := strings.Split(strings.NewReplacer("。", ".", "．", ".", "｡", ".").Replace(name), ".") // the stops of UTS 46
+	labels := strings.Split(strings.Map(fullStop, name), ".")
 	for i, label := range labels {
 		ascii, err := labelToASCII(label)
 		if err != nil {

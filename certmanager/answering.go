@@ -63,6 +63,8 @@ func (a *answering) Wait(ctx context.Context, p acme.Proof) error {
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(err, solver.ErrPrivateAddress):
+			return nil // it was not looked there: the name may lead elsewhere for the CA
 		case errors.Is(err, solver.ErrNoALPN) && !a.warned.Swap(true):
 			return fmt.Errorf("the CA was not asked to look, for it seems that it would fail; it is asked next time: %w", err)
 		case a.warned.Load():
@@ -95,6 +97,8 @@ func (a *answering) look(ctx context.Context, p acme.Proof) error {
 		return nil
 	case diagnosis.Cause == solver.CauseNoALPN:
 		return fmt.Errorf("%w (%v)", solver.ErrNoALPN, diagnosis)
+	case diagnosis.Cause == solver.CausePrivateAddress:
+		return fmt.Errorf("%w (%v)", solver.ErrPrivateAddress, diagnosis)
 	}
 	return errors.New(diagnosis.String())
 }

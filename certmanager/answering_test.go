@@ -1,7 +1,14 @@
 package certmanager
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
@@ -46,5 +53,28 @@ func TestSolversAskFromTheVantage(t *testing.T) {
 	}
 	if outside.Private || own.Private {
 		t.Error("what was given is changed")
+	}
+}
+
+// Of a server at an address that no CA reaches nothing is to be learned: the CA is asked at once, and no server is
+// said to be missing.
+func TestServersInsideAreNotWaitedFor(t *testing.T) {
+	p := acme.Proof{
+		Challenge:  acme.Challenge{Type: acme.TypeHTTP01, Token: "token"},
+		Identifier: acme.Identifier{Type: acme.TypeIP, Value: "10.0.0.5"}, KeyAuthorization: "token.thumbprint", DirectoryURL: "https://192.0.2.1/directory",
+	}
+	unused := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("dialled") }
+	for _, vantage := range []solver.Vantage{{}, {Dial: unused}} {
+		synctest.Test(t, func(t *testing.T) {
+			var logs bytes.Buffer
+			a := &answering{checker: new(solver.HTTP01), vantage: vantage, logger: slog.New(slog.NewTextHandler(&logs, nil))}
+			begun := time.Now()
+			if err := a.Wait(t.Context(), p); err != nil || logs.Len() > 0 || time.Since(begun) > 0 {
+				t.Errorf("%v after %v, having said %s", err, time.Since(begun), &logs)
+			}
+			if a.seen.Load() || a.warned.Load() {
+				t.Error("the next name's server is not looked for")
+			}
+		})
 	}
 }

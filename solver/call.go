@@ -19,7 +19,9 @@ const (
 
 // A call is what one call of this package may ask of the DNS, and what it was told.
 type call struct {
-	private func() bool   // the CA is on a private network
+	private bool          // name servers may be inside wherever the CA is
+	located privateFunc   // where the CA is, found out once
+	locate  privateFunc   // that finds it out
 	sockets chan struct{} // has a value for each that is open
 	targets *targets
 	packets *packets // nil: not counted, for questions that are bounded otherwise
@@ -48,8 +50,11 @@ type answers struct {
 // during returns a DNS for one call on behalf of the CA at a directory; ctx is the call's.
 func (d *DNS) during(ctx context.Context, directory string) *DNS {
 	bounded := d.clone()
+	locate := func() (bool, error) { return bounded.isPrivateCA(ctx, directory) }
 	bounded.call = &call{
-		private: sync.OnceValue(func() bool { return bounded.Private || bounded.isPrivateCA(ctx, directory) }),
+		private: bounded.Private,
+		located: sync.OnceValues(locate),
+		locate:  locate,
 		sockets: make(chan struct{}, maxSockets),
 		targets: &targets{known: make(map[netip.AddrPort]bool)},
 		packets: &packets{begun: time.Now()},
@@ -58,9 +63,15 @@ func (d *DNS) during(ctx context.Context, directory string) *DNS {
 	return bounded
 }
 
-// anew returns a DNS for the same call that remembers no answers of before.
+// anew returns a DNS for the same call that remembers no answers of before, but where the CA is.
 func (d *DNS) anew() *DNS {
 	next, again := *d, *d.call
+	again.located = sync.OnceValues(func() (bool, error) {
+		if inside, err := d.call.located(); err == nil {
+			return inside, nil
+		}
+		return d.call.locate()
+	})
 	again.answers = &answers{known: make(map[query]*reply)}
 	next.call = &again
 	return &next
@@ -103,12 +114,20 @@ func (p *packets) take() bool {
 	return true
 }
 
+// privately reports whether the CA is on a private network, if that is not said.
+func (c *call) privately(said bool) privateFunc {
+	if said {
+		return func() (bool, error) { return true, nil }
+	}
+	return c.located
+}
+
 // admit returns why a name server that a zone has named is not to be asked, or nil.
 func (c *call) admit(server netip.AddrPort) error {
 	if c == nil {
-		return checkAddress(server.Addr(), func() bool { return false })
+		return checkAddress(server.Addr(), func() (bool, error) { return false, nil })
 	}
-	if err := checkAddress(server.Addr(), c.private); err != nil {
+	if err := checkAddress(server.Addr(), c.privately(c.private)); err != nil {
 		return err
 	}
 	c.targets.mu.Lock()

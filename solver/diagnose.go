@@ -81,8 +81,8 @@ type inspection struct {
 	name    string // of the identifier, as in the order: with "*." for a wildcard
 	domain  string // the name without it
 	from    Vantage
-	dns     *DNS          // of from, during the diagnosis
-	private func() bool   // the CA is on a private network
+	dns     *DNS // of from, during the diagnosis
+	private privateFunc
 	problem *acme.Problem // the CA's words; may be nil
 	failed  bool          // the CA looked, and did not see the answer
 
@@ -112,7 +112,7 @@ func newInspection(p acme.Proof, failure error, from Vantage) *inspection {
 // begin sets the bounds of what is asked.
 func (i *inspection) begin(ctx context.Context) {
 	i.dns = i.from.dnsOf(nil).during(ctx, i.proof.DirectoryURL)
-	i.private = sync.OnceValue(func() bool { return i.from.Private || i.dns.isPrivateCA(ctx, i.proof.DirectoryURL) })
+	i.private = i.dns.call.privately(i.from.Private)
 }
 
 // checkProof reports what makes the proof one that nobody could answer.

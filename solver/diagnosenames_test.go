@@ -41,7 +41,7 @@ const (
 	signCure   = "sign the zone anew, or correct the DS record at its registrar"
 	zoneCure   = "look whether the zone's name servers are up and hold the zone"
 	publicCure = "let the public record lead to this server, or use DNS-01"
-	reachCure  = "set its record to an address that the Internet reaches, or use DNS-01"
+	reachCure  = "set its record to an address that the Internet reaches, or use DNS-01; for a CA on that network, set Vantage.Private"
 	aaaaCure   = "set the AAAA record to this server's address, or remove it"
 )
 

@@ -110,6 +110,8 @@ func (d *DNSPersist01) Present(ctx context.Context, p acme.Proof) error {
 
 // look returns nil if a server has the record, else what they said. It tries again where none answers.
 func (d *DNSPersist01) look(ctx context.Context, name string, p acme.Proof) *PropagationError {
+	ctx, cancel := findingPlace(ctx)
+	defer cancel()
 	dns := d.editor(ctx, p).dns
 	for try := 1; ; try++ {
 		s := &spread{propagation: &d.Propagation, dns: dns, name: bareName(name), match: standing(p)}

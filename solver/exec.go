@@ -30,7 +30,7 @@ import (
 //
 // To append what is there already, and to delete what is not, is to succeed. A program is run for several
 // records at once: a script that must not be takes a lock first (flock). The value may begin with a hyphen,
-// the name does not: a record whose name does, as by a CNAME, is an error.
+// name and zone do not: a record whose do, as by a CNAME, is an error.
 //
 // An exit status other than 0 is a failure; the end of what the program printed stands in the error then. In
 // the place of what may be secret stands its name, such as <CF_Token> or <Args[0]>: values of Env, and of
@@ -95,8 +95,10 @@ func (e *Exec) run(ctx context.Context, action string, r Record) error {
 	if err := e.ready(); err != nil {
 		return err
 	}
-	if strings.HasPrefix(r.Name, "-") {
-		return fmt.Errorf("solver: the record's name %.260q begins with a hyphen, so that %s may take it for an option: choose another for where the CNAME leads", r.Name, e.Path)
+	for _, name := range []string{r.Name, r.Zone} {
+		if strings.HasPrefix(name, "-") {
+			return fmt.Errorf("solver: the name %.260q begins with a hyphen, so that %s may take it for an option: choose another for where the CNAME leads", name, e.Path)
+		}
 	}
 	timeout := e.Timeout
 	if timeout <= 0 {
@@ -178,12 +180,17 @@ func isFile(text string) bool {
 }
 
 // A tail keeps the end of what is written to it.
-type tail struct{ kept []byte }
+type tail struct {
+	kept []byte
+	cut  bool // there was more before
+}
 
 func (t *tail) Write(p []byte) (int, error) {
 	const most = maxOutput / 2 // of either: cut seldom, and then much
 	last := p[max(0, len(p)-most):]
+	t.cut = t.cut || len(last) < len(p)
 	if len(t.kept)+len(last) > maxOutput {
+		t.cut = true
 		t.kept = append(t.kept[:0], t.kept[len(t.kept)-most:]...)
 	}
 	t.kept = append(t.kept, last...)
@@ -193,7 +200,11 @@ func (t *tail) Write(p []byte) (int, error) {
 // last returns the last bytes written, as an error for peerError to wrap.
 func (t *tail) last(s secrets) error {
 	const most = 250
-	text := strings.TrimSpace(s.mask(string(t.kept)))
+	text := s.mask(string(t.kept))
+	if t.cut {
+		text = s.maskCut(string(t.kept), true)
+	}
+	text = strings.TrimSpace(text)
 	if text == "" {
 		return errors.New("nothing")
 	}

@@ -129,14 +129,32 @@ func TestExecKeepsLittleOfTheOutput(t *testing.T) {
 	}
 }
 
+// What is kept may begin amid a secret.
+func TestExecMasksTheEndOfASecret(t *testing.T) {
+	long := ""
+	for i := range 1000 {
+		long += fmt.Sprintf("%05d", i)
+	}
+	e := &solver.Exec{
+		Path: script(t, "#!/bin/sh\ni=0; while [ $i -lt 30 ]; do printf %s \"$LONG\"; i=$((i+1)); done; exit 1\n"),
+		Env:  []string{"LONG=" + long},
+	}
+	err := e.AppendRecord(t.Context(), execRecord)
+	if err == nil || !strings.Contains(err.Error(), "it printed last: <LONG><LONG>") || !strings.HasSuffix(err.Error(), "<LONG>") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
 // A name comes from the DNS where a CNAME led to it, and could be an option of the program.
 func TestExecTakesNoNameForAnOption(t *testing.T) {
 	e := &solver.Exec{Path: script(t, "#!/bin/sh\ntouch \"$STARTED\"\n"), Env: []string{"STARTED=" + filepath.Join(t.TempDir(), "started")}}
-	r := execRecord
-	r.Name = "-rf.example.com"
-	for _, err := range []error{e.AppendRecord(t.Context(), r), e.DeleteRecord(t.Context(), r)} {
-		if err == nil || !strings.Contains(err.Error(), `"-rf.example.com" begins with a hyphen`) {
-			t.Errorf("the error is %v", err)
+	for _, r := range []solver.Record{
+		{Zone: "example.com", Name: "-rf.example.com", Value: "value"}, {Zone: "-rf.example.com", Name: "a.-rf.example.com", Value: "value"},
+	} {
+		for _, err := range []error{e.AppendRecord(t.Context(), r), e.DeleteRecord(t.Context(), r)} {
+			if err == nil || !strings.Contains(err.Error(), `"-rf.example.com" begins with a hyphen`) {
+				t.Errorf("the error is %v", err)
+			}
 		}
 	}
 	if _, err := os.Stat(strings.TrimPrefix(e.Env[0], "STARTED=")); !errors.Is(err, fs.ErrNotExist) {

@@ -110,6 +110,26 @@ func TestFloodFromOneAddress(t *testing.T) {
 	}
 }
 
+// What one network asked for a moment ago, before it was there, another network's request finds.
+func TestFloodByOneWhoKnowsTheToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const scanner, second = "203.0.113.66", "198.51.100.1"
+		store := &sharedStore{latency: 5 * time.Millisecond}
+		handler := (&HTTP01{Storage: store}).Handler(nil)
+		made := func(ctx context.Context, made string) { requestFrom(ctx, handler, made, scanner) }
+		underFlood(t, made, func(i int) int {
+			token := fmt.Sprint("known", i)
+			if requestFrom(t.Context(), handler, token, second).Code != http.StatusNotFound {
+				t.Errorf("%s is not looked for", token) // by the scanner's second address
+			}
+			presentElsewhere(t, store, token)
+			return unanswered([]string{"192.0.2.200"}, func(address string) bool {
+				return requestFrom(t.Context(), handler, token, address).Body.String() == token+".thumbprint"
+			})
+		})
+	})
+}
+
 // underFlood makes 20 validations one after another during a flood, each of which returns how many of a CA's
 // requests had no answer.
 func underFlood(t *testing.T, ask func(ctx context.Context, made string), validate func(i int) int) {

@@ -57,6 +57,7 @@ type gate struct {
 type inquiry struct {
 	key     string
 	last    knowledge
+	by      network   // on whose behalf it was loaded last, first of all
 	current *look     // which is loading
 	next    *look     // for which the load has not begun
 	pause   time.Time // until when no other load begins
@@ -315,7 +316,7 @@ func (g *gate) performed(l *look) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	q, now := l.inquiry, time.Now()
-	q.pause = now.Add(foundPeriod)
+	q.by, q.pause = l.networks[0], now.Add(foundPeriod)
 	switch {
 	case l.err == nil:
 		q.last, q.until = wasFound, now.Add(foundMemory)

@@ -198,7 +198,7 @@ func (i *inspection) visitAll(ctx context.Context) []visit {
 
 func (i *inspection) visit(ctx context.Context, addr netip.Addr) visit {
 	if err := checkAddress(addr, i.private); err != nil {
-		return visit{outcome: outcomeNotVisited, err: err}
+		return visit{outcome: connectOutcome(err), err: err}
 	}
 	connect := i.connector(addr)
 	if i.proof.Type == acme.TypeHTTP01 {
@@ -257,7 +257,7 @@ func (i *inspection) redirectAddresses(ctx context.Context, host string, from ne
 	}
 	for _, addr := range addrs {
 		if err := checkRedirectAddress(from, addr, i.private); err != nil {
-			return nil, redirectError(err)
+			return nil, err
 		}
 	}
 	other := func(addr netip.Addr) bool { return addr.Is4() != addrs[0].Is4() }

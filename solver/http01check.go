@@ -10,8 +10,8 @@ import (
 // Check looks once whether the answer to p can be seen from here, as a CA does: it asks port 80 of
 // the identifier and follows redirects to ports 80 and 443, without verifying certificates. Where the CA's
 // directory is on the Internet, what leads to this machine or to a private network is not asked there (see
-// Dial). It gives up after ten seconds or when ctx ends. The error says what was seen instead of the answer;
-// [Diagnose] looks closer and says why.
+// Dial). It gives up after ten seconds or when ctx ends. The error says what was seen instead of the answer, and wraps
+// [ErrPrivateAddress] if the identifier leads there; [Diagnose] looks closer and says why.
 //
 // A failed check is no proof that the CA fails too: a network may show its own machines other
 // addresses than the outside.

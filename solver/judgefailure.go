@@ -1,6 +1,7 @@
 package solver
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -97,7 +98,7 @@ func (i *inspection) port() string {
 // and the CA is not there.
 func (i *inspection) privateAddress() netip.Addr {
 	for _, addr := range slices.Concat(i.hosts.authoritative, i.hosts.resolved) {
-		if checkAddress(addr, i.private) != nil {
+		if errors.Is(checkAddress(addr, i.private), ErrPrivateAddress) {
 			return addr
 		}
 	}

@@ -32,7 +32,7 @@ func silentServer(ns nameserver, err error) *faultyServer {
 	if cause, ok := errors.AsType[*net.DNSError](err); ok && cause.IsNotFound {
 		return &faultyServer{nameserver: ns, said: "nothing, as its name has no address"}
 	}
-	if _, ok := errors.AsType[*scopeError](err); ok {
+	if errors.Is(err, ErrPrivateAddress) {
 		return &faultyServer{nameserver: ns, said: "nothing, as no CA on the Internet reaches it"}
 	}
 	return nil
@@ -63,7 +63,7 @@ func (i *inspection) judgeNameservers() *verdict {
 	zone = escaped(zone, 260)
 	first := servers[0]
 	if j := slices.IndexFunc(servers, func(s faultyServer) bool { return s.outside() != nil }); j >= 0 {
-		return because(CausePrivateAddress, "give it an address that the Internet reaches, or take it out of the zone's NS records",
+		return because(CausePrivateAddress, "give it an address that the Internet reaches, or take it out of the zone's NS records"+forPrivateCA,
 			"the name server %s of the zone %s leads to %v", escaped(servers[j].name, 260), zone, servers[j].outside())
 	}
 	if !working {

@@ -124,13 +124,16 @@ func (i *inspection) judgeVisit(v visit, at string) *verdict {
 	return i.judgeServer(v, subject)
 }
 
+// forPrivateCA is the end of cures that are not for a CA on a private network.
+const forPrivateCA = "; for a CA on that network, set Vantage.Private"
+
 // leadsToPrivate is the verdict on an address that a CA on the Internet does not reach.
 func (i *inspection) leadsToPrivate(addr netip.Addr) *verdict {
 	if i.proof.Identifier.Type == acme.TypeIP {
 		return because(CausePrivateAddress, "use a CA of that network, and say so by Vantage.Private",
 			"%v is %s, which no CA on the Internet reaches", addr, scopeOf(addr).words())
 	}
-	return because(CausePrivateAddress, "set its record to an address that the Internet reaches, or use DNS-01",
+	return because(CausePrivateAddress, "set its record to an address that the Internet reaches, or use DNS-01"+forPrivateCA,
 		"%s leads to %v, %s, which no CA on the Internet reaches", i.domain, addr, scopeOf(addr).words())
 }
 

@@ -70,7 +70,7 @@ func (n *line) promote(l *look) {
 
 // rank returns where a look belongs. Requests cost a scanner nothing, networks do: what several ask for comes
 // before all that a single one does, be it many tokens or few again and again. What was absent a moment ago
-// does not rise by the requests of one: tokens that are made up once and asked for again would come before a
+// does not rise by the requests of the same one: tokens that are made up once and asked for again would come before a
 // CA's. Requests count among those of one network, as all clients behind a proxy are.
 func (n *line) rank(l *look) int {
 	switch {
@@ -78,7 +78,7 @@ func (n *line) rank(l *look) int {
 		return rankHighest
 	case l.from > 1:
 		return rankCalm + l.from - 1
-	case l.inquiry.last == wasAbsent:
+	case l.inquiry.last == wasAbsent && l.inquiry.by == l.networks[0]:
 		return rankLowest
 	case n.by[l.networks[0]] < maxCalm:
 		return rankCalm

@@ -15,6 +15,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 // A dialLog notes what is dialled on the way to a DNS in memory. Servers that are not in it take connections, and say
@@ -151,6 +152,52 @@ func TestWaitOfAPrivateCA(t *testing.T) {
 	}
 }
 
+// While it is not known where the CA is, servers inside are not given up, nor asked.
+func TestWaitWhileTheCAIsNotFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := solver.NewMemoryDNS(t)
+		d.Zone("corp.example", "192.0.2.7")[0].Add("ca.corp.example", "A", "10.1.1.1")
+		d.Zone("example.com", "10.0.0.5")[0].Add(challengeName, "TXT", valueOf(overDNS))
+		failing := true
+		d.Resolver.Answer(func(_ string, query, reply *dnsmessage.Message) [][]byte {
+			if failing && query.Questions[0].Name.String() == "ca.corp.example." {
+				reply.RCode, reply.Answers = dnsmessage.RCodeServerFailure, nil
+			}
+			return solver.PackDNS(reply)
+		})
+		p := overDNS
+		p.DirectoryURL = "https://ca.corp.example/dir"
+		log := &dialLog{dns: d}
+		s := &solver.DNS01{DNS: log.client(), Propagation: solver.Propagation{Timeout: time.Minute}}
+		err := s.Wait(t.Context(), p)
+		requireError(t, err, "10.0.0.5 is a private address: whether the CA is on a private network too is not known: ")
+		if len(log.inside()) > 0 {
+			t.Errorf("dialled %q", log.inside())
+		}
+		time.AfterFunc(10*time.Second, func() { failing = false })
+		if err := s.Wait(t.Context(), p); err != nil || len(log.inside()) == 0 {
+			t.Errorf("when the CA is found again: %v, having dialled %q", err, log.inside())
+		}
+	})
+}
+
+// Translators of a network lead to any CA: that its address is one of theirs tells nothing of where it is.
+func TestWaitOfACABehindATranslator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := solver.NewMemoryDNS(t)
+		d.Zone("ca.example", "192.0.2.7")[0].Add("ca.example", "AAAA", "64:ff9b:1::c000:207")
+		d.Zone("example.com", "10.0.0.5")
+		p := overDNS
+		p.DirectoryURL = "https://ca.example/dir"
+		log := &dialLog{dns: d}
+		s := &solver.DNS01{DNS: log.client()}
+		requireError(t, s.Wait(t.Context(), p), "set DNS.Private")
+		if len(log.inside()) > 0 {
+			t.Errorf("dialled %q", log.inside())
+		}
+	})
+}
+
 // Also the zones that CNAMEs lead through may name servers anywhere.
 func TestPresentAsksNoNameServerInside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -184,6 +231,9 @@ func TestDiagnoseAsksNoNameServerInside(t *testing.T) {
 				if (p.Type != acme.TypeHTTP01 || failure != nil) && diagnosis.Cause != solver.CausePrivateAddress {
 					t.Errorf("%s after %v: %q, %s", p.Type, failure, diagnosis.Cause, diagnosis)
 				}
+				if diagnosis.Cause != "" && !strings.HasSuffix(diagnosis.Cure, "; for a CA on that network, set Vantage.Private") {
+					t.Errorf("%s after %v: the cure is %s", p.Type, failure, diagnosis.Cure)
+				}
 			})
 		}
 	}
@@ -208,14 +258,25 @@ func TestChecksKeepOut(t *testing.T) {
 
 // With a Dial, which finds out itself where names lead, a redirect to an address inside is not followed all the same.
 func TestChecksWithADialKeepRedirectsOut(t *testing.T) {
-	for _, target := range []string{"http://10.0.0.5/", "http://127.0.0.1/", "https://169.254.169.254/latest", "http://[::ffff:0:10.0.0.5]/"} {
+	for target, want := range map[string]string{
+		"http://10.0.0.5/":               "a redirect to 10.0.0.5, a private address",
+		"http://127.0.0.1/":              "a redirect to 127.0.0.1, a loopback address",
+		"https://169.254.169.254/latest": "a redirect to 169.254.169.254, a link-local address",
+		"http://[::ffff:0:10.0.0.5]/":    "a redirect to ::ffff:0:a00:5, a private address",
+		"http://127.1/":                  `a redirect to "127.1", which is no host`,
+		"http://127.0.0.1./":             `a redirect to "127.0.0.1.", which is no host`,
+		"http://0x7f000001/":             `a redirect to "0x7f000001", which is no host`,
+		"http://a.0X7f/":                 `a redirect to "a.0X7f", which is no host`,
+		"http://2130706433:80/":          `a redirect to "2130706433", which is no host`,
+		"http://0177.0.0.01/":            `a redirect to "0177.0.0.01", which is no host`,
+	} {
 		var dialled []string
 		server := serveHTTP(t, redirect(target))
 		h := &solver.HTTP01{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			dialled = append(dialled, address)
 			return dialTo(server)(ctx, network, address)
 		}}
-		requireError(t, h.Check(t.Context(), overHTTP), "no CA on the Internet")
+		requireError(t, h.Check(t.Context(), overHTTP), want)
 		if len(dialled) != 1 {
 			t.Errorf("a redirect to %s: dialled %q", target, dialled)
 		}
@@ -299,5 +360,49 @@ func TestCostOfDiagnose(t *testing.T) {
 				log.wantCost(t, 430, 101)
 			})
 		}
+	}
+}
+
+// slowChain has the challenge lead along CNAMEs to names of many labels, of which the resolver knows no zone.
+func slowChain(t *testing.T) *dialLog {
+	d := solver.NewMemoryDNS(t)
+	s := d.Zone("example.com", "192.0.2.1")[0]
+	name := challengeName
+	for i := range 9 {
+		next := fmt.Sprintf("_acme-challenge%s.slow%d.example.com", strings.Repeat(".a", 50), i)
+		s.Add(name, "CNAME", next)
+		name = next
+	}
+	d.Resolver.Answer(func(_ string, query, reply *dnsmessage.Message) [][]byte {
+		if query.Questions[0].Type == dnsmessage.TypeSOA {
+			return nil
+		}
+		return solver.PackDNS(reply)
+	})
+	return &dialLog{dns: d}
+}
+
+// A chain that leads nowhere in many steps holds up no order for long.
+func TestSlowChainsAreGivenUp(t *testing.T) {
+	for name, s := range map[string]func(d *solver.DNS, p solver.Provider) acme.Solver{
+		"dns-01": func(d *solver.DNS, p solver.Provider) acme.Solver {
+			return &solver.DNS01{DNS: d, Provider: p, FollowCNAME: true}
+		},
+		"dns-persist-01": func(d *solver.DNS, p solver.Provider) acme.Solver { return &solver.DNSPersist01{DNS: d, Provider: p} },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			log := slowChain(t)
+			p := overDNS
+			if name == "dns-persist-01" {
+				p = persistent(false)
+				at, _, _ := p.TXTRecord()
+				log.dns.Nameserver("192.0.2.1").Add(at, "CNAME", challengeName)
+			}
+			begun := time.Now()
+			err := s(log.client(), newZones(log.dns, "example.com")).Present(t.Context(), p)
+			if took := time.Since(begun); err == nil || took > 2*time.Minute || !strings.Contains(err.Error(), "too few answers within 1m0s") {
+				t.Errorf("%s: %v after %v", name, err, took)
+			}
+		})
 	}
 }

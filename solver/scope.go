@@ -2,13 +2,18 @@ package solver
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 )
+
+// translators is for those of one network, to any address (RFC 8215).
+const translators = "64:ff9b:1::/48"
 
 // A scope is from where an IP address can be reached, from narrow to wide.
 type scope int
@@ -28,14 +33,15 @@ func scopeOf(addr netip.Addr) scope {
 		return scopeHost
 	case addr.IsLinkLocalUnicast(), addr.IsMulticast(), within(addr,
 		"255.255.255.255/32",
-		"192.0.0.0/24"): // RFC 6890 §2.1; some clouds have their metadata service there
+		"192.0.0.0/24",      // RFC 6890 §2.1; some clouds have their metadata service there
+		"168.63.129.16/32"): // that of Azure, which no other network leads to
 		return scopeLink
 	case addr.IsPrivate(), within(addr,
-		"100.64.0.0/10",   // RFC 6598, behind a carrier's NAT
-		"198.18.0.0/15",   // RFC 2544, for tests of networks
-		"240.0.0.0/4",     // RFC 1112 §4, reserved
-		"fec0::/10",       // RFC 3879, site-local once
-		"64:ff9b:1::/48"): // RFC 8215, for translators of one network, to any of its addresses
+		"100.64.0.0/10", // RFC 6598, behind a carrier's NAT
+		"198.18.0.0/15", // RFC 2544, for tests of networks
+		"240.0.0.0/4",   // RFC 1112 §4, reserved
+		"fec0::/10",     // RFC 3879, site-local once
+		translators):
 		return scopePrivate
 	}
 	return scopePublic
@@ -78,29 +84,62 @@ func (s scope) words() string {
 // checkRedirectAddress returns an error unless a redirect from one address may lead to another: to the Internet,
 // and for a CA on a private network also into that, or to the same scope. From the Internet it never leads to
 // this machine or its segment, which whoever answers for a name could have asked so.
-func checkRedirectAddress(from, to netip.Addr, private func() bool) error {
+func checkRedirectAddress(from, to netip.Addr, private privateFunc) error {
 	target := scopeOf(to)
-	switch {
-	case target == scopePublic, !isGroup(to) && target >= scopeOf(from) && private(), target == scopePrivate && private():
+	if target == scopePublic {
 		return nil
 	}
-	return fmt.Errorf("a redirect to %v, %s, from %s, which is not followed", to, target.words(), scopeOf(from).words())
+	if !isGroup(to) && (target >= scopeOf(from) || target == scopePrivate) {
+		if inside, err := private(); inside || err != nil {
+			return err
+		}
+	}
+	return &notFollowedError{fmt.Sprintf("a redirect to %v, %s, from %s, which is not followed", to, target.words(), scopeOf(from).words())}
 }
 
-// A scopeError says that an address is not one that is asked for a CA on the Internet, which does not reach it.
+// ErrPrivateAddress reports that an address was not asked, as no CA on the Internet reaches it: a private, link-local or
+// loopback one. [Vantage] and [DNS] say by Private that the CA is on a private network itself.
+var ErrPrivateAddress = errors.New("solver: the address is not one that a CA on the Internet reaches")
+
+// A scopeError is ErrPrivateAddress for an address.
 type scopeError struct{ addr netip.Addr }
 
 func (e *scopeError) Error() string {
 	return fmt.Sprintf("%v is %s, which no CA on the Internet reaches", e.addr, scopeOf(e.addr).words())
 }
 
-// checkAddress returns a *scopeError unless an address that the DNS, or a server, has named may be asked: any for a
-// CA that is on a private network, else those of the Internet. private is called if it matters.
-func checkAddress(addr netip.Addr, private func() bool) error {
-	if scopeOf(addr) == scopePublic || private() && !isGroup(addr) {
+func (e *scopeError) Unwrap() error { return ErrPrivateAddress }
+
+// A privateFunc reports whether the CA is on a private network. The error is an *unplacedError.
+type privateFunc func() (bool, error)
+
+// An unplacedError says why it is not known whether the CA is on a private network.
+type unplacedError struct{ err error }
+
+func (e *unplacedError) Error() string {
+	return fmt.Sprintf("whether the CA is on a private network too is not known: %v", inner{e.err})
+}
+
+func (e *unplacedError) Unwrap() error { return e.err }
+
+// checkAddress returns an error unless an address that the DNS, or a server, has named may be asked: any for a
+// CA that is on a private network, else those of the Internet. It is a *scopeError unless the CA's place is not
+// known. private is called if it matters.
+func checkAddress(addr netip.Addr, private privateFunc) error {
+	switch {
+	case scopeOf(addr) == scopePublic:
 		return nil
+	case isGroup(addr):
+		return &scopeError{addr}
 	}
-	return &scopeError{addr}
+	inside, err := private()
+	if err != nil {
+		return fmt.Errorf("%v is %s: %w", addr, scopeOf(addr).words(), err)
+	}
+	if !inside {
+		return &scopeError{addr}
+	}
+	return nil
 }
 
 // isGroup reports whether an address is of more than one host, so that it names no server at all.
@@ -112,22 +151,39 @@ func isGroup(addr netip.Addr) bool {
 // directoryTimeout is for looking up where a CA is.
 const directoryTimeout = 3 * time.Second
 
-// isPrivateCA reports whether the URL of a CA's directory leads to a private network, or to this machine.
-func (d *DNS) isPrivateCA(ctx context.Context, directory string) bool {
+// isPrivateCA reports whether the URL of a CA's directory leads to a private network, or to this machine. Of a CA that
+// has no address nothing is assumed. The error is an *unplacedError.
+func (d *DNS) isPrivateCA(ctx context.Context, directory string) (bool, error) {
 	u, err := url.Parse(directory)
 	if err != nil || u.Hostname() == "" {
-		return false
+		return false, nil
 	}
 	host := bareName(u.Hostname())
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") { // RFC 6761 §6.3
-		return true
+		return true, nil
 	}
 	addr, err := netip.ParseAddr(host)
 	addrs := []netip.Addr{addr}
 	if err != nil {
-		ctx, cancel := context.WithTimeout(ctx, directoryTimeout)
-		defer cancel()
-		addrs, _ = d.addresses(ctx, host) // of a CA that is not found, nothing is assumed
+		if addrs, err = d.directoryAddresses(ctx, host); err != nil {
+			if cause, ok := errors.AsType[*net.DNSError](err); ok && cause.IsNotFound {
+				return false, nil
+			}
+			return false, &unplacedError{err}
+		}
 	}
-	return slices.ContainsFunc(addrs, func(addr netip.Addr) bool { return scopeOf(addr) < scopePublic })
+	return slices.ContainsFunc(addrs, func(addr netip.Addr) bool {
+		return scopeOf(addr) < scopePublic && !within(addr, translators) // which lead to any CA
+	}), nil
+}
+
+// directoryAddresses looks up where a CA's directory is: as whoever calls the CA does, who knows names of this machine's
+// alone too, unless Dial leads elsewhere.
+func (d *DNS) directoryAddresses(ctx context.Context, host string) ([]netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(ctx, directoryTimeout)
+	defer cancel()
+	if d.Dial == nil {
+		return new(net.Resolver).LookupNetIP(ctx, "ip", host)
+	}
+	return d.addresses(ctx, host)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 )
 
@@ -12,7 +13,7 @@ func TestScopeOf(t *testing.T) {
 		"127.0.0.1": scopeHost, "127.255.0.3": scopeHost, "::1": scopeHost, "0.0.0.0": scopeHost, "0.1.2.3": scopeHost, "::": scopeHost,
 		"::ffff:127.0.0.1": scopeHost, "64:ff9b::7f00:1": scopeHost,
 		"169.254.169.254": scopeLink, "fe80::1": scopeLink, "fe80::1%eth0": scopeLink, "224.0.0.1": scopeLink, "ff02::1": scopeLink,
-		"255.255.255.255": scopeLink, "64:ff9b::a9fe:a9fe": scopeLink,
+		"255.255.255.255": scopeLink, "64:ff9b::a9fe:a9fe": scopeLink, "168.63.129.16": scopeLink, "168.63.129.17": scopePublic,
 		"10.0.0.1": scopePrivate, "172.31.0.1": scopePrivate, "192.168.1.1": scopePrivate, "fd00::1": scopePrivate,
 		"100.64.0.1": scopePrivate, "100.127.255.255": scopePrivate, "::ffff:10.0.0.1": scopePrivate, "64:ff9b::a00:1": scopePrivate,
 		"::ffff:0:127.0.0.1": scopeHost, "::ffff:0:a00:1": scopePrivate, "2002:a9fe:a9fe::1": scopeLink,
@@ -26,6 +27,22 @@ func TestScopeOf(t *testing.T) {
 	}
 }
 
+// A CA may have a name that this machine alone knows.
+func TestIsPrivateCAByTheSystem(t *testing.T) {
+	name, err := os.Hostname()
+	if err != nil {
+		t.Skip(err)
+	}
+	addrs, err := new(net.Resolver).LookupNetIP(t.Context(), "ip", name)
+	if err != nil || scopeOf(addrs[0]) == scopePublic {
+		t.Skipf("the name of this machine leads to no address inside: %v, %v", addrs, err)
+	}
+	resolvers := &DNS{Resolvers: []string{"127.0.0.1:1"}} // nobody has
+	if inside, err := resolvers.isPrivateCA(t.Context(), "https://"+name+":9000/acme/acme/directory"); !inside || err != nil {
+		t.Errorf("%v, %v", inside, err)
+	}
+}
+
 // A check without a Dial of its own does not connect to where nothing must be asked.
 func TestConnectByNameKeepsOut(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -34,7 +51,7 @@ func TestConnectByNameKeepsOut(t *testing.T) {
 	}
 	defer ln.Close()
 	host, port, _ := net.SplitHostPort(ln.Addr().String())
-	connect := connectByName(nil, func() bool { return false })
+	connect := connectByName(nil, func() (bool, error) { return false, nil })
 	for _, from := range []string{"192.0.2.1", "10.0.0.1", "169.254.1.1"} {
 		conn, _, err := connect(t.Context(), host, port, netip.MustParseAddr(from))
 		if err == nil {
@@ -49,7 +66,7 @@ func TestConnectByNameKeepsOut(t *testing.T) {
 		conn.Close()
 		t.Error("loopback was asked for a CA on the Internet")
 	}
-	connect = connectByName(nil, func() bool { return true })
+	connect = connectByName(nil, func() (bool, error) { return true, nil })
 	for _, from := range []netip.Addr{{}, netip.MustParseAddr("127.0.0.2")} {
 		conn, at, err := connect(t.Context(), host, port, from)
 		if err != nil {

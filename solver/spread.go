@@ -170,7 +170,9 @@ func (s *spread) ask(ctx context.Context, server *spreadServer) {
 // the record is now looked for at another name.
 func (s *spread) take(target string, servers []*spreadServer) (added []*spreadServer) {
 	for i, server := range servers {
-		known := func(old *spreadServer) bool { return old.name == server.name && old.address == server.address }
+		known := func(old *spreadServer) bool {
+			return old.name == server.name && old.address == server.address && (old.err == nil) == (server.err == nil)
+		}
 		if j := slices.IndexFunc(s.servers, known); j >= 0 && target == s.target {
 			servers[i] = s.servers[j]
 			continue
@@ -232,8 +234,7 @@ func (s *spread) enough() bool {
 // isInside reports whether all servers are where none is asked.
 func (s *spread) isInside() bool {
 	asked := func(server *spreadServer) bool {
-		_, outside := errors.AsType[*scopeError](server.err)
-		return !outside || server.tries == 0
+		return !errors.Is(server.err, ErrPrivateAddress) || server.tries == 0
 	}
 	return len(s.servers) > 0 && !slices.ContainsFunc(s.servers, asked)
 }
@@ -273,8 +274,7 @@ func (s *spread) sight(ctx context.Context, server *spreadServer, ask query) sig
 // unasked is the sighting of a server that cannot be asked.
 func (server *spreadServer) unasked() sighting {
 	if server.address != "" {
-		_, outside := errors.AsType[*scopeError](server.err)
-		return sighting{nowhere: outside, said: fmt.Sprintf("nothing, it is not asked: %.300v", inner{server.err})}
+		return sighting{nowhere: errors.Is(server.err, ErrPrivateAddress), said: fmt.Sprintf("nothing, it is not asked: %.300v", inner{server.err})}
 	}
 	cause, ok := errors.AsType[*net.DNSError](server.err)
 	return sighting{nowhere: ok && cause.IsNotFound, said: fmt.Sprintf("nothing, its address is not known: %.300v", inner{server.err})}

@@ -10,8 +10,8 @@ import (
 // Check looks once whether the answer to p can be seen from here, as a CA does: by a handshake with
 // port 443 of the identifier. Where the CA's directory is on the Internet, what leads to this machine or to a
 // private network is not asked there (see Dial). It gives up after ten seconds or when ctx ends. The error
-// says what was seen instead of the answer; it wraps [ErrNoALPN] if the server does not offer the protocol.
-// [Diagnose] looks closer and says why.
+// says what was seen instead of the answer; it wraps [ErrNoALPN] if the server does not offer the protocol, and
+// [ErrPrivateAddress] if the identifier leads to where is not asked. [Diagnose] looks closer and says why.
 //
 // A failed check is no proof that the CA fails too: a network may show its own machines other
 // addresses than the outside.

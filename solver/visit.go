@@ -81,13 +81,13 @@ type connectFunc func(ctx context.Context, host, port string, from netip.Addr) (
 
 // connectByName returns a connectFunc that leaves it to dial to find the address, and to decide whether it may be
 // asked. Without a dial, what is not to be asked is kept out before the connection is opened.
-func connectByName(dial dialFunc, private func() bool) connectFunc {
+func connectByName(dial dialFunc, private privateFunc) connectFunc {
 	return func(ctx context.Context, host, port string, from netip.Addr) (net.Conn, netip.AddrPort, error) {
 		check := func(to netip.Addr) error {
 			if !from.IsValid() {
 				return checkAddress(to, private)
 			}
-			return redirectError(checkRedirectAddress(from, to, private))
+			return checkRedirectAddress(from, to, private)
 		}
 		open := dial
 		if open == nil {
@@ -99,7 +99,7 @@ func connectByName(dial dialFunc, private func() bool) connectFunc {
 				return check(to.Addr())
 			}}).DialContext
 		} else if to, err := netip.ParseAddr(host); err == nil && from.IsValid() {
-			if err := redirectError(checkAddress(to, private)); err != nil {
+			if err := check(to); err != nil {
 				return nil, netip.AddrPort{}, err
 			}
 		}
@@ -113,23 +113,14 @@ func connectByName(dial dialFunc, private func() bool) connectFunc {
 }
 
 // privateCA returns what reports whether the CA of a proof is on a private network, as the system's resolvers have it.
-func privateCA(ctx context.Context, p acme.Proof) func() bool {
-	d := new(DNS).during(ctx, p.DirectoryURL)
-	return d.call.private
+func privateCA(ctx context.Context, p acme.Proof) privateFunc {
+	return new(DNS).during(ctx, p.DirectoryURL).call.located
 }
 
 // A notFollowedError says why a redirect is not followed.
 type notFollowedError struct{ reason string }
 
 func (e *notFollowedError) Error() string { return e.reason }
-
-// redirectError returns err as a notFollowedError, or nil.
-func redirectError(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &notFollowedError{err.Error()}
-}
 
 // connectOutcome tells how opening a connection failed.
 func connectOutcome(err error) outcome {
@@ -139,8 +130,11 @@ func connectOutcome(err error) outcome {
 	if _, ok := errors.AsType[*unresolvedError](err); ok {
 		return outcomeUnresolved
 	}
-	if _, ok := errors.AsType[*scopeError](err); ok {
+	if errors.Is(err, ErrPrivateAddress) {
 		return outcomeNotVisited
+	}
+	if _, ok := errors.AsType[*unplacedError](err); ok {
+		return outcomeUnknown
 	}
 	switch {
 	case isTimeout(err):

@@ -172,12 +172,24 @@ func checkRedirect(status int, next *url.URL) error {
 		return fmt.Errorf("a redirect to port %.5s, where CAs follow those to 80 and 443 alone", port)
 	case strings.HasSuffix(next.Hostname(), ".well-known"):
 		return fmt.Errorf("a redirect to the host %.100q, where a slash is missing after the host", next.Hostname())
-	case next.Hostname() == "", len(next.Hostname()) > 253, strings.Contains(next.Hostname(), "%"):
+	case next.Hostname() == "", len(next.Hostname()) > 253, strings.Contains(next.Hostname(), "%"), isOddAddress(next.Hostname()):
 		return fmt.Errorf("a redirect to %.100q, which is no host", next.Hostname())
 	case len(next.Path) > maxTargetPath:
 		return fmt.Errorf("a redirect to a path of %d bytes, which is more than CAs follow", len(next.Path))
 	}
 	return nil
+}
+
+// isOddAddress reports whether a host is an IPv4 address in a form such as 127.1 or 0x7f000001, which some resolvers
+// take for one and no CA does.
+func isOddAddress(host string) bool {
+	bare := strings.TrimSuffix(host, ".")
+	last := strings.ToLower(bare[strings.LastIndexByte(bare, '.')+1:])
+	if strings.Trim(last, "0123456789") != "" && !strings.HasPrefix(last, "0x") {
+		return false
+	}
+	_, err := netip.ParseAddr(host)
+	return err != nil
 }
 
 // judge decides whether the last page is the answer.

@@ -34,6 +34,7 @@ type Webhook struct {
 const (
 	webhookTimeout       = 30 * time.Second
 	webhookReasonTimeout = 2 * time.Second // for the body of an answer that is no success
+	maxReason            = 1 << 10         // bytes of it
 )
 
 // AppendRecord posts to /present.
@@ -94,9 +95,12 @@ func (w *Webhook) post(ctx context.Context, action string, r Record) error {
 		return nil
 	}
 	defer time.AfterFunc(webhookReasonTimeout, cancel).Stop()
-	reason, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10)) // what came is enough for the error
-	return fmt.Errorf("solver: %v: %s: the answer is %.60q, %.200q", w, action,
-		secrets.mask(response.Status), strings.TrimSpace(secrets.mask(string(reason))))
+	reason, _ := io.ReadAll(io.LimitReader(response.Body, maxReason)) // what came is enough for the error
+	text := secrets.mask(string(reason))
+	if len(reason) == maxReason {
+		text = secrets.maskCut(string(reason), false)
+	}
+	return fmt.Errorf("solver: %v: %s: the answer is %.60q, %.200q", w, action, secrets.mask(response.Status), strings.TrimSpace(text))
 }
 
 // secrets returns what the service is told in confidence: as it stands in the fields, and as it is sent.

@@ -96,6 +96,11 @@ func TestWebhookFails(t *testing.T) {
 			w.URL = strings.Replace(w.URL, "http://", "http://anyone:underway@", 1) + "/geheimer+pfad?key=geheimer%2fwert"
 			w.Username = "account"
 		}, `solver: webhook HOST: present: the answer is "401 Unauthorized", "<Username> <Password> Basic <credentials> /acme/<URL>/present?key=<URL> <URL>"`},
+		"more of them than is read": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusUnauthorized)
+			io.WriteString(w, strings.Repeat("0123456789", 1000))
+		}, func(w *solver.Webhook) { w.Password = strings.Repeat("0123456789", 30) },
+			`solver: webhook HOST: present: the answer is "401 Unauthorized", "<Password><Password><Password>"`},
 		"in the status": {func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, _ := w.(http.Hijacker).Hijack()
 			io.WriteString(conn, "HTTP/1.1 401 not geheimnis\r\n\r\n")

@@ -21,8 +21,8 @@ import (
 // readable by all. It is there as a whole or not at all, and CleanUp removes it also after a crash.
 //
 // Folders that are missing are made, with mode 0755 whatever the umask, and removed when they are empty again.
-// A file ".everseal" in them tells them from those that were there before, which stay as they are. Links in the
-// document root are followed within it; they lead no answer out of it.
+// A file ".everseal" in them tells them from those that were there before, which stay as they are. Relative
+// links in the document root are followed within it; they lead no answer out of it.
 //
 // Names whose document roots differ take a Webroot each: the solvers of a certmanager.Subject say which one is
 // for whom. A Webroot is safe for concurrent use, also by several processes on one document root.
@@ -95,12 +95,12 @@ func (w *Webroot) failure(operation string, a answer, err error) error {
 		return nil
 	}
 	return fmt.Errorf("solver: http-01 for %q: %s the answer in the document root %q: %w; this process must be allowed to write there, "+
-		"and links there must not lead out of it", a.Identifier, operation, w.Dir, err)
+		"and links there must be relative, and not lead out of it", a.Identifier, operation, w.Dir, err)
 }
 
 func putAnswer(root *os.Root, a answer) error {
 	for _, folder := range []string{wellKnownFolder, answersFolder} {
-		if err := makeFolder(root, folder); err != nil {
+		if err := makeFolder(root, folder, unfinishedFolder(a, folder)); err != nil {
 			return err
 		}
 	}
@@ -127,14 +127,21 @@ func unfinishedPrefix(a answer) string {
 	return folderMark + "-" + hex.EncodeToString(digest[:8]) + "-"
 }
 
+// unfinishedFolder returns the name that a folder, made for an answer, has until it has its mode and its mark.
+func unfinishedFolder(a answer, name string) string {
+	return path.Join(path.Dir(name), unfinishedPrefix(a)+"folder")
+}
+
 // removeAnswer removes what is left of an answer, and then the folders that were made for it.
 func removeAnswer(root *os.Root, a answer) error {
 	entries, err := fs.ReadDir(root.FS(), answersFolder)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
+	}
+	for _, folder := range []string{answersFolder, wellKnownFolder} {
+		if err := root.RemoveAll(unfinishedFolder(a, folder)); err != nil {
+			return err
+		}
 	}
 	for _, entry := range entries {
 		name := path.Join(answersFolder, entry.Name())
@@ -163,11 +170,13 @@ func contains(root *os.Root, name, text string) bool {
 }
 
 // makeFolder makes a folder that is missing. It gets its name when it has its mode and its mark.
-func makeFolder(root *os.Root, name string) error {
+func makeFolder(root *os.Root, name, unfinished string) error {
 	if _, err := root.Stat(name); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	unfinished := path.Join(path.Dir(name), folderMark+"-"+rand.Text())
+	if err := root.RemoveAll(unfinished); err != nil { // that a crash has left
+		return err
+	}
 	err := root.Mkdir(unfinished, folderMode)
 	if err != nil {
 		return err

@@ -24,6 +24,14 @@ type zoneEditor struct {
 	followCNAME bool
 }
 
+// placeTimeout is for finding out where a record belongs, or is: along CNAMEs, and up the names to a zone.
+const placeTimeout = time.Minute
+
+// findingPlace returns a context that ends when that has taken too long.
+func findingPlace(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, placeTimeout, fmt.Errorf("the DNS has too few answers within %v", placeTimeout))
+}
+
 // place returns the record to create for a value that is asked for at a name.
 func (z *zoneEditor) place(ctx context.Context, name, value string, ttl time.Duration) (Record, error) {
 	if z.provider == nil {
@@ -35,6 +43,8 @@ func (z *zoneEditor) place(ctx context.Context, name, value string, ttl time.Dur
 			return Record{}, inner{err}
 		}
 	}
+	ctx, cancel := findingPlace(ctx)
+	defer cancel()
 	r := Record{Zone: bareName(z.zone), Name: name, Value: value, TTL: cmp.Or(max(ttl, 0), usualTTL)}
 	var err error
 	if z.followCNAME {
