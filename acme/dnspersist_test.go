@@ -67,6 +67,14 @@ func TestPersistentRecord(t *testing.T) {
 			if name != "_validation-persist.example.com" || value != test.want || err != nil {
 				t.Errorf("record %q %q, %v, want %q", name, value, err, test.want)
 			}
+			anyDomain := ""
+			if test.challenge.HashedIssuers != nil {
+				// printf '\x01*%s%s' <thumbprint, RFC 7638 §3.1> https://ca.example/acct/123 | openssl dgst -sha256 -binary | basenc --base64url
+				anyDomain = fakeOrigin + "/account-hash/sha-256/NpDnSwUthQK8zCgFdefYxAdAVPnygMLbs9US6oO-5ug"
+			}
+			if proof.AnyDomainAccountURI != anyDomain {
+				t.Errorf("for any domain the account is %q, want %q", proof.AnyDomainAccountURI, anyDomain)
+			}
 		})
 	}
 }

@@ -22,7 +22,12 @@ type Proof struct {
 	KeyAuthorization string     `json:"keyAuthorization,omitempty"` // RFC 8555 §8.1; empty without a token
 	AuthorizationURL string     `json:"authorizationURL,omitempty"` // the authorization that the challenge is of
 	AccountURL       string     `json:"accountURL"`
-	DirectoryURL     string     `json:"directoryURL"`
+
+	// AnyDomainAccountURI is what a record of dns-persist-01 may have in place of AccountURI: the account hashed
+	// together with "*", for records of many domains alike. Empty if the CA does not have accounts hashed.
+	AnyDomainAccountURI string `json:"anyDomainAccountURI,omitempty"`
+
+	DirectoryURL string `json:"directoryURL"`
 }
 
 // name returns the identifier as it stands in the order.
@@ -61,7 +66,7 @@ func (c *Client) newProof(ctx context.Context, a *Authorization, challenge Chall
 			return Proof{}, errors.New("the challenge has no token")
 		}
 	case TypeDNSPersist01:
-		if p.AccountURI, err = c.persistentAccountURI(ctx, &p); err != nil {
+		if err := c.namePersistentAccount(ctx, &p); err != nil {
 			return Proof{}, err
 		}
 	}
@@ -98,41 +103,43 @@ func (c *Client) Thumbprint() (string, error) {
 	return base64.RawURLEncoding.EncodeToString(thumbprint), nil
 }
 
-// persistentAccountURI returns the account as a record of dns-persist-01 has it. Drafts -00 and -01 have the
-// account's URL, which -01 repeats in the challenge. From -02 on it is hashed together with the domain and the
-// account's key, after a prefix from the directory.
+// namePersistentAccount sets the account as a record of dns-persist-01 has it. Drafts -00 and -01 have the
+// account's URL, which -01 repeats in the challenge. From -02 on it is hashed together with the domain, or "*",
+// and the account's key, after a prefix from the directory.
 //
 // The record gives the account it names a standing right to the domain's certificates. So that no CA
 // can have one set that another CA reads as for another account, a URL must be of the host that the
 // client was told is the CA's.
-func (c *Client) persistentAccountURI(ctx context.Context, p *Proof) (string, error) {
+func (c *Client) namePersistentAccount(ctx context.Context, p *Proof) error {
 	if len(p.HashedIssuers) == 0 {
-		uri := p.AccountURI
-		if uri == "" {
-			uri = p.AccountURL
+		if p.AccountURI == "" {
+			p.AccountURI = p.AccountURL
 		}
-		if !sameHost(uri, c.directoryURL()) {
-			return "", fmt.Errorf("the account %.200q is not at the host of %s: a record for it is refused", uri, c.directoryURL())
+		if !sameHost(p.AccountURI, c.directoryURL()) {
+			return fmt.Errorf("the account %.200q is not at the host of %s: a record for it is refused", p.AccountURI, c.directoryURL())
 		}
-		return uri, nil
+		return nil
 	}
 	d, err := c.GetDirectory(ctx)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if d.Meta.AccountHashPrefix == "" {
-		return "", fmt.Errorf("%s has no accountHashPrefix, which the record begins the account with", c.directoryURL())
+		return fmt.Errorf("%s has no accountHashPrefix, which the record begins the account with", c.directoryURL())
 	}
 	thumbprint, err := c.Thumbprint()
 	if err != nil {
-		return "", err
+		return err
 	}
-	domain := p.Identifier.Value
-	if len(domain) > 255 {
-		return "", fmt.Errorf("the domain has %d bytes, at most 255 are possible", len(domain))
+	if n := len(p.Identifier.Value); n > 255 {
+		return fmt.Errorf("the domain has %d bytes, at most 255 are possible", n)
 	}
-	digest := sha256.Sum256([]byte(string([]byte{byte(len(domain))}) + domain + thumbprint + p.AccountURL))
-	return d.Meta.AccountHashPrefix + "sha-256/" + base64.RawURLEncoding.EncodeToString(digest[:]), nil
+	hashed := func(domain string) string {
+		digest := sha256.Sum256([]byte(string([]byte{byte(len(domain))}) + domain + thumbprint + p.AccountURL))
+		return d.Meta.AccountHashPrefix + "sha-256/" + base64.RawURLEncoding.EncodeToString(digest[:])
+	}
+	p.AccountURI, p.AnyDomainAccountURI = hashed(p.Identifier.Value), hashed("*")
+	return nil
 }
 
 // sameHost reports whether both URLs have the same host, without regard to case.

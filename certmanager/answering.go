@@ -1,6 +1,7 @@
 package certmanager
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -101,13 +102,13 @@ func (a *answering) look(ctx context.Context, p acme.Proof) error {
 // useSolvers prepares the solvers, in the order of preference: those given, then the built-in ones.
 func (m *Manager) useSolvers() {
 	m.http01 = &solver.HTTP01{Storage: m.store}
-	m.tlsALPN01 = &solver.TLSALPN01{Storage: m.store}
+	m.tlsALPN01 = &solver.TLSALPN01{Storage: m.store, Logger: m.logger}
 	for _, s := range m.config.Solvers {
 		switch given := s.(type) {
 		case *solver.TLSALPN01:
 			m.tlsALPN01 = given
 			if given.Storage == nil {
-				m.tlsALPN01 = &solver.TLSALPN01{Storage: m.store, Dial: given.Dial}
+				m.tlsALPN01 = &solver.TLSALPN01{Storage: m.store, Dial: given.Dial, Logger: cmp.Or(given.Logger, m.logger)}
 			}
 		case *solver.HTTP01:
 			m.http01 = given
@@ -136,6 +137,10 @@ func (m *Manager) prepared(given []acme.Solver) []acme.Solver {
 			solvers[i] = m.overTLS
 		case *solver.HTTP01:
 			solvers[i] = m.overHTTP
+		case *solver.Lego:
+			logged := *s
+			logged.Logger = cmp.Or(s.Logger, m.logger)
+			solvers[i] = &logged
 		case interface {
 			WithStorage(storage.Store) acme.Solver
 		}:

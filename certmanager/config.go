@@ -49,7 +49,8 @@ type Config struct {
 	// behind it. After them come the built-in ones: tls-alpn-01 in GetCertificate, and http-01 where Serve
 	// or HTTPHandler has it. A *solver.TLSALPN01 or *solver.HTTP01 given here takes the built-in one's
 	// place; one without a Storage is copied, so that not its own GetCertificate or Handler answers but the
-	// manager's. Others that keep something and have no storage, such as a *solver.DNS01, use the manager's.
+	// manager's. Others that keep something and have no storage, such as a *solver.DNS01, use the manager's. With
+	// a *solver.Webroot the server that has port 80 answers, so that HTTPAddr is "off".
 	Solvers []acme.Solver
 
 	// Preflight says what becomes of a fault that the manager sees before the CA is told to look. Zero:

@@ -50,29 +50,39 @@ func (f *preflight) explain() func(context.Context, error, []acme.Proof) error {
 
 func (f *preflight) diagnose(ctx context.Context, err error, proofs []acme.Proof) error {
 	vantage := f.vantage(ctx)
-	var of []acme.Proof
-	var errs []error
+	type failed struct {
+		proof         acme.Proof
+		authorization *acme.AuthorizationError
+	}
+	var all []failed
 	for _, authorization := range unproved(err) {
-		if p, ok := proofOf(authorization, proofs); ok && len(of) < mostDiagnoses {
-			of, errs = append(of, p), append(errs, authorization)
+		if p, ok := proofOf(authorization, proofs); ok && len(all) < mostDiagnoses {
+			all = append(all, failed{p, authorization})
 		}
 	}
-	diagnoses := make([]*solver.Diagnosis, len(of))
+	diagnoses := make([]*solver.Diagnosis, len(all))
 	var group sync.WaitGroup
-	for i := range of {
-		group.Go(func() { diagnoses[i] = solver.Diagnose(ctx, of[i], errs[i], vantage) })
+	for i, one := range all {
+		group.Go(func() { diagnoses[i] = solver.Diagnose(ctx, one.proof, one.authorization, vantage) })
 	}
 	group.Wait()
 	return &diagnosed{err, diagnoses}
 }
 
-// unproved returns what of an order failed.
+// unproved returns all that failed, wherever in the error it is: of an order that is over, or of one whose
+// challenges wait to be accepted once more.
 func unproved(err error) []*acme.AuthorizationError {
-	if order, ok := errors.AsType[*acme.OrderError](err); ok {
-		return order.Authorizations
-	}
-	if one, ok := errors.AsType[*acme.AuthorizationError](err); ok {
-		return []*acme.AuthorizationError{one}
+	switch e := err.(type) {
+	case *acme.AuthorizationError:
+		return []*acme.AuthorizationError{e}
+	case interface{ Unwrap() error }:
+		return unproved(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		var all []*acme.AuthorizationError
+		for _, err := range e.Unwrap() {
+			all = append(all, unproved(err)...)
+		}
+		return all
 	}
 	return nil
 }

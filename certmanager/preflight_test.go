@@ -1,6 +1,7 @@
 package certmanager_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"testing/synctest"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/acme/acmetest"
 	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/solver"
 )
@@ -194,5 +196,45 @@ func TestSubjectsWithBadSolvers(t *testing.T) {
 	}
 	if _, err := certmanager.New(certmanager.Config{CA: "https://ca.example/", Preflight: "perhaps"}); err == nil || !strings.Contains(err.Error(), `"require"`) {
 		t.Errorf("a Preflight that is none: %v", err)
+	}
+}
+
+// TestAllFailuresAreDiagnosed has several names of one certificate fail, once for good and once put back to be
+// accepted again. Each is diagnosed, in the time of one.
+func TestAllFailuresAreDiagnosed(t *testing.T) {
+	putBack := acmetest.Edit(func(r *acmetest.Response) {
+		r.Body = bytes.ReplaceAll(r.Body, []byte(`"invalid"`), []byte(`"pending"`))
+	})
+	for about, faults := range map[string][]acmetest.Fault{
+		"over":     nil,
+		"put back": {acmetest.On("challenge", putBack), acmetest.On("authorization", putBack), acmetest.On("order", putBack)},
+	} {
+		t.Run(about, func(t *testing.T) {
+			inBubbleWorld(t, func(t *testing.T, w *world) {
+				names := siteNames(13)
+				for _, name := range names[1:] {
+					w.zones.remove(name)
+					w.ca.FailValidations(name, 1)
+				}
+				w.ca.SetFaults(faults...)
+				config := w.config()
+				config.Subjects = []certmanager.Subject{{Names: names}}
+				_, stop := w.start(config)
+				defer stop()
+				failed := w.await(certmanager.EventFailed, names[0], 1)
+				var diagnosed []string
+				for _, diagnosis := range failed.Diagnoses {
+					diagnosed = append(diagnosed, diagnosis.Identifier)
+					if diagnosis.Cause != solver.CauseNoAddress || !strings.Contains(failed.Err.Error(), diagnosis.Reason) {
+						t.Errorf("%s: cause %q, and the error is %v", diagnosis.Identifier, diagnosis.Cause, failed.Err)
+					}
+				}
+				slices.Sort(diagnosed)
+				const most = 10
+				if len(slices.Compact(diagnosed)) != most || slices.Contains(diagnosed, names[0]) {
+					t.Errorf("%q were diagnosed, want %d of those that failed; the error is %v", diagnosed, most, failed.Err)
+				}
+			})
+		})
 	}
 }

@@ -3,13 +3,16 @@ package examples
 
 import (
 	"bytes"
+	"errors"
 	"go/ast"
 	"go/format"
 	"go/parser"
 	"go/token"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -53,6 +56,62 @@ func TestReadmeNamesWhatThereIs(t *testing.T) {
 		if _, err := os.Stat(filepath.Join("..", path)); err != nil {
 			t.Errorf("the README names %s: %v", path, err)
 		}
+	}
+}
+
+// The lines by which DNS providers are used are those of Examples, which compile.
+func TestReadmeDNSProvidersAreTheExamples(t *testing.T) {
+	var examples []string
+	for _, name := range []string{"../solver/libdns/example_test.go", "../certmanager/internal/peers/example_lego_test.go"} {
+		for line := range strings.Lines(string(read(t, name))) {
+			examples = append(examples, strings.TrimSpace(line))
+		}
+	}
+	blocks := regexp.MustCompile("(?s)\n```\n([^`]*cloudflare[^`]*)```\n").FindAllSubmatch(read(t, "../README.md"), -1)
+	if len(blocks) != 2 {
+		t.Errorf("the README shows %d ways to use Cloudflare", len(blocks))
+	}
+	for _, block := range blocks {
+		for line := range strings.Lines(string(block[1])) {
+			if line = strings.TrimSpace(line); !slices.Contains(examples, line) {
+				t.Errorf("no Example has the line %q", line)
+			}
+		}
+	}
+}
+
+// The commands by which a program uses a checkout beside it do as the README says.
+func TestReadmeCommandsWork(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the commands are for a shell")
+	}
+	commands := regexp.MustCompile("(?s)```sh\n(go mod edit .*?)```").FindSubmatch(read(t, "../README.md"))
+	if commands == nil {
+		t.Fatal("the README shows no go mod edit")
+	}
+	folder := t.TempDir()
+	program := filepath.Join(folder, "server")
+	checkout, err := filepath.Abs("..")
+	if err == nil {
+		err = errors.Join(os.Mkdir(program, 0o700), os.Symlink(checkout, filepath.Join(folder, "everseal")))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	example := strings.Replace(string(read(t, "../solver/libdns/example_test.go")), "package libdns_test", "package main", 1)
+	example = strings.Replace(example, "func ExampleNew()", "func main()", 1)
+	if err := os.WriteFile(filepath.Join(program, "main.go"), []byte(example), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shell := exec.CommandContext(t.Context(), "sh", "-ec", "go mod init example.com/server\n"+string(commands[1])+"go vet .")
+	shell.Dir, shell.Env = program, append(os.Environ(), "GOWORK=off", "GOFLAGS=")
+	out, err := shell.CombinedOutput()
+	switch {
+	case err == nil:
+	case os.Getenv("CI") != "true" && regexp.MustCompile("dial tcp|no such host|GOPROXY=off").Match(out):
+		t.Skipf("the modules cannot be downloaded:\n%s", out)
+	default:
+		t.Errorf("%v:\n%s", err, out)
 	}
 }
 

@@ -25,6 +25,13 @@ func (d *DNS) isGone(ctx context.Context, name string) bool {
 	if err != nil {
 		return false
 	}
+	return d.anyServerSays(ctx, zone, query{name: name, qtype: dnsmessage.TypeCNAME}, func(r *reply) bool {
+		return r.Authoritative && r.RCode == dnsmessage.RCodeSuccess && r.alias(name) == ""
+	})
+}
+
+// anyServerSays asks the servers of a zone side by side, and reports whether one gives an answer of the kind.
+func (d *DNS) anyServerSays(ctx context.Context, zone string, q query, is func(*reply) bool) bool {
 	servers, err := d.nameservers(ctx, zone)
 	if err != nil {
 		return false
@@ -38,8 +45,8 @@ func (d *DNS) isGone(ctx context.Context, name string) bool {
 				said <- false
 				return
 			}
-			r, err := d.exchange(ctx, server.addr.String(), query{name: name, qtype: dnsmessage.TypeCNAME})
-			said <- err == nil && r.Authoritative && r.RCode == dnsmessage.RCodeSuccess && r.alias(name) == ""
+			r, err := d.exchange(ctx, server.addr.String(), q)
+			said <- err == nil && is(r)
 		})
 	}
 	defer asking.Wait()

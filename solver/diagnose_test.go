@@ -92,7 +92,7 @@ const (
 func TestDiagnose(t *testing.T) {
 	var tests []diagnoseTest
 	for _, group := range [][]diagnoseTest{frontendTests(), serverTests(), mixedTests(), redirectTests(), addressTests(), privateTests(),
-		recordTests(), nameserverTests(), caaTests(), failureTests()} {
+		guardTests(), wrappedTests(), originTests(), clientCertificateTests(), recordTests(), nearMissTests(), nameserverTests(), caaTests(), failureTests()} {
 		tests = append(tests, group...)
 	}
 	if len(tests) < 40 {
@@ -218,7 +218,7 @@ func mixedTests() []diagnoseTest {
 			w.add("example.com", "AAAA", "2001:db8::1")
 			w.put("[2001:db8::1]:80", serveHTTP(w.t, respond(403, "")))
 		},
-		want: "port 80 of example.com at 2001:db8::1 is answered by another server or virtual host: it answers 403 Forbidden: " + forwardCure,
+		want: "port 80 of example.com at 2001:db8::1 blocks the request, as firewalls and access rules do: it answers 403 Forbidden: " + passCure,
 	}, {
 		name: "of many, the front end", proof: overHTTP, cause: solver.CauseCDN,
 		setUp: func(w *world) {
@@ -309,7 +309,8 @@ func redirectTests() []diagnoseTest {
 			w.site(respond(301, "", "Location", "https://example.com/.well-known/acme-challenge/"+token, "Server", "cloudflare"))
 			w.put("192.0.2.1:443", serveWithTLS(w.t, w.certificate("example.com"), redirect(challenge)))
 		},
-		want: "example.com redirects in a loop, from " + challenge + " to https://example.com/.well-known/acme-challenge/" + token + " and back: " + exemptCure,
+		want: "example.com redirects in a loop, from " + challenge + " to https://example.com/.well-known/acme-challenge/" + token + " and back: " +
+			"Cloudflare (server: cloudflare) and the server behind it disagree on https: " + exemptCure + flexibleCure,
 	}, {
 		name: "eleven redirects", cause: solver.CauseRedirectLoop,
 		setUp: site(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -141,6 +141,25 @@ func privateTests() []diagnoseTest {
 	}, {
 		name: "an address that only the CA sees", cause: solver.CauseSplitHorizon, setUp: func(w *world) { w.site(w.answering()) },
 		failure: refusal(acme.ErrUnauthorized, "203.0.113.9: Invalid response from http://example.com/: 404"),
+		want: "the CA asked example.com at 203.0.113.9 (its words: 203.0.113.9: Invalid response from http://example.com/: 404), where none of its records at " +
+			ns1 + " leads (192.0.2.1): the CA's cache has an old A record: " + oldCure,
+	}, {
+		name: "an address that the resolver here has in its cache too", cause: solver.CauseSplitHorizon,
+		setUp: func(w *world) {
+			w.site(w.answering())
+			w.resolvesTo("example.com", "203.0.113.7")
+			w.put("203.0.113.7:80", serveHTTP(w.t, w.answering()))
+		},
+		failure: refusal(acme.ErrConnection, "203.0.113.7: Fetching http://example.com/: Connection refused"),
+		want: "the CA asked example.com at 203.0.113.7 (its words: 203.0.113.7: Fetching http://example.com/: Connection refused), where none of its records at " +
+			ns1 + " leads (192.0.2.1): the CA's cache has an old A record: " + oldCure,
+	}, {
+		name: "an address that only the CA sees, with no authoritative server to be asked", cause: solver.CauseSplitHorizon,
+		setUp: func(w *world) {
+			w.site(w.answering())
+			w.silence()
+		},
+		failure: refusal(acme.ErrUnauthorized, "203.0.113.9: Invalid response from http://example.com/: 404"),
 		want:    "example.com is 192.0.2.1 here, and 203.0.113.9 for the CA (its words: 203.0.113.9: Invalid response from http://example.com/: 404): " + publicCure,
 	}}
 	return withProof(tests, overHTTP)

@@ -16,25 +16,26 @@ type Cause string
 
 // The causes that [Diagnose] tells apart.
 const (
-	CauseCDN             Cause = "cdn"              // a content delivery network or a proxy answers, and does not forward the challenge
-	CauseAddressMismatch Cause = "address-mismatch" // the A and AAAA records lead to different servers, and one of them is wrong
-	CauseRedirectLoop    Cause = "redirect-loop"    // redirects lead back to where they began, or are more than ten
-	CauseRedirect        Cause = "redirect"         // a redirect leads to a host without the answer, or where no CA follows
-	CauseOtherServer     Cause = "other-server"     // another server or virtual host answers, or another certificate is shown
-	CauseNoALPN          Cause = "no-alpn"          // the server on port 443 does not offer ALPNProto
-	CausePortClosed      Cause = "port-closed"      // connections are refused
-	CausePortFiltered    Cause = "port-filtered"    // connections are not answered, as by a firewall that drops packets
-	CauseBrokenServer    Cause = "broken-server"    // a server takes the connection, and gives no answer that can be read
-	CauseNoAddress       Cause = "no-address"       // the name does not exist, or has no address
-	CausePrivateAddress  Cause = "private-address"  // the name leads to an address that the Internet does not reach
-	CauseSplitHorizon    Cause = "split-horizon"    // the name leads elsewhere for this process than for the CA
-	CauseVantagePoints   Cause = "vantage-points"   // all is right from here, but not from each place that the CA looks from
-	CauseDNSFailure      Cause = "dns-failure"      // the DNS servers fail
-	CauseDNSSEC          Cause = "dnssec"           // the DNS answers fail validation by DNSSEC
-	CauseCAA             Cause = "caa"              // CAA records do not let the CA issue (RFC 8659, RFC 8657)
-	CauseRecordMissing   Cause = "record-missing"   // an authoritative server lacks the TXT record
-	CauseForeignAlias    Cause = "foreign-alias"    // a CNAME leads the TXT record's name into a zone that lacks it
-	CauseUnusableProof   Cause = "unusable-proof"   // the proof cannot be answered at all
+	CauseCDN               Cause = "cdn"                // a content delivery network, a proxy or a load balancer answers, and does not forward the challenge
+	CauseAddressMismatch   Cause = "address-mismatch"   // the A and AAAA records lead to different servers, and one of them is wrong
+	CauseRedirectLoop      Cause = "redirect-loop"      // redirects lead back to where they began, or are more than ten
+	CauseRedirect          Cause = "redirect"           // a redirect leads to a host without the answer, or where no CA follows
+	CauseOtherServer       Cause = "other-server"       // another server or virtual host answers, or what guards it, or another certificate is shown
+	CauseNoALPN            Cause = "no-alpn"            // the server on port 443 does not offer ALPNProto
+	CauseClientCertificate Cause = "client-certificate" // the server turns away whoever shows no client certificate, as CAs do not
+	CausePortClosed        Cause = "port-closed"        // connections are refused
+	CausePortFiltered      Cause = "port-filtered"      // connections are not answered, as by a firewall that drops packets
+	CauseBrokenServer      Cause = "broken-server"      // a server takes the connection, and gives no answer that can be read, or one with more in it
+	CauseNoAddress         Cause = "no-address"         // the name does not exist, or has no address
+	CausePrivateAddress    Cause = "private-address"    // the name leads to an address that the Internet does not reach
+	CauseSplitHorizon      Cause = "split-horizon"      // the name leads elsewhere for this process than for the CA
+	CauseVantagePoints     Cause = "vantage-points"     // all is right from here, but not from each place that the CA looks from
+	CauseDNSFailure        Cause = "dns-failure"        // the DNS servers fail
+	CauseDNSSEC            Cause = "dnssec"             // the DNS answers fail validation by DNSSEC
+	CauseCAA               Cause = "caa"                // CAA records do not let the CA issue (RFC 8659, RFC 8657)
+	CauseRecordMissing     Cause = "record-missing"     // an authoritative server lacks the TXT record
+	CauseForeignAlias      Cause = "foreign-alias"      // a CNAME leads the TXT record's name into a zone that lacks it
+	CauseUnusableProof     Cause = "unusable-proof"     // the proof cannot be answered at all
 )
 
 // A Diagnosis is what was seen of a set-up for one challenge, and what follows from it. All text in it that

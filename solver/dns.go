@@ -26,6 +26,21 @@ type DNS struct {
 	// the address a host and a port. Nil: a [net.Dialer] does. A split-horizon set-up, or a test, leads
 	// addresses elsewhere by it.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	knownZone string // the zone of all names in it; empty: zones are found by their SOA records
+}
+
+// inZone returns a DNS that takes all names in the zone to be its own, and asks for no SOA record of theirs.
+// Empty: none is known.
+func (d *DNS) inZone(zone string) *DNS {
+	if zone == "" {
+		return d
+	}
+	known := &DNS{knownZone: bareName(zone)}
+	if d != nil {
+		known.Resolvers, known.Dial = d.Resolvers, d.Dial
+	}
+	return known
 }
 
 func (d *DNS) dial(ctx context.Context, network, address string) (net.Conn, error) {

@@ -32,7 +32,8 @@ type DNS01 struct {
 	// Propagation says when the record counts as spread.
 	Propagation Propagation
 
-	// Zone is the zone that records are created in. Zero: found by its SOA record, for each name.
+	// Zone is the zone that records are created in, and whose servers are asked whether they have them. Zero:
+	// found by its SOA record, for each name.
 	Zone string
 
 	// FollowCNAME creates the record where a CNAME at _acme-challenge leads, for names whose challenges are
@@ -139,7 +140,7 @@ func (d *DNSAccount01) WithStorage(s storage.Store) acme.Solver {
 
 // editor returns what creates records as the fields say.
 func (d *DNS01) editor() *zoneEditor {
-	return &zoneEditor{provider: d.Provider, dns: d.DNS, zone: d.Zone, followCNAME: d.FollowCNAME}
+	return &zoneEditor{provider: d.Provider, dns: d.DNS.inZone(d.Zone), zone: d.Zone, followCNAME: d.FollowCNAME}
 }
 
 func (d *DNS01) present(ctx context.Context, p acme.Proof, challengeType string) error {
@@ -166,7 +167,7 @@ func (d *DNS01) wait(ctx context.Context, p acme.Proof, challengeType string) er
 	if err != nil {
 		return err
 	}
-	err = d.Propagation.wait(ctx, d.DNS, name, value)
+	err = d.Propagation.wait(ctx, d.DNS.inZone(d.Zone), name, value)
 	if _, unseen := errors.AsType[*PropagationError](err); unseen {
 		if advice := d.editor().advice(ctx, name); advice != "" {
 			return fmt.Errorf("%w%s", err, advice)

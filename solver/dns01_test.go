@@ -152,7 +152,7 @@ func TestDNS01FindsTheZone(t *testing.T) {
 		{"dept.example.com", "", "dept.example.com", ""},
 		{"www.dept.example.com", "", "dept.example.com", ""},
 		{"www.dept.example.com", "Example.COM.", "example.com", ""},
-		{"www.example.org", "", "", `no zone in DNS holds "_acme-challenge.www.example.org": is its domain registered and delegated?`},
+		{"www.example.org", "", "", `find the zone, or set Zone to it: no zone in DNS holds "_acme-challenge.www.example.org": is its domain registered and delegated?`},
 		{"www.example.org", "example.com", "", `the record _acme-challenge.www.example.org is not in the zone "example.com" that is set: set the zone that it is in, or none for it to be found`},
 		{"wwwexample.com", "example.com", "", `the record _acme-challenge.wwwexample.com is not in the zone "example.com" that is set: set the zone that it is in, or none for it to be found`},
 	} {

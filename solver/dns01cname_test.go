@@ -30,7 +30,7 @@ func TestDNS01FollowsCNAME(t *testing.T) {
 		{"out of the zone that is set", [][2]string{{challenge, "abc.example.net"}}, "example.com", "",
 			`the CNAME at ` + challenge + ` leads to abc.example.net, out of the zone "example.com" that is set: set the one where it leads, or none for it to be found`},
 		{"nowhere", [][2]string{{challenge, "abc.example.org"}}, "", "",
-			`no zone in DNS holds "abc.example.org": is its domain registered and delegated?`},
+			`find the zone, or set Zone to it: no zone in DNS holds "abc.example.org": is its domain registered and delegated?`},
 		{"a circle", [][2]string{{challenge, "a.example.com"}, {"a.example.com", challenge}}, "", "",
 			`the CNAMEs of "` + challenge + `" lead in a circle, back to "` + challenge + `"`},
 		{"a name that is none", [][2]string{{challenge, "$(reboot)\n.example.net"}}, "", "",

@@ -4,6 +4,8 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"slices"
 	"strings"
@@ -207,4 +209,35 @@ func TestIssueByDNSPersist(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A record in which the account is hashed for any domain is as good for the solver as it is for the CA.
+func TestIssueByDNSPersistForAnyDomain(t *testing.T) {
+	configure := func(ca *acmetest.Server) { ca.Challenges, ca.HashedAccounts = []string{acme.TypeDNSPersist01}, true }
+	inDNSWorld(t, configure, func(t *testing.T, w *dnsWorld) {
+		d := &solver.DNSPersist01{DNS: w.dns.Client()}
+		missing, ok := errors.AsType[*solver.StandingRecordError](w.issue(t, d, "example.com"))
+		if !ok {
+			t.Fatal("nothing is to be set")
+		}
+		thumbprint, err := w.client.Thumbprint()
+		if err != nil {
+			t.Fatal(err)
+		}
+		account, err := w.client.GetAccount(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		digest := sha256.Sum256([]byte("\x01*" + thumbprint + account.URL))
+		before, _, _ := strings.Cut(missing.Record.Value, "sha-256/")
+		text := before + "sha-256/" + base64.RawURLEncoding.EncodeToString(digest[:]) + "; policy=wildcard"
+		for _, zone := range []string{"example.com", "example.net"} { // the same text for both
+			name := "_validation-persist." + zone
+			w.zoneProvider.add(zone, name, "TXT", text)
+			w.ca.SetTXT(name, text)
+			if err := w.issue(t, d, zone, "*."+zone); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }

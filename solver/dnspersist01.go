@@ -32,7 +32,8 @@ type DNSPersist01 struct {
 	// set the record, and without one the record is taken to be there.
 	Propagation Propagation
 
-	// Zone is the zone that a record is set in. Zero: found by its SOA record, for each name.
+	// Zone is the zone that a record is set in, and whose servers are asked for it. Zero: found by its SOA
+	// record, for each name.
 	Zone string
 
 	// FollowCNAME sets a record where a CNAME at _validation-persist leads; see DNS01.
@@ -102,7 +103,7 @@ func (d *DNSPersist01) Present(ctx context.Context, p acme.Proof) error {
 // look returns nil if a server has the record, else what they said. It tries again where none answers.
 func (d *DNSPersist01) look(ctx context.Context, name string, p acme.Proof) *PropagationError {
 	for try := 1; ; try++ {
-		s := &spread{propagation: &d.Propagation, dns: d.DNS, name: bareName(name), match: standing(p)}
+		s := &spread{propagation: &d.Propagation, dns: d.DNS.inZone(d.Zone), name: bareName(name), match: standing(p)}
 		unseen := s.lookOnce(ctx)
 		if unseen == nil || unseen.answered() || try == standingTries || pause(ctx, firstInterval) != nil {
 			return unseen
@@ -117,7 +118,7 @@ func (d *DNSPersist01) Wait(ctx context.Context, p acme.Proof) error {
 	if err != nil {
 		return err
 	}
-	err = d.Propagation.waitFor(ctx, d.DNS, r.Name, standing(p))
+	err = d.Propagation.waitFor(ctx, d.DNS.inZone(d.Zone), r.Name, standing(p))
 	if _, unseen := errors.AsType[*PropagationError](err); !unseen || ctx.Err() != nil {
 		return err
 	}
@@ -132,7 +133,7 @@ func (d *DNSPersist01) Wait(ctx context.Context, p acme.Proof) error {
 func (d *DNSPersist01) CleanUp(context.Context, acme.Proof) error { return nil }
 
 func (d *DNSPersist01) editor() *zoneEditor {
-	return &zoneEditor{provider: d.Provider, dns: d.DNS, zone: d.Zone, followCNAME: d.FollowCNAME}
+	return &zoneEditor{provider: d.Provider, dns: d.DNS.inZone(d.Zone), zone: d.Zone, followCNAME: d.FollowCNAME}
 }
 
 // record returns the record to be set; its zone is not known yet.

@@ -3,6 +3,7 @@ package solver
 import (
 	"bufio"
 	"cmp"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -10,10 +11,11 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 const (
-	maxHeader   = 16 << 10 // bytes of an answer's headers
+	maxHeader   = 256 << 10 // bytes of an answer's headers; the clients of CAs take more
 	maxSeenBody = 1 << 10
 )
 
@@ -24,6 +26,8 @@ type httpConn struct {
 	conn  net.Conn             // raw, or TLS on it
 	state *tls.ConnectionState // nil without TLS
 	left  int                  // bytes that may still be read
+
+	asksClient bool // the TLS server asked for a client certificate
 }
 
 func newHTTPConn(conn net.Conn) *httpConn { return &httpConn{raw: conn, conn: conn, left: maxHeader} }
@@ -56,8 +60,13 @@ func (c *httpConn) speak(ctx context.Context, target *url.URL) (*http.Response, 
 	request.Close = true
 	request.Header.Set("User-Agent", "everseal http-01 check")
 	request.Header.Set("Accept", "*/*") // without it, some firewalls take a CA's request for a robot's
+	request.Header.Set("Accept-Encoding", "gzip")
 	if target.Scheme == "https" {
-		conn := tls.Client(c.raw, &tls.Config{ServerName: target.Hostname(), InsecureSkipVerify: true})
+		conn := tls.Client(c.raw, &tls.Config{
+			ServerName:           target.Hostname(),
+			InsecureSkipVerify:   true,
+			GetClientCertificate: noClientCertificate(&c.asksClient),
+		})
 		if err := conn.HandshakeContext(ctx); err != nil {
 			return nil, err
 		}
@@ -79,14 +88,38 @@ func (c *httpConn) speak(ctx context.Context, target *url.URL) (*http.Response, 
 	return nil, errors.New("the server sends interim answers alone")
 }
 
-// body returns the beginning of an answer's body.
+// noClientCertificate answers a server that asks for a client certificate as a CA does, by showing none, and
+// notes that it asked.
+func noClientCertificate(asked *bool) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	return func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		*asked = true
+		return new(tls.Certificate), nil
+	}
+}
+
+// body returns the beginning of an answer's body, decompressed.
 func (c *httpConn) body(ctx context.Context, response *http.Response) ([]byte, error) {
 	defer context.AfterFunc(ctx, func() { c.raw.Close() })()
 	const mostFraming = 16 << 10 // of a body in chunks of one byte
 	c.left += maxSeenBody + mostFraming
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxSeenBody))
+	body, err := readBeginning(response)
 	if err != nil && ctx.Err() != nil {
 		err = ctx.Err()
 	}
 	return body, err
+}
+
+func readBeginning(response *http.Response) ([]byte, error) {
+	encoded := io.Reader(response.Body)
+	if strings.EqualFold(response.Header.Get("Content-Encoding"), "gzip") {
+		decoder, err := gzip.NewReader(response.Body)
+		if errors.Is(err, io.EOF) {
+			return nil, nil // a body of no bytes is not compressed
+		}
+		if err != nil {
+			return nil, err
+		}
+		encoded = decoder
+	}
+	return io.ReadAll(io.LimitReader(encoded, maxSeenBody))
 }

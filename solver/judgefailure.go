@@ -32,6 +32,10 @@ func (i *inspection) judgeFailure() *verdict {
 	if v := i.judgeAddressAsked(detail, words); v != nil {
 		return v
 	}
+	if v := i.asksClient(detail); v != nil {
+		return because(CauseClientCertificate, withoutClientAuth,
+			"the server on port 443 of %s at %v asks for a client certificate, which the CA has none of (%s)", i.domain, v.Address, words)
+	}
 	if i.isSplit() && i.isPrivateHere() && len(rightOf(i.visitsOf(i.hosts.resolved))) > 0 {
 		return i.splitHorizon("")
 	}
@@ -41,6 +45,20 @@ func (i *inspection) judgeFailure() *verdict {
 	return because(CauseVantagePoints, fmt.Sprintf("open port %s to every address: CAs look from several networks and countries at once", i.port()),
 		"%s answers right from here, but not from each place that the CA looks from (%s): a firewall may let only some of them in",
 		i.domain, words)
+}
+
+// asksClient returns a visit to a server that asked for a client certificate, if that is what the CA complains of.
+// By TLS 1.3 a client that shows none learns of it after the handshake, in which the answer was seen.
+func (i *inspection) asksClient(detail string) *visit {
+	if i.proof.Type != acme.TypeTLSALPN01 || !i.says(acme.ErrTLS) && !strings.Contains(detail, "certificate") {
+		return nil
+	}
+	for j := range i.visits {
+		if i.visits[j].asksClient {
+			return &i.visits[j]
+		}
+	}
+	return nil
 }
 
 // detail is all that the CA said in words.
@@ -102,13 +120,22 @@ func (i *inspection) judgeAddressAsked(detail, words string) *verdict {
 		return nil
 	}
 	name := i.domain
-	known := slices.Concat(i.hosts.authoritative, i.hosts.resolved)
+	h := &i.hosts
+	known := h.authoritative
+	if len(known) == 0 {
+		known = h.resolved
+	}
 	if !slices.Contains(known, addr) {
 		if slices.ContainsFunc(i.visits, i.isElsewhere) {
 			return nil // it may be of the host that it was redirected to
 		}
+		if len(h.authoritative) > 0 {
+			return because(CauseSplitHorizon, "wait until its time to live has passed before the next try; if the CA asks there again, let every name server answer all askers alike",
+				"the CA asked %s at %v (%s), where none of its records at %s leads (%s): the CA's cache has an old %s record",
+				name, addr, words, h.authority, joined(h.authoritative), recordType(addr))
+		}
 		return because(CauseSplitHorizon, "let the public record lead to this server, or use DNS-01",
-			"%s is %s here, and %v for the CA (%s)", name, joined(i.hosts.addresses()), addr, words)
+			"%s is %s here, and %v for the CA (%s)", name, joined(h.addresses()), addr, words)
 	}
 	for _, v := range i.visits {
 		if v.Address == addr && v.outcome == outcomeUnknown {

@@ -144,6 +144,8 @@ func (v visit) weight() int {
 		return 80
 	case outcomeNoALPN:
 		return 70
+	case outcomeClientCertificate:
+		return 65
 	case outcomeBroken:
 		return 60
 	case outcomeNotVisited:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/everseal/everseal/acme"
@@ -50,6 +51,11 @@ func (i *inspection) says(types ...acme.ProblemType) bool {
 func (i *inspection) judgeRecords() *verdict {
 	e := &i.records
 	has, lacks, mute := e.count()
+	if len(lacks) > 0 && len(has) == 0 {
+		if v := i.judgeNearMiss(lacks); v != nil {
+			return v
+		}
+	}
 	switch {
 	case len(lacks) > 0 && len(has) == 0 && e.zone != e.ownZone:
 		return because(CauseForeignAlias, fmt.Sprintf("let the provider write to the zone %s (DNS01.FollowCNAME), or remove the CNAME", escaped(e.zone, 260)),
@@ -67,6 +73,23 @@ func (i *inspection) judgeRecords() *verdict {
 	case i.failed && e.resolver != nil && !e.inResolver:
 		return because(CauseRecordMissing, "wait until the old answer is forgotten before the CA is told to look (DNS01.Propagation)",
 			"the resolvers do not see the TXT record %s: they say %s", escaped(e.name, 260), saidText(e.resolver, e.name))
+	}
+	return nil
+}
+
+// judgeNearMiss judges records that nearly are the one that is wanted, or returns nil.
+func (i *inspection) judgeNearMiss(lacks []recordServer) *verdict {
+	e := &i.records
+	m := nearMiss{name: i.target(), zone: e.zone}
+	if e.doubled {
+		return because(CauseRecordMissing, m.doubledCure(), "%s", m.doubledReason())
+	}
+	for _, server := range lacks {
+		for _, value := range textValues(server.reply, m.name) {
+			if bare := unquoted(value); bare != value && i.hasRecord(e.value, []string{bare}) {
+				return because(CauseRecordMissing, quotedCure, "%s: %s says %s", m.quotedReason(), server.text(), escaped(strconv.Quote(value), 300))
+			}
+		}
 	}
 	return nil
 }

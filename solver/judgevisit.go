@@ -41,6 +41,8 @@ func (v *visit) said() string {
 		return "redirects to " + escaped(v.host, 100) + ", which does not resolve"
 	case outcomeLoop:
 		return v.redirects()
+	case outcomeClientCertificate:
+		return "turns CAs away: " + escaped(inner{v.err}.Error(), 250)
 	}
 	return "gives no answer that can be read (" + escaped(v.err.Error(), 150) + ")"
 }
@@ -102,19 +104,22 @@ func (i *inspection) judgeVisit(v visit, at string) *verdict {
 	case outcomeNotVisited:
 		return i.leadsToPrivate(v.Address)
 	case outcomeLoop:
-		return because(CauseRedirectLoop, exemption, "%s %s", subject, v.redirects())
+		return judgeLoop(v, subject)
 	case outcomeNotFollowed:
 		return because(CauseRedirect, exemption+", or redirect to where CAs follow",
 			"%s answers with %s", subject, escaped(v.err.Error(), 300))
 	case outcomeUnresolved:
 		return because(CauseRedirect, exemption+", or give that host an address", "%s %s", subject, v.said())
 	}
+	if wrapped := i.judgeWrapped(v, subject); wrapped != nil {
+		return wrapped
+	}
 	if i.isElsewhere(v) {
 		return because(CauseRedirect, exemption+", or let that host answer the challenges too",
 			"%s redirects to another host, %s, which %s", subject, escaped(v.host, 100), v.said())
 	}
-	if f, ok := v.frontend(); ok {
-		return i.behindFrontend(f, subject)
+	if f, ok := v.frontend(); ok && v.outcome != outcomeClientCertificate {
+		return i.behindFrontend(f, v, subject)
 	}
 	return i.judgeServer(v, subject)
 }
@@ -134,24 +139,6 @@ func (i *inspection) isElsewhere(v visit) bool {
 	return v.host != "" && !strings.EqualFold(v.host, i.domain)
 }
 
-// behindFrontend is the verdict where a content delivery network or a proxy answers.
-func (i *inspection) behindFrontend(f frontend, subject string) *verdict {
-	who := "the CDN"
-	if f.name == proxyName {
-		who = "the proxy"
-	}
-	reason := fmt.Sprintf("%s answers from %s (%s), not from this process", subject, f.name, f.mark)
-	cure := "let " + who + " forward " + http01Path
-	if i.proof.Type == acme.TypeTLSALPN01 {
-		reason = fmt.Sprintf("%s answers from %s (%s), which ends TLS itself, not from this process", subject, f.name, f.mark)
-		cure = "use HTTP-01 with " + who + " forwarding " + http01Path
-	}
-	if i.proof.Identifier.Type == acme.TypeDNS {
-		cure = "use DNS-01, or " + cure
-	}
-	return because(CauseCDN, cure, "%s", reason)
-}
-
 // callFirst is the cure where a TLS server does not know of the challenge.
 const callFirst = "let that server call TLSALPN01.GetCertificate first, or pass the connections on to this process"
 
@@ -167,9 +154,15 @@ func (i *inspection) judgeServer(v visit, subject string) *verdict {
 			"%s does not answer within %v, as behind a firewall that drops packets", where, visitTimeout)
 	case outcomeSilent:
 		return because(CauseBrokenServer, "look why the server there does not answer", "%s takes connections and gives no answer within %v", where, visitTimeout)
+	case outcomeClientCertificate:
+		return i.judgeClientCertificate(v, where)
 	case outcomeBroken:
 		if alert, ok := errors.AsType[*net.OpError](v.err); ok && alert.Op == "remote error" {
-			return because(CauseOtherServer, callFirst, "%s is answered by a server that refuses the handshake: %s", where, escaped(v.err.Error(), 200))
+			cure := callFirst
+			if i.proof.Type != acme.TypeTLSALPN01 {
+				cure = exemption + " to https, or let that server take a handshake for the name with any certificate"
+			}
+			return because(CauseOtherServer, cure, "%s is answered by a server that refuses the handshake: %s", where, escaped(v.err.Error(), 200))
 		}
 		return because(CauseBrokenServer, "look whether this process is the server there, and into its log",
 			"%s gives no answer that can be read: %s", where, escaped(v.err.Error(), 200))
@@ -180,6 +173,9 @@ func (i *inspection) judgeServer(v visit, subject string) *verdict {
 	if i.proof.Type == acme.TypeTLSALPN01 {
 		return because(CauseOtherServer, callFirst,
 			"%s is answered by another server: it %s", where, v.answered())
+	}
+	if g, ok := v.guard(); ok {
+		return judgeGuard(g, v, where)
 	}
 	cure := "let that server, or its virtual host for the name, forward " + http01Path + " to this process"
 	if i.proof.Identifier.Type == acme.TypeDNS {

@@ -2,6 +2,7 @@ package solver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -59,6 +60,9 @@ func (p *Propagation) waitFor(ctx context.Context, d *DNS, name string, match te
 	if !p.Off {
 		s := &spread{propagation: p, dns: d, name: bareName(name), match: match, findings: make(chan func())}
 		if err := s.look(ctx); err != nil {
+			if failure, ok := errors.AsType[*PropagationError](err); ok && ctx.Err() == nil && failure.answered() {
+				failure.advice = s.nearMiss(ctx)
+			}
 			return err
 		}
 	}

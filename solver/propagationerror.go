@@ -1,6 +1,7 @@
 package solver
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -27,6 +28,8 @@ type PropagationError struct {
 	// Err is why looking ended before its time or could not begin: what ended the context, or the failure to
 	// find the servers. Nil: time ran out.
 	Err error
+
+	advice string // what is wrong with a record that nearly is the one, and what to do; may be empty
 }
 
 // A ServerAnswer is what one DNS server said last when it was asked for a record.
@@ -70,9 +73,21 @@ func (s *spread) failure(after time.Duration) *PropagationError {
 		})
 	}
 	if len(e.Servers) == 0 {
-		e.Err = s.unknown
+		e.Err = s.unknownServers()
 	}
 	return e
+}
+
+// unknownServers returns why it is not known which servers to ask, and what to do.
+func (s *spread) unknownServers() error {
+	err := s.unknown
+	if err == nil {
+		err = errors.New("the resolvers gave no answer in time")
+	}
+	if s.propagation.Recursive {
+		return err // no zone was looked for
+	}
+	return fmt.Errorf("%w. Name the zone by the solver's Zone, have resolvers asked by Propagation.Recursive, or leave out looking by Propagation.Off", inner{err})
 }
 
 // maxNamedServers bounds the servers in the text of an error.
@@ -116,6 +131,8 @@ func (e *PropagationError) cure(lacking int) string {
 	answered := slices.ContainsFunc(e.Servers, func(a ServerAnswer) bool { return a.Answered })
 	resolvers := !slices.ContainsFunc(e.Servers, func(a ServerAnswer) bool { return a.Server != "" })
 	switch {
+	case e.advice != "":
+		return ". But " + e.advice
 	case len(e.Servers) == 0:
 		return ""
 	case resolvers && !answered:

@@ -21,6 +21,7 @@ type recordEvidence struct {
 	resolver    *reply // nil: the resolvers have no answer
 	resolverErr error  // a *lookupError, or nil
 	inResolver  bool   // the record is in their answer
+	doubled     bool   // the record is at the name with the zone's once more at its end
 }
 
 // A recordServer is an authoritative server and its answer.
@@ -80,6 +81,21 @@ func (i *inspection) findRecords(ctx context.Context) {
 		})
 	}
 	asking.Wait()
+	i.findDoubled(ctx, e)
+}
+
+// findDoubled looks for a record that no server has where a panel may have put it.
+func (i *inspection) findDoubled(ctx context.Context, e *recordEvidence) {
+	has, lacks, _ := e.count()
+	if len(has) > 0 || len(lacks) == 0 {
+		return
+	}
+	doubled := nearMiss{name: i.target(), zone: e.zone}.doubled()
+	if _, err := questionName(doubled); err != nil {
+		return
+	}
+	r := i.ask(ctx, lacks[0].nameserver, doubled, dnsmessage.TypeTXT)
+	e.doubled = r != nil && i.hasRecord(e.value, textValues(r, doubled))
 }
 
 func (i *inspection) findRecordServers(ctx context.Context, e *recordEvidence) (err error) {

@@ -25,7 +25,7 @@ func (m textMatch) in(values []string) bool {
 }
 
 // standing returns what answers a challenge of type dns-persist-01: any record that names the CA and the
-// account, and is not over.
+// account, by itself or for any domain, and is not over.
 func standing(p acme.Proof) textMatch {
 	_, text, err := p.TXTRecord()
 	if err != nil {
@@ -59,7 +59,8 @@ func stands(text string, p acme.Proof, now time.Time) bool {
 			return false
 		}
 	}
-	return parameters["accounturi"] == p.AccountURI && (!p.Wildcard || strings.EqualFold(parameters["policy"], "wildcard"))
+	account := parameters["accounturi"]
+	return account != "" && (account == p.AccountURI || account == p.AnyDomainAccountURI) && (!p.Wildcard || strings.EqualFold(parameters["policy"], "wildcard"))
 }
 
 // lookOnce asks each server once, side by side. It returns nil if one has the record, else what they said.

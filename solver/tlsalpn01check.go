@@ -29,7 +29,7 @@ func (t *TLSALPN01) Check(ctx context.Context, p acme.Proof) error {
 			`or use the TLSConfig of a certmanager.Manager`, a.Identifier, from, v.err)
 	case outcomeWrong:
 		return fmt.Errorf("solver: tls-alpn-01 for %q: %s answered with another certificate than the challenge's: %w", a.Identifier, from, v.err)
-	case outcomeSilent, outcomeBroken:
+	case outcomeSilent, outcomeBroken, outcomeClientCertificate:
 		return fmt.Errorf("solver: tls-alpn-01 for %q: the handshake with %s failed: %w", a.Identifier, from, peerError{v.err})
 	default:
 		return fmt.Errorf("solver: tls-alpn-01 for %q cannot be seen from here: %w", a.Identifier, peerError{v.err})

@@ -3,6 +3,7 @@ package solver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -17,18 +18,19 @@ const visitTimeout = 10 * time.Second
 type outcome int
 
 const (
-	outcomeRight       outcome = iota
-	outcomeWrong               // an answer came, and is not the challenge's
-	outcomeNoALPN              // the TLS server refuses ALPNProto
-	outcomeLoop                // redirects without end
-	outcomeNotFollowed         // a redirect that CAs do not follow
-	outcomeUnresolved          // a redirect to a host without an address
-	outcomeRefused             // the connection was refused
-	outcomeUnanswered          // the connection was not answered
-	outcomeSilent              // the connection was taken, and no answer came in time
-	outcomeBroken              // what came is not of the protocol
-	outcomeUnknown             // this machine has no way there: it says nothing of the CA's
-	outcomeNotVisited          // the address is not asked, for it is of this machine or its segment
+	outcomeRight             outcome = iota
+	outcomeWrong                     // an answer came, and is not the challenge's
+	outcomeNoALPN                    // the TLS server refuses ALPNProto
+	outcomeLoop                      // redirects without end
+	outcomeNotFollowed               // a redirect that CAs do not follow
+	outcomeUnresolved                // a redirect to a host without an address
+	outcomeRefused                   // the connection was refused
+	outcomeUnanswered                // the connection was not answered
+	outcomeSilent                    // the connection was taken, and no answer came in time
+	outcomeBroken                    // what came is not of the protocol
+	outcomeClientCertificate         // the server turns away who shows no client certificate
+	outcomeUnknown                   // this machine has no way there: it says nothing of the CA's
+	outcomeNotVisited                // the address is not asked, for it is of this machine or its segment
 )
 
 // A visit is a Visit with what it is judged by.
@@ -39,6 +41,9 @@ type visit struct {
 	host    string // of the last hop
 	back    string // with a loop, the URL that came again
 	err     error  // nil with outcomeRight
+	page    *page  // the last one that came; may be nil
+
+	asksClient bool // the last server asked for a client certificate
 }
 
 // interrupt takes what failed while ctx ended for no sign of the server's.
@@ -53,6 +58,18 @@ func (v *visit) fail(o outcome, err error) {
 	v.outcome, v.err = o, err
 	if len(v.Hops) > 0 && o != outcomeWrong {
 		v.Hops[len(v.Hops)-1].Error = escaped(inner{err}.Error(), 300)
+	}
+}
+
+// failAnswer notes how a server failed that took the connection.
+func (v *visit) failAnswer(err error) {
+	switch {
+	case isTimeout(err):
+		v.fail(outcomeSilent, err)
+	case v.asksClient:
+		v.fail(outcomeClientCertificate, fmt.Errorf("it asks for a client certificate, which no CA has: %w", err))
+	default:
+		v.fail(outcomeBroken, err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -103,8 +104,9 @@ func (v *visit) get(ctx context.Context, target *url.URL, from netip.Addr, conne
 	if c.state != nil {
 		hop.Protocol, hop.Certificate = protocolOf(*c.state), certificateText(c.state.PeerCertificates)
 	}
+	v.asksClient = c.asksClient
 	if err != nil {
-		v.fail(answerOutcome(err), err)
+		v.failAnswer(err)
 		return nil
 	}
 	hop.Status, hop.Headers = escaped(response.Status, 60), tellingHeaders(response.Header)
@@ -112,10 +114,11 @@ func (v *visit) get(ctx context.Context, target *url.URL, from netip.Addr, conne
 	body, err := c.body(ctx, response)
 	hop.Body = escaped(string(body), 100)
 	if err != nil {
-		v.fail(answerOutcome(err), err)
+		v.failAnswer(err)
 		return nil
 	}
-	return &page{response, body, addr}
+	v.page = &page{response, body, addr}
+	return v.page
 }
 
 // addFrontend asks the server of a visit by tls-alpn-01 for a page, whose headers say whose server it is. What
@@ -127,14 +130,6 @@ func (v *visit) addFrontend(ctx context.Context, a answer, connect connectFunc) 
 	asked := visit{}
 	asked.get(ctx, target, netip.Addr{}, connect)
 	v.Hops = append(v.Hops, asked.Hops...)
-}
-
-// answerOutcome tells how a server failed that took the connection.
-func answerOutcome(err error) outcome {
-	if isTimeout(err) {
-		return outcomeSilent
-	}
-	return outcomeBroken
 }
 
 func portOf(target *url.URL) string {
@@ -189,6 +184,10 @@ func checkRedirect(status int, next *url.URL) error {
 func (v *visit) judge(p *page, a answer) {
 	if p.StatusCode == http.StatusOK && strings.TrimRightFunc(string(p.body), unicode.IsSpace) == a.KeyAuthorization {
 		v.Right = true
+		return
+	}
+	if v.asksClient && slices.Contains([]int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden}, p.StatusCode) {
+		v.fail(outcomeClientCertificate, fmt.Errorf("it asks for a client certificate, which no CA has, and answers %.60q without one", p.Status))
 		return
 	}
 	v.fail(outcomeWrong, fmt.Errorf("%.200q answered from %v with status %.60q, server %.60q and %.60q instead of the key authorization",

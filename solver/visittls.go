@@ -40,6 +40,8 @@ func (v *visit) shakeHands(ctx context.Context, a answer, connect connectFunc) {
 		ServerName:         serverName(a.Identifier),
 		NextProtos:         []string{ALPNProto},
 		InsecureSkipVerify: true, // the certificate looked for is self-signed; checkCertificate judges it
+
+		GetClientCertificate: noClientCertificate(&v.asksClient),
 	})
 	err = conn.HandshakeContext(ctx)
 	state := conn.ConnectionState()
@@ -48,7 +50,7 @@ func (v *visit) shakeHands(ctx context.Context, a answer, connect connectFunc) {
 	case refusesALPN(err) || err == nil && state.NegotiatedProtocol != ALPNProto:
 		v.fail(outcomeNoALPN, ErrNoALPN)
 	case err != nil:
-		v.fail(answerOutcome(err), err)
+		v.failAnswer(err)
 	default:
 		if err := checkCertificate(state.PeerCertificates[0], a); err != nil {
 			v.fail(outcomeWrong, err)

@@ -1,6 +1,7 @@
 package solver
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -17,27 +18,71 @@ const (
 	maxAddresses   = 8  // of one name server
 )
 
-// zone returns the name of the zone that a name is in, found by its SOA record. A CNAME at the name does
-// not mislead it: what the resolver then says is of the target's zone.
+// zone returns the name of the zone that a name is in, found by its SOA record if it is not known. A CNAME
+// at the name does not mislead it: what the resolver then says is of the target's zone. If the question fails
+// for a name, those above it are asked about: some resolvers fail for names that begin with an underscore.
 func (d *DNS) zone(ctx context.Context, name string) (string, error) {
 	bare := bareName(name)
-	for candidate := bare; candidate != ""; _, candidate, _ = strings.Cut(candidate, ".") {
+	if d != nil && d.knownZone != "" && isWithin(bare, d.knownZone) {
+		return d.knownZone, nil
+	}
+	if _, err := questionName(bare); err != nil {
+		return "", err
+	}
+	var failure error
+	for candidate := bare; candidate != "" && ctx.Err() == nil; _, candidate, _ = strings.Cut(candidate, ".") {
 		r, err := d.resolve(ctx, candidate, dnsmessage.TypeSOA)
 		if err != nil {
-			// A zone that is delegated and broken is told so; its parent would be the wrong one.
-			return "", err
+			failure = cmp.Or(failure, err)
+			continue
 		}
-		if r.alias(candidate) != "" {
-			continue // a name with a CNAME is no zone's
+		zone := r.zoneOf(candidate)
+		if zone == "" {
+			continue
 		}
-		for _, record := range slices.Concat(r.Answers, r.Authorities) {
-			owner := bareName(record.Header.Name.String())
-			if record.Header.Type == dnsmessage.TypeSOA && owner != "." && isWithin(candidate, owner) {
-				return owner, nil
-			}
+		if failure != nil && d.isElsewhere(ctx, zone, bare) {
+			break // a zone that is delegated and broken is told so: its parent is the wrong one
+		}
+		return zone, nil
+	}
+	if failure == nil {
+		failure = context.Cause(ctx)
+	}
+	if failure == nil {
+		failure = fmt.Errorf("solver: no zone in DNS holds %.260q: is its domain registered and delegated?", bare)
+	}
+	return "", failure
+}
+
+// zoneOf returns the zone that an answer for the SOA record of a name says it is in, or "". A name with a
+// CNAME is no zone's.
+func (r *reply) zoneOf(name string) string {
+	if r.alias(name) != "" {
+		return ""
+	}
+	for _, record := range slices.Concat(r.Answers, r.Authorities) {
+		owner := bareName(record.Header.Name.String())
+		if record.Header.Type == dnsmessage.TypeSOA && owner != "." && isWithin(name, owner) {
+			return owner
 		}
 	}
-	return "", fmt.Errorf("solver: no zone in DNS holds %.260q: is its domain registered and delegated?", bare)
+	return ""
+}
+
+// isElsewhere reports whether a name below a zone is not in it: a server of the zone refers to others, or the
+// zone is a registry's, as no certificate is for a name in one.
+func (d *DNS) isElsewhere(ctx context.Context, zone, name string) bool {
+	if !strings.Contains(zone, ".") {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, authorityTimeout)
+	defer cancel()
+	return d.anyServerSays(ctx, zone, query{name: name, qtype: dnsmessage.TypeSOA}, func(r *reply) bool {
+		return !r.Authoritative && slices.ContainsFunc(r.Authorities, func(record dnsmessage.Resource) bool {
+			owner := bareName(record.Header.Name.String())
+			return record.Header.Type == dnsmessage.TypeNS && owner != zone && isWithin(owner, zone) && isWithin(name, owner)
+		})
+	})
 }
 
 // isWithin reports whether a name is a zone's own or below it. Both are bare.

@@ -29,6 +29,12 @@ func (z *zoneEditor) place(ctx context.Context, name, value string, ttl time.Dur
 	if z.provider == nil {
 		return Record{}, errNoProvider
 	}
+	// Before anything is asked or noted: a clean-up would only repeat what is wrong.
+	if p, ok := z.provider.(interface{ ready() error }); ok {
+		if err := p.ready(); err != nil {
+			return Record{}, inner{err}
+		}
+	}
 	r := Record{Zone: bareName(z.zone), Name: name, Value: value, TTL: cmp.Or(max(ttl, 0), usualTTL)}
 	var err error
 	if z.followCNAME {
@@ -41,7 +47,7 @@ func (z *zoneEditor) place(ctx context.Context, name, value string, ttl time.Dur
 	}
 	if r.Zone == "" {
 		if r.Zone, err = z.dns.zone(ctx, r.Name); err != nil {
-			return Record{}, inner{err}
+			return Record{}, fmt.Errorf("find the zone, or set Zone to it: %w", inner{err})
 		}
 	}
 	switch {
@@ -94,7 +100,7 @@ func (z *zoneEditor) isSynthesized(ctx context.Context, name, target string) (bo
 // create has the provider create the record.
 func (z *zoneEditor) create(ctx context.Context, r Record) error {
 	if err := z.provider.AppendRecord(ctx, r); err != nil {
-		return fmt.Errorf("create the TXT record %s in the zone %.260q: %w%s", r.Name, r.Zone, peerError{err}, z.advice(ctx, r.Name))
+		return fmt.Errorf("create the TXT record %s in the zone %.260q: %w%s", r.Name, r.Zone, peerError{inner{err}}, z.advice(ctx, r.Name))
 	}
 	return nil
 }

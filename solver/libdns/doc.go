@@ -2,10 +2,18 @@
 // interfaces and later.
 //
 //	dns01 := &solver.DNS01{
-//		Provider: libdns.New(&cloudflare.Provider{APIToken: token}),
+//		Provider: libdns.New(&cloudflare.Provider{APIToken: os.Getenv("CLOUDFLARE_API_TOKEN")}),
 //	}
 //
-// It is a module of its own, so that who does not use it depends on nothing more.
+// The token is one for Cloudflare's API that may edit the zone's DNS; other providers have fields of their own.
+//
+// It is a module of its own, so that who does not use it depends on nothing more. As long as it is not published,
+// the go.mod of a program needs a replacement for it beside that of the core module:
+//
+//	replace (
+//		github.com/everseal/everseal => ../everseal
+//		github.com/everseal/everseal/solver/libdns => ../everseal/solver/libdns
+//	)
 //
 // # What is asked of a provider
 //
