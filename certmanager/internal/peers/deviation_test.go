@@ -9,6 +9,7 @@ import (
 	"errors"
 	"math/big"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,8 +104,8 @@ func bearable() []deviation {
 		{name: "empty dates", fault: acmetest.All(member("expires", ""), member("notBefore", ""), member("notAfter", ""))},
 		{name: "dates without a zone", fault: acmetest.All(member("expires", "2000-01-09T00:00:00"), member("notAfter", "2000-01-09 00:00"))},
 		{name: "dates as numbers", fault: editJSON(func(o map[string]any) { number(o, "expires", "notBefore", "notAfter", "createdAt") })},
-		{name: "an order's error as a string", fault: acmetest.All(on("newOrder", member("error", "")), on("order", member("error", "")), on("finalize", member("error", "")))},
-		{name: "an order's profile as an object", fault: acmetest.All(on("newOrder", member("profile", map[string]any{})), on("order", member("replaces", 7)))},
+		{name: "an order's error as a string", fault: everyOrder(member("error", ""))},
+		{name: "an order's profile as an object", fault: everyOrder(acmetest.All(member("profile", map[string]any{}), member("replaces", 7)))},
 		{name: "wildcard as a string", fault: on("authorization", member("wildcard", "false"))},
 		{name: "wildcard as the string true", names: wildcard, fault: on("authorization", member("wildcard", "true"))},
 		{change: onlyHTTP01, name: "a challenge's date empty", fault: editChallenges(func(c map[string]any) { c["validated"] = "" })},
@@ -178,6 +179,8 @@ func TestDeviationsThatEndWell(t *testing.T) {
 	}
 }
 
+const unreadableBlock = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----"
+
 // What does not belong to the path from the leaf is left out with a warning, and costs nothing.
 func TestChainsThatDeviate(t *testing.T) {
 	stranger := newStranger(t, nil)
@@ -191,7 +194,6 @@ func TestChainsThatDeviate(t *testing.T) {
 		}
 		return newStranger(t, parsed.RawSubject)
 	}
-	const unreadable = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----"
 	for _, test := range []struct {
 		name     string
 		edit     func(blocks []string) []string
@@ -205,7 +207,7 @@ func TestChainsThatDeviate(t *testing.T) {
 		{"a wrong intermediate instead of the right one", func(blocks []string) []string { return []string{blocks[0], wrong(blocks[1])} }, 1, 1},
 		{"the leaf twice", func(blocks []string) []string { return []string{blocks[0], blocks[0], blocks[1]} }, 2, 1},
 		{"all of it twice", func(blocks []string) []string { return append(blocks, blocks...) }, 2, 2},
-		{"an unreadable block in it", func(blocks []string) []string { return []string{blocks[0], unreadable, blocks[1]} }, 2, 1},
+		{"an unreadable block in it", func(blocks []string) []string { return []string{blocks[0], unreadableBlock, blocks[1]} }, 2, 1},
 	} {
 		s := newStage(t)
 		t.Run(test.name, func(t *testing.T) {
@@ -246,64 +248,96 @@ func newStranger(t *testing.T, subject []byte) string {
 
 // A failure is a deviation that ends the attempt.
 type failure struct {
-	deviation
-	says   []string // in the error
-	is     error    // that errors.Is finds; may be nil
-	orders int      // that the CA makes; of those that are not lost the certificate comes when they are resumed
-	lost   bool     // the error is an *acme.OrderError
-	outage bool     // the error is the CA's own
+	name   string
+	fault  acmetest.Fault
+	change func(*acme.Request) // may be nil
+	says   []string            // in the error
+	is     error               // that errors.Is finds; may be nil
+	orders int                 // that the CA makes; if they are not lost the certificate comes when they are resumed
+	lost   bool                // the error is an *acme.OrderError
+	outage bool                // the error is the CA's own
 }
 
-// unbearable are the deviations that end the attempt.
-func unbearable(t *testing.T) []failure {
-	t.Helper()
-	unreadable := func(n int) acmetest.Fault {
-		return editBlocks(func(blocks []string) []string {
-			for i := range blocks[:n] {
-				blocks[i] = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----"
-			}
-			return blocks
-		})
-	}
-	broken := func(order map[string]any) {
-		order["status"] = "invalid"
-		order["error"] = problem("serverInternal", "the HSM is down")
-		delete(order, "certificate")
-	}
-	long := strings.Repeat("x", 3000)
+// refusals are deviations for which there is no order.
+func refusals() []failure {
 	ask := func(instance, terms string) acmetest.Fault {
 		p := problem("userActionRequired", "the terms have changed")
 		p["instance"] = instance
 		return on("newOrder", refuse(403, p, "Link", "<"+terms+">;rel=\"terms-of-service\""))
 	}
+	frontEnd := acmetest.All(acmetest.WithHeader("Retry-After", "86400"), acmetest.Answer(503, "text/html", "<html>"))
+	const page, terms = "https://ca.test/agree?a=1", "https://ca.test/terms/2"
+	long := "ftp://ca.test/" + strings.Repeat("x", 3000)
 	return []failure{
-		{deviation{name: "an authorization missing", fault: on("authorization", missing())}, []string{"not found"}, acme.ErrMalformed, 1, false, false},
-		{deviation{name: "a certificate missing", fault: on("certificate", missing())}, []string{"not found"}, acme.ErrMalformed, 1, false, false},
-		{deviation{name: "no block that can be read", fault: unreadable(2)}, []string{"2 blocks begin, 0 can be read"}, nil, 1, false, false},
-		{deviation{name: "a leaf that can't be read", fault: unreadable(1)}, []string{"certificate 1 of the chain", "2 blocks begin, 1 can be read"}, nil, 1, false, false},
-		{deviation{name: "a token that is no string", change: onlyHTTP01, fault: editChallenges(func(c map[string]any) { c["token"] = 7 })}, []string{name, "http-01", "can't be read"}, nil, 1, true, false},
-		{deviation{name: "an unknown status", fault: on("order", member("status", "done"))}, []string{"unknown status"}, nil, 1, false, false},
-		{deviation{name: "an authorization for what was not ordered", fault: on("authorization", member("identifier", map[string]any{"type": "dns", "value": "other.test"}))}, []string{"other.test", "which was not ordered"}, nil, 1, true, false},
+		{name: "an action to be taken", fault: ask(page, terms),
+			says: []string{"the terms have changed", page, terms}, is: acme.ErrUserActionRequired},
+		{name: "an action at URLs that no one should open", fault: ask("javascript:alert(1)", long),
+			says: []string{"the terms have changed"}, is: acme.ErrUserActionRequired},
+		{name: "a front end that asks to wait a day", fault: on("newOrder", frontEnd),
+			says: []string{"asks to wait 24h0m0s", "1h0m0s are waited"}, outage: true},
+		{name: "a CA that asks to wait a month", fault: on("newOrder", refuse(429, problem("rateLimited", "slowly"), "Retry-After", "2592000")),
+			says: []string{"asks to wait 720h0m0s", "168h0m0s are waited"}, is: acme.ErrRateLimited},
+		{name: "an outage", fault: on("newOrder", refuse(500, problem("serverInternal", "down"))),
+			says: []string{"down"}, is: acme.ErrServerInternal, outage: true},
+	}
+}
 
-		{deviation{name: "an action to be taken", fault: ask("https://ca.test/agree?a=1", "https://ca.test/terms/2")}, []string{"the terms have changed", "https://ca.test/agree?a=1", "https://ca.test/terms/2"}, acme.ErrUserActionRequired, 0, false, false},
-		{deviation{name: "an action at URLs that no one should open", fault: ask("javascript:alert(1)", "ftp://ca.test/"+long)}, []string{"the terms have changed"}, acme.ErrUserActionRequired, 0, false, false},
+// spoiledOrders are deviations of orders, and of what belongs to them.
+func spoiledOrders() []failure {
+	broken := func(order map[string]any) {
+		order["status"] = "invalid"
+		order["error"] = problem("serverInternal", "the HSM is down")
+		delete(order, "certificate")
+	}
+	other := map[string]any{"type": "dns", "value": "other.test"}
+	return []failure{
+		{name: "an authorization missing", fault: on("authorization", missing()), orders: 1,
+			says: []string{"not found"}, is: acme.ErrMalformed},
+		{name: "a token that is no string", fault: editChallenges(func(c map[string]any) { c["token"] = 7 }), change: onlyHTTP01, orders: 1,
+			says: []string{name, "http-01", "can't be read"}, lost: true},
+		{name: "an authorization for what was not ordered", fault: on("authorization", member("identifier", other)), orders: 1,
+			says: []string{"other.test", "which was not ordered"}, lost: true},
+		{name: "an unknown status", fault: on("order", member("status", "done")), orders: 1,
+			says: []string{"unknown status"}},
+		{name: "an order that ends in an outage", fault: editOrders("valid", broken), orders: 1,
+			says: []string{"the HSM is down"}, is: acme.ErrServerInternal, lost: true, outage: true},
+	}
+}
 
-		{deviation{name: "a front end that asks to wait a day", fault: on("newOrder", acmetest.All(acmetest.WithHeader("Retry-After", "86400"), acmetest.Answer(503, "text/html", "<html>")))}, []string{"asks to wait 24h0m0s", "1h0m0s are waited"}, nil, 0, false, true},
-		{deviation{name: "a CA that asks to wait a month", fault: on("newOrder", refuse(429, problem("rateLimited", "slowly"), "Retry-After", "2592000"))}, []string{"asks to wait 720h0m0s", "168h0m0s are waited"}, acme.ErrRateLimited, 0, false, false},
+// spoiledCertificates are deviations of what was issued.
+func spoiledCertificates(t *testing.T) []failure {
+	t.Helper()
+	unreadable := func(n int) acmetest.Fault {
+		return editBlocks(func(blocks []string) []string {
+			for i := range blocks[:n] {
+				blocks[i] = unreadableBlock
+			}
+			return blocks
+		})
+	}
+	reissued := func(name, says string, change func(*x509.Certificate)) failure {
+		return failure{name: name, fault: reissue(t, change), orders: 1, says: []string{says}, lost: true}
+	}
+	return []failure{
+		{name: "a certificate missing", fault: on("certificate", missing()), orders: 1,
+			says: []string{"not found"}, is: acme.ErrMalformed},
+		{name: "no block that can be read", fault: unreadable(2), orders: 1,
+			says: []string{"2 blocks begin, 0 can be read"}},
+		{name: "a leaf that can't be read", fault: unreadable(1), orders: 1,
+			says: []string{"certificate 1 of the chain", "2 blocks begin, 1 can be read"}},
 
-		{deviation{name: "no order for an outage", fault: on("newOrder", refuse(500, problem("serverInternal", "down")))}, []string{"down"}, acme.ErrServerInternal, 0, false, true},
-		{deviation{name: "an order that ends in an outage", fault: editOrders("valid", broken)}, []string{"the HSM is down"}, acme.ErrServerInternal, 1, true, true},
+		reissued("a precertificate", "precertificate", extension(1, 3, 6, 1, 4, 1, 11129, 2, 4, 3)),
+		reissued("an unknown critical extension", "critical extension 1.2.3", extension(1, 2, 3)),
+		reissued("a certificate for clients", "serverAuth", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }),
+		reissued("a key that may not sign", "digitalSignature", func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyAgreement }),
+		reissued("a CA's own certificate", "that of a CA", func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true }),
+		reissued("no time at all", "ends before it begins", func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(-time.Hour) }),
+		reissued("another name", "does not name "+name, func(c *x509.Certificate) { c.DNSNames = []string{"other.test"} }),
 
-		{deviation{name: "a precertificate", fault: reissue(t, extension(1, 3, 6, 1, 4, 1, 11129, 2, 4, 3))}, []string{"precertificate"}, nil, 1, true, false},
-		{deviation{name: "an unknown critical extension", fault: reissue(t, extension(1, 2, 3))}, []string{"critical extension 1.2.3"}, nil, 1, true, false},
-		{deviation{name: "a certificate for clients", fault: reissue(t, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })}, []string{"serverAuth"}, nil, 1, true, false},
-		{deviation{name: "a key that may not sign", fault: reissue(t, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyAgreement })}, []string{"digitalSignature"}, nil, 1, true, false},
-		{deviation{name: "a CA's own certificate", fault: reissue(t, func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true })}, []string{"that of a CA"}, nil, 1, true, false},
-		{deviation{name: "no time at all", fault: reissue(t, func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(-time.Hour) })}, []string{"ends before it begins"}, nil, 1, true, false},
-		{deviation{name: "another name", fault: reissue(t, func(c *x509.Certificate) { c.DNSNames = []string{"other.test"} })}, []string{"does not name " + name}, nil, 1, true, false},
-
-		{deviation{name: "a clock behind the CA's", change: begins(3 * time.Hour), fault: clock(5 * time.Hour)}, []string{"is this machine's clock right?", "this machine's is wrong by"}, nil, 1, false, false},
-		{deviation{name: "a CA's clock behind its certificate", change: begins(3 * time.Hour), fault: clock(0)}, []string{"behind its own certificate"}, nil, 1, false, false},
+		{name: "a clock behind the CA's", fault: clock(5 * time.Hour), change: begins(3 * time.Hour), orders: 1,
+			says: []string{"is this machine's clock right?", "this machine's is wrong by"}},
+		{name: "a CA's clock behind its certificate", fault: clock(0), change: begins(3 * time.Hour), orders: 1,
+			says: []string{"behind its own certificate"}},
 	}
 }
 
@@ -356,7 +390,7 @@ func reissue(t *testing.T, change func(*x509.Certificate)) acmetest.Fault {
 // What can't end well ends in an error that says why, and in no second order. An order that is not lost gives its
 // certificate once the CA answers as it should.
 func TestDeviationsThatEndInAnError(t *testing.T) {
-	for _, test := range append(unbearable(t), ownFailures()...) {
+	for _, test := range slices.Concat(refusals(), spoiledOrders(), spoiledCertificates(t), ownFailures()) {
 		s := newStage(t)
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel() // some wait for a moment
@@ -369,32 +403,55 @@ func TestDeviationsThatEndInAnError(t *testing.T) {
 			keep(&r)
 			_, err := s.client.Issue(within(t), r)
 			s.wantsFailure(t, err, test)
-			if s.edit(); test.orders == 1 && !test.lost {
-				s.resume(t, r, test.change == nil)
+			if s.edit(); test.orders == 1 && !test.lost && r.NotBefore.IsZero() {
+				s.issueOne(t, r)
 			}
 		})
 	}
 }
 
+// wantsError fails the test unless the error is the other one, if that is not nil, and has the words.
+func wantsError(t *testing.T, err, is error, words ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatal("there was no error")
+	}
+	if is != nil && !errors.Is(err, is) {
+		t.Errorf("%v, which is not %v", err, is)
+	}
+	for _, word := range words {
+		if !strings.Contains(err.Error(), word) {
+			t.Errorf("%q does not stand in: %v", word, err)
+		}
+	}
+}
+
+// wantsOrderLost fails the test unless the error says so, or not.
+func wantsOrderLost(t *testing.T, err error, want bool) {
+	t.Helper()
+	if _, lost := errors.AsType[*acme.OrderError](err); lost != want {
+		t.Errorf("%v; the order is lost: %t, want %t", err, lost, want)
+	}
+}
+
+// issueOne has the client obtain a certificate, which must be the CA's only one, from its only order.
+func (s *stage) issueOne(t *testing.T, r acme.Request) {
+	t.Helper()
+	certificate, err := s.client.Issue(within(t), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.verify(t, certificate, r)
+	s.wantsIssued(t, 1, 1)
+}
+
 // wantsFailure fails the test unless the attempt ended as wanted.
 func (s *stage) wantsFailure(t *testing.T, err error, want failure) {
 	t.Helper()
-	if err == nil {
-		t.Fatal("a certificate was issued")
-	}
-	for _, words := range want.says {
-		if !strings.Contains(err.Error(), words) {
-			t.Errorf("%q does not stand in: %v", words, err)
-		}
-	}
+	wantsError(t, err, want.is, want.says...)
+	wantsOrderLost(t, err, want.lost)
 	if strings.Count(err.Error(), "acme: ") != 1 || strings.Contains(err.Error(), "alert(1)") || strings.Contains(err.Error(), "xxx") {
 		t.Errorf("error %v", err)
-	}
-	if want.is != nil && !errors.Is(err, want.is) {
-		t.Errorf("error %v, which is not %v", err, want.is)
-	}
-	if _, lost := errors.AsType[*acme.OrderError](err); lost != want.lost {
-		t.Errorf("error %v; the order is lost: %t, want %t", err, lost, want.lost)
 	}
 	if acme.IsOutage(err) != want.outage {
 		t.Errorf("error %v; it is an outage: %t, want %t", err, !want.outage, want.outage)
@@ -402,17 +459,4 @@ func (s *stage) wantsFailure(t *testing.T, err error, want failure) {
 	if s.asked("newOrder") != 1 || s.orders() != want.orders {
 		t.Errorf("%d requests for orders, want 1; the CA made %d, want %d", s.asked("newOrder"), s.orders(), want.orders)
 	}
-}
-
-// resume has the order give its certificate, which is good unless it begins later.
-func (s *stage) resume(t *testing.T, r acme.Request, good bool) {
-	t.Helper()
-	certificate, err := s.client.Issue(within(t), r)
-	if good && err != nil {
-		t.Fatal(err)
-	}
-	if good {
-		s.verify(t, certificate, r)
-	}
-	s.wantsIssued(t, 1, 1)
 }

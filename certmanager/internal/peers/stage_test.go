@@ -97,9 +97,12 @@ func ownFailures() []failure {
 		r.NotBefore, r.NotAfter = now.Add(-100*day), now.Add(-10*day)
 	}
 	return []failure{
-		{deviation{name: "a clock ahead of the CA's", change: over, fault: clock(-50 * day)}, []string{"expired at", "this machine's is wrong by"}, nil, 1, false, false},
-		{deviation{name: "a certificate that is over by both clocks", change: over, fault: clock(0)}, []string{"expired at"}, nil, 1, true, false},
-		{deviation{name: "a certificate that is over, and no date", change: over, fault: acmetest.Edit(func(r *acmetest.Response) { r.Header["Date"] = nil })}, []string{"expired at", "the CA does not tell its time"}, nil, 1, false, false},
+		{name: "a clock ahead of the CA's", fault: clock(-50 * day), change: over, orders: 1,
+			says: []string{"expired at", "this machine's is wrong by"}},
+		{name: "a certificate that is over by both clocks", fault: clock(0), change: over, orders: 1,
+			says: []string{"expired at"}, lost: true},
+		{name: "a certificate that is over, and no date", fault: acmetest.Edit(func(r *acmetest.Response) { r.Header["Date"] = nil }), change: over, orders: 1,
+			says: []string{"expired at", "the CA does not tell its time"}},
 	}
 }
 

@@ -172,14 +172,18 @@ func editChallenges(edit func(challenge map[string]any)) acmetest.Fault {
 	})))
 }
 
-// editOrders changes the orders that have the status, in whatever answer.
+// everyOrder limits a fault to answers that are orders.
+func everyOrder(fault acmetest.Fault) acmetest.Fault {
+	return acmetest.All(on("newOrder", fault), on("order", fault), on("finalize", fault))
+}
+
+// editOrders changes the orders that have the status.
 func editOrders(status string, edit func(order map[string]any)) acmetest.Fault {
-	only := editJSON(func(order map[string]any) {
+	return everyOrder(editJSON(func(order map[string]any) {
 		if order["status"] == status {
 			edit(order)
 		}
-	})
-	return acmetest.All(on("newOrder", only), on("order", only), on("finalize", only))
+	}))
 }
 
 // editBlocks changes the chain of a certificate: its blocks of PEM, without their line ends.
