@@ -84,7 +84,7 @@ func (a *answering) Wait(ctx context.Context, p acme.Proof) error {
 
 // look looks once, from the vantage point where one is set.
 func (a *answering) look(ctx context.Context, p acme.Proof) error {
-	if a.vantage.DNS == nil && a.vantage.Dial == nil {
+	if a.vantage.DNS == nil && a.vantage.Dial == nil && !a.vantage.Private {
 		return a.Check(ctx, p)
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
@@ -127,8 +127,8 @@ func (m *Manager) useSolvers() {
 	m.solvers = m.prepared(m.config.Solvers)
 }
 
-// prepared returns the solvers as the manager uses them: those that keep something, with its storage, and
-// behind them the built-in ones that are not among them.
+// prepared returns the solvers as the manager uses them: those that keep something, with its storage, those that ask
+// name servers, from its vantage point, and behind them the built-in ones that are not among them.
 func (m *Manager) prepared(given []acme.Solver) []acme.Solver {
 	solvers := slices.Clone(given)
 	for i, s := range solvers {
@@ -145,6 +145,11 @@ func (m *Manager) prepared(given []acme.Solver) []acme.Solver {
 			WithStorage(storage.Store) acme.Solver
 		}:
 			solvers[i] = s.WithStorage(m.store)
+		}
+		if looking, ok := solvers[i].(interface {
+			WithVantage(solver.Vantage) acme.Solver
+		}); ok {
+			solvers[i] = looking.WithVantage(m.config.Vantage)
 		}
 	}
 	if !slices.Contains(solvers, acme.Solver(m.overTLS)) {

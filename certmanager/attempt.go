@@ -99,7 +99,7 @@ func (m *Manager) askAgain(ctx context.Context, c *managed) (o outcome, allowed 
 	if next.After(current.leaf.NotAfter) {
 		next = current.leaf.NotAfter
 	}
-	return outcome{action: ActionRetry, next: next, err: err}, false
+	return outcome{action: ActionRetry, next: next, err: fmt.Errorf("certmanager: %v: %w", &c.subject, err)}, false
 }
 
 // tryIssuer takes the lease, looks whether there is anything left to do, and does it.

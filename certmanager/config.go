@@ -56,8 +56,9 @@ type Config struct {
 	// Preflight says what becomes of a fault that the manager sees before the CA is told to look. Zero:
 	// PreflightWarn.
 	Preflight Preflight
-	// Vantage is where the manager looks from, before and after a validation fails. Zero: from this
-	// process, as the system does.
+	// Vantage is where the manager looks from, before and after a validation fails. Solvers that wait until
+	// name servers have a record, such as a *solver.DNS01, ask from there too, unless they have a DNS of their own;
+	// Private holds for them in either case. Zero: from this process, as the system does.
 	Vantage solver.Vantage
 
 	// Storage keeps account, certificates and work under way. Nil: a storage.Dir in systemd's

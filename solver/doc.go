@@ -109,6 +109,12 @@
 // Answers of DNS servers are matched to their questions, and bounded. Names from them are given to a
 // Provider only if they are made of letters, digits, hyphens and underscores.
 //
+// Whoever has a zone may write into it any name servers, addresses and CNAMEs. What a public CA would not visit is not
+// visited either: loopback, link-local and private addresses, be it of a web server, of a name server or of a
+// redirect's target, unless the CA is on a private network itself. That is so where its directory is at such an
+// address, or where [Vantage] or [DNS] say it by Private. How many servers are asked, and how often, is bounded for
+// each call.
+//
 // # In a tls.Config of one's own
 //
 // crypto/tls settles the application protocol before it asks for a certificate. So NextProtos must
@@ -136,5 +142,6 @@
 // sentence of cause and one of cure, with the evidence for them.
 //
 // Where names lead elsewhere from here than from the Internet, [DNS] and the fields Dial say whom to ask and
-// how to get there. A test with servers on loopback leads there by the same fields.
+// how to get there. A test with servers on loopback leads there by the same fields, from addresses of the
+// Internet, or sets Private.
 package solver

@@ -67,7 +67,12 @@ func (e *Exec) AppendRecord(ctx context.Context, r Record) error { return e.run(
 func (e *Exec) DeleteRecord(ctx context.Context, r Record) error { return e.run(ctx, "delete", r) }
 
 // String names the program without its arguments and environment, in which there may be secrets.
-func (e Exec) String() string { return "program " + e.Path }
+func (e Exec) String() string {
+	if e.Path == "" {
+		return "program without a path"
+	}
+	return "program " + e.Path
+}
 
 // GoString does as String.
 func (e Exec) GoString() string { return e.String() }

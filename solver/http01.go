@@ -29,7 +29,8 @@ type HTTP01 struct {
 	// open while a challenge is pending: from the first Present until the last CleanUp.
 	Addr string
 
-	// Dial opens the connections of Check. Nil: a [net.Dialer] does.
+	// Dial opens the connections of Check, to a host and a port. The host is a name or an address, and where a
+	// name leads is then up to Dial. Nil: a [net.Dialer] does, to such addresses as the CA reaches.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	memory   storage.Memory

@@ -107,6 +107,13 @@ func newLego(provider legoProvider, given any) *Lego {
 	return l
 }
 
+// WithVantage does as [DNS01.WithVantage].
+func (l *Lego) WithVantage(from Vantage) acme.Solver {
+	with := *l
+	with.DNS = from.dnsOf(l.DNS)
+	return &with
+}
+
 // Type returns "dns-01".
 func (l *Lego) Type() string { return acme.TypeDNS01 }
 
@@ -135,7 +142,7 @@ func (l *Lego) Wait(ctx context.Context, p acme.Proof) error {
 		propagation.Timeout = cmp.Or(propagation.Timeout, timeout)
 		propagation.Interval = cmp.Or(propagation.Interval, interval)
 	}
-	return propagation.wait(ctx, l.DNS, name, value)
+	return propagation.wait(ctx, l.DNS.during(ctx, p.DirectoryURL), name, value)
 }
 
 // CleanUp has the provider take the record away.

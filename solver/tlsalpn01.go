@@ -32,7 +32,8 @@ type TLSALPN01 struct {
 	// are kept in this TLSALPN01 alone.
 	Storage storage.Store
 
-	// Dial opens the connections of Check. Nil: a [net.Dialer] does.
+	// Dial opens the connections of Check, to a host and a port. The host is a name or an address, and where a
+	// name leads is then up to Dial. Nil: a [net.Dialer] does, to such addresses as the CA reaches.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Logger is told when an answer has to wait for another order's. Nil: [slog.Default].
@@ -95,7 +96,7 @@ func (t *TLSALPN01) CleanUp(ctx context.Context, p acme.Proof) error {
 // IsChallenge reports whether a handshake is a CA's validation: ALPNProto is the one protocol that its
 // client offers (RFC 8737 §3). It allocates nothing.
 func IsChallenge(hello *tls.ClientHelloInfo) bool {
-	return len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == ALPNProto
+	return hello != nil && len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == ALPNProto
 }
 
 // GetCertificate returns the certificate that answers a CA's validation, made for this handshake. For
@@ -116,6 +117,9 @@ func (t *TLSALPN01) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate
 		return nil, nil
 	}
 	id, ok := parseServerName(hello.ServerName)
+	if hello.ServerName == "" {
+		return nil, fmt.Errorf("solver: tls-alpn-01 was asked without a server name, which no CA does: %w", fs.ErrNotExist)
+	}
 	if !ok {
 		return nil, fmt.Errorf("solver: tls-alpn-01 was asked for the server name %.80q, which no CA asks for: %w", hello.ServerName, fs.ErrNotExist)
 	}
@@ -125,7 +129,7 @@ func (t *TLSALPN01) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate
 	}
 	a, err := t.gate.answer(ctx, t.Storage, &t.memory, question{tlsALPN01Key(id), networkOfConn(hello.Conn)})
 	if err != nil {
-		return nil, fmt.Errorf("solver: tls-alpn-01 for %q: %w", id, err)
+		return nil, fmt.Errorf("solver: tls-alpn-01 for %q: %w", id, inner{err})
 	}
 	return newChallengeCertificate(id, a.KeyAuthorization)
 }

@@ -105,12 +105,26 @@ func (z *zoneEditor) create(ctx context.Context, r Record) error {
 	return nil
 }
 
+// adviceTimeout is for looking up what to advise where a record could not be created.
+const adviceTimeout = 5 * time.Second
+
+// adviser returns what gives advice on a name by the answers of a DNS.
+func (z *zoneEditor) adviser(name string) func(ctx context.Context, d *DNS) string {
+	return func(ctx context.Context, d *DNS) string {
+		asking := *z
+		asking.dns = d
+		return asking.advice(ctx, name)
+	}
+}
+
 // advice returns what may be wrong where a record at a name could not be created, or is not seen, as the end of
 // a sentence: with a CNAME there, no other record can be.
 func (z *zoneEditor) advice(ctx context.Context, name string) string {
 	if z.followCNAME || ctx.Err() != nil {
 		return ""
 	}
+	ctx, cancel := context.WithTimeout(ctx, adviceTimeout)
+	defer cancel()
 	target, err := z.delegated(ctx, name)
 	if err != nil || target == bareName(name) {
 		return ""

@@ -28,6 +28,12 @@ const minTerm = 10 * time.Millisecond
 // An error of the store ends Acquire, as does a record of a newer version of this library; the error
 // names the key. The lease may have been taken nevertheless, for one term, by nobody.
 func Acquire(ctx context.Context, s Store, key string, term time.Duration) (*Lease, error) {
+	if s == nil {
+		return nil, errNoStore
+	}
+	if err := CheckKey(key); err != nil {
+		return nil, err
+	}
 	if term < minTerm {
 		return nil, fmt.Errorf("storage: the lease %q needs a term of at least %v, not %v", key, minTerm, term)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"strings"
 )
 
 // A Revision names one stored state of one key. It is opaque: only equality means anything. The zero
@@ -57,6 +58,8 @@ var (
 	ErrTooLarge = errors.New("storage: value too large")
 	// ErrLost reports that a lease is no longer its former holder's.
 	ErrLost = errors.New("storage: the lease was lost")
+
+	errNoStore = errors.New("storage: the Store is nil: give one, such as a Dir")
 )
 
 // Limits of every store, and of what is built on one.
@@ -85,6 +88,12 @@ func ended(ctx context.Context) error {
 	}
 	return fmt.Errorf("storage: %w", err)
 }
+
+// An inner error is a part of another: its text lacks the package's name, which the whole begins with.
+type inner struct{ error }
+
+func (e inner) Error() string { return strings.TrimPrefix(e.error.Error(), "storage: ") }
+func (e inner) Unwrap() error { return e.error }
 
 func conflict(key string) error {
 	return fmt.Errorf("%w: %q", ErrConflict, key)
