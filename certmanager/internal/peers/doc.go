@@ -13,6 +13,8 @@
 //
 //   - package acme alone: all that Pebble offers, from external accounts by each type of challenge to renewal
 //     information; an order gone on with from each state; a connection cut at each request
+//   - what other CAs are seen to answer, edited into Pebble's answers by a relay in front of it: one certificate from one
+//     order, or an error that says why and no second order. The same table is tried against step-ca
 //   - package certmanager: obtaining, on demand, renewal, restart, refusals, an outage, two managers in one process
 //   - a server process that is killed at random moments and started again: one certificate in the end, and one at the CA
 //   - DNS challenges by zones that BIND serves, edited by RFC 2136 with TSIG: delegation by CNAME, many orders at once,

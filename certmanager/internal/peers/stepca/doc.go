@@ -26,6 +26,7 @@
 //
 //   - package acme: accounts, external accounts, orders by each challenge, failed validations, revocation, what the CA
 //     lacks, and device-attest-01, whose answer is sent instead of put in place
+//   - what other CAs are seen to answer, edited into this one's answers by a relay in front of it
 //   - package solver: the answers, as this CA reads them
 //   - package certmanager: a manager that obtains, serves and renews
 package stepca
