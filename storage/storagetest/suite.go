@@ -31,7 +31,7 @@ type testCase struct {
 
 // Run runs all cases as parallel subtests of t.
 func (suite Suite) Run(t *testing.T) {
-	for _, cases := range [][]testCase{contractCases(), keyCases(), valueCases(), concurrencyCases(), leaseCases()} {
+	for _, cases := range [][]testCase{contractCases(), keyCases(), valueCases(), concurrencyCases(), leaseCases(), scanCases(), watchCases()} {
 		for _, c := range cases {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()

@@ -26,7 +26,11 @@ const flawVariable = "EVERSEAL_STORAGETEST_FLAW"
 func TestSuite(t *testing.T) {
 	storagetest.Suite{
 		Open: func(*testing.T) storage.Store {
-			return &flawed{flaw: os.Getenv(flawVariable), items: make(map[string]storage.Item)}
+			flaw := os.Getenv(flawVariable)
+			if isSeam(flaw) {
+				return &flawedSeams{flaw: flaw}
+			}
+			return &flawed{flaw: flaw, items: make(map[string]storage.Item)}
 		},
 		Reopen: func(_ *testing.T, s storage.Store) storage.Store { return s },
 	}.Run(t)
@@ -66,6 +70,15 @@ func TestFlawsAreFound(t *testing.T) {
 		"given slice kept":           {"Aliasing"},
 		"own slice handed out":       {"Aliasing"},
 		"loads from an old snapshot": {"Swap"},
+
+		"scan ignores the prefix":               {"Scan"},
+		"scan loses what is below":              {"Scan"},
+		"scan passes over one after the cursor": {"ScanCursor"},
+		"scan ends when others write":           {"ScanWhileWriting"},
+		"watch ignores the prefix":              {"Watch"},
+		"watch does not say that it listens":    {"Watch"},
+		"watch is deaf to deletions":            {"Watch"},
+		"watch ends in silence":                 {"WatchEnds"},
 	} {
 		t.Run(flaw, func(t *testing.T) {
 			t.Parallel()
