@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io/fs"
@@ -9,8 +10,17 @@ import (
 
 // Admit refuses what the methods Load, Save and Delete of every store refuse first, before they touch the medium: an
 // invalid key, a value that is too large (nil where there is none), and an ended context. What it returns is what
-// the method returns.
+// the method returns. A value that a [Sealed] has sealed may be 256 bytes longer than [MaxValue]: so a Sealed, too,
+// takes values of that size.
 func Admit(ctx context.Context, key string, value []byte) error {
+	if bytes.HasPrefix(value, []byte(sealedName)) && len(value) <= MaxValue+sealedExtra {
+		value = nil
+	}
+	return admitPlain(ctx, key, value)
+}
+
+// admitPlain is Admit for values that are not sealed.
+func admitPlain(ctx context.Context, key string, value []byte) error {
 	if err := CheckKey(key); err != nil {
 		return err
 	}

@@ -21,8 +21,9 @@ type Scanner interface {
 	// Scan yields all records that List would yield the keys of, in no particular order, as they were at some time
 	// during the scan. With the cursor of a record it yields those that had not come before it; records saved since
 	// then may or may not be among them. A cursor is opaque and belongs to the store and the prefix; one that is
-	// not known any more, and the empty one, begin from the start. An error is yielded with a zero Record and
-	// ends the sequence. The caller may use the store's other methods between two records.
+	// not known any more, and the empty one, begin from the start. An error about one record comes with its key and
+	// cursor, and the sequence goes on; any other comes with a zero Record and ends it. The caller may use the
+	// store's other methods between two records.
 	Scan(ctx context.Context, prefix, cursor string) iter.Seq2[Record, error]
 }
 
@@ -55,11 +56,7 @@ func scanKeys(keys iter.Seq2[string, error], cursor string, load func(key string
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
-			if err != nil {
-				yield(Record{}, err)
-				return
-			}
-			if !yield(Record{Key: key, Item: item, Cursor: key}, nil) {
+			if !yield(Record{Key: key, Item: item, Cursor: key}, err) {
 				return
 			}
 		}
