@@ -220,5 +220,5 @@ type TermsError struct {
 
 // Error names the terms.
 func (e *TermsError) Error() string {
-	return "acme: the CA's terms of service were not agreed to: read " + printable(e.URL, 300) + " and say so (AgreeToTerms)"
+	return "acme: the CA's terms of service were not agreed to: read " + cmp.Or(printable(e.URL, 300), "them") + " and say so (AgreeToTerms)"
 }

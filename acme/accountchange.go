@@ -119,8 +119,11 @@ func (c *Client) changeKey(ctx context.Context, key crypto.Signer) error {
 	if c.Key == nil {
 		return errNoKey
 	}
+	if key == nil {
+		return errors.New("the new key is nil")
+	}
 	if _, err := signatureAlgorithm(key); err != nil {
-		return fmt.Errorf("the new key: %w", err)
+		return fmt.Errorf("the new key: %w", inner{err})
 	}
 	target, err := c.resource(ctx, "keyChange", func(d *Directory) string { return d.KeyChange })
 	if err != nil {

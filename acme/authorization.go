@@ -103,6 +103,9 @@ func (c *Client) NewAuthorization(ctx context.Context, id Identifier) (*Authoriz
 }
 
 func (c *Client) newAuthorization(ctx context.Context, id Identifier) (*Authorization, error) {
+	if id.Value == "" {
+		return nil, errors.New("the identifier is empty")
+	}
 	target, err := c.resource(ctx, "newAuthz", func(d *Directory) string { return d.NewAuthz })
 	if err != nil {
 		return nil, err
@@ -217,14 +220,14 @@ type AuthorizationError struct {
 
 // Error names the identifier and the challenge and says what the CA said.
 func (e *AuthorizationError) Error() string {
-	text := printable(e.Identifier, 260) + ": "
-	if e.ChallengeType != "" {
-		text += printable(e.ChallengeType, 40) + ": "
+	text := "control was not proved"
+	switch {
+	case e.Problem != nil:
+		text = e.Problem.Error()
+	case e.Status != "":
+		text = "the authorization is " + printable(e.Status, 40)
 	}
-	if e.Problem == nil {
-		return text + "the authorization is " + printable(e.Status, 40)
-	}
-	return text + e.Problem.Error()
+	return about(e.Identifier, e.ChallengeType) + text
 }
 
 // Unwrap returns the CA's problem.

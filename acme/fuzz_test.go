@@ -471,3 +471,54 @@ func TestFuzzCorpora(t *testing.T) {
 		t.Error("there is no fuzz target")
 	}
 }
+
+// Orders, authorizations, challenges and accounts are read as far as they can be. What was read can be acted on: its
+// status is one that there is, its names are bounded, and its URLs are whole.
+func FuzzResources(f *testing.F) {
+	f.Add(`{"status":"pending","identifiers":[{"type":"dns","value":"a"}],"authorizations":["/authz/1"],"finalize":"/finalize","expires":"2026-01-02T00:00:00"}`)
+	f.Add(`{"status":"pending","identifier":{"type":"dns","value":"*.a"},"wildcard":"true","challenges":[{"type":"http-01","url":"/c","status":"pending","token":"x","validated":"","error":"no"}]}`)
+	f.Add(`{"status":"valid","contact":"mailto:a","orders":7}`)
+	f.Add(`{"status":"invalid","authorizations":null,"error":{"type":7}}`)
+	s := newStage(f)
+	statuses := []string{acme.StatusPending, acme.StatusReady, acme.StatusProcessing, acme.StatusValid, acme.StatusInvalid, acme.StatusDeactivated, acme.StatusRevoked, ""}
+	f.Fuzz(func(t *testing.T, document string) {
+		if len(document) > mostFuzzed {
+			t.Skip("out of bounds")
+		}
+		for _, path := range []string{"/resource", "/account/1"} {
+			s.fake[path] = answer(200, document)
+		}
+		client := s.client()
+		order, err := client.GetOrder(t.Context(), fakeOrigin+"/resource")
+		if err == nil {
+			if !slices.Contains(statuses, order.Status) || order.Status == "" || order.URL != fakeOrigin+"/resource" {
+				t.Errorf("order %+v", order)
+			}
+			for _, reference := range append([]string{order.Finalize, order.Certificate}, order.Authorizations...) {
+				if u, err := url.Parse(reference); reference != "" && (err != nil || !u.IsAbs()) {
+					t.Errorf("%q in the order is no absolute URL", reference)
+				}
+			}
+		}
+		authorization, authorizationErr := client.GetAuthorization(t.Context(), fakeOrigin+"/resource")
+		if authorizationErr == nil {
+			for _, challenge := range authorization.Challenges {
+				if proof, err := client.NewProof(t.Context(), authorization, challenge); err == nil && proof.KeyAuthorization != "" && !strings.HasPrefix(proof.KeyAuthorization, challenge.Token+".") {
+					t.Errorf("proof %+v", proof)
+				} else if err != nil {
+					wantPrintable(t, err.Error())
+				}
+			}
+		}
+		_, challengeErr := client.AcceptChallenge(t.Context(), fakeOrigin+"/resource", nil)
+		account, accountErr := client.GetAccount(t.Context())
+		if accountErr == nil && !slices.Contains(statuses, account.Status) {
+			t.Errorf("account %+v", account)
+		}
+		for _, err := range []error{err, authorizationErr, challengeErr, accountErr} {
+			if err != nil {
+				wantPrintable(t, err.Error())
+			}
+		}
+	})
+}

@@ -39,9 +39,12 @@ func (id Identifier) canonical() Identifier {
 
 // check reports whether the identifier is one that an order can have.
 func (id Identifier) check() error {
+	if id.Value == "" {
+		return errors.New("an identifier is empty")
+	}
 	for _, value := range []string{id.Value, id.AncestorDomain} {
 		parsed, err := ParseIdentifier(value)
-		if value != "" && (err != nil || parsed != Identifier{Type: id.Type, Value: value}) || id.Value == "" {
+		if value != "" && (err != nil || parsed != Identifier{Type: id.Type, Value: value}) {
 			return fmt.Errorf("the identifier {%.40q, %.100q} is not in the form that ParseIdentifier returns", id.Type, value)
 		}
 	}

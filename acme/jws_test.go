@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/everseal/everseal/acme"
 )
 
@@ -50,7 +52,6 @@ func TestAccountKeys(t *testing.T) {
 	}{
 		{"ES256", newKey(t)},
 		{"ES384", newCurveKey(t, elliptic.P384())},
-		{"ES512", newCurveKey(t, elliptic.P521())},
 		{"RS256", rsaKey},
 		{"ES256", opaqueSigner{newKey(t)}},
 		{"RS256", opaqueSigner{rsaKey}},
@@ -73,6 +74,31 @@ func TestAccountKeys(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Public CAs take no keys on P-521. What is signed with one is right all the same.
+func TestES512(t *testing.T) {
+	key := newCurveKey(t, elliptic.P521())
+	inBubble(t, func(t *testing.T, c *ca) {
+		client := &acme.Client{DirectoryURL: c.URL, HTTPClient: c.client.HTTPClient, Key: key}
+		for range 20 {
+			_, err := client.Register(t.Context(), acme.Registration{AgreeToTerms: true})
+			wantError(t, err, acme.ErrBadPublicKey, "P-521")
+		}
+		requests := c.requests("newAccount")
+		if len(requests) < 20 {
+			t.Fatalf("%d requests for an account", len(requests))
+		}
+		for _, r := range requests {
+			jws, err := jose.ParseSignedJSON(r.body, []jose.SignatureAlgorithm{jose.ES512})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := jws.Verify(key.Public()); err != nil {
+				t.Errorf("%v: %s", err, r.body)
+			}
+		}
+	})
 }
 
 func TestUnusableAccountKeys(t *testing.T) {

@@ -3,7 +3,6 @@ package acme
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -64,6 +63,12 @@ func (p *noncePool) clear() {
 // validNonce reports whether nonce is as RFC 8555 §6.5.1 wants; others are ignored.
 func validNonce(nonce string) bool { return len(nonce) <= longestNonce && isBase64URL(nonce) }
 
+// A nonceError says that no nonce could be had: the request it was for has not been made.
+type nonceError struct{ error }
+
+func (e nonceError) Error() string { return "get a nonce: " + e.error.Error() }
+func (e nonceError) Unwrap() error { return e.error }
+
 // nonce returns a nonce of the pool, or else a new one from the CA (RFC 8555 §7.2).
 func (c *Client) nonce(ctx context.Context) (string, error) {
 	if nonce := c.nonces.take(); nonce != "" {
@@ -75,7 +80,7 @@ func (c *Client) nonce(ctx context.Context) (string, error) {
 	}
 	resp, err := c.exchange(ctx, request{method: http.MethodHead, url: d.NewNonce})
 	if err != nil {
-		return "", fmt.Errorf("get a nonce: %w", err)
+		return "", nonceError{err}
 	}
 	nonce := resp.nonce()
 	if nonce == "" {

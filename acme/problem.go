@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -17,7 +18,7 @@ type ProblemType string
 
 // Error returns the type's name without the prefix that all ACME types share.
 func (t ProblemType) Error() string {
-	return printable(strings.TrimPrefix(string(t), problemPrefix), 100)
+	return cmp.Or(printable(strings.TrimPrefix(string(t), problemPrefix), 100), "a problem without a type")
 }
 
 const problemPrefix = "urn:ietf:params:acme:error:"
@@ -150,7 +151,7 @@ func (p *Problem) text() string {
 		text = printable(p.Title, 1000)
 	}
 	if p.Identifier != nil {
-		text = printable(p.Identifier.Value, 260) + ": " + text
+		text = about(p.Identifier.Value, "") + text
 	}
 	switch {
 	case p.Type != "" && p.Status != 0:

@@ -40,7 +40,7 @@ func (p *Proof) name() string { return orderedName(p.Identifier, p.Wildcard) }
 func (c *Client) NewProof(ctx context.Context, a *Authorization, challenge Challenge) (Proof, error) {
 	p, err := c.newProof(ctx, a, challenge)
 	if err != nil {
-		return Proof{}, fmt.Errorf("acme: %s: %s: %w", printable(a.name(), 260), printable(challenge.Type, 40), err)
+		return Proof{}, fmt.Errorf("acme: %s%w", about(a.name(), challenge.Type), inner{err})
 	}
 	return p, nil
 }

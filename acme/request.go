@@ -134,7 +134,7 @@ func (r request) retry(ctx context.Context, f func() error) error {
 		}
 		var wait time.Duration
 		switch {
-		case r.named && notFound(err) && misses < mostMisses:
+		case r.named && misses < mostMisses && notFound(err) && !errors.As(err, new(nonceError)):
 			wait = 200 * time.Millisecond << (2 * misses)
 			misses++
 		case tries < mostTries:
@@ -268,6 +268,9 @@ func (c *Client) httpClient(method string) *http.Client {
 // checkURL refuses what no CA ought to send a client to. Plain http is for test servers: only where
 // the directory itself was named so, on loopback.
 func (c *Client) checkURL(raw string) error {
+	if raw == "" {
+		return errors.New("the URL is empty")
+	}
 	u, err := url.Parse(raw)
 	if err != nil || len(raw) > longestURL || strings.ContainsFunc(raw, foreign) {
 		return fmt.Errorf("the URL %.200q is malformed", raw)

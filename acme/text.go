@@ -38,6 +38,19 @@ func actionError(action string, err error) error {
 	return fmt.Errorf("acme: %s: %w", action, inner{err})
 }
 
+// about returns the beginning of an error's text that says what it is about: an identifier and a type of
+// challenge, either of which may be empty.
+func about(identifier, challengeType string) string {
+	text := ""
+	if identifier != "" {
+		text = printable(identifier, 260) + ": "
+	}
+	if challengeType != "" {
+		text += printable(challengeType, 40) + ": "
+	}
+	return text
+}
+
 // An inner error is a part of another: its text lacks the package's name, which the whole begins with.
 type inner struct{ error }
 

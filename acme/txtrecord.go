@@ -22,7 +22,7 @@ import (
 func (p Proof) TXTRecord() (name, value string, err error) {
 	name, value, err = p.txtRecord()
 	if err != nil {
-		return "", "", fmt.Errorf("acme: %s: %s: %w", printable(p.name(), 260), printable(p.Type, 40), err)
+		return "", "", fmt.Errorf("acme: %s%w", about(p.name(), p.Type), err)
 	}
 	return name, value, nil
 }

@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -137,7 +138,7 @@ func (w *orderWait) late(ctx context.Context, order *Order, err error) error {
 	if later, ok := errors.AsType[*RetryAfterError](err); ok && w.polls > 0 && later.RetryAfter <= time.Minute {
 		err = context.DeadlineExceeded // which is what ended it: the CA was asked all the time
 	}
-	err = fmt.Errorf("acme: wait for the order, which is %s after %d polls in %v: %w", order.Status, w.polls, waited.Round(time.Second), err)
+	err = fmt.Errorf("acme: wait for the order, which is %s after %d polls in %v: %w", cmp.Or(order.Status, "of no known status"), w.polls, waited.Round(time.Second), err)
 	if len(w.troubles) > 0 {
 		err = fmt.Errorf("%w: the CA goes on trying: %w", err, authorizationErrors(w.troubles))
 	}

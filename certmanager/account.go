@@ -14,7 +14,6 @@ import (
 	"io/fs"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/everseal/everseal/acme"
@@ -30,23 +29,7 @@ type account struct {
 	made   *acme.Client  // guarded by lock; the last one, with the directory and nonces that it has
 	http   *http.Client
 
-	mu    sync.Mutex
-	blind map[string]bool // types of challenge that the CA validates though they look wrong from here; guarded by mu
-}
-
-func (a *account) isBlind(challengeType string) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.blind[challengeType]
-}
-
-func (a *account) setBlind(challengeType string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.blind == nil {
-		a.blind = make(map[string]bool)
-	}
-	a.blind[challengeType] = true
+	blind blindSpots
 }
 
 func newAccount(a *ACME) *account {
@@ -108,7 +91,7 @@ func (a *account) Issue(ctx context.Context, r Request) (*acme.Certificate, erro
 }
 
 func (a *account) issue(ctx context.Context, client *acme.Client, r Request, n notes) (*acme.Certificate, error) {
-	flight := &preflight{account: a, client: client, request: &r, faults: make(map[string]bool)}
+	flight := &preflight{account: a, client: client, request: &r, faults: make(map[blindSpot]bool)}
 	certificate, err := client.Issue(ctx, acme.Request{
 		Identifiers: r.Identifiers,
 		Key:         r.Key,

@@ -1,6 +1,7 @@
 package certmanager
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,7 +84,7 @@ func (a *answering) Wait(ctx context.Context, p acme.Proof) error {
 
 // look looks once, from the vantage point where one is set.
 func (a *answering) look(ctx context.Context, p acme.Proof) error {
-	if a.vantage.DNS == nil && a.vantage.Dial == nil {
+	if a.vantage.DNS == nil && a.vantage.Dial == nil && !a.vantage.Private {
 		return a.Check(ctx, p)
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
@@ -101,13 +102,13 @@ func (a *answering) look(ctx context.Context, p acme.Proof) error {
 // useSolvers prepares the solvers, in the order of preference: those given, then the built-in ones.
 func (m *Manager) useSolvers() {
 	m.http01 = &solver.HTTP01{Storage: m.store}
-	m.tlsALPN01 = &solver.TLSALPN01{Storage: m.store}
+	m.tlsALPN01 = &solver.TLSALPN01{Storage: m.store, Logger: m.logger}
 	for _, s := range m.config.Solvers {
 		switch given := s.(type) {
 		case *solver.TLSALPN01:
 			m.tlsALPN01 = given
 			if given.Storage == nil {
-				m.tlsALPN01 = &solver.TLSALPN01{Storage: m.store, Dial: given.Dial}
+				m.tlsALPN01 = &solver.TLSALPN01{Storage: m.store, Dial: given.Dial, Logger: cmp.Or(given.Logger, m.logger)}
 			}
 		case *solver.HTTP01:
 			m.http01 = given
@@ -126,8 +127,8 @@ func (m *Manager) useSolvers() {
 	m.solvers = m.prepared(m.config.Solvers)
 }
 
-// prepared returns the solvers as the manager uses them: those that keep something, with its storage, and
-// behind them the built-in ones that are not among them.
+// prepared returns the solvers as the manager uses them: those that keep something, with its storage, those that ask
+// name servers, from its vantage point, and behind them the built-in ones that are not among them.
 func (m *Manager) prepared(given []acme.Solver) []acme.Solver {
 	solvers := slices.Clone(given)
 	for i, s := range solvers {
@@ -136,10 +137,19 @@ func (m *Manager) prepared(given []acme.Solver) []acme.Solver {
 			solvers[i] = m.overTLS
 		case *solver.HTTP01:
 			solvers[i] = m.overHTTP
+		case *solver.Lego:
+			logged := *s
+			logged.Logger = cmp.Or(s.Logger, m.logger)
+			solvers[i] = &logged
 		case interface {
 			WithStorage(storage.Store) acme.Solver
 		}:
 			solvers[i] = s.WithStorage(m.store)
+		}
+		if looking, ok := solvers[i].(interface {
+			WithVantage(solver.Vantage) acme.Solver
+		}); ok {
+			solvers[i] = looking.WithVantage(m.config.Vantage)
 		}
 	}
 	if !slices.Contains(solvers, acme.Solver(m.overTLS)) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -16,6 +17,7 @@ const (
 	nameTime    = 2 * time.Minute  // more for each further name: some DNS providers need a minute between two records
 	askTime     = 24 * time.Hour   // after which Config.OnDemand is asked again about a name that it denied
 	leaseTerm   = time.Minute      // after which another process may take over from one that died
+	leaseNotice = time.Second      // after which a lease counts as held by another; a free one takes a load and a write
 )
 
 // An outcome is what came of an attempt.
@@ -97,14 +99,14 @@ func (m *Manager) askAgain(ctx context.Context, c *managed) (o outcome, allowed 
 	if next.After(current.leaf.NotAfter) {
 		next = current.leaf.NotAfter
 	}
-	return outcome{action: ActionRetry, next: next, err: err}, false
+	return outcome{action: ActionRetry, next: next, err: fmt.Errorf("certmanager: %v: %w", &c.subject, err)}, false
 }
 
 // tryIssuer takes the lease, looks whether there is anything left to do, and does it.
 func (m *Manager) tryIssuer(run context.Context, issuer Issuer, c *managed) outcome {
 	ctx, cancel := context.WithTimeout(run, attemptTime+time.Duration(len(c.identifiers)-1)*nameTime)
 	defer cancel()
-	lease, err := storage.Acquire(ctx, m.store, workKey(issuer, &c.subject), leaseTerm)
+	lease, err := m.acquire(ctx, issuer, c)
 	if err != nil {
 		return m.hindered(run, c, err)
 	}
@@ -134,6 +136,21 @@ func (m *Manager) tryIssuer(run context.Context, issuer Issuer, c *managed) outc
 	}
 	o.events = append(events, o.events...)
 	return o
+}
+
+// acquire takes the lease of the work on c. Another process has it for as long as its own attempt takes.
+func (m *Manager) acquire(ctx context.Context, issuer Issuer, c *managed) (*storage.Lease, error) {
+	key := workKey(issuer, &c.subject)
+	waits := time.AfterFunc(leaseNotice, func() {
+		m.logger.LogAttrs(ctx, slog.LevelInfo, "waiting for another process that is at work on the certificate, or was killed at it",
+			slog.Any("names", c.names()), slog.String("issuer", issuer.ID()), slog.String("lease", key))
+	})
+	defer waits.Stop()
+	lease, err := storage.Acquire(ctx, m.store, key, leaseTerm)
+	if err != nil && ctx.Err() != nil {
+		return nil, fmt.Errorf("another process is at work on the certificate, or the storage does not answer: %w", err)
+	}
+	return lease, err
 }
 
 // waiting is the outcome where the time of the next attempt has not come: it was set before, maybe by

@@ -49,14 +49,16 @@ type Config struct {
 	// behind it. After them come the built-in ones: tls-alpn-01 in GetCertificate, and http-01 where Serve
 	// or HTTPHandler has it. A *solver.TLSALPN01 or *solver.HTTP01 given here takes the built-in one's
 	// place; one without a Storage is copied, so that not its own GetCertificate or Handler answers but the
-	// manager's. Others that keep something and have no storage, such as a *solver.DNS01, use the manager's.
+	// manager's. Others that keep something and have no storage, such as a *solver.DNS01, use the manager's. With
+	// a *solver.Webroot the server that has port 80 answers, so that HTTPAddr is "off".
 	Solvers []acme.Solver
 
 	// Preflight says what becomes of a fault that the manager sees before the CA is told to look. Zero:
 	// PreflightWarn.
 	Preflight Preflight
-	// Vantage is where the manager looks from, before and after a validation fails. Zero: from this
-	// process, as the system does.
+	// Vantage is where the manager looks from, before and after a validation fails. Solvers that wait until
+	// name servers have a record, such as a *solver.DNS01, ask from there too, unless they have a DNS of their own;
+	// Private holds for them in either case. Zero: from this process, as the system does.
 	Vantage solver.Vantage
 
 	// Storage keeps account, certificates and work under way. Nil: a storage.Dir in systemd's

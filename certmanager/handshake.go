@@ -2,6 +2,7 @@ package certmanager
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -32,6 +33,12 @@ func (m *Manager) TLSConfig() *tls.Config {
 // nil, nil, so that the certificates of the tls.Config are used, or else the client is told that the
 // name is not recognized.
 func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if m.store == nil {
+		return nil, errNotMade
+	}
+	if hello == nil {
+		return nil, errors.New("certmanager: GetCertificate was called without a ClientHelloInfo")
+	}
 	if solver.IsChallenge(hello) {
 		return m.tlsALPN01.GetCertificate(hello)
 	}

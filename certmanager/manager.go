@@ -25,8 +25,8 @@ const (
 	loading = 16 // workers that read the storage
 )
 
-// A Manager obtains, serves and renews certificates. Make one with New; its methods are safe for
-// concurrent use.
+// A Manager obtains, serves and renews certificates. Make one with New: the methods of the zero value
+// return an error. They are safe for concurrent use.
 type Manager struct {
 	config      Config
 	store       storage.Store
@@ -103,6 +103,9 @@ func New(config Config) (*Manager, error) {
 // background. It fails, and adds none, where a name is malformed or belongs to another certificate;
 // what is managed already is no error.
 func (m *Manager) Manage(subjects ...Subject) error {
+	if m.store == nil {
+		return errNotMade
+	}
 	normal, err := m.config.normalize(subjects)
 	if err != nil {
 		return err
@@ -195,6 +198,9 @@ func (m *Manager) Run(ctx context.Context) error {
 
 // begin makes the manager one that runs: from then on handshakes wait for what run will do.
 func (m *Manager) begin() error {
+	if m.store == nil {
+		return errNotMade
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.stopped != nil {
@@ -295,6 +301,9 @@ func (m *Manager) renewals(ctx context.Context, tasks *sync.WaitGroup) {
 // Renew replaces the certificate that covers name now, whatever its age, and returns when that is
 // done: nil, or why it failed. It counts against the CA's rate limits.
 func (m *Manager) Renew(ctx context.Context, name string) error {
+	if m.store == nil {
+		return errNotMade
+	}
 	id, err := acme.ParseIdentifier(name)
 	if err != nil {
 		return fmt.Errorf("certmanager: %w", err)
@@ -320,4 +329,7 @@ func (m *Manager) Renew(ctx context.Context, name string) error {
 	}
 }
 
-var errNotRunning = errors.New("the manager isn't running: call Run or Serve")
+var (
+	errNotMade    = errors.New("certmanager: this Manager was not made by New")
+	errNotRunning = errors.New("the manager isn't running: call Run or Serve")
+)

@@ -153,6 +153,9 @@ func (m *Manager) endDemands() {
 // satisfy asks whether the name may have a certificate, and loads or obtains it.
 func (m *Manager) satisfy(ctx context.Context, name string, slots chan struct{}) (*tls.Certificate, error) {
 	denied := m.ask(ctx, name)
+	if denied != nil {
+		denied = fmt.Errorf("certmanager: %s: %w", name, denied)
+	}
 	if errors.Is(denied, ErrDenied) {
 		return nil, &refusal{until: time.Now().Add(denialTime), err: denied}
 	}
@@ -225,7 +228,7 @@ func (m *Manager) ask(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, policyTime)
 	defer cancel()
 	if err := m.config.OnDemand(ctx, name); err != nil {
-		return fmt.Errorf("certmanager: %s: Config.OnDemand: %w", name, err)
+		return fmt.Errorf("Config.OnDemand: %w", err)
 	}
 	return nil
 }

@@ -207,6 +207,8 @@ func TestOnDemandAsksPolicyAgain(t *testing.T) {
 				}
 				if failure := m.Status()[0].Failure; test.answer != nil && (failure == nil || !errors.Is(failure.Err, test.answer)) {
 					t.Errorf("the status does not tell of the policy's answer: %+v", failure)
+				} else if failure != nil && strings.Count(failure.Err.Error(), "example.com: ") != 1 {
+					t.Errorf("the name is not told once: %v", failure.Err)
 				}
 				time.Sleep(15*day + time.Minute)
 				if certificate, err := ask(t, m, "example.com"); (err == nil) != test.served {

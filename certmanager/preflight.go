@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,8 +22,9 @@ type Preflight string
 // from here need not be one; hence PreflightWarn is the usual one.
 const (
 	// A fault is told (EventWarning), and the CA is asked all the same. What does not show within five seconds
-	// is not waited for. A fault that the CA does not find ends the looks for that type of challenge, for all
-	// names, until the process is started again.
+	// is not waited for. A fault that the CA does not find ends the looks for that name and type of challenge,
+	// until the process is started again; where several names in succession do not show in time, all looks for
+	// the type end for an hour.
 	PreflightWarn Preflight = "warn"
 	// A fault is a failure, and the CA is not asked. A look takes half a minute at most.
 	PreflightRequire Preflight = "require"
@@ -53,7 +56,7 @@ type preflight struct {
 	request *Request
 
 	mu     sync.Mutex
-	faults map[string]bool // types of challenge with which one was seen, or (true) too little in time; guarded by mu
+	faults map[blindSpot]bool // where one was seen, or (true) too little in time; guarded by mu
 }
 
 // solvers returns those of the request, with the look at the end of their waiting.
@@ -85,18 +88,22 @@ func (f *preflight) look(ctx context.Context, p acme.Proof) error {
 		}
 		return nil
 	}
-	if f.account.isBlind(p.Type) || f.isSlow(p.Type) {
+	spot := spotOf(p)
+	if f.account.blind.has(spot) || f.isSlow(p.Type) {
 		return nil
 	}
 	limited, cancel := context.WithTimeout(ctx, preflightTime)
 	defer cancel()
 	diagnosis := solver.Diagnose(limited, p, nil, f.vantage(limited))
 	slow := limited.Err() != nil && ctx.Err() == nil
+	if limited.Err() == nil {
+		f.account.blind.sawInTime(p.Type)
+	}
 	if diagnosis.Cause == "" && !slow {
 		return nil
 	}
 	f.mu.Lock()
-	f.faults[p.Type] = f.faults[p.Type] || slow
+	f.faults[spot] = slow
 	f.mu.Unlock()
 	if diagnosis.Cause != "" {
 		f.warn(&diagnosed{errors.New("the CA is asked to look, though from here it seems that it will fail"), []*solver.Diagnosis{diagnosis}})
@@ -104,11 +111,17 @@ func (f *preflight) look(ctx context.Context, p acme.Proof) error {
 	return nil
 }
 
-// isSlow reports whether a look at another name of the order ran out of time. The next ones would too.
+// isSlow reports whether looks at other names of the order ran out of time. The next ones would too.
 func (f *preflight) isSlow(challengeType string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.faults[challengeType]
+	names := 0
+	for spot, slow := range f.faults {
+		if slow && spot.challengeType == challengeType {
+			names++
+		}
+	}
+	return names >= maxSlowNames
 }
 
 func (f *preflight) warn(err error) {
@@ -118,14 +131,25 @@ func (f *preflight) warn(err error) {
 }
 
 // succeeded learns from a certificate that has come: a fault that was seen is none, so that from here no
-// look is to be relied on.
+// look at that name is to be relied on.
 func (f *preflight) succeeded() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for challengeType := range f.faults {
-		f.account.setBlind(challengeType)
-		f.warn(fmt.Errorf("%s: the CA validated what looked wrong from here, or could not be seen in time: no more preflight for this type of challenge, as long as the process lives", challengeType))
+	if len(f.faults) == 0 {
+		return
 	}
+	var words []string
+	for spot, slow := range f.faults {
+		f.account.blind.add(spot, slow)
+		words = append(words, spot.String())
+	}
+	slices.Sort(words)
+	const most = 3
+	if more := len(words) - most; more > 0 {
+		words = append(words[:most], fmt.Sprintf("%d more", more))
+	}
+	f.warn(fmt.Errorf("%s: the CA validated what looked wrong from here, or could not be seen in time: no more preflight there, as long as the process lives",
+		strings.Join(words, ", ")))
 }
 
 // An inspectedSolver is a solver whose answers are looked at before the CA is told.

@@ -50,6 +50,34 @@ func TestPreflightWarns(t *testing.T) {
 	})
 }
 
+// What looks wrong for one name says nothing of others, nor of other types of challenge.
+func TestPreflightLearnsByName(t *testing.T) {
+	inBubbleWorld(t, func(t *testing.T, w *world) {
+		w.zones.remove("odd.example.com")
+		m, stop := w.start(w.config("odd.example.com", "even.example.com"))
+		defer stop()
+		w.await(certmanager.EventObtained, "even.example.com", 1)
+		w.await(certmanager.EventObtained, "odd.example.com", 1)
+		w.await(certmanager.EventWarning, "odd.example.com", 2)
+		w.zones.remove("even.example.com")
+		for _, name := range []string{"odd.example.com", "even.example.com"} {
+			if err := m.Renew(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		warning := w.await(certmanager.EventWarning, "even.example.com", 1)
+		if len(warning.Diagnoses) != 1 || warning.Diagnoses[0].Cause != solver.CauseNoAddress {
+			t.Errorf("the fault of another name is not seen: %v", warning.Err)
+		}
+		if learnt := w.await(certmanager.EventWarning, "even.example.com", 2); !strings.Contains(learnt.Err.Error(), " for even.example.com: the CA validated") {
+			t.Errorf("the second warning is %v", learnt.Err)
+		}
+		if n := w.count(certmanager.EventWarning); n != 4 {
+			t.Errorf("%d warnings, want two of each", n)
+		}
+	})
+}
+
 func TestPreflightRequires(t *testing.T) {
 	inBubbleWorld(t, func(t *testing.T, w *world) {
 		w.zones.remove("example.com")

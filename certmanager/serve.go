@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver"
 )
 
 // graceTime is how long Serve waits for requests under way when it ends.
@@ -29,6 +30,12 @@ const graceTime = 20 * time.Second
 // is taken, the storage can't be used or a server fails. A srv.TLSConfig is used, with the manager's
 // GetCertificate and protocols; Serve changes srv and can't be called with it again.
 func (m *Manager) Serve(ctx context.Context, srv *http.Server) error {
+	switch {
+	case m.store == nil:
+		return errNotMade
+	case srv == nil:
+		return errors.New("certmanager: Serve was called without an http.Server: give it one, with the Handler to serve")
+	}
 	addr := srv.Addr
 	if addr == "" {
 		addr = ":443"
@@ -147,13 +154,18 @@ func redirect(secure net.Addr) http.Handler {
 // Listener returns a listener that serves ln over TLS with the manager's certificates. Call it before
 // Run: the manager takes it that whoever connects to ln, a CA too, is answered from then on.
 func (m *Manager) Listener(ln net.Listener) net.Listener {
-	m.overTLS.seen.Store(true)
+	if m.store != nil {
+		m.overTLS.seen.Store(true)
+	}
 	return tls.NewListener(ln, m.TLSConfig())
 }
 
 // HTTPHandler returns a handler for plain HTTP on port 80 that answers http-01 challenges and passes
 // everything else on to next (nil: 404). Once it was called, http-01 is used where tls-alpn-01 can't be.
 func (m *Manager) HTTPHandler(next http.Handler) http.Handler {
+	if m.store == nil {
+		return new(solver.HTTP01).Handler(next) // Run says what is wrong
+	}
 	m.httpMounted.Store(true)
 	return m.http01.Handler(next)
 }

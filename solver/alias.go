@@ -30,9 +30,9 @@ func (d *DNS) isGone(ctx context.Context, name string) bool {
 	})
 }
 
-// anyServerSays asks the servers of a zone side by side, and reports whether one gives an answer of the kind.
+// anyServerSays asks some servers of a zone side by side, and reports whether one gives an answer of the kind.
 func (d *DNS) anyServerSays(ctx context.Context, zone string, q query, is func(*reply) bool) bool {
-	servers, err := d.nameservers(ctx, zone)
+	servers, err := d.fewNameservers(ctx, zone)
 	if err != nil {
 		return false
 	}

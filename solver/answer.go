@@ -27,11 +27,24 @@ type answer struct {
 	Created          time.Time       `json:"created"`
 }
 
+// checkProof reports that a proof is for the solver of another type of challenge, or of nothing.
+func checkProof(p acme.Proof, challengeType string) error {
+	switch {
+	case p.Type == "":
+		return fmt.Errorf("solver: a proof without a type of challenge was given to the solver of %s", challengeType)
+	case p.Type != challengeType:
+		return fmt.Errorf("solver: a challenge of type %.60q was given to the solver of %s", p.Type, challengeType)
+	case p.Identifier.Value == "":
+		return fmt.Errorf("solver: %s: the proof has no identifier", challengeType)
+	}
+	return nil
+}
+
 // newAnswer returns the answer to a challenge of the given type, or an error if p, much of which came
 // from a CA, is none that could be answered.
 func newAnswer(p acme.Proof, challengeType string) (answer, error) {
-	if p.Type != challengeType {
-		return answer{}, fmt.Errorf("solver: a challenge of type %.60q was given to the solver of %s", p.Type, challengeType)
+	if err := checkProof(p, challengeType); err != nil {
+		return answer{}, err
 	}
 	id, err := acme.ParseIdentifier(p.Identifier.Value)
 	switch {
@@ -41,6 +54,8 @@ func newAnswer(p acme.Proof, challengeType string) (answer, error) {
 		return answer{}, fmt.Errorf("solver: %s: %q is not of identifier type %.60q", challengeType, id, p.Identifier.Type)
 	case p.Wildcard || isWildcard(id):
 		return answer{}, fmt.Errorf("solver: %s is no proof for a wildcard, which %q is asked for as: use a DNS challenge", challengeType, id)
+	case p.Token == "":
+		return answer{}, fmt.Errorf("solver: %s for %q: the proof has no token", challengeType, id)
 	case !isToken(p.Token):
 		return answer{}, fmt.Errorf("solver: %s for %q: the CA's token %.60q is not base64url of 1 to %d bytes", challengeType, id, p.Token, maxToken)
 	}

@@ -19,19 +19,33 @@ type Vantage struct {
 	// DNS says how to ask the Domain Name System. Nil: as the system does.
 	DNS *DNS
 
-	// Dial opens the connections to servers. The address is an IP address and a port. Nil: a
-	// [net.Dialer] does.
+	// Dial opens the connections to servers. The address is an IP address, which Private lets be asked, and a
+	// port. Nil: a [net.Dialer] does.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// CAAIdentities are the domain names of which the CA says that they mean it in CAA records: the
 	// caaIdentities of its directory. Empty: CAA records that name a CA are not judged.
 	CAAIdentities []string
 
-	// Private says that the CA is on a private network itself. Names may lead to any address then, and
-	// redirects into private networks are followed. Without it, a redirect from the Internet is followed to
-	// the Internet alone, and a name that leads to this machine or its network segment is not asked there.
-	// From the Internet, no redirect is ever followed to this machine or its segment.
+	// Private says that the CA is on a private network itself. Names, name servers and redirects may lead to
+	// private networks then, and names also to this machine. It is so without it if the CA's directory is at
+	// such an address. Otherwise what leads to loopback, link-local or private addresses is not asked there,
+	// wherever Dial leads: a public CA would not, and whoever has a name could have a look inside by it. From
+	// the Internet, no redirect is ever followed to this machine or its segment.
 	Private bool
+}
+
+// dnsOf returns how a solver with a DNS of its own, or nil, asks from there.
+func (v *Vantage) dnsOf(own *DNS) *DNS {
+	if own == nil {
+		own = v.DNS
+	}
+	if !v.Private || own != nil && own.Private {
+		return own
+	}
+	private := own.clone()
+	private.Private = true
+	return private
 }
 
 // diagnoseTimeout bounds a whole diagnosis: some DNS lookups, then visits side by side.
@@ -56,6 +70,7 @@ func Diagnose(ctx context.Context, p acme.Proof, failure error, from Vantage) *D
 	}
 	ctx, cancel := context.WithTimeout(ctx, diagnoseTimeout)
 	defer cancel()
+	i.begin(ctx)
 	i.gather(ctx)
 	return i.conclude(i.judge())
 }
@@ -66,6 +81,8 @@ type inspection struct {
 	name    string // of the identifier, as in the order: with "*." for a wildcard
 	domain  string // the name without it
 	from    Vantage
+	dns     *DNS          // of from, during the diagnosis
+	private func() bool   // the CA is on a private network
 	problem *acme.Problem // the CA's words; may be nil
 	failed  bool          // the CA looked, and did not see the answer
 
@@ -90,6 +107,12 @@ func newInspection(p acme.Proof, failure error, from Vantage) *inspection {
 	i.problem = problemOf(failure, i.name)
 	i.failed = i.isValidationFailure()
 	return i
+}
+
+// begin sets the bounds of what is asked.
+func (i *inspection) begin(ctx context.Context) {
+	i.dns = i.from.dnsOf(nil).during(ctx, i.proof.DirectoryURL)
+	i.private = sync.OnceValue(func() bool { return i.from.Private || i.dns.isPrivateCA(ctx, i.proof.DirectoryURL) })
 }
 
 // checkProof reports what makes the proof one that nobody could answer.

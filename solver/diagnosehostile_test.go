@@ -54,7 +54,7 @@ func TestDiagnoseKeepsOut(t *testing.T) {
 	}{
 		{false, "192.0.2.1", slices.Concat(inside, local), []string{"192.0.2.9"}},
 		{true, "192.0.2.1", local, inside},
-		{false, "10.0.0.1", local, inside},
+		{true, "10.0.0.1", local, inside},
 	} {
 		for _, target := range never {
 			if w := run(test.private, test.first, target); len(w.dialed) != 1 {
@@ -76,15 +76,15 @@ func TestDiagnoseKeepsOut(t *testing.T) {
 	}
 }
 
-// A name that leads to this machine or its segment is not asked there, unless the CA is private.
+// A name that leads into a private network or to this machine is not asked there, unless the CA is private.
 func TestDiagnoseOfLocalAddresses(t *testing.T) {
-	for _, address := range []string{"127.0.0.1", "169.254.169.254", "0.0.0.0"} {
+	for _, address := range []string{"127.0.0.1", "169.254.169.254", "0.0.0.0", "10.0.0.5"} {
 		w := newWorld(t)
 		w.add("example.com", "A", address)
+		w.put(address+":80", serveHTTP(t, w.answering()))
 		if d := w.diagnose(overHTTP, nil); d.Cause != solver.CausePrivateAddress || len(w.dialed) > 0 {
 			t.Errorf("%s, having dialled %q", d, w.dialed)
 		}
-		w.put(address+":80", serveHTTP(t, w.answering()))
 		from := w.vantage()
 		from.Private = true
 		requireNoCause(t, solver.Diagnose(t.Context(), overHTTP, nil, from), true)

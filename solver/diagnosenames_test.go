@@ -120,7 +120,7 @@ func privateTests() []diagnoseTest {
 		want: "example.com leads to 10.0.0.5, a private address, which no CA on the Internet reaches: " + reachCure,
 	}, {
 		name: "split horizon", cause: solver.CauseSplitHorizon, failure: unauthorized, setUp: (*world).splitHorizon,
-		want: "example.com is 10.0.0.5 here, where the answer is seen, and 192.0.2.1 at its authoritative server ns1.example.com (198.51.100.1), " +
+		want: "example.com is 10.0.0.5 here and 192.0.2.1 at its authoritative server ns1.example.com (198.51.100.1), " +
 			"where it is not (port 80 of example.com at 192.0.2.1 is answered by another server or virtual host: it answers 404 Not Found): " + publicCure,
 	}, {
 		name: "split horizon behind a router that leads back", cause: solver.CauseSplitHorizon, failure: unauthorized,
@@ -128,7 +128,7 @@ func privateTests() []diagnoseTest {
 			w.splitHorizon()
 			w.put("192.0.2.1:80", serveHTTP(w.t, w.answering()))
 		},
-		want: "example.com is 10.0.0.5 here, where the answer is seen, and 192.0.2.1 at its authoritative server ns1.example.com (198.51.100.1): " + publicCure,
+		want: "example.com is 10.0.0.5 here and 192.0.2.1 at its authoritative server ns1.example.com (198.51.100.1): " + publicCure,
 	}, {
 		name: "a name that only this network has", cause: solver.CauseSplitHorizon,
 		proof: newProof(acme.TypeHTTP01, "intern.example.com"),

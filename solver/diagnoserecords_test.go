@@ -104,7 +104,7 @@ func nameserverTests() []diagnoseTest {
 			w.add(challengeName, "TXT", value)
 			w.nameservers[1].Answer(solver.Failing(dnsmessage.RCodeRefused))
 		},
-		want: "the name server " + ns2 + " of the zone example.com does not answer for it: repair that server, or take it out of the zone's NS records",
+		want: "the name server " + ns2 + " of the zone example.com does not answer for it, while others do: it says REFUSED: repair that server, or take it out of the zone's NS records",
 	}, {
 		name: "a resolver that remembers", cause: solver.CauseRecordMissing, failure: refusal(acme.ErrUnauthorized, "No TXT record found"),
 		setUp: func(w *world) {

@@ -84,19 +84,27 @@ type Lookup struct {
 	Code   string   `json:"code,omitempty"`   // such as "NOERROR" and "NXDOMAIN" (RFC 1035 §4.1.1)
 	Values []string `json:"values,omitempty"` // at most 10, of 200 bytes each
 	Error  string   `json:"error,omitempty"`
+
+	// Extended are the server's extended errors (RFC 8914), at most 4: the code, its meaning, and up to 200 bytes of
+	// the server's own words.
+	Extended []string `json:"extended,omitempty"`
 }
 
 // String returns cause and cure in one line, or that none was found.
 func (d *Diagnosis) String() string {
+	text := "no cause can be seen from here"
 	switch {
 	case d == nil:
 		return "no diagnosis"
-	case d.Cause == "" && d.Seen:
-		return d.Identifier + ": nothing wrong can be seen from here"
-	case d.Cause == "":
-		return d.Identifier + ": no cause can be seen from here"
+	case d.Cause != "":
+		return d.Reason + ": " + d.Cure
+	case d.Seen:
+		text = "nothing wrong can be seen from here"
 	}
-	return d.Reason + ": " + d.Cure
+	if d.Identifier != "" {
+		text = d.Identifier + ": " + text
+	}
+	return text
 }
 
 // LogValue returns cause, cure and the evidence, as a group of short attributes (see [slog.LogValuer]).
@@ -169,11 +177,16 @@ func (l *Lookup) text() string {
 	words := l.Name + " " + l.Type + " by " + l.Server + ": "
 	switch {
 	case l.Error != "":
-		return words + l.Error
+		words += l.Error
 	case len(l.Values) == 0:
-		return words + l.Code + " and no record"
+		words += l.Code + " and no record"
+	default:
+		words += strings.Join(l.Values, ", ")
 	}
-	return words + strings.Join(l.Values, ", ")
+	if len(l.Extended) > 0 {
+		words += " (" + strings.Join(l.Extended, "; ") + ")"
+	}
+	return words
 }
 
 // escaped returns s fit for a line of text: what does not print is escaped, and of more than limit bytes

@@ -24,9 +24,16 @@ type DNS struct {
 
 	// Dial opens the connections to resolvers and to authoritative servers. The network is "udp" or "tcp",
 	// the address a host and a port. Nil: a [net.Dialer] does. A split-horizon set-up, or a test, leads
-	// addresses elsewhere by it.
+	// addresses elsewhere by it. It is called for an address that a zone has named only if Private lets it be
+	// asked; where it leads from there is its own matter.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
+	// Private says that zones may have their name servers on private networks and on this machine, as they do
+	// where the CA is on a private network itself: at such addresses they are asked also without it if the
+	// CA's directory is at one. Otherwise only name servers on the Internet are asked. Resolvers may be anywhere.
+	Private bool
+
+	call      *call  // that it is asked in; nil outside of any
 	knownZone string // the zone of all names in it; empty: zones are found by their SOA records
 }
 
@@ -36,11 +43,26 @@ func (d *DNS) inZone(zone string) *DNS {
 	if zone == "" {
 		return d
 	}
-	known := &DNS{knownZone: bareName(zone)}
-	if d != nil {
-		known.Resolvers, known.Dial = d.Resolvers, d.Dial
-	}
+	known := d.clone()
+	known.knownZone = bareName(zone)
 	return known
+}
+
+// clone returns a copy, never nil.
+func (d *DNS) clone() *DNS {
+	copied := new(DNS)
+	if d != nil {
+		*copied = *d
+	}
+	return copied
+}
+
+// ongoing returns the call that d is asked in; nil: none.
+func (d *DNS) ongoing() *call {
+	if d == nil {
+		return nil
+	}
+	return d.call
 }
 
 func (d *DNS) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -117,7 +139,15 @@ const resolverPatience = time.Second
 // NOERROR without answers) is a reply; CNAMEs on the way stand in the answers. If all resolvers fail, the
 // error says how each did, and wraps an rcodeError for each that answered.
 func (d *DNS) resolve(ctx context.Context, name string, qtype dnsmessage.Type) (*reply, error) {
-	return d.ask(ctx, query{name: name, qtype: qtype, recurse: true})
+	q := query{name: bareName(name), qtype: qtype, recurse: true}
+	if known := d.ongoing().answer(q); known != nil {
+		return known, nil
+	}
+	r, err := d.ask(ctx, q)
+	if err == nil {
+		d.ongoing().remember(q, r)
+	}
+	return r, err
 }
 
 // ask asks the resolvers one after another. One that is silent does not hold up the next.
@@ -163,11 +193,11 @@ func (d *DNS) ask(ctx context.Context, q query) (*reply, error) {
 	return nil, fmt.Errorf("solver: no resolver has an answer for %s %.260q: %w", typeText(q.qtype), q.name, failed)
 }
 
-// answer is exchange with a resolver: codes that say it has no answer are errors.
+// answer is exchange with a resolver: codes that say it has no answer are errors, each a *refusal.
 func (d *DNS) answer(ctx context.Context, server string, q query) (*reply, error) {
 	r, err := d.exchange(ctx, server, q)
 	if err == nil && r.RCode != dnsmessage.RCodeSuccess && r.RCode != dnsmessage.RCodeNameError {
-		return nil, fmt.Errorf("%.100q: %w", server, rcodeError(r.RCode))
+		return nil, &refusal{server, r}
 	}
 	return r, err
 }

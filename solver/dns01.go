@@ -2,7 +2,6 @@ package solver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -105,8 +104,8 @@ func (d *DNSAccount01) CleanUp(ctx context.Context, p acme.Proof) error {
 
 // recordOf returns the name and value of the record that answers the proof.
 func recordOf(p acme.Proof, challengeType string) (name, value string, err error) {
-	if p.Type != challengeType {
-		return "", "", fmt.Errorf("solver: a challenge of type %.60q was given to the solver of %s", p.Type, challengeType)
+	if err := checkProof(p, challengeType); err != nil {
+		return "", "", err
 	}
 	id, err := acme.ParseIdentifier(p.Identifier.Value)
 	if err != nil || id.Type != acme.TypeDNS || id.Value != p.Identifier.Value || isWildcard(id) {
@@ -138,9 +137,34 @@ func (d *DNSAccount01) WithStorage(s storage.Store) acme.Solver {
 	return (*DNSAccount01)((*DNS01)(d).withStorage(s))
 }
 
-// editor returns what creates records as the fields say.
-func (d *DNS01) editor() *zoneEditor {
-	return &zoneEditor{provider: d.Provider, dns: d.DNS.inZone(d.Zone), zone: d.Zone, followCNAME: d.FollowCNAME}
+// WithVantage returns a DNS01 with the same fields that asks from there: by that DNS where d has none, and also name
+// servers on private networks where that is Private. It returns d itself if that is the same. What d remembers
+// without a Storage is not shared.
+func (d *DNS01) WithVantage(from Vantage) acme.Solver {
+	if from.dnsOf(d.DNS) == d.DNS {
+		return d
+	}
+	return d.withVantage(from)
+}
+
+func (d *DNS01) withVantage(from Vantage) *DNS01 {
+	with := d.withStorage(d.Storage)
+	with.DNS = from.dnsOf(d.DNS)
+	return with
+}
+
+// WithVantage does as [DNS01.WithVantage].
+func (d *DNSAccount01) WithVantage(from Vantage) acme.Solver {
+	if from.dnsOf(d.DNS) == d.DNS {
+		return d
+	}
+	return (*DNSAccount01)((*DNS01)(d).withVantage(from))
+}
+
+// editor returns what creates records as the fields say, in a call on behalf of a CA.
+func (d *DNS01) editor(ctx context.Context, p acme.Proof) *zoneEditor {
+	dns := d.DNS.inZone(d.Zone).during(ctx, p.DirectoryURL)
+	return &zoneEditor{provider: d.Provider, dns: dns, zone: d.Zone, followCNAME: d.FollowCNAME}
 }
 
 func (d *DNS01) present(ctx context.Context, p acme.Proof, challengeType string) error {
@@ -148,7 +172,7 @@ func (d *DNS01) present(ctx context.Context, p acme.Proof, challengeType string)
 	if err != nil {
 		return err
 	}
-	editor := d.editor()
+	editor := d.editor(ctx, p)
 	record, err := editor.place(ctx, name, value, d.TTL)
 	if err == nil {
 		err = memoryOf(d.store(), name).add(ctx, record)
@@ -167,13 +191,10 @@ func (d *DNS01) wait(ctx context.Context, p acme.Proof, challengeType string) er
 	if err != nil {
 		return err
 	}
-	err = d.Propagation.wait(ctx, d.DNS.inZone(d.Zone), name, value)
-	if _, unseen := errors.AsType[*PropagationError](err); unseen {
-		if advice := d.editor().advice(ctx, name); advice != "" {
-			return fmt.Errorf("%w%s", err, advice)
-		}
-	}
-	return err
+	editor := d.editor(ctx, p)
+	return d.Propagation.waitFor(ctx, &spread{
+		dns: editor.dns, name: bareName(name), match: textMatch{text: value}, advise: editor.adviser(name),
+	})
 }
 
 func (d *DNS01) cleanUp(ctx context.Context, p acme.Proof, challengeType string) error {

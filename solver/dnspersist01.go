@@ -51,7 +51,15 @@ type StandingRecordError struct {
 
 // Error says which record to set.
 func (e *StandingRecordError) Error() string {
-	return fmt.Sprintf("solver: dns-persist-01: set the TXT record %q with the text %q, once and for good: %v", e.Record.Name, e.Record.Value, e.Err)
+	text := "solver: dns-persist-01: set the TXT record"
+	if e.Record.Name != "" {
+		text += fmt.Sprintf(" %q with the text %q", e.Record.Name, e.Record.Value)
+	}
+	text += ", once and for good"
+	if e.Err != nil {
+		text += ": " + inner{e.Err}.Error()
+	}
+	return text
 }
 
 // Unwrap returns Err.
@@ -90,7 +98,7 @@ func (d *DNSPersist01) Present(ctx context.Context, p acme.Proof) error {
 	if d.Provider == nil {
 		return nil
 	}
-	editor := d.editor()
+	editor := d.editor(ctx, p)
 	if r, err = editor.place(ctx, r.Name, r.Value, r.TTL); err == nil {
 		err = editor.create(ctx, r)
 	}
@@ -102,8 +110,9 @@ func (d *DNSPersist01) Present(ctx context.Context, p acme.Proof) error {
 
 // look returns nil if a server has the record, else what they said. It tries again where none answers.
 func (d *DNSPersist01) look(ctx context.Context, name string, p acme.Proof) *PropagationError {
+	dns := d.editor(ctx, p).dns
 	for try := 1; ; try++ {
-		s := &spread{propagation: &d.Propagation, dns: d.DNS.inZone(d.Zone), name: bareName(name), match: standing(p)}
+		s := &spread{propagation: &d.Propagation, dns: dns, name: bareName(name), match: standing(p)}
 		unseen := s.lookOnce(ctx)
 		if unseen == nil || unseen.answered() || try == standingTries || pause(ctx, firstInterval) != nil {
 			return unseen
@@ -118,22 +127,31 @@ func (d *DNSPersist01) Wait(ctx context.Context, p acme.Proof) error {
 	if err != nil {
 		return err
 	}
-	err = d.Propagation.waitFor(ctx, d.DNS.inZone(d.Zone), r.Name, standing(p))
+	editor := d.editor(ctx, p)
+	s := &spread{dns: editor.dns, name: bareName(r.Name), match: standing(p)}
+	if d.Provider != nil {
+		s.advise = editor.adviser(r.Name)
+	}
+	err = d.Propagation.waitFor(ctx, s)
 	if _, unseen := errors.AsType[*PropagationError](err); !unseen || ctx.Err() != nil {
 		return err
 	}
-	err = inner{err}
-	if advice := d.editor().advice(ctx, r.Name); advice != "" && d.Provider != nil {
-		err = fmt.Errorf("%w%s", err, advice)
-	}
-	return &StandingRecordError{Record: r, Err: err}
+	return &StandingRecordError{Record: r, Err: inner{err}}
 }
 
 // CleanUp does nothing: the record stays.
 func (d *DNSPersist01) CleanUp(context.Context, acme.Proof) error { return nil }
 
-func (d *DNSPersist01) editor() *zoneEditor {
-	return &zoneEditor{provider: d.Provider, dns: d.DNS.inZone(d.Zone), zone: d.Zone, followCNAME: d.FollowCNAME}
+// WithVantage does as [DNS01.WithVantage].
+func (d *DNSPersist01) WithVantage(from Vantage) acme.Solver {
+	with := *d
+	with.DNS = from.dnsOf(d.DNS)
+	return &with
+}
+
+func (d *DNSPersist01) editor(ctx context.Context, p acme.Proof) *zoneEditor {
+	dns := d.DNS.inZone(d.Zone).during(ctx, p.DirectoryURL)
+	return &zoneEditor{provider: d.Provider, dns: dns, zone: d.Zone, followCNAME: d.FollowCNAME}
 }
 
 // record returns the record to be set; its zone is not known yet.

@@ -7,7 +7,8 @@
 // [TLSALPN01] answers on port 443, in the TLS handshakes of the server that is there anyway: it needs
 // no further port, but does not work behind a proxy that ends TLS itself. [HTTP01] answers on port 80,
 // through the HTTP server that owns the port or with a listener of its own, and does work behind
-// proxies that pass on plain HTTP. Both prove control of one domain name or one IP address (RFC 8738).
+// proxies that pass on plain HTTP. [Webroot] leaves the answer of http-01 to another server, such as nginx, as a
+// file below its document root. All prove control of one domain name or one IP address (RFC 8738).
 //
 // Wildcards need a DNS challenge, and so do servers that the Internet does not reach. [DNS01] creates a
 // record for each order and deletes it afterwards. [DNSAccount01] does the same at a name of the account's
@@ -20,6 +21,7 @@
 //
 //	order --> Present --> storage --> HTTP01.Handler            --> CA
 //	                              \-> TLSALPN01.GetCertificate  -/
+//	               \-> file in a document root --> nginx -------/
 //
 // Present writes one record into a [storage.Store], and the serving side reads it from there when a CA
 // asks. The two need not be in one process: a CA may ask any machine of a fleet, or the machine on
@@ -100,11 +102,18 @@
 // base64url of at most 256 bytes; a server name must be a domain name in A-labels, or the reverse name
 // of an IP address. What is neither never reaches the storage. What is either costs at most one Load of
 // one key, shared by all who ask for it at the time, and the loads that find nothing are bounded: scanners
-// cost no more than that, however fast they ask. A failing storage is told from an unknown token: HTTP01
+// cost no more than that, however fast they ask. What several networks ask for, as CAs do, comes before what one
+// asks for; behind a proxy that hides them, all are one. A failing storage is told from an unknown token: HTTP01
 // answers 503, TLSALPN01 fails the handshake.
 //
 // Answers of DNS servers are matched to their questions, and bounded. Names from them are given to a
 // Provider only if they are made of letters, digits, hyphens and underscores.
+//
+// Whoever has a zone may write into it any name servers, addresses and CNAMEs. What a public CA would not visit is not
+// visited either: loopback, link-local and private addresses, be it of a web server, of a name server or of a
+// redirect's target, unless the CA is on a private network itself. That is so where its directory is at such an
+// address, or where [Vantage] or [DNS] say it by Private. How many servers are asked, and how often, is bounded for
+// each call.
 //
 // # In a tls.Config of one's own
 //
@@ -133,5 +142,6 @@
 // sentence of cause and one of cure, with the evidence for them.
 //
 // Where names lead elsewhere from here than from the Internet, [DNS] and the fields Dial say whom to ask and
-// how to get there. A test with servers on loopback leads there by the same fields.
+// how to get there. A test with servers on loopback leads there by the same fields, from addresses of the
+// Internet, or sets Private.
 package solver

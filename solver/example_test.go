@@ -9,6 +9,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
@@ -51,6 +52,44 @@ func ExampleHTTP01() {
 	// Output:
 	// Hello.
 	// evaGxfADs6pSRb2LAv9IZf17.9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI
+}
+
+// Webroot beside a server that has port 80, such as nginx with
+//
+//	root /var/www/html;
+func ExampleWebroot() {
+	root, err := os.MkdirTemp("", "html")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(root)
+	nginx := httptest.NewServer(http.FileServer(http.Dir(root)))
+	defer nginx.Close()
+
+	webroot := &solver.Webroot{Dir: root}
+	show := func() {
+		response, err := http.Get(nginx.URL + "/.well-known/acme-challenge/evaGxfADs6pSRb2LAv9IZf17")
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(response.StatusCode, string(body))
+	}
+	if err := webroot.Present(context.Background(), exampleProof(acme.TypeHTTP01)); err != nil {
+		log.Fatal(err)
+	}
+	show()
+	if err := webroot.CleanUp(context.Background(), exampleProof(acme.TypeHTTP01)); err != nil {
+		log.Fatal(err)
+	}
+	show()
+	// Output:
+	// 200 evaGxfADs6pSRb2LAv9IZf17.9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI
+	// 404 404 page not found
 }
 
 // TLSALPN01 in the tls.Config of a server that listens on port 443.

@@ -1,13 +1,13 @@
 package solver
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,11 +28,15 @@ import (
 //	EVERSEAL_VALUE   its value, without quotes
 //	EVERSEAL_TTL     its time to live in seconds
 //
-// To append what is there already, and to delete what is not, is to succeed. An exit status other than 0 is
-// a failure; the end of what the program printed stands in the error then, without the values of Env that
-// have five bytes or more. The program has this process's own environment too, and what it prints of that
-// is not left out: give secrets by Env. A program is run for several records at once: a script that must not
-// be takes a lock first (flock).
+// To append what is there already, and to delete what is not, is to succeed. A program is run for several
+// records at once: a script that must not be takes a lock first (flock). The value may begin with a hyphen,
+// the name does not: a record whose name does, as by a CNAME, is an error.
+//
+// An exit status other than 0 is a failure; the end of what the program printed stands in the error then. In
+// the place of what may be secret stands its name, such as <CF_Token> or <Args[0]>: values of Env, and of
+// Args but for the names of options, from five bytes on; and from eight bytes on those of the environment that
+// the program has from this process. Parts of the record are none, nor are files that there are, nor what is
+// in variables such as HOME, LANG, PATH or those whose name ends in ENV.
 //
 // The scripts of acme.sh (dnsapi/dns_*.sh) do as they are, by two lines for the program, with the name of the
 // script, such as "cf", in Args:
@@ -50,9 +54,10 @@ type Exec struct {
 }
 
 const (
-	execTimeout = 2 * time.Minute
-	execGrace   = 2 * time.Second // for what the program leaves running to let go of its output
-	mostOutput  = 64 << 10        // bytes of the program's output that are kept
+	execTimeout  = 2 * time.Minute
+	execGrace    = 2 * time.Second // for what the program leaves running to let go of its output
+	maxOutput    = 64 << 10        // bytes of the program's output that are kept
+	minInherited = 8               // bytes of an inherited variable that may be a secret
 )
 
 // AppendRecord runs the program to create the record.
@@ -62,7 +67,12 @@ func (e *Exec) AppendRecord(ctx context.Context, r Record) error { return e.run(
 func (e *Exec) DeleteRecord(ctx context.Context, r Record) error { return e.run(ctx, "delete", r) }
 
 // String names the program without its arguments and environment, in which there may be secrets.
-func (e Exec) String() string { return "program " + e.Path }
+func (e Exec) String() string {
+	if e.Path == "" {
+		return "program without a path"
+	}
+	return "program " + e.Path
+}
 
 // GoString does as String.
 func (e Exec) GoString() string { return e.String() }
@@ -70,9 +80,23 @@ func (e Exec) GoString() string { return e.String() }
 // LogValue does as String.
 func (e Exec) LogValue() slog.Value { return slog.StringValue(e.String()) }
 
-func (e *Exec) run(ctx context.Context, action string, r Record) error {
+// ready reports what keeps the program from being run.
+func (e *Exec) ready() error {
 	if e.Path == "" {
 		return errors.New("solver: Exec.Path is empty: name the program to run")
+	}
+	if _, err := exec.LookPath(e.Path); err != nil {
+		return fmt.Errorf("solver: Exec.Path: %w: set it to a program that can be run", err)
+	}
+	return nil
+}
+
+func (e *Exec) run(ctx context.Context, action string, r Record) error {
+	if err := e.ready(); err != nil {
+		return err
+	}
+	if strings.HasPrefix(r.Name, "-") {
+		return fmt.Errorf("solver: the record's name %.260q begins with a hyphen, so that %s may take it for an option: choose another for where the CNAME leads", r.Name, e.Path)
 	}
 	timeout := e.Timeout
 	if timeout <= 0 {
@@ -92,10 +116,11 @@ func (e *Exec) run(ctx context.Context, action string, r Record) error {
 	if errors.Is(err, exec.ErrWaitDelay) && running.Err() == nil {
 		err = nil // it succeeded, and left something running that holds its output
 	}
-	printed := peerError{output.last(e.Env)}
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
+	}
+	printed := peerError{output.last(e.secrets(r))}
+	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("solver: %s %s was stopped: %w; it printed last: %w", e.Path, action, context.Cause(ctx), printed)
 	case running.Err() != nil:
@@ -104,40 +129,73 @@ func (e *Exec) run(ctx context.Context, action string, r Record) error {
 	return fmt.Errorf("solver: %s %s: %w; it printed last: %w", e.Path, action, err, printed)
 }
 
-// A tail keeps the end of what is written to it.
-type tail struct{ bytes.Buffer }
-
-func (t *tail) Write(p []byte) (int, error) {
-	if t.Len() > mostOutput {
-		t.Next(t.Len() - mostOutput/2)
-	}
-	return t.Buffer.Write(p)
-}
-
-// last returns the last bytes written, as an error for peerError to wrap. The values of the environment are
-// left out.
-func (t *tail) last(environment []string) error {
-	const (
-		most     = 250
-		shortest = 5 // bytes; less is no secret, but in many words
-	)
-	text := t.String()
-	// The longest first: one may begin as another does.
-	environment = slices.SortedFunc(slices.Values(environment), func(a, b string) int { return len(valueOf(b)) - len(valueOf(a)) })
-	for _, variable := range environment {
-		if name, value, ok := strings.Cut(variable, "="); ok && len(value) >= shortest {
-			text = strings.ReplaceAll(text, value, "<"+name+">")
+// secrets returns what the program may have been told in confidence.
+func (e *Exec) secrets(r Record) secrets {
+	var all secrets
+	add := func(name, value string) {
+		if !strings.Contains(r.Name+" "+r.Value, value) && !isFile(value) {
+			all.add(name, value)
 		}
 	}
-	text = strings.TrimSpace(text)
+	for _, variable := range e.Env {
+		name, value, _ := strings.Cut(variable, "=")
+		add(name, value)
+	}
+	for i, argument := range e.Args {
+		name := fmt.Sprintf("Args[%d]", i)
+		if _, value, ok := strings.Cut(argument, "="); ok {
+			add(name, value)
+		}
+		if !strings.HasPrefix(argument, "--") {
+			add(name, argument)
+		}
+	}
+	for _, variable := range os.Environ() {
+		if name, value, _ := strings.Cut(variable, "="); len(value) >= minInherited && !isOrdinary(name) {
+			add(name, value)
+		}
+	}
+	return all
+}
+
+// isOrdinary reports whether a variable is one of those that are set for every program, and hold no secret.
+func isOrdinary(variable string) bool {
+	switch variable = strings.ToUpper(variable); variable {
+	case "HOME", "HOSTNAME", "LANG", "LOGNAME", "OLDPWD", "PATH", "PWD", "SHELL", "TERM", "TMPDIR", "TZ", "USER":
+		return true
+	}
+	return strings.HasPrefix(variable, "LC_") || strings.HasSuffix(variable, "ENV")
+}
+
+// isFile reports whether a text is the path of a file or folder. The text alone does not tell: base64 has
+// slashes too.
+func isFile(text string) bool {
+	if !filepath.IsAbs(text) {
+		return false
+	}
+	_, err := os.Lstat(text)
+	return err == nil
+}
+
+// A tail keeps the end of what is written to it.
+type tail struct{ kept []byte }
+
+func (t *tail) Write(p []byte) (int, error) {
+	const most = maxOutput / 2 // of either: cut seldom, and then much
+	last := p[max(0, len(p)-most):]
+	if len(t.kept)+len(last) > maxOutput {
+		t.kept = append(t.kept[:0], t.kept[len(t.kept)-most:]...)
+	}
+	t.kept = append(t.kept, last...)
+	return len(p), nil
+}
+
+// last returns the last bytes written, as an error for peerError to wrap.
+func (t *tail) last(s secrets) error {
+	const most = 250
+	text := strings.TrimSpace(s.mask(string(t.kept)))
 	if text == "" {
 		return errors.New("nothing")
 	}
 	return errors.New(text[max(0, len(text)-most):])
-}
-
-// valueOf returns the value of "NAME=value".
-func valueOf(variable string) string {
-	_, value, _ := strings.Cut(variable, "=")
-	return value
 }

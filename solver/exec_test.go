@@ -7,16 +7,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/storage"
 )
 
 var execRecord = solver.Record{
@@ -83,8 +87,12 @@ func TestExecFails(t *testing.T) {
 		want string // of it %s is the path
 	}{
 		"no path":    {&solver.Exec{}, "solver: Exec.Path is empty: name the program to run"},
-		"no program": {&solver.Exec{Path: "/nowhere/edit-zone"}, "solver: /nowhere/edit-zone append: fork/exec /nowhere/edit-zone: no such file or directory; it printed last: nothing"},
-		"silent":     {&solver.Exec{Path: script(t, "#!/bin/sh\nexit 3\n")}, "solver: %s append: exit status 3; it printed last: nothing"},
+		"no program": {&solver.Exec{Path: "/nowhere/edit-zone"}, `solver: Exec.Path: exec: "/nowhere/edit-zone": stat /nowhere/edit-zone: no such file or directory: set it to a program that can be run`},
+		"an argument": {&solver.Exec{Path: script(t, "#!/bin/sh\necho \"$@\"; exit 1\n"), Args: []string{"--key=geheimnis", "--verbose", "geheimer", "four", "/bin/sh", "example"}},
+			"solver: %s append: exit status 1; it printed last: --key=<Args[0]> --verbose <Args[2]> four /bin/sh example append " + execRecord.Name + " " + execRecord.Value},
+		"inherited": {&solver.Exec{Path: script(t, "#!/bin/sh\necho \"$INHERITED_TOKEN $SHELL_PATH $PART_OF_NAME $APP_ENV\" $SEVERAL_LINES; exit 1\n")},
+			"solver: %s append: exit status 1; it printed last: <INHERITED_TOKEN> /bin/sh example.com production <SEVERAL_LINES> <SEVERAL_LINES>"},
+		"silent": {&solver.Exec{Path: script(t, "#!/bin/sh\nexit 3\n")}, "solver: %s append: exit status 3; it printed last: nothing"},
 		"its words": {&solver.Exec{Path: script(t, "#!/bin/sh\nprintf 'no \\033[31mzone\\n' >&2; echo 'ever'; exit 1\n")},
 			`solver: %s append: exit status 1; it printed last: no \x1b[31mzone\never`},
 		"a secret": {&solver.Exec{Path: script(t, "#!/bin/sh\necho \"401 for token=$CF_Token, $SHORT\"; exit 1\n"), Env: []string{"CF_Token=geheimnis", "SHORT=for"}},
@@ -93,11 +101,81 @@ func TestExecFails(t *testing.T) {
 			"solver: %s append: exit status 1; it printed last: " + strings.Repeat(`\n0123456789`, 22) + `\nthe end`},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Setenv("INHERITED_TOKEN", "geheimnis")
+			t.Setenv("SHELL_PATH", "/bin/sh")
+			t.Setenv("PART_OF_NAME", "example.com")
+			t.Setenv("APP_ENV", "production")
+			t.Setenv("SEVERAL_LINES", "the first line\nthe second line")
 			err := test.e.AppendRecord(t.Context(), execRecord)
 			if want := strings.ReplaceAll(test.want, "%s", test.e.Path); err == nil || err.Error() != want {
 				t.Errorf("the error is\n%v, want\n%s", err, want)
 			}
 		})
+	}
+}
+
+// What a program prints is kept up to a bound, however much it is.
+func TestExecKeepsLittleOfTheOutput(t *testing.T) {
+	e := &solver.Exec{Path: script(t, "#!/bin/sh\nhead -c 100000000 /dev/zero; echo the end; exit 1\n")}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	err := e.AppendRecord(t.Context(), execRecord)
+	runtime.ReadMemStats(&after)
+	if err == nil || !strings.HasSuffix(err.Error(), "the end") {
+		t.Errorf("the error is %v", err)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 4<<20 {
+		t.Errorf("100 MB of output took %d bytes of memory", n)
+	}
+}
+
+// A name comes from the DNS where a CNAME led to it, and could be an option of the program.
+func TestExecTakesNoNameForAnOption(t *testing.T) {
+	e := &solver.Exec{Path: script(t, "#!/bin/sh\ntouch \"$STARTED\"\n"), Env: []string{"STARTED=" + filepath.Join(t.TempDir(), "started")}}
+	r := execRecord
+	r.Name = "-rf.example.com"
+	for _, err := range []error{e.AppendRecord(t.Context(), r), e.DeleteRecord(t.Context(), r)} {
+		if err == nil || !strings.Contains(err.Error(), `"-rf.example.com" begins with a hyphen`) {
+			t.Errorf("the error is %v", err)
+		}
+	}
+	if _, err := os.Stat(strings.TrimPrefix(e.Env[0], "STARTED=")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the program was run: %v", err)
+	}
+}
+
+// A provider that cannot work says so before anything is noted as created, so that a clean-up has nothing to try in
+// vain, and before any question to the DNS.
+func TestProviderThatCannotWorkSaysSoAtOnce(t *testing.T) {
+	for want, provider := range map[string]solver.Provider{
+		"Exec.Path is empty":   new(solver.Exec),
+		"/nowhere/edit-zone":   &solver.Exec{Path: "/nowhere/edit-zone"},
+		"Webhook.URL is none":  new(solver.Webhook),
+		"Webhook.URL is none ": &solver.Webhook{URL: "dns.example/acme"},
+	} {
+		store := new(storage.Memory)
+		dns := &solver.DNS{Dial: func(context.Context, string, string) (net.Conn, error) {
+			t.Errorf("%s: the DNS is asked", want)
+			return nil, errors.New("no DNS")
+		}}
+		for _, s := range []acme.Solver{
+			&solver.DNS01{Provider: provider, Storage: store, DNS: dns},
+			&solver.DNSPersist01{Provider: provider, DNS: dns, Propagation: solver.Propagation{Off: true}},
+		} {
+			proof := persistProof()
+			if s.Type() == acme.TypeDNS01 {
+				proof = newProof(s.Type(), "example.com")
+			}
+			if err := s.Present(t.Context(), proof); err == nil || !strings.Contains(err.Error(), want) || strings.Count(err.Error(), "solver: ") != 1 {
+				t.Errorf("the error is %v, want %s", err, want)
+			}
+			if err := s.CleanUp(t.Context(), proof); err != nil {
+				t.Errorf("the clean-up of nothing: %v", err)
+			}
+		}
+		if keys := keysOf(t, store); keys != nil {
+			t.Errorf("%s: stored are %q", want, keys)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,9 +37,10 @@ var errBusy = fmt.Errorf("solver: more challenges are asked for than the storage
 // CA does. So requests in a pause wait, instead of being told what is out of date.
 //
 // Loads that find nothing use up an allowance. When it is exhausted, keys wait in a line. There, those
-// that had an answer a moment ago come first, then those that many ask for: a CA asks for one token from
-// several places at once, a scanner that makes tokens up asks once for each. Who has waited too long or
-// must make room gets errBusy, which is not to be taken for the answer that there is no challenge.
+// that had an answer a moment ago come first, then those that several networks ask for: a CA asks for one
+// token from several places at once. Next are those of a network that waits for few: a scanner waits for many.
+// Who has waited too long or must make room gets errBusy, which is not to be taken for the answer that there is
+// no challenge.
 //
 // The zero value is ready for use.
 type gate struct {
@@ -74,23 +76,48 @@ const (
 // A look is one load on behalf of all who asked before it began. The gate's mu guards it, but for
 // answer and err, which are read after done was closed.
 type look struct {
-	inquiry *inquiry
-	askers  int
-	place   place
-	resting *time.Timer   // puts it into the line after the pause
-	turn    chan struct{} // has one element when it is for one of the askers to load
-	done    chan struct{}
-	answer  answer
-	err     error
+	inquiry  *inquiry
+	askers   int
+	networks [maxNetworks]network // distinct ones of those who have asked, of which there are from
+	from     int
+	place    place
+	resting  *time.Timer   // puts it into the line after the pause
+	turn     chan struct{} // has one element when it is for one of the askers to load
+	done     chan struct{}
+	answer   *answer // nil: err
+	err      error
 }
 
-// answer returns the answer under key in the shared store, or in own if there is none: that is this
-// process's memory, which needs no gate.
-func (g *gate) answer(ctx context.Context, shared storage.Store, own *storage.Memory, key string) (answer, error) {
-	if shared == nil {
-		return load(ctx, own, key)
+// join adds one who asks.
+func (l *look) join(by network) {
+	l.askers++
+	if l.from < maxNetworks && !slices.Contains(l.networks[:l.from], by) {
+		l.networks[l.from] = by
+		l.from++
 	}
-	return g.load(ctx, shared, key)
+}
+
+// result returns what the load has shown.
+func (l *look) result() (answer, error) {
+	if l.answer == nil {
+		return answer{}, l.err
+	}
+	return *l.answer, nil
+}
+
+// A question is what a client asks a gate.
+type question struct {
+	key string
+	by  network
+}
+
+// answer returns the answer to q in the shared store, or in own if there is none: that is this process's
+// memory, which needs no gate.
+func (g *gate) answer(ctx context.Context, shared storage.Store, own *storage.Memory, q question) (answer, error) {
+	if shared == nil {
+		return load(ctx, own, q.key)
+	}
+	return g.load(ctx, shared, q)
 }
 
 // present notes that this process stored an answer, after since.
@@ -114,17 +141,17 @@ func (g *gate) withdraw(key string, a answer) {
 	g.presented.remove(key, a)
 }
 
-// load returns the answer under key. The error wraps fs.ErrNotExist if there was none at some time after
-// the call, and errBusy if that could not be found out.
-func (g *gate) load(ctx context.Context, s storage.Store, key string) (answer, error) {
-	own, l := g.enter(key)
+// load returns the answer to q. The error wraps fs.ErrNotExist if there was none at some time after the call,
+// and errBusy if that could not be found out.
+func (g *gate) load(ctx context.Context, s storage.Store, q question) (answer, error) {
+	own, l := g.enter(q.key, q.by)
 	if l == nil {
 		return own, nil
 	}
 	select {
 	case <-l.turn:
 		g.perform(ctx, s, l)
-		return l.answer, l.err
+		return l.result()
 	default:
 	}
 	patience := time.NewTimer(waitTime)
@@ -134,9 +161,9 @@ func (g *gate) load(ctx context.Context, s storage.Store, key string) (answer, e
 		select {
 		case <-l.turn:
 			g.perform(ctx, s, l)
-			return l.answer, l.err
+			return l.result()
 		case <-l.done:
-			return l.answer, l.err
+			return l.result()
 		case <-expired:
 			if g.expire(l) {
 				return answer{}, errBusy
@@ -150,7 +177,7 @@ func (g *gate) load(ctx context.Context, s storage.Store, key string) (answer, e
 }
 
 // enter returns what this process presented under key, or the look to wait for.
-func (g *gate) enter(key string) (answer, *look) {
+func (g *gate) enter(key string, by network) (answer, *look) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
@@ -166,11 +193,12 @@ func (g *gate) enter(key string) (answer, *look) {
 		g.inquiries[key] = q
 	}
 	if q.next != nil {
-		q.next.askers++
+		q.next.join(by)
 		g.waiting.promote(q.next)
 		return answer{}, q.next
 	}
-	l := &look{inquiry: q, askers: 1, turn: make(chan struct{}, 1), done: make(chan struct{})}
+	l := &look{inquiry: q, turn: make(chan struct{}, 1), done: make(chan struct{})}
+	l.join(by)
 	q.next = l
 	if q.current == nil {
 		g.schedule(q, now)
@@ -277,7 +305,10 @@ func (g *gate) perform(ctx context.Context, s storage.Store, l *look) {
 	defer cancel()
 	l.err = errors.New("solver: the load of a challenge's answer did not end") // if it panics
 	defer g.performed(l)
-	l.answer, l.err = load(ctx, s, l.inquiry.key)
+	found, err := load(ctx, s, l.inquiry.key)
+	if l.err = err; err == nil {
+		l.answer = &found
+	}
 }
 
 func (g *gate) performed(l *look) {

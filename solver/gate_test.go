@@ -367,11 +367,11 @@ func TestTurnOfOneWhoLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := new(gate)
 		for range 2 * missBurst {
-			_, l := g.enter("key")
+			_, l := g.enter("key", 0)
 			if len(l.turn) != 1 {
 				t.Fatal("the first who asks has not his turn at once")
 			}
-			_, next := g.enter("key")
+			_, next := g.enter("key", 0)
 			if next == l {
 				t.Fatal("the second one joined a load under way")
 			}

@@ -2,7 +2,6 @@ package solver
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -16,18 +15,20 @@ import (
 
 // hostEvidence is where the identifier leads.
 type hostEvidence struct {
-	resolved      []netip.Addr // by the resolvers
-	absent        bool         // the resolvers say that there is no such name
-	errs          []error      // *lookupError: of A, of AAAA, or of both
-	authoritative []netip.Addr // by the zone's own servers
-	authority     string       // one of the servers that answered; empty: none did
+	resolved      []netip.Addr    // by the resolvers
+	absent        bool            // the resolvers say that there is no such name
+	extended      []extendedError // of the resolvers
+	errs          []error         // *lookupError: of A, of AAAA, or of both
+	authoritative []netip.Addr    // by the zone's own servers
+	authority     string          // one of the servers that answered; empty: none did
+	zone          string          // whose servers were asked last
+	faulty        []faultyServer
 	sources       map[netip.Addr][]string
 }
 
 const (
-	maxVisits      = 4 // of each address family
-	maxAuthorities = 4 // servers asked for addresses
-	maxChain       = 5 // zones that CNAMEs lead through
+	maxVisits = 4 // of each address family
+	maxChain  = 5 // zones that CNAMEs lead through
 
 	// authorityTimeout is for the authoritative servers as long as no CA has failed: many networks let no DNS out
 	// but to their resolvers, and the visits must not wait for that.
@@ -64,7 +65,7 @@ func (i *inspection) findHosts(ctx context.Context) hostEvidence {
 	for j, qtype := range types {
 		asking.Go(func() { replies[j], errs[j] = i.lookup(ctx, name, qtype) })
 	}
-	authoritative := hostEvidence{}
+	var authoritative hostEvidence
 	asking.Go(func() {
 		if !i.failed {
 			limited, cancel := context.WithTimeout(ctx, authorityTimeout)
@@ -75,13 +76,14 @@ func (i *inspection) findHosts(ctx context.Context) hostEvidence {
 		i.findAuthoritative(ctx, name, &authoritative)
 	})
 	asking.Wait()
-	h.authoritative, h.authority, h.sources = authoritative.authoritative, authoritative.authority, authoritative.sources
+	h = authoritative
 	for j, r := range replies {
 		if errs[j] != nil {
 			h.errs = append(h.errs, errs[j])
 			continue
 		}
 		h.absent = r.RCode == dnsmessage.RCodeNameError
+		h.extended = append(h.extended, r.Extended...)
 		for _, addr := range addressValues(r, name) {
 			h.resolved = append(h.resolved, addr)
 			h.source(addr, types[j], "resolver")
@@ -94,15 +96,20 @@ func (i *inspection) findHosts(ctx context.Context) hostEvidence {
 // cannot be asked, nothing is known.
 func (i *inspection) findAuthoritative(ctx context.Context, name string, h *hostEvidence) {
 	for range maxChain {
-		zone, err := i.from.DNS.zone(ctx, name)
+		zone, err := i.dns.zone(ctx, name)
 		if err != nil {
 			return
 		}
-		servers, err := i.from.DNS.nameservers(ctx, zone)
+		find := i.dns.fewNameservers
+		if i.failed {
+			find = i.dns.nameservers // each may be the one that failed the CA
+		}
+		servers, err := find(ctx, zone)
 		if err != nil {
 			return
 		}
-		alias := i.askAddresses(ctx, servers[:min(len(servers), maxAuthorities)], name, h)
+		h.zone, h.faulty = zone, nil
+		alias := i.askAddresses(ctx, servers, name, h)
 		if alias == "" || len(h.authoritative) > 0 {
 			return
 		}
@@ -117,12 +124,15 @@ func (i *inspection) askAddresses(ctx context.Context, servers []nameserver, nam
 	for _, server := range servers {
 		for _, qtype := range addressTypes() {
 			asking.Go(func() {
-				r := i.ask(ctx, server, name, qtype)
+				r, fault := i.askFor(ctx, server, name, qtype)
+				mu.Lock()
+				defer mu.Unlock()
+				if fault != nil {
+					h.addFaulty(*fault)
+				}
 				if r == nil {
 					return
 				}
-				mu.Lock()
-				defer mu.Unlock()
 				if h.authority == "" || server.text() < h.authority {
 					h.authority = server.text()
 				}
@@ -140,6 +150,16 @@ func (i *inspection) askAddresses(ctx context.Context, servers []nameserver, nam
 	}
 	asking.Wait()
 	return alias
+}
+
+// addFaulty notes a server once, in the order of their names.
+func (h *hostEvidence) addFaulty(s faultyServer) {
+	at, known := slices.BinarySearchFunc(h.faulty, s.text(), func(other faultyServer, text string) int {
+		return strings.Compare(other.text(), text)
+	})
+	if !known {
+		h.faulty = slices.Insert(h.faulty, at, s)
+	}
 }
 
 // addresses returns all that are to be visited, some of each family, IPv6 first.
@@ -177,8 +197,8 @@ func (i *inspection) visitAll(ctx context.Context) []visit {
 }
 
 func (i *inspection) visit(ctx context.Context, addr netip.Addr) visit {
-	if !i.from.Private && scopeOf(addr) < scopePrivate {
-		return visit{outcome: outcomeNotVisited, err: errors.New("not asked: " + scopeOf(addr).words())}
+	if err := checkAddress(addr, i.private); err != nil {
+		return visit{outcome: outcomeNotVisited, err: err}
 	}
 	connect := i.connector(addr)
 	if i.proof.Type == acme.TypeHTTP01 {
@@ -225,20 +245,24 @@ func (i *inspection) connector(addr netip.Addr) connectFunc {
 	}
 }
 
-// redirectAddresses returns where a host that was redirected to is to be asked.
+// redirectAddresses returns where a host that was redirected to is to be asked: at one address of each family, as
+// CAs do, IPv6 first.
 func (i *inspection) redirectAddresses(ctx context.Context, host string, from netip.Addr) ([]netip.Addr, error) {
 	addr, err := netip.ParseAddr(host)
 	addrs := []netip.Addr{addr}
 	if err != nil {
-		if addrs, err = i.from.DNS.addresses(ctx, host); err != nil {
+		if addrs, err = i.dns.addresses(ctx, host); err != nil {
 			return nil, &unresolvedError{err}
 		}
 	}
-	addrs = addrs[:min(len(addrs), maxVisits)]
 	for _, addr := range addrs {
-		if err := checkRedirectAddress(from, addr, i.from.Private); err != nil {
+		if err := checkRedirectAddress(from, addr, i.private); err != nil {
 			return nil, redirectError(err)
 		}
 	}
-	return addrs, nil
+	other := func(addr netip.Addr) bool { return addr.Is4() != addrs[0].Is4() }
+	if second := slices.IndexFunc(addrs, other); second >= 0 {
+		return []netip.Addr{addrs[0], addrs[second]}, nil
+	}
+	return addrs[:1], nil
 }

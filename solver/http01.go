@@ -29,7 +29,8 @@ type HTTP01 struct {
 	// open while a challenge is pending: from the first Present until the last CleanUp.
 	Addr string
 
-	// Dial opens the connections of Check. Nil: a [net.Dialer] does.
+	// Dial opens the connections of Check, to a host and a port. The host is a name or an address, and where a
+	// name leads is then up to Dial. Nil: a [net.Dialer] does, to such addresses as the CA reaches.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	memory   storage.Memory
@@ -93,15 +94,20 @@ const unreadableAnswer = "the answer to this challenge cannot be read at present
 // What this HTTP01 presented is answered from memory. For another token Storage is asked, for that
 // token's record alone, and not twice within a second where there is none. For tokens that are not
 // pending it is asked 25 times a second at most, after a burst of 50; beyond that a request waits for up to
-// two seconds. Tokens that were found a moment ago, and those that several clients ask for, as CAs do from
-// several places at once, come first: they are found also while somebody tries tokens at random, each
-// once. Against many clients that ask for the same made-up tokens together this is no help: then only the
-// process that presented an answer gives it surely.
+// two seconds. Tokens that were found a moment ago come first, then those that several networks ask for (the
+// /24 of an IPv4 address, the /64 of an IPv6 address), as CAs do from several places at once, then those of
+// networks that wait for few: they are found also while somebody tries tokens from one address, however fast.
+// Two cases are not helped by that, in which only the process that presented an answer gives it surely: many
+// networks that ask for the same made-up tokens together; and a proxy in front, by which all clients are of one
+// network, unless the Handler gets requests with the client's own address in RemoteAddr. Behind a proxy, tokens
+// that many requests are for come first, so that only tokens tried once each do no harm.
 //
 // Where it could not be found out whether a token is pending, as Storage failed or was asked for too much,
 // the answer is 503 Service Unavailable. A CA does not ask again after that: the validation has
-// failed, and another order is needed.
+// failed, and another order is needed. If Storage was asked for too much and next has a file (it succeeds, and
+// not with an HTML page), that is the answer: an application's own files go on being served.
 func (h *HTTP01) Handler(next http.Handler) http.Handler {
+	spare := next // has the application's own files
 	if next == nil {
 		next = http.NotFoundHandler()
 	}
@@ -111,12 +117,13 @@ func (h *HTTP01) Handler(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		a, err := h.gate.answer(r.Context(), h.Storage, &h.memory, http01Key(token))
+		a, err := h.gate.answer(r.Context(), h.Storage, &h.memory, question{http01Key(token), networkOf(r.RemoteAddr)})
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			next.ServeHTTP(w, r)
+		case errors.Is(err, errBusy) && spare != nil && serveFile(spare, w, r):
 		case err != nil:
-			// next must not answer here: the CA would take its page for the answer, and fail the challenge
+			// A page of next must not be the answer: the CA would take it for that of the challenge, and fail
 			// with a reason that hides the true one.
 			http.Error(w, unreadableAnswer, http.StatusServiceUnavailable)
 		default:

@@ -8,9 +8,9 @@ import (
 )
 
 // Check looks once whether the answer to p can be seen from here, as a CA does: it asks port 80 of
-// the identifier and follows redirects to ports 80 and 443, without verifying certificates. Where Dial is
-// not set, redirects from the Internet into a private network or to this machine are not followed. It
-// gives up after ten seconds or when ctx ends. The error says what was seen instead of the answer;
+// the identifier and follows redirects to ports 80 and 443, without verifying certificates. Where the CA's
+// directory is on the Internet, what leads to this machine or to a private network is not asked there (see
+// Dial). It gives up after ten seconds or when ctx ends. The error says what was seen instead of the answer;
 // [Diagnose] looks closer and says why.
 //
 // A failed check is no proof that the CA fails too: a network may show its own machines other
@@ -20,7 +20,7 @@ func (h *HTTP01) Check(ctx context.Context, p acme.Proof) error {
 	if err != nil {
 		return err
 	}
-	switch v := visitHTTP(ctx, a, connectByName(h.Dial)); v.outcome {
+	switch v := visitHTTP(ctx, a, connectByName(h.Dial, privateCA(ctx, p))); v.outcome {
 	case outcomeRight:
 		return nil
 	case outcomeWrong:

@@ -18,16 +18,20 @@ func (i *inspection) judgeFailure() *verdict {
 	words := "its words: " + escaped(i.problem.Detail, 150)
 	switch {
 	case strings.Contains(detail, "DNSSEC"):
-		return because(CauseDNSSEC, "sign the zone anew, or correct the DS record at its registrar",
+		return because(CauseDNSSEC, signCure,
 			"DNSSEC is broken for %s as the CA sees it (%s)", i.name, words)
 	case i.says(acme.ErrCAA):
 		return i.unseenCAA(words)
-	case !i.failed || !i.seen():
+	}
+	if v := i.judgeNameservers(); v != nil {
+		return v
+	}
+	if !i.failed || !i.seen() {
 		return nil
 	}
 	if !i.isAsked() {
 		return because(CauseVantagePoints, "let every name server, and every site of an anycast one, answer all askers alike, then try again",
-			"all name servers of the zone %s have the TXT record as seen from here, but not as the CA sees it (%s)", escaped(i.records.zone, 260), words)
+			"all name servers of the zone %s have the TXT record as seen from here, but not as the CA sees it (%s)%s", escaped(i.records.zone, 260), words, i.besides())
 	}
 	if v := i.judgeAddressAsked(detail, words); v != nil {
 		return v
@@ -36,15 +40,15 @@ func (i *inspection) judgeFailure() *verdict {
 		return because(CauseClientCertificate, withoutClientAuth,
 			"the server on port 443 of %s at %v asks for a client certificate, which the CA has none of (%s)", i.domain, v.Address, words)
 	}
-	if i.isSplit() && i.isPrivateHere() && len(rightOf(i.visitsOf(i.hosts.resolved))) > 0 {
+	if i.isSplit() && i.isPrivateHere() {
 		return i.splitHorizon("")
 	}
 	if private := i.privateAddress(); private.IsValid() {
 		return i.leadsToPrivate(private)
 	}
 	return because(CauseVantagePoints, fmt.Sprintf("open port %s to every address: CAs look from several networks and countries at once", i.port()),
-		"%s answers right from here, but not from each place that the CA looks from (%s): a firewall may let only some of them in",
-		i.domain, words)
+		"%s answers right from here, but not from each place that the CA looks from (%s): a firewall may let only some of them in%s",
+		i.domain, words, i.besides())
 }
 
 // asksClient returns a visit to a server that asked for a client certificate, if that is what the CA complains of.
@@ -92,11 +96,8 @@ func (i *inspection) port() string {
 // privateAddress returns an address of the identifier that only a private network reaches, if there is one
 // and the CA is not there.
 func (i *inspection) privateAddress() netip.Addr {
-	if i.from.Private {
-		return netip.Addr{}
-	}
 	for _, addr := range slices.Concat(i.hosts.authoritative, i.hosts.resolved) {
-		if scopeOf(addr) < scopePublic {
+		if checkAddress(addr, i.private) != nil {
 			return addr
 		}
 	}

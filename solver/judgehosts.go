@@ -26,6 +26,8 @@ func (i *inspection) judgeNames() *verdict {
 	}
 	name := i.domain
 	switch {
+	case len(h.resolved) == 0 && slices.ContainsFunc(h.extended, extendedError.isPolicy):
+		return blocked(name, "A", h.extended)
 	case len(h.resolved) > 0 && h.authority != "":
 		return because(CauseSplitHorizon, "publish its address in the zone that the Internet sees, or use DNS-01",
 			"%s is %s here, and has no address at its authoritative server %s", name, joined(h.resolved), h.authority)
@@ -65,14 +67,21 @@ func (i *inspection) judgeHosts() *verdict {
 		return i.judgeVisits(i.visits)
 	}
 	v := i.judgeVisits(i.visitsOf(h.authoritative))
-	inside := i.visitsOf(h.resolved)
-	if v == nil || !i.isSplit() || len(rightOf(inside)) == 0 || len(wrongOf(inside)) > 0 {
+	if v == nil || !i.isSplit() || !i.isOwnInside() {
 		return v
 	}
 	if !i.failed && i.isPrivateHere() {
 		return nil // few routers lead a machine behind them to itself by the address that the world uses
 	}
 	return i.splitHorizon(v.reason)
+}
+
+// isOwnInside reports whether the addresses that the resolvers lead to answer right, or are of a private network and
+// not asked.
+func (i *inspection) isOwnInside() bool {
+	inside := i.visitsOf(i.hosts.resolved)
+	asked := slices.DeleteFunc(slices.Clone(inside), func(v visit) bool { return v.outcome == outcomeNotVisited })
+	return len(inside) > 0 && len(wrongOf(asked)) == 0 && (len(asked) == 0 || len(rightOf(asked)) > 0)
 }
 
 // isPrivateHere reports whether the resolvers lead to an address of a private network.
@@ -89,8 +98,11 @@ func (i *inspection) isSplit() bool {
 
 func (i *inspection) splitHorizon(seen string) *verdict {
 	name := i.domain
-	reason := fmt.Sprintf("%s is %s here, where the answer is seen, and %s at its authoritative server %s",
-		name, joined(i.hosts.resolved), joined(i.hosts.authoritative), i.hosts.authority)
+	here := joined(i.hosts.resolved) + " here"
+	if len(rightOf(i.visitsOf(i.hosts.resolved))) > 0 {
+		here += ", where the answer is seen,"
+	}
+	reason := fmt.Sprintf("%s is %s and %s at its authoritative server %s", name, here, joined(i.hosts.authoritative), i.hosts.authority)
 	if seen != "" {
 		reason += ", where it is not (" + seen + ")"
 	}

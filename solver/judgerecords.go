@@ -27,19 +27,42 @@ func (i *inspection) judgeCAA() *verdict {
 // judgeLookup judges a question that the resolvers have no answer to. That they cannot be reached from here
 // says nothing of the CA's.
 func (i *inspection) judgeLookup(err error) *verdict {
+	const zoneCure = "look whether the zone's name servers are up and hold the zone"
 	lookup, ok := errors.AsType[*lookupError](err)
+	if !ok {
+		if err != nil && i.says(acme.ErrDNS) {
+			return because(CauseDNSFailure, zoneCure, "the DNS fails: %s", escaped(inner{err}.Error(), 300))
+		}
+		return nil
+	}
+	name, qtype := escaped(lookup.name, 260), typeText(lookup.qtype)
+	said := ""
+	if len(lookup.extended) > 0 {
+		said = " (" + escaped(extendedText(lookup.extended), 300) + ")"
+	}
 	switch {
-	case ok && lookup.dnssec:
-		return because(CauseDNSSEC, "sign the zone anew, or correct the DS record at its registrar",
-			"DNSSEC is broken for %s: its %s record is answered with SERVFAIL, and with validation off it is there",
-			escaped(lookup.name, 260), typeText(lookup.qtype))
-	case ok && lookup.servfail:
-		return because(CauseDNSFailure, "look whether the zone's name servers are up and hold the zone",
-			"the DNS fails for %s: its %s record is answered with SERVFAIL", escaped(lookup.name, 260), typeText(lookup.qtype))
-	case err != nil && i.says(acme.ErrDNS):
-		return because(CauseDNSFailure, "look whether the zone's name servers are up and hold the zone", "the DNS fails: %s", escaped(inner{err}.Error(), 300))
+	case slices.ContainsFunc(lookup.extended, extendedError.isPolicy):
+		return blocked(name, qtype, lookup.extended)
+	case lookup.dnssec:
+		return because(CauseDNSSEC, signCure,
+			"DNSSEC is broken for %s: its %s record is answered with SERVFAIL%s, and with validation off it is there", name, qtype, said)
+	case lookup.servfail && slices.ContainsFunc(lookup.extended, extendedError.isDNSSEC):
+		return because(CauseDNSSEC, signCure, "DNSSEC is broken for %s: its %s record is answered with SERVFAIL%s", name, qtype, said)
+	case lookup.servfail:
+		return because(CauseDNSFailure, zoneCure, "the DNS fails for %s: its %s record is answered with SERVFAIL%s", name, qtype, said)
+	case i.says(acme.ErrDNS):
+		return because(CauseDNSFailure, zoneCure, "the DNS fails: %s", escaped(inner{err}.Error(), 300))
 	}
 	return nil
+}
+
+// signCure is the cure where DNSSEC is broken.
+const signCure = "sign the zone anew, or correct the DS record at its registrar"
+
+// blocked is the verdict where a resolver has an answer, and does not give it.
+func blocked(name, qtype string, extended []extendedError) *verdict {
+	return because(CauseDNSFailure, "take the name off that resolver's list, or have other resolvers asked by DNS.Resolvers",
+		"a resolver keeps the %s record of %s back (%s)", qtype, name, escaped(extendedText(extended), 300))
 }
 
 // says reports whether what the CA said is of one of the types.
@@ -50,7 +73,7 @@ func (i *inspection) says(types ...acme.ProblemType) bool {
 // judgeRecords judges what the servers said of the TXT record.
 func (i *inspection) judgeRecords() *verdict {
 	e := &i.records
-	has, lacks, mute := e.count()
+	has, lacks, _ := e.count()
 	if len(lacks) > 0 && len(has) == 0 {
 		if v := i.judgeNearMiss(lacks); v != nil {
 			return v
@@ -67,10 +90,14 @@ func (i *inspection) judgeRecords() *verdict {
 	case len(lacks) > 0:
 		return because(CauseRecordMissing, "wait until all servers have it (DNS01.Propagation), or repair the transfer of the zone to this server",
 			"the TXT record %s is not yet on every server of the zone %s: %s", escaped(i.target(), 260), escaped(e.zone, 260), lacks[0].said(i.target()))
-	case len(has) > 0 && len(mute) > 0 && i.says(acme.ErrDNS):
-		return because(CauseDNSFailure, "repair that server, or take it out of the zone's NS records",
-			"the name server %s of the zone %s does not answer for it", mute[0].text(), escaped(e.zone, 260))
-	case i.failed && e.resolver != nil && !e.inResolver:
+	}
+	if v := i.judgeNameservers(); v != nil {
+		return v
+	}
+	if i.failed && e.resolver != nil && !e.inResolver {
+		if slices.ContainsFunc(e.resolver.Extended, extendedError.isPolicy) {
+			return blocked(escaped(e.name, 260), "TXT", e.resolver.Extended)
+		}
 		return because(CauseRecordMissing, "wait until the old answer is forgotten before the CA is told to look (DNS01.Propagation)",
 			"the resolvers do not see the TXT record %s: they say %s", escaped(e.name, 260), saidText(e.resolver, e.name))
 	}

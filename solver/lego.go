@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/everseal/everseal/acme"
@@ -32,6 +33,9 @@ type Lego struct {
 
 	// Propagation says when the record counts as spread.
 	Propagation Propagation
+
+	// Logger is told when a record has to wait for the pause after another. Nil: [slog.Default].
+	Logger *slog.Logger
 
 	provider legoProvider
 	timeout  func() (timeout, interval time.Duration) // nil: the provider has none
@@ -103,6 +107,13 @@ func newLego(provider legoProvider, given any) *Lego {
 	return l
 }
 
+// WithVantage does as [DNS01.WithVantage].
+func (l *Lego) WithVantage(from Vantage) acme.Solver {
+	with := *l
+	with.DNS = from.dnsOf(l.DNS)
+	return &with
+}
+
 // Type returns "dns-01".
 func (l *Lego) Type() string { return acme.TypeDNS01 }
 
@@ -112,7 +123,7 @@ func (l *Lego) Supports(id acme.Identifier, _ bool) bool { return id.Type == acm
 // Present has the provider create the record.
 func (l *Lego) Present(ctx context.Context, p acme.Proof) error {
 	return l.call(p, "create", func() error {
-		return l.inTurn(ctx, true, func() error {
+		return l.afterPause(ctx, p.Identifier.Value, func() error {
 			return l.provider.Present(ctx, p.Identifier.Value, p.Token, p.KeyAuthorization)
 		})
 	})
@@ -131,13 +142,13 @@ func (l *Lego) Wait(ctx context.Context, p acme.Proof) error {
 		propagation.Timeout = cmp.Or(propagation.Timeout, timeout)
 		propagation.Interval = cmp.Or(propagation.Interval, interval)
 	}
-	return propagation.wait(ctx, l.DNS, name, value)
+	return propagation.wait(ctx, l.DNS.during(ctx, p.DirectoryURL), name, value)
 }
 
 // CleanUp has the provider take the record away.
 func (l *Lego) CleanUp(ctx context.Context, p acme.Proof) error {
 	return l.call(p, "take away", func() error {
-		return l.inTurn(ctx, false, func() error {
+		return l.inTurn(ctx, func() error {
 			return l.provider.CleanUp(ctx, p.Identifier.Value, p.Token, p.KeyAuthorization)
 		})
 	})
@@ -158,32 +169,62 @@ func (l *Lego) call(p acme.Proof, what string, f func() error) error {
 	return nil
 }
 
-// inTurn calls f, and nothing else beside it where the provider asks for that. The turn is not held during the
-// gap between two presents, so that a record can be taken away meanwhile.
-func (l *Lego) inTurn(ctx context.Context, presents bool, f func() error) error {
+// inTurn calls f, and nothing else beside it where the provider asks for that.
+func (l *Lego) inTurn(ctx context.Context, f func() error) error {
 	if l.gap == nil {
 		return f()
 	}
-	for {
-		var last time.Time
-		select {
-		case last = <-l.turn:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		if wait := l.gap() - time.Since(last); presents && wait > 0 && !last.IsZero() {
-			l.turn <- last
-			if err := pause(ctx, wait); err != nil {
-				return err
-			}
-			continue
-		}
-		defer func() {
-			if presents {
-				last = time.Now()
-			}
-			l.turn <- last
-		}()
+	last, err := l.takeTurn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { l.turn <- last }()
+	return f()
+}
+
+// takeTurn returns when something was presented last.
+func (l *Lego) takeTurn(ctx context.Context) (last time.Time, err error) {
+	select {
+	case last = <-l.turn:
+		return last, nil
+	case <-ctx.Done():
+		return last, fmt.Errorf("wait until the provider, which takes one record after another, is done with others: %w", context.Cause(ctx))
+	}
+}
+
+// afterPause is inTurn for f that presents. The turn is not held during the pause between two of them, so that
+// a record can be taken away meanwhile.
+func (l *Lego) afterPause(ctx context.Context, name string, f func() error) error {
+	if l.gap == nil {
 		return f()
 	}
+	gap, told := l.gap(), false
+	for {
+		last, err := l.takeTurn(ctx)
+		if err != nil {
+			return err
+		}
+		wait := gap - time.Since(last)
+		if wait <= 0 || last.IsZero() {
+			defer func() { l.turn <- time.Now() }()
+			return f()
+		}
+		l.turn <- last
+		if !told {
+			told = true
+			loggerOr(l.Logger).LogAttrs(ctx, slog.LevelInfo, "a record for dns-01 waits for the pause that the provider asks for after each",
+				slog.String("identifier", name), slog.Duration("pause", gap))
+		}
+		if err := pause(ctx, wait); err != nil {
+			return fmt.Errorf("wait for the pause of %v after each record, which the provider asks for by its method Sequential: %w", gap, err)
+		}
+	}
+}
+
+// loggerOr returns the logger, or the default one in place of nil.
+func loggerOr(logger *slog.Logger) *slog.Logger {
+	if logger == nil {
+		return slog.Default()
+	}
+	return logger
 }

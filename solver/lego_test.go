@@ -239,7 +239,7 @@ func TestLegoWaitsForItsTurn(t *testing.T) {
 		if took := time.Since(begun); took != 0 {
 			t.Errorf("the clean-up took %v", took)
 		}
-		if err := <-ended; !errors.Is(err, context.DeadlineExceeded) {
+		if err := <-ended; !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "the pause of 1h0m0s") {
 			t.Errorf("the error is %v", err)
 		}
 		present(t, s, proofs[1])
@@ -252,7 +252,7 @@ func TestLegoWaitsForItsTurn(t *testing.T) {
 		synctest.Wait()
 		ctx, cancel = context.WithCancel(t.Context())
 		cancel()
-		if err := s.CleanUp(ctx, proofs[0]); !errors.Is(err, context.Canceled) {
+		if err := s.CleanUp(ctx, proofs[0]); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "one record after another") {
 			t.Errorf("the error is %v", err)
 		}
 		if err := <-ended; err != nil {

@@ -5,11 +5,17 @@ import (
 	"time"
 )
 
-// The ranks of those who wait in a line.
+// The ranks of those who wait in a line. From rankCalm on they rise with the networks that ask.
 const (
 	rankLowest  = 0
-	rankAsked   = 5 // of those that six ask for, or more; CAs ask from five places and their own
-	rankHighest = 6 // of those that had an answer a moment ago
+	rankAsked   = 5 // of those that six requests of a network ask for which waits for many, or more
+	rankCalm    = 6 // of those that a network asks for which waits for few
+	rankHighest = rankCalm + maxNetworks
+)
+
+const (
+	maxNetworks = 6 // that are told apart; CAs ask from five places and their own
+	maxCalm     = 4 // looks that a network can have in a line before it is one that waits for many
 )
 
 // A line has the looks that wait for their load: by rank, and the oldest of a rank before the others.
@@ -17,6 +23,7 @@ const (
 type line struct {
 	ranks  [rankHighest + 1]list.List
 	length int
+	by     map[network]int // how many looks each network was the first to ask for
 }
 
 // A place is that of a look in a line.
@@ -26,10 +33,15 @@ type place struct {
 }
 
 func (n *line) add(l *look) {
-	l.place.rank = l.rank()
-	l.place.element = n.ranks[l.place.rank].PushBack(l)
+	n.put(l, n.rank(l))
+	if n.by == nil {
+		n.by = make(map[network]int)
+	}
+	n.by[l.networks[0]]++
 	n.length++
 }
+
+func (n *line) put(l *look, rank int) { l.place = place{n.ranks[rank].PushBack(l), rank} }
 
 // remove takes a look out of the line, if it is there.
 func (n *line) remove(l *look) {
@@ -39,15 +51,39 @@ func (n *line) remove(l *look) {
 	n.ranks[l.place.rank].Remove(l.place.element)
 	l.place.element = nil
 	n.length--
+	first := l.networks[0]
+	if n.by[first]--; n.by[first] == 0 {
+		delete(n.by, first)
+	}
 }
 
 // promote moves a look, if it is in the line, to where it belongs since one more has asked.
 func (n *line) promote(l *look) {
-	if l.place.element == nil || l.place.rank == l.rank() {
+	if l.place.element == nil {
 		return
 	}
-	n.remove(l)
-	n.add(l)
+	if rank := n.rank(l); rank > l.place.rank {
+		n.ranks[l.place.rank].Remove(l.place.element)
+		n.put(l, rank)
+	}
+}
+
+// rank returns where a look belongs. Requests cost a scanner nothing, networks do: what several ask for comes
+// before all that a single one does, be it many tokens or few again and again. What was absent a moment ago
+// does not rise by the requests of one: tokens that are made up once and asked for again would come before a
+// CA's. Requests count among those of one network, as all clients behind a proxy are.
+func (n *line) rank(l *look) int {
+	switch {
+	case l.inquiry.last == wasFound:
+		return rankHighest
+	case l.from > 1:
+		return rankCalm + l.from - 1
+	case l.inquiry.last == wasAbsent:
+		return rankLowest
+	case n.by[l.networks[0]] < maxCalm:
+		return rankCalm
+	}
+	return min(l.askers-1, rankAsked)
 }
 
 // foremost returns the look to load next. The line is not empty.
@@ -67,18 +103,6 @@ func (n *line) hindmost() *look {
 			return first.Value.(*look)
 		}
 	}
-}
-
-// rank returns where a look belongs. What was absent a moment ago does not rise, however often it is asked
-// for: tokens that are made up once and asked for again and again would come before a CA's.
-func (l *look) rank() int {
-	switch l.inquiry.last {
-	case wasFound:
-		return rankHighest
-	case wasAbsent:
-		return rankLowest
-	}
-	return min(l.askers-1, rankAsked)
 }
 
 // The bounds of an allowance.

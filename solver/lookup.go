@@ -14,6 +14,7 @@ type lookupError struct {
 	qtype    dnsmessage.Type
 	servfail bool // a resolver said SERVFAIL
 	dnssec   bool // and has an answer where it need not be valid by DNSSEC
+	extended []extendedError
 	err      error
 }
 
@@ -26,22 +27,25 @@ func isServfail(err error) bool { return errors.Is(err, rcodeError(dnsmessage.RC
 
 // lookup asks the resolvers and notes what they say. The error is a *lookupError.
 func (i *inspection) lookup(ctx context.Context, name string, qtype dnsmessage.Type) (*reply, error) {
-	r, err := i.from.DNS.resolve(ctx, name, qtype)
+	r, err := i.dns.resolve(ctx, name, qtype)
 	if err == nil {
 		i.note(replyLookup("resolver", name, qtype, r))
 		return r, nil
 	}
-	failure := &lookupError{name: name, qtype: qtype, servfail: isServfail(err), err: err}
+	failure := &lookupError{name: name, qtype: qtype, servfail: isServfail(err), extended: extendedErrors(err), err: err}
 	if failure.servfail {
-		unchecked, err := i.from.DNS.ask(ctx, query{name: name, qtype: qtype, recurse: true, checkingDisabled: true})
+		unchecked, err := i.dns.ask(ctx, query{name: name, qtype: qtype, recurse: true, checkingDisabled: true})
 		failure.dnssec = err == nil && unchecked.RCode == dnsmessage.RCodeSuccess
 		// A resolver that has failed once, as with a server that was slow, has the answer by now.
-		if again, err := i.from.DNS.resolve(ctx, name, qtype); failure.dnssec && err == nil {
+		if again, err := i.dns.resolve(ctx, name, qtype); failure.dnssec && err == nil {
 			i.note(replyLookup("resolver", name, qtype, again))
 			return again, nil
 		}
 	}
-	i.note(Lookup{Name: escaped(name, 260), Type: typeText(qtype), Server: "resolver", Error: escaped(inner{err}.Error(), 300)})
+	i.note(Lookup{
+		Name: escaped(name, 260), Type: typeText(qtype), Server: "resolver",
+		Error: escaped(inner{err}.Error(), 300), Extended: extendedTexts(failure.extended),
+	})
 	return nil, failure
 }
 
@@ -72,30 +76,43 @@ func (ns nameserver) text() string {
 // ask asks one authoritative server and notes what it says. Nil stands for no answer of use: an error of
 // the server, or words that are not its own.
 func (i *inspection) ask(ctx context.Context, ns nameserver, name string, qtype dnsmessage.Type) *reply {
+	r, _ := i.askFor(ctx, ns, name, qtype)
+	return r
+}
+
+// askFor is ask. It also returns what is wrong with a server that has no answer of use, or nil if that cannot be told
+// from here.
+func (i *inspection) askFor(ctx context.Context, ns nameserver, name string, qtype dnsmessage.Type) (*reply, *faultyServer) {
 	l := Lookup{Name: escaped(name, 260), Type: typeText(qtype), Server: ns.text()}
 	r, err := (*reply)(nil), ns.err
 	if err == nil {
-		r, err = i.from.DNS.exchange(ctx, ns.addr.String(), query{name: name, qtype: qtype})
+		r, err = i.dns.exchange(ctx, ns.addr.String(), query{name: name, qtype: qtype})
 	}
+	var fault *faultyServer
 	switch {
 	case err != nil:
 		l.Error = escaped(inner{err}.Error(), 200)
+		if ctx.Err() == nil {
+			fault = silentServer(ns, err)
+		}
 	case r.RCode != dnsmessage.RCodeSuccess && r.RCode != dnsmessage.RCodeNameError:
-		l.Code, l.Error = rcodeText(r.RCode), "it has no answer"
+		l.Code, l.Error, l.Extended = rcodeText(r.RCode), "it has no answer", extendedTexts(r.Extended)
+		fault = &faultyServer{nameserver: ns, said: (&refusal{reply: r}).said()}
 		r = nil
 	case !r.Authoritative:
-		l.Code, l.Error = rcodeText(r.RCode), "its answer is not authoritative"
+		l.Code, l.Error, l.Extended = rcodeText(r.RCode), "its answer is not authoritative", extendedTexts(r.Extended)
+		fault = &faultyServer{nameserver: ns, said: "that it does not hold the zone"}
 		r = nil
 	default:
 		l = replyLookup(l.Server, name, qtype, r)
 	}
 	i.note(l)
-	return r
+	return r, fault
 }
 
 // replyLookup returns the evidence of an answer.
 func replyLookup(server, name string, qtype dnsmessage.Type, r *reply) Lookup {
-	l := Lookup{Name: escaped(name, 260), Type: typeText(qtype), Server: server, Code: rcodeText(r.RCode)}
+	l := Lookup{Name: escaped(name, 260), Type: typeText(qtype), Server: server, Code: rcodeText(r.RCode), Extended: extendedTexts(r.Extended)}
 	switch qtype {
 	case dnsmessage.TypeA, dnsmessage.TypeAAAA:
 		for _, addr := range addressValues(r, name) {

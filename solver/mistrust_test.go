@@ -43,7 +43,7 @@ func TestDialFailureIsNoMissingRoute(t *testing.T) {
 			return d.Dial(ctx, network, address)
 		}
 		p := Propagation{Timeout: time.Minute}
-		if err := p.wait(t.Context(), client, challengeName, "value"); err == nil {
+		if err := p.wait(t.Context(), client.during(t.Context(), ""), challengeName, "value"); err == nil {
 			t.Errorf("spread after %v, though ns2 never had the record", time.Since(start))
 		}
 	})
@@ -93,6 +93,7 @@ func TestTransientServfail(t *testing.T) {
 		return PackDNS(r)
 	})
 	i := &inspection{from: Vantage{DNS: d.Client()}}
+	i.begin(t.Context())
 	_, err := i.lookup(t.Context(), "example.com", typeCAA)
 	if v := i.judgeLookup(err); v != nil {
 		t.Error(v.reason)

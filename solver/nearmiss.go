@@ -33,14 +33,15 @@ const quotedCure = "give the value to the zone's provider without quotes and bla
 func unquoted(value string) string { return strings.Trim(value, "\"'\\ \t\r\n") }
 
 // nearMiss returns what is wrong with a record that was written and not seen, and what to do, or "".
-func (s *spread) nearMiss(ctx context.Context) string {
-	zone, err := s.dns.zone(ctx, s.target)
+func (s *spread) nearMiss(ctx context.Context, target string) string {
+	dns := s.dns.anew()
+	zone, err := dns.zone(ctx, target)
 	if err != nil {
 		return ""
 	}
-	m := nearMiss{name: s.target, zone: zone}
+	m := nearMiss{name: target, zone: zone}
 	for _, name := range []string{m.name, m.doubled()} {
-		r, err := s.dns.resolve(ctx, name, dnsmessage.TypeTXT)
+		r, err := dns.resolve(ctx, name, dnsmessage.TypeTXT)
 		if err != nil {
 			continue
 		}

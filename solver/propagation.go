@@ -2,7 +2,6 @@ package solver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -13,7 +12,7 @@ import (
 // A server is an address: a host with an IPv4 and an IPv6 address counts as two. The servers are asked side
 // by side; what one fails to do holds up no other, and one that had the record is not asked again. CNAMEs
 // are followed as a CA follows them, and the zone, its servers and the CNAMEs are looked up again now and
-// then.
+// then. At most 24 servers are asked, some of each name.
 type Propagation struct {
 	// Off leaves out looking. Delay is waited for still.
 	Off bool
@@ -25,9 +24,9 @@ type Propagation struct {
 
 	// Quorum is how many servers must have the record; of a zone with fewer, all of them must. Zero: all
 	// that can be asked. That leaves out, once any other server has the record, one that this machine has no
-	// route to (such as IPv6 on a host without it) or whose name has no address, and one that in 15
-	// seconds and two tries has not given a single answer from the zone: a CA's resolver passes over it too.
-	// One that answered before, without the record, is never left out.
+	// route to (such as IPv6 on a host without it), whose name has no address or one that no public CA reaches
+	// (see DNS.Private), and one that in 15 seconds and two tries has not given a single answer from the zone: a
+	// CA's resolver passes over it too. One that answered before, without the record, is never left out.
 	Quorum int
 
 	// Delay is waited for after the record was seen, on top.
@@ -41,33 +40,32 @@ type Propagation struct {
 }
 
 const (
-	propagationTimeout   = 5 * time.Minute
-	firstInterval        = 2 * time.Second
-	longestInterval      = 10 * time.Second
-	reconsiderInterval   = 30 * time.Second // until it is looked up again which servers there are
-	unusableServerPeriod = 15 * time.Second // as Propagation.Quorum says
-	unusableServerTries  = 2
+	propagationTimeout = 5 * time.Minute
+	firstInterval      = 2 * time.Second
+	longestInterval    = 10 * time.Second
+	reconsiderInterval = 30 * time.Second // until it is first looked up again which servers there are
+
+	longestReconsiderInterval = 5 * time.Minute
+	unusableServerPeriod      = 15 * time.Second // as Propagation.Quorum says
+	unusableServerTries       = 2
 )
 
 // wait returns once servers enough have a TXT record with the value at the name, and Delay has passed. If
 // ctx or Timeout ends it, the error is a *PropagationError.
-func (p *Propagation) wait(ctx context.Context, d *DNS, name, value string) error {
-	return p.waitFor(ctx, d, name, textMatch{text: value})
+func (p *Propagation) wait(ctx context.Context, during *DNS, name, value string) error {
+	return p.waitFor(ctx, &spread{dns: during, name: bareName(name), match: textMatch{text: value}})
 }
 
-// waitFor is wait for any record that matches.
-func (p *Propagation) waitFor(ctx context.Context, d *DNS, name string, match textMatch) error {
+// waitFor is wait for what is to be followed.
+func (p *Propagation) waitFor(ctx context.Context, s *spread) error {
 	if !p.Off {
-		s := &spread{propagation: p, dns: d, name: bareName(name), match: match, findings: make(chan func())}
+		s.propagation, s.findings = p, make(chan func())
 		if err := s.look(ctx); err != nil {
-			if failure, ok := errors.AsType[*PropagationError](err); ok && ctx.Err() == nil && failure.answered() {
-				failure.advice = s.nearMiss(ctx)
-			}
 			return err
 		}
 	}
 	if err := pause(ctx, p.Delay); err != nil {
-		return fmt.Errorf("solver: the delay after the record %.260q was not waited for: %w", name, err)
+		return fmt.Errorf("solver: the delay after the record %.260q was not waited for: %w", s.name, err)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ import (
 func propagate(t *testing.T, d *TestDNS, p Propagation) (time.Duration, error) {
 	t.Helper()
 	begun := time.Now()
-	err := p.wait(t.Context(), d.Client(), challengeName, "value")
+	err := p.wait(t.Context(), d.Client().during(t.Context(), ""), challengeName, "value")
 	return time.Since(begun), err
 }
 
@@ -109,13 +109,13 @@ func TestPropagationsSideBySide(t *testing.T) {
 		client, p := d.Client(), new(Propagation)
 		var waiting sync.WaitGroup
 		waiting.Go(func() {
-			if err := p.wait(t.Context(), client, challengeName, "value"); err == nil {
+			if err := p.wait(t.Context(), client.during(t.Context(), ""), challengeName, "value"); err == nil {
 				t.Error("a silent server has the record")
 			}
 		})
 		synctest.Wait() // its question is under way
 		begun := time.Now()
-		if err := p.wait(t.Context(), client, "_acme-challenge.example.org", "value"); err != nil || time.Since(begun) != 0 {
+		if err := p.wait(t.Context(), client.during(t.Context(), ""), "_acme-challenge.example.org", "value"); err != nil || time.Since(begun) != 0 {
 			t.Errorf("after %v: %v", time.Since(begun), err)
 		}
 		waiting.Wait()
@@ -249,14 +249,14 @@ func TestPropagationAsksResolvers(t *testing.T) {
 		})
 		begun := time.Now()
 		p := &Propagation{Recursive: true, Interval: 10 * time.Second}
-		if err := p.wait(t.Context(), client, challengeName, "value"); err != nil || time.Since(begun) != time.Minute {
+		if err := p.wait(t.Context(), client.during(t.Context(), ""), challengeName, "value"); err != nil || time.Since(begun) != time.Minute {
 			t.Errorf("after %v: %v", time.Since(begun), err)
 		}
 		if n := len(s.Queries()); n != 0 {
 			t.Errorf("the authoritative server was asked %d times", n)
 		}
 		client.Resolvers[0] = "192.0.2.55" // no route leads there
-		err := (&Propagation{Recursive: true, Quorum: 2, Timeout: time.Second}).wait(t.Context(), client, challengeName, "value")
+		err := (&Propagation{Recursive: true, Quorum: 2, Timeout: time.Second}).wait(t.Context(), client.during(t.Context(), ""), challengeName, "value")
 		const want = `not seen at 1 of 2 servers within 1s: 192.0.2.55:53 says nothing: ` +
 			`udp: no route to 192.0.2.55:53: network is unreachable; tcp: no route to 192.0.2.55:53: network is unreachable. A resolver keeps`
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -282,7 +282,7 @@ func TestPropagationOffAndDelay(t *testing.T) {
 		wantSpread(t, d, Propagation{Delay: time.Hour}, time.Hour)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		err := (&Propagation{Delay: time.Hour}).wait(ctx, d.Client(), challengeName, "value")
+		err := (&Propagation{Delay: time.Hour}).wait(ctx, d.Client().during(ctx, ""), challengeName, "value")
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), challengeName) {
 			t.Errorf("got %v", err)
 		}
@@ -382,7 +382,7 @@ func TestPropagationEndsWithItsContext(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			time.AfterFunc(time.Second, func() { cancel(cause) })
 			begun := time.Now()
-			err := new(Propagation).wait(ctx, d.Client(), challengeName, "value")
+			err := new(Propagation).wait(ctx, d.Client().during(ctx, ""), challengeName, "value")
 			failure, ok := errors.AsType[*PropagationError](err)
 			if !ok || !errors.Is(err, cause) || time.Since(begun) != time.Second {
 				t.Fatalf("after %v: %v", time.Since(begun), err)
@@ -419,7 +419,7 @@ func TestPropagationOnLoopback(t *testing.T) {
 		servers[1].Add(challengeName, "TXT", "value")
 		return Failing(dnsmessage.RCodeServerFailure)("", nil, reply)
 	})
-	if err := p.wait(t.Context(), d.Client(), challengeName, "value"); err != nil {
+	if err := p.wait(t.Context(), d.Client().during(t.Context(), ""), challengeName, "value"); err != nil {
 		t.Fatal(err)
 	}
 	if n := servers[1].Asked(challengeName, "TXT"); n != 2 {
@@ -449,10 +449,10 @@ func TestPropagationOfAHostileZone(t *testing.T) {
 			go io.Copy(io.Discard, silent)
 			return &countedConn{Conn: conn, open: open}, nil
 		}
-		if err := (&Propagation{Timeout: time.Minute}).wait(t.Context(), client, challengeName, "value"); err == nil {
+		if err := (&Propagation{Timeout: time.Minute}).wait(t.Context(), client.during(t.Context(), ""), challengeName, "value"); err == nil {
 			t.Error("no error")
 		}
-		if open.most < maxNameservers || open.most > maxNameservers*maxAddresses || open.now != 0 {
+		if open.most < maxNameservers || open.most > maxServers || open.now != 0 {
 			t.Errorf("%d connections at once, and %d are left", open.most, open.now)
 		}
 	})
@@ -487,7 +487,7 @@ func TestPropagationLeavesNothing(t *testing.T) {
 				return conn, err
 			}
 			p := &Propagation{Quorum: quorum, Timeout: 20 * time.Second}
-			err := p.wait(t.Context(), client, challengeName, "value")
+			err := p.wait(t.Context(), client.during(t.Context(), ""), challengeName, "value")
 			if (err == nil) != (quorum == 1) || open.now != 0 || open.most == 0 {
 				t.Errorf("%d connections are left of %d: %v", open.now, open.most, err)
 			}

@@ -1,6 +1,7 @@
 package solver
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -26,10 +27,12 @@ type PropagationError struct {
 	After time.Duration
 
 	// Err is why looking ended before its time or could not begin: what ended the context, or the failure to
-	// find the servers. Nil: time ran out.
+	// find the servers. Nil: time ran out, or all servers are at addresses that are not asked.
 	Err error
 
 	advice string // what is wrong with a record that nearly is the one, and what to do; may be empty
+	alias  string // as zoneEditor.advice returns it
+	inside bool   // none of the servers is asked
 }
 
 // A ServerAnswer is what one DNS server said last when it was asked for a record.
@@ -49,7 +52,7 @@ func (a ServerAnswer) String() string {
 	}
 	switch {
 	case a.Server == "":
-		return fmt.Sprintf("%s says %s", a.Address, said)
+		return fmt.Sprintf("%s says %s", cmp.Or(a.Address, "a server without an address"), said)
 	case a.Address == "":
 		return fmt.Sprintf("%s says %s", a.Server, said)
 	}
@@ -58,7 +61,7 @@ func (a ServerAnswer) String() string {
 
 // failure puts together what was seen.
 func (s *spread) failure(after time.Duration) *PropagationError {
-	e := &PropagationError{Name: s.name, Target: s.target, Value: s.match.text, After: after}
+	e := &PropagationError{Name: s.name, Target: s.target, Value: s.match.text, After: after, advice: s.nearly, alias: s.alias, inside: s.isInside()}
 	if e.Target == "" {
 		e.Target = s.name
 	}
@@ -96,11 +99,17 @@ const maxNamedServers = 8
 // Error names the servers that lacked the record, with what they said, and what to do.
 func (e *PropagationError) Error() string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "solver: the TXT record %.260q", e.Name)
+	text.WriteString("solver: the TXT record")
+	if e.Name != "" {
+		fmt.Fprintf(&text, " %.260q", e.Name)
+	}
 	if e.Target != e.Name {
 		fmt.Fprintf(&text, ", which leads to %.260q,", e.Target)
 	}
-	fmt.Fprintf(&text, " with %.100q was ", e.Value)
+	if e.Value != "" {
+		fmt.Fprintf(&text, " with %.100q", e.Value)
+	}
+	text.WriteString(" was ")
 	var lacking []string
 	for _, server := range e.Servers {
 		if !server.Found {
@@ -122,7 +131,7 @@ func (e *PropagationError) Error() string {
 	if more := len(lacking) - maxNamedServers; more > 0 {
 		fmt.Fprintf(&text, "; and %d more", more)
 	}
-	text.WriteString(e.cure(len(lacking)))
+	text.WriteString(e.cure(len(lacking)) + e.alias)
 	return text.String()
 }
 
@@ -135,6 +144,8 @@ func (e *PropagationError) cure(lacking int) string {
 		return ". But " + e.advice
 	case len(e.Servers) == 0:
 		return ""
+	case e.inside:
+		return ". If this process shares a private network with these servers, set DNS.Private, or Propagation.Recursive"
 	case resolvers && !answered:
 		return ". Name resolvers that answer in DNS.Resolvers"
 	case resolvers:

@@ -94,7 +94,8 @@ func (d *DNS) attempt(ctx context.Context, address string, q query) (*reply, err
 			return r, nil
 		}
 		failure.tries = append(failure.tries, err)
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || errors.Is(err, errSpent) {
+			dialed = true
 			break
 		}
 		_, undialed := errors.AsType[*dialError](err)
@@ -118,6 +119,11 @@ func (d *DNS) try(ctx context.Context, network, address string, sent packedQuery
 	if network == "tcp" {
 		limit, speak = tcpTimeout, speakTCP
 	}
+	done, err := d.ongoing().open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	tryCtx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var r *reply

@@ -27,8 +27,9 @@ type recordEvidence struct {
 // A recordServer is an authoritative server and its answer.
 type recordServer struct {
 	nameserver
-	reply *reply // nil: it gave none of use
-	has   bool   // the record is in it
+	reply *reply        // nil: it gave none of use
+	fault *faultyServer // why, if it has none of use and that can be told from here
+	has   bool          // the record is in it
 }
 
 // seen reports whether all servers that answer have the record.
@@ -52,10 +53,7 @@ func (e *recordEvidence) count() (has, lacks, mute []recordServer) {
 	return has, lacks, mute
 }
 
-const (
-	maxRecordServers = 32 // authoritative servers asked for the record
-	maxQuestions     = 8  // asked at once
-)
+const maxQuestions = 8 // asked at once
 
 // findRecords asks the authoritative servers for the record, and the resolvers too.
 func (i *inspection) findRecords(ctx context.Context) {
@@ -74,7 +72,7 @@ func (i *inspection) findRecords(ctx context.Context) {
 		s := &e.servers[j]
 		asking.Go(func() error {
 			at := i.target()
-			if s.reply = i.ask(ctx, s.nameserver, at, dnsmessage.TypeTXT); s.reply != nil {
+			if s.reply, s.fault = i.askFor(ctx, s.nameserver, at, dnsmessage.TypeTXT); s.reply != nil {
 				s.has = i.hasRecord(e.value, textValues(s.reply, at))
 			}
 			return nil
@@ -99,25 +97,25 @@ func (i *inspection) findDoubled(ctx context.Context, e *recordEvidence) {
 }
 
 func (i *inspection) findRecordServers(ctx context.Context, e *recordEvidence) (err error) {
-	if e.chain, err = i.from.DNS.canonical(ctx, e.name); err != nil {
+	if e.chain, err = i.dns.canonical(ctx, e.name); err != nil {
 		return err
 	}
-	e.chain = i.from.DNS.current(ctx, e.chain)
+	e.chain = i.dns.current(ctx, e.chain)
 	last := e.chain[len(e.chain)-1]
 	if len(e.chain) > 1 {
 		i.note(Lookup{Name: escaped(e.name, 260), Type: "CNAME", Server: "resolver", Code: "NOERROR", Values: escapedNames(e.chain[1:])})
-		if e.ownZone, err = i.from.DNS.zone(ctx, e.name); err != nil {
+		if e.ownZone, err = i.dns.zone(ctx, e.name); err != nil {
 			return err
 		}
 	}
-	if e.zone, err = i.from.DNS.zone(ctx, last); err != nil {
+	if e.zone, err = i.dns.zone(ctx, last); err != nil {
 		return err
 	}
 	if e.ownZone == "" {
 		e.ownZone = e.zone
 	}
-	servers, err := i.from.DNS.nameservers(ctx, e.zone)
-	for _, ns := range servers[:min(len(servers), maxRecordServers)] {
+	servers, err := i.dns.nameservers(ctx, e.zone)
+	for _, ns := range servers {
 		e.servers = append(e.servers, recordServer{nameserver: ns})
 	}
 	return err

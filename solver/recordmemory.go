@@ -71,7 +71,7 @@ func (m recordMemory) clear(ctx context.Context, value string, deleteRecord func
 			continue
 		}
 		if err := deleteRecord(ctx, r.Record); err != nil {
-			failed = append(failed, fmt.Errorf("delete the TXT record %.260q from the zone %.260q: %w", r.Name, r.Zone, peerError{err}))
+			failed = append(failed, fmt.Errorf("delete the TXT record %.260q from the zone %.260q: %w", r.Name, r.Zone, peerError{inner{err}}))
 			continue
 		}
 		deleted = append(deleted, r)

@@ -21,6 +21,7 @@ type reply struct {
 	Truncated     bool // never set in what exchange returns
 	Answers       []dnsmessage.Resource
 	Authorities   []dnsmessage.Resource
+	Extended      []extendedError // what the server says of its answer, or of why it has none
 }
 
 // errStray says that a message is no answer to the question asked.
@@ -64,6 +65,7 @@ func parseReply(message []byte, sent packedQuery) (*reply, error) {
 	if r.Authorities, err = readRecords(&p, p.AuthorityHeader, p.SkipAuthority); err != nil {
 		return nil, fmt.Errorf("the answer cannot be read: %w", err)
 	}
+	r.readOptions(&p)
 	return r, nil
 }
 
@@ -192,6 +194,24 @@ func sameName(a, b string) bool { return bareName(a) == bareName(b) }
 type rcodeError dnsmessage.RCode
 
 func (e rcodeError) Error() string { return rcodeText(dnsmessage.RCode(e)) }
+
+// A refusal is a reply without an answer. It wraps the rcodeError.
+type refusal struct {
+	server string
+	reply  *reply
+}
+
+func (e *refusal) Error() string { return fmt.Sprintf("%.100q: %s", e.server, e.said()) }
+
+// said is the reply in words.
+func (e *refusal) said() string {
+	if extended := extendedText(e.reply.Extended); extended != "" {
+		return rcodeText(e.reply.RCode) + " (" + extended + ")"
+	}
+	return rcodeText(e.reply.RCode)
+}
+
+func (e *refusal) Unwrap() error { return rcodeError(e.reply.RCode) }
 
 // rcodeText returns the name that DNS tools print for a response code.
 func rcodeText(c dnsmessage.RCode) string {

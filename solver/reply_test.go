@@ -160,6 +160,10 @@ func FuzzParseReply(f *testing.F) {
 	f.Add(answerWith(testRecord(challengeName, "A", "192.0.2.1"), testRecord(challengeName, "AAAA", "2001:db8::1")))
 	f.Add(answerWith(testRecord("example.com", "SOA", ""), testRecord("example.com", "NS", "ns1.example.com")))
 	f.Add(answerWith(testRecord(challengeName, "CAA", "128 issue ca.example; accounturi=x")))
+	f.Add(WithExtended(dnsmessage.RCodeServerFailure, 6, "bogus\x1b")("", nil, &dnsmessage.Message{
+		Header:    dnsmessage.Header{ID: 0x1234, Response: true},
+		Questions: []dnsmessage.Question{{Name: testName(challengeName), Type: dnsmessage.TypeTXT, Class: dnsmessage.ClassINET}},
+	})[0])
 	f.Add([]byte("\x12\x34\x84\x00\x00\x01\x00\x01\x00\x00\x00\x00\xc0\x0c\x00\x10\x00\x01"))
 	f.Fuzz(func(t *testing.T, message []byte) {
 		r, err := parseReply(message, sent)

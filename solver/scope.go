@@ -1,9 +1,13 @@
 package solver
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"slices"
+	"strings"
+	"time"
 )
 
 // A scope is from where an IP address can be reached, from narrow to wide.
@@ -42,15 +46,18 @@ func within(addr netip.Addr, networks ...string) bool {
 	return slices.ContainsFunc(networks, func(network string) bool { return netip.MustParsePrefix(network).Contains(addr) })
 }
 
-// embedded returns the IPv4 address that an IPv6 one is sent to: by a translator (RFC 6052 §2.1), by 6to4 (RFC
-// 3056 §2), or as one of the old form ::192.0.2.1 (RFC 4291 §2.5.5.1). Others are returned as they are.
+// embedded returns the IPv4 address that an IPv6 one is sent to: by a translator (RFC 6052 §2.1, RFC 2765 §2.1), by
+// 6to4 (RFC 3056 §2) or Teredo (RFC 4380 §4), or as one of the old form ::192.0.2.1 (RFC 4291 §2.5.5.1). Others are
+// returned as they are.
 func embedded(addr netip.Addr) netip.Addr {
 	b := addr.As16()
 	switch {
-	case within(addr, "64:ff9b::/96"), within(addr, "::/96") && !within(addr, "::/127"):
+	case within(addr, "64:ff9b::/96", "::ffff:0:0:0/96"), within(addr, "::/96") && !within(addr, "::/127"):
 		return netip.AddrFrom4([4]byte(b[12:]))
 	case within(addr, "2002::/16"):
 		return netip.AddrFrom4([4]byte(b[2:6]))
+	case within(addr, "2001::/32"): // with all bits inverted
+		return netip.AddrFrom4([4]byte{^b[12], ^b[13], ^b[14], ^b[15]})
 	}
 	return addr
 }
@@ -68,14 +75,59 @@ func (s scope) words() string {
 	return "a public address"
 }
 
-// checkRedirectAddress returns an error unless a redirect from one address may lead to another. To the
-// same or a wider scope it may: a name inside a private network is asked about from inside. From the
-// Internet it may lead into a private network only for a CA that is there itself, and never to this
-// machine or its segment, which whoever answers for a name could have asked so.
-func checkRedirectAddress(from, to netip.Addr, private bool) error {
+// checkRedirectAddress returns an error unless a redirect from one address may lead to another: to the Internet,
+// and for a CA on a private network also into that, or to the same scope. From the Internet it never leads to
+// this machine or its segment, which whoever answers for a name could have asked so.
+func checkRedirectAddress(from, to netip.Addr, private func() bool) error {
 	target := scopeOf(to)
-	if target >= scopeOf(from) || private && target == scopePrivate {
+	switch {
+	case target == scopePublic, !isGroup(to) && target >= scopeOf(from) && private(), target == scopePrivate && private():
 		return nil
 	}
 	return fmt.Errorf("a redirect to %v, %s, from %s, which is not followed", to, target.words(), scopeOf(from).words())
+}
+
+// A scopeError says that an address is not one that is asked for a CA on the Internet, which does not reach it.
+type scopeError struct{ addr netip.Addr }
+
+func (e *scopeError) Error() string {
+	return fmt.Sprintf("%v is %s, which no CA on the Internet reaches", e.addr, scopeOf(e.addr).words())
+}
+
+// checkAddress returns a *scopeError unless an address that the DNS, or a server, has named may be asked: any for a
+// CA that is on a private network, else those of the Internet. private is called if it matters.
+func checkAddress(addr netip.Addr, private func() bool) error {
+	if scopeOf(addr) == scopePublic || private() && !isGroup(addr) {
+		return nil
+	}
+	return &scopeError{addr}
+}
+
+// isGroup reports whether an address is of more than one host, so that it names no server at all.
+func isGroup(addr netip.Addr) bool {
+	addr = embedded(addr.WithZone("").Unmap())
+	return addr.IsMulticast() || within(addr, "255.255.255.255/32")
+}
+
+// directoryTimeout is for looking up where a CA is.
+const directoryTimeout = 3 * time.Second
+
+// isPrivateCA reports whether the URL of a CA's directory leads to a private network, or to this machine.
+func (d *DNS) isPrivateCA(ctx context.Context, directory string) bool {
+	u, err := url.Parse(directory)
+	if err != nil || u.Hostname() == "" {
+		return false
+	}
+	host := bareName(u.Hostname())
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") { // RFC 6761 §6.3
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	addrs := []netip.Addr{addr}
+	if err != nil {
+		ctx, cancel := context.WithTimeout(ctx, directoryTimeout)
+		defer cancel()
+		addrs, _ = d.addresses(ctx, host) // of a CA that is not found, nothing is assumed
+	}
+	return slices.ContainsFunc(addrs, func(addr netip.Addr) bool { return scopeOf(addr) < scopePublic })
 }

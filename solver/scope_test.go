@@ -15,6 +15,8 @@ func TestScopeOf(t *testing.T) {
 		"255.255.255.255": scopeLink, "64:ff9b::a9fe:a9fe": scopeLink,
 		"10.0.0.1": scopePrivate, "172.31.0.1": scopePrivate, "192.168.1.1": scopePrivate, "fd00::1": scopePrivate,
 		"100.64.0.1": scopePrivate, "100.127.255.255": scopePrivate, "::ffff:10.0.0.1": scopePrivate, "64:ff9b::a00:1": scopePrivate,
+		"::ffff:0:127.0.0.1": scopeHost, "::ffff:0:a00:1": scopePrivate, "2002:a9fe:a9fe::1": scopeLink,
+		"2001:0:c000:201:0:0:80ff:fffe": scopeHost, "2001:0:c000:201::5601:5601": scopeLink, "2001:0:c000:201::39cc:9bfe": scopePublic,
 		"172.32.0.1": scopePublic, "100.63.255.255": scopePublic, "100.128.0.0": scopePublic, "198.51.100.1": scopePublic,
 		"2001:db8::1": scopePublic, "64:ff9b::c633:6401": scopePublic,
 	} {
@@ -24,7 +26,7 @@ func TestScopeOf(t *testing.T) {
 	}
 }
 
-// A check without a Dial of its own does not connect to where a redirect must not lead.
+// A check without a Dial of its own does not connect to where nothing must be asked.
 func TestConnectByNameKeepsOut(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -32,7 +34,7 @@ func TestConnectByNameKeepsOut(t *testing.T) {
 	}
 	defer ln.Close()
 	host, port, _ := net.SplitHostPort(ln.Addr().String())
-	connect := connectByName(nil)
+	connect := connectByName(nil, func() bool { return false })
 	for _, from := range []string{"192.0.2.1", "10.0.0.1", "169.254.1.1"} {
 		conn, _, err := connect(t.Context(), host, port, netip.MustParseAddr(from))
 		if err == nil {
@@ -43,6 +45,11 @@ func TestConnectByNameKeepsOut(t *testing.T) {
 			t.Errorf("a redirect from %s: %v", from, err)
 		}
 	}
+	if conn, _, err := connect(t.Context(), host, port, netip.Addr{}); err == nil {
+		conn.Close()
+		t.Error("loopback was asked for a CA on the Internet")
+	}
+	connect = connectByName(nil, func() bool { return true })
 	for _, from := range []netip.Addr{{}, netip.MustParseAddr("127.0.0.2")} {
 		conn, at, err := connect(t.Context(), host, port, from)
 		if err != nil {

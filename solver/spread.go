@@ -16,13 +16,16 @@ import (
 // A spread follows one record on its way to the servers.
 type spread struct {
 	propagation *Propagation
-	dns         *DNS
+	dns         *DNS // during the call
 	name        string
 	match       textMatch
+	advise      func(ctx context.Context, d *DNS) string // as zoneEditor.advice does; may be nil
 
 	target  string // where the CNAMEs of name led last
 	servers []*spreadServer
-	unknown error // why the servers are not known
+	alias   string // what advise returned last
+	nearly  string // what nearMiss returned
+	unknown error  // why the servers are not known
 
 	working  sync.WaitGroup
 	findings chan func()
@@ -31,7 +34,7 @@ type spread struct {
 // A spreadServer is what is known of one server.
 type spreadServer struct {
 	name, address string
-	err           error // why it has no address to ask at
+	err           error // why it cannot be asked
 
 	since    time.Time
 	interval time.Duration // until it is asked next
@@ -68,13 +71,17 @@ func (s *spread) look(ctx context.Context) error {
 }
 
 // watch asks all servers side by side, and looks up which they are now and then, until enough have the
-// record; it returns false if ctx ends before. No goroutine is left then.
+// record; it returns false if ctx ends before, or no server is to be asked. No goroutine is left then.
 func (s *spread) watch(ctx context.Context) bool {
 	defer s.working.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.find(ctx, 0)
+	s.study(ctx)
 	for !s.enough() {
+		if s.isInside() {
+			return false
+		}
 		select {
 		case finding := <-s.findings:
 			finding()
@@ -83,6 +90,24 @@ func (s *spread) watch(ctx context.Context) bool {
 		}
 	}
 	return true
+}
+
+// study looks, shortly before time is out, whether there is a record that nearly is the one.
+func (s *spread) study(ctx context.Context) {
+	deadline, _ := ctx.Deadline()
+	left := time.Until(deadline)
+	s.later(ctx, left-min(left/4, adviceTimeout), func() func() {
+		return func() { // which has s to itself, but must not wait
+			target := s.target
+			if !slices.ContainsFunc(s.servers, func(server *spreadServer) bool { return server.usable }) {
+				return
+			}
+			s.later(ctx, 0, func() func() {
+				nearly := s.nearMiss(ctx, target)
+				return func() { s.nearly = nearly }
+			})
+		}
+	})
 }
 
 // later has work done after a delay, beside everything else, and what comes of it noted by watch: only
@@ -103,11 +128,17 @@ func (s *spread) later(ctx context.Context, delay time.Duration, work func() (fi
 	})
 }
 
-// find looks up the servers after a delay, and again and again, and has new ones asked.
+// find looks up the servers after a delay, and again and again, less and less often, and has new ones asked.
 func (s *spread) find(ctx context.Context, delay time.Duration) {
 	s.later(ctx, delay, func() func() {
-		target, servers, err := s.lookUp(ctx)
+		dns := s.dns.anew()
+		target, servers, err := s.lookUp(ctx, dns)
+		alias := ""
+		if s.advise != nil && (err != nil || target != s.name || s.propagation.Recursive) {
+			alias = s.advise(ctx, dns)
+		}
 		return func() {
+			s.alias = alias
 			if s.unknown = err; err != nil {
 				s.find(ctx, s.propagation.next(delay))
 				return
@@ -115,7 +146,7 @@ func (s *spread) find(ctx context.Context, delay time.Duration) {
 			for _, server := range s.take(target, servers) {
 				s.ask(ctx, server)
 			}
-			s.find(ctx, reconsiderInterval)
+			s.find(ctx, min(max(2*delay, reconsiderInterval), longestReconsiderInterval))
 		}
 	})
 }
@@ -152,28 +183,28 @@ func (s *spread) take(target string, servers []*spreadServer) (added []*spreadSe
 }
 
 // lookUp returns which servers to ask, and for which name.
-func (s *spread) lookUp(ctx context.Context) (target string, servers []*spreadServer, err error) {
+func (s *spread) lookUp(ctx context.Context, dns *DNS) (target string, servers []*spreadServer, err error) {
 	if s.propagation.Recursive {
-		resolvers, err := s.dns.resolvers(ctx)
+		resolvers, err := dns.resolvers(ctx)
 		for _, address := range resolvers {
 			servers = append(servers, &spreadServer{address: address})
 		}
 		return s.name, servers, err
 	}
-	chain, err := s.dns.canonical(ctx, s.name)
+	chain, err := dns.canonical(ctx, s.name)
 	if err != nil {
 		return "", nil, err
 	}
-	chain = s.dns.current(ctx, chain)
+	chain = dns.current(ctx, chain)
 	target = chain[len(chain)-1]
-	zone, err := s.dns.zone(ctx, target)
+	zone, err := dns.zone(ctx, target)
 	if err != nil {
 		return "", nil, err
 	}
-	nameservers, err := s.dns.nameservers(ctx, zone)
+	nameservers, err := dns.nameservers(ctx, zone)
 	for _, ns := range nameservers {
 		server := &spreadServer{name: ns.name, err: ns.err}
-		if ns.err == nil {
+		if ns.addr.IsValid() {
 			server.address = ns.addr.String()
 		}
 		servers = append(servers, server)
@@ -198,6 +229,15 @@ func (s *spread) enough() bool {
 	return found > 0 && missing == 0
 }
 
+// isInside reports whether all servers are where none is asked.
+func (s *spread) isInside() bool {
+	asked := func(server *spreadServer) bool {
+		_, outside := errors.AsType[*scopeError](server.err)
+		return !outside || server.tries == 0
+	}
+	return len(s.servers) > 0 && !slices.ContainsFunc(s.servers, asked)
+}
+
 func (server *spreadServer) note(seen sighting) {
 	server.tries++
 	server.last = seen
@@ -212,10 +252,9 @@ func (server *spreadServer) isLeftOut(now time.Time) bool {
 // sight asks one server once.
 func (s *spread) sight(ctx context.Context, server *spreadServer, ask query) sighting {
 	if server.err != nil {
-		cause, ok := errors.AsType[*net.DNSError](server.err)
-		return sighting{nowhere: ok && cause.IsNotFound, said: fmt.Sprintf("nothing, its address is not known: %.300v", inner{server.err})}
+		return server.unasked()
 	}
-	r, err := s.dns.exchange(ctx, server.address, ask)
+	r, err := s.dns.uncounted().exchange(ctx, server.address, ask)
 	if failure, ok := errors.AsType[*exchangeError](err); ok {
 		return sighting{nowhere: failure.noRoute, said: fmt.Sprintf("nothing: %.300v", failure.tries)}
 	}
@@ -231,8 +270,25 @@ func (s *spread) sight(ctx context.Context, server *spreadServer, ask query) sig
 	}
 }
 
+// unasked is the sighting of a server that cannot be asked.
+func (server *spreadServer) unasked() sighting {
+	if server.address != "" {
+		_, outside := errors.AsType[*scopeError](server.err)
+		return sighting{nowhere: outside, said: fmt.Sprintf("nothing, it is not asked: %.300v", inner{server.err})}
+	}
+	cause, ok := errors.AsType[*net.DNSError](server.err)
+	return sighting{nowhere: ok && cause.IsNotFound, said: fmt.Sprintf("nothing, its address is not known: %.300v", inner{server.err})}
+}
+
 // replyText says in a few words what a server answered to a question for TXT records.
 func replyText(r *reply, ask query) string {
+	if extended := extendedText(r.Extended); extended != "" {
+		return contentText(r, ask) + " (" + extended + ")"
+	}
+	return contentText(r, ask)
+}
+
+func contentText(r *reply, ask query) string {
 	text := rcodeText(r.RCode)
 	values := textValues(r, ask.name)
 	alias := r.follow(bareName(ask.name))

@@ -66,7 +66,7 @@ func stands(text string, p acme.Proof, now time.Time) bool {
 // lookOnce asks each server once, side by side. It returns nil if one has the record, else what they said.
 func (s *spread) lookOnce(ctx context.Context) *PropagationError {
 	begun := time.Now()
-	target, servers, err := s.lookUp(ctx)
+	target, servers, err := s.lookUp(ctx, s.dns.anew())
 	if s.unknown = err; err == nil {
 		s.take(target, servers)
 	}

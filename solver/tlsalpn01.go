@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 
 	"github.com/everseal/everseal/acme"
@@ -31,8 +32,12 @@ type TLSALPN01 struct {
 	// are kept in this TLSALPN01 alone.
 	Storage storage.Store
 
-	// Dial opens the connections of Check. Nil: a [net.Dialer] does.
+	// Dial opens the connections of Check, to a host and a port. The host is a name or an address, and where a
+	// name leads is then up to Dial. Nil: a [net.Dialer] does, to such addresses as the CA reaches.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// Logger is told when an answer has to wait for another order's. Nil: [slog.Default].
+	Logger *slog.Logger
 
 	memory storage.Memory
 	gate   gate
@@ -55,7 +60,7 @@ func (t *TLSALPN01) Present(ctx context.Context, p acme.Proof) error {
 		return err
 	}
 	key := tlsALPN01Key(a.Identifier)
-	since, err := newTurn(t.store(), key, a).await(ctx)
+	since, err := newTurn(t.store(), key, a, loggerOr(t.Logger)).await(ctx)
 	if err != nil {
 		return err
 	}
@@ -91,7 +96,7 @@ func (t *TLSALPN01) CleanUp(ctx context.Context, p acme.Proof) error {
 // IsChallenge reports whether a handshake is a CA's validation: ALPNProto is the one protocol that its
 // client offers (RFC 8737 §3). It allocates nothing.
 func IsChallenge(hello *tls.ClientHelloInfo) bool {
-	return len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == ALPNProto
+	return hello != nil && len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == ALPNProto
 }
 
 // GetCertificate returns the certificate that answers a CA's validation, made for this handshake. For
@@ -101,8 +106,8 @@ func IsChallenge(hello *tls.ClientHelloInfo) bool {
 // What this TLSALPN01 presented is answered from memory. For another name Storage is asked, for that
 // name's record alone, and not twice within a second where there is none. For names that have no
 // challenge it is asked 25 times a second at most, after a burst of 50; beyond that a handshake waits for up
-// to two seconds. Names that had a challenge a moment ago, and those that several clients ask for, come
-// first: CAs find their answer also while somebody tries all the names there are, each once.
+// to two seconds. Names that had a challenge a moment ago come first, then those that several networks ask for,
+// then those of networks that wait for few; see [HTTP01.Handler], also for what that is no help against.
 //
 // The error wraps [fs.ErrNotExist] where no challenge is pending for the name. It does not where that
 // could not be found out, as Storage failed or was asked for too much. Either way the handshake fails,
@@ -112,6 +117,9 @@ func (t *TLSALPN01) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate
 		return nil, nil
 	}
 	id, ok := parseServerName(hello.ServerName)
+	if hello.ServerName == "" {
+		return nil, fmt.Errorf("solver: tls-alpn-01 was asked without a server name, which no CA does: %w", fs.ErrNotExist)
+	}
 	if !ok {
 		return nil, fmt.Errorf("solver: tls-alpn-01 was asked for the server name %.80q, which no CA asks for: %w", hello.ServerName, fs.ErrNotExist)
 	}
@@ -119,9 +127,9 @@ func (t *TLSALPN01) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate
 	if ctx == nil {
 		return nil, fmt.Errorf("solver: tls-alpn-01 for %q: the ClientHelloInfo has no context; those of crypto/tls do", id)
 	}
-	a, err := t.gate.answer(ctx, t.Storage, &t.memory, tlsALPN01Key(id))
+	a, err := t.gate.answer(ctx, t.Storage, &t.memory, question{tlsALPN01Key(id), networkOfConn(hello.Conn)})
 	if err != nil {
-		return nil, fmt.Errorf("solver: tls-alpn-01 for %q: %w", id, err)
+		return nil, fmt.Errorf("solver: tls-alpn-01 for %q: %w", id, inner{err})
 	}
 	return newChallengeCertificate(id, a.KeyAuthorization)
 }

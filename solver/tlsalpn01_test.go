@@ -203,7 +203,8 @@ func TestGetCertificateStorageFailure(t *testing.T) {
 	if _, err := storage.Update(t.Context(), store, "challenges/tls-alpn-01/example.com", damage); err != nil {
 		t.Fatal(err)
 	}
-	if err := handshake(t, server, "example.com", results); err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "challenges/tls-alpn-01/example.com") {
+	if err := handshake(t, server, "example.com", results); err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "challenges/tls-alpn-01/example.com") ||
+		strings.Count(err.Error(), "solver: ") != 1 {
 		t.Errorf("record damaged: %v", err)
 	}
 }

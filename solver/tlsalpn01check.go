@@ -8,9 +8,10 @@ import (
 )
 
 // Check looks once whether the answer to p can be seen from here, as a CA does: by a handshake with
-// port 443 of the identifier. It gives up after ten seconds or when ctx ends. The error says what was
-// seen instead of the answer; it wraps [ErrNoALPN] if the server does not offer the protocol. [Diagnose]
-// looks closer and says why.
+// port 443 of the identifier. Where the CA's directory is on the Internet, what leads to this machine or to a
+// private network is not asked there (see Dial). It gives up after ten seconds or when ctx ends. The error
+// says what was seen instead of the answer; it wraps [ErrNoALPN] if the server does not offer the protocol.
+// [Diagnose] looks closer and says why.
 //
 // A failed check is no proof that the CA fails too: a network may show its own machines other
 // addresses than the outside.
@@ -19,7 +20,7 @@ func (t *TLSALPN01) Check(ctx context.Context, p acme.Proof) error {
 	if err != nil {
 		return err
 	}
-	v := visitTLS(ctx, a, connectByName(t.Dial))
+	v := visitTLS(ctx, a, connectByName(t.Dial, privateCA(ctx, p)))
 	from := v.Hops[0].Address
 	switch v.outcome {
 	case outcomeRight:

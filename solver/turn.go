@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -26,6 +27,7 @@ type turn struct {
 	store    storage.Store
 	key      string
 	answer   answer
+	logger   *slog.Logger
 	spread   time.Duration // random, up to answerTerm
 	interval time.Duration
 
@@ -34,12 +36,13 @@ type turn struct {
 	since  time.Time        // when that revision was seen first
 }
 
-func newTurn(s storage.Store, key string, a answer) *turn {
-	return &turn{store: s, key: key, answer: a, spread: rand.N(answerTerm), interval: firstTurnInterval}
+func newTurn(s storage.Store, key string, a answer, logger *slog.Logger) *turn {
+	return &turn{store: s, key: key, answer: a, logger: logger, spread: rand.N(answerTerm), interval: firstTurnInterval}
 }
 
 // await stores the answer as soon as the place is free, and returns a time before it was stored.
 func (t *turn) await(ctx context.Context) (time.Time, error) {
+	told := false
 	for {
 		begun := time.Now()
 		wait, err := t.try(ctx)
@@ -48,6 +51,12 @@ func (t *turn) await(ctx context.Context) (time.Time, error) {
 		}
 		if wait == 0 {
 			return begun, nil
+		}
+		if !told && t.seen != "" {
+			told = true
+			t.logger.LogAttrs(ctx, slog.LevelInfo, "an answer for tls-alpn-01 waits until that of another order is cleaned up, or shows to be left behind",
+				slog.String("identifier", t.answer.Identifier.Value), slog.String("directory", fmt.Sprintf("%.100s", t.answer.DirectoryURL)),
+				slog.String("holder", fmt.Sprintf("%.100s", t.holder.DirectoryURL)))
 		}
 		if err := pause(ctx, wait); err != nil {
 			return time.Time{}, fmt.Errorf("solver: the answer for %q to a challenge of %.100q waits until that of another order, "+

@@ -9,6 +9,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/everseal/everseal/acme"
 )
 
 // visitTimeout is for how long a visit waits: a CA gives up after about as long.
@@ -30,7 +32,7 @@ const (
 	outcomeBroken                    // what came is not of the protocol
 	outcomeClientCertificate         // the server turns away who shows no client certificate
 	outcomeUnknown                   // this machine has no way there: it says nothing of the CA's
-	outcomeNotVisited                // the address is not asked, for it is of this machine or its segment
+	outcomeNotVisited                // the address is not asked, as a CA on the Internet does not reach it
 )
 
 // A visit is a Visit with what it is judged by.
@@ -77,19 +79,29 @@ func (v *visit) failAnswer(err error) {
 // the address it opened it to. from is the address that redirected there, invalid with the first hop.
 type connectFunc func(ctx context.Context, host, port string, from netip.Addr) (net.Conn, netip.AddrPort, error)
 
-// connectByName returns a connectFunc that leaves it to dial to find the address. Without a dial, redirects
-// are kept out of narrower scopes before the connection is opened.
-func connectByName(dial dialFunc) connectFunc {
+// connectByName returns a connectFunc that leaves it to dial to find the address, and to decide whether it may be
+// asked. Without a dial, what is not to be asked is kept out before the connection is opened.
+func connectByName(dial dialFunc, private func() bool) connectFunc {
 	return func(ctx context.Context, host, port string, from netip.Addr) (net.Conn, netip.AddrPort, error) {
+		check := func(to netip.Addr) error {
+			if !from.IsValid() {
+				return checkAddress(to, private)
+			}
+			return redirectError(checkRedirectAddress(from, to, private))
+		}
 		open := dial
 		if open == nil {
 			open = (&net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
 				to, err := netip.ParseAddrPort(address)
-				if err != nil || !from.IsValid() {
+				if err != nil {
 					return err
 				}
-				return redirectError(checkRedirectAddress(from, to.Addr(), false))
+				return check(to.Addr())
 			}}).DialContext
+		} else if to, err := netip.ParseAddr(host); err == nil && from.IsValid() {
+			if err := redirectError(checkAddress(to, private)); err != nil {
+				return nil, netip.AddrPort{}, err
+			}
 		}
 		conn, err := open(ctx, "tcp", net.JoinHostPort(host, port))
 		if err != nil {
@@ -98,6 +110,12 @@ func connectByName(dial dialFunc) connectFunc {
 		addr, _ := netip.ParseAddrPort(conn.RemoteAddr().String()) // invalid if dial's connections are of another kind
 		return conn, addr, nil
 	}
+}
+
+// privateCA returns what reports whether the CA of a proof is on a private network, as the system's resolvers have it.
+func privateCA(ctx context.Context, p acme.Proof) func() bool {
+	d := new(DNS).during(ctx, p.DirectoryURL)
+	return d.call.private
 }
 
 // A notFollowedError says why a redirect is not followed.
@@ -120,6 +138,9 @@ func connectOutcome(err error) outcome {
 	}
 	if _, ok := errors.AsType[*unresolvedError](err); ok {
 		return outcomeUnresolved
+	}
+	if _, ok := errors.AsType[*scopeError](err); ok {
+		return outcomeNotVisited
 	}
 	switch {
 	case isTimeout(err):

@@ -3,6 +3,7 @@ package solver
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,7 +21,8 @@ import (
 //	{"fqdn":"_acme-challenge.www.example.com.","value":"LHDhK3oGRvkiefQnx7OOczTY5Tic_xZ6HcMOc_gmtoM"}
 //
 // where fqdn is the name of the record to create or delete, so that the service follows no CNAMEs itself. Any
-// status of the 2xx kind is success. Redirects are not followed.
+// status of the 2xx kind is success, and its body is not read. Redirects are not followed. The beginning of any
+// other answer stands in the error, but for what it repeats of the credentials and the URL, from five bytes on.
 type Webhook struct {
 	URL      string // the endpoint, such as "https://dns.example.com/acme"; the only required field
 	Username string // for HTTP basic authentication; empty: none
@@ -29,7 +31,10 @@ type Webhook struct {
 	HTTPClient *http.Client // nil: one with a time-out of half a minute
 }
 
-const webhookTimeout = 30 * time.Second
+const (
+	webhookTimeout       = 30 * time.Second
+	webhookReasonTimeout = 2 * time.Second // for the body of an answer that is no success
+)
 
 // AppendRecord posts to /present.
 func (w *Webhook) AppendRecord(ctx context.Context, r Record) error { return w.post(ctx, "present", r) }
@@ -51,31 +56,80 @@ func (w Webhook) GoString() string { return w.String() }
 // LogValue does as String.
 func (w Webhook) LogValue() slog.Value { return slog.StringValue(w.String()) }
 
+// ready reports what keeps the service from being called.
+func (w *Webhook) ready() error {
+	_, err := w.endpoint()
+	return err
+}
+
+func (w *Webhook) endpoint() (*url.URL, error) {
+	endpoint, err := url.Parse(w.URL)
+	if err != nil || endpoint.Host == "" || endpoint.Scheme != "https" && endpoint.Scheme != "http" {
+		return nil, errors.New("solver: Webhook.URL is none of http or https with a host: set it to the endpoint's")
+	}
+	return endpoint, nil
+}
+
 func (w *Webhook) post(ctx context.Context, action string, r Record) error {
-	request, err := w.request(ctx, action, r)
+	endpoint, err := w.endpoint()
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	request, err := w.request(ctx, endpoint.JoinPath(action), r)
+	if err != nil {
+		return err
+	}
+	secrets := w.secrets(endpoint)
 	response, err := w.client().Do(request)
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err // without the URL
 	}
 	if err != nil {
-		return fmt.Errorf("solver: %v: %s: %w", w, action, peerError{err})
+		return fmt.Errorf("solver: %v: %s: %w", w, action, peerError{maskedError{err, secrets}})
 	}
 	defer response.Body.Close()
-	answer, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10)) // what came is enough for the error
-	if response.StatusCode < 200 || response.StatusCode > 299 {
-		return fmt.Errorf("solver: %v: %s: the answer is %.60q, %.200q", w, action, response.Status, strings.TrimSpace(string(answer)))
+	if response.StatusCode >= 200 && response.StatusCode <= 299 {
+		return nil
 	}
-	return nil
+	defer time.AfterFunc(webhookReasonTimeout, cancel).Stop()
+	reason, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10)) // what came is enough for the error
+	return fmt.Errorf("solver: %v: %s: the answer is %.60q, %.200q", w, action,
+		secrets.mask(response.Status), strings.TrimSpace(secrets.mask(string(reason))))
 }
 
-func (w *Webhook) request(ctx context.Context, action string, r Record) (*http.Request, error) {
-	endpoint, err := url.Parse(w.URL)
-	if err != nil || endpoint.Host == "" || endpoint.Scheme != "https" && endpoint.Scheme != "http" {
-		return nil, errors.New("solver: Webhook.URL is none of http or https with a host: set it to the endpoint's")
+// secrets returns what the service is told in confidence: as it stands in the fields, and as it is sent.
+func (w *Webhook) secrets(endpoint *url.URL) secrets {
+	var all secrets
+	all.add("Password", w.Password)
+	all.add("Username", w.Username)
+	all.add("credentials", base64.StdEncoding.EncodeToString([]byte(w.Username+":"+w.Password)))
+	add := func(value string) {
+		all.add("URL", value)
+		all.add("URL", url.QueryEscape(value))
+		all.add("URL", url.PathEscape(value))
 	}
+	for _, segment := range strings.Split(endpoint.Path, "/") {
+		add(segment)
+	}
+	for _, parameter := range strings.Split(endpoint.RawQuery, "&") {
+		_, value, _ := strings.Cut(parameter, "=")
+		all.add("URL", value)
+	}
+	for _, values := range endpoint.Query() {
+		for _, value := range values {
+			add(value)
+		}
+	}
+	password, _ := endpoint.User.Password()
+	add(password)
+	add(endpoint.User.Username())
+	all.add("credentials", base64.StdEncoding.EncodeToString([]byte(endpoint.User.Username()+":"+password)))
+	return all
+}
+
+func (w *Webhook) request(ctx context.Context, endpoint *url.URL, r Record) (*http.Request, error) {
 	var body bytes.Buffer
 	message := struct {
 		FQDN  string `json:"fqdn"`
@@ -84,7 +138,7 @@ func (w *Webhook) request(ctx context.Context, action string, r Record) (*http.R
 	if err := json.NewEncoder(&body).Encode(message); err != nil {
 		return nil, fmt.Errorf("solver: %v: %w", w, err)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint.JoinPath(action).String(), &body)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint.String(), &body)
 	if err != nil {
 		return nil, fmt.Errorf("solver: %v cannot be called", w) // the reason quotes the URL
 	}

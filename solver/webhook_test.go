@@ -3,12 +3,15 @@ package solver_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
@@ -85,6 +88,24 @@ func TestWebhookFails(t *testing.T) {
 			"solver: Webhook.URL is none of http or https with a host: set it to the endpoint's"},
 		"no URL at all": {nil, func(w *solver.Webhook) { w.URL = "https://geheimnis.example:geheimnis\x7f/" },
 			"solver: Webhook.URL is none of http or https with a host: set it to the endpoint's"},
+		"its own words": {func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusUnauthorized)
+			user, password, _ := r.BasicAuth()
+			fmt.Fprintln(w, user, password, r.Header.Get("Authorization"), r.RequestURI, r.URL.Query().Get("key"))
+		}, func(w *solver.Webhook) {
+			w.URL = strings.Replace(w.URL, "http://", "http://anyone:underway@", 1) + "/geheimer+pfad?key=geheimer%2fwert"
+			w.Username = "account"
+		}, `solver: webhook HOST: present: the answer is "401 Unauthorized", "<Username> <Password> Basic <credentials> /acme/<URL>/present?key=<URL> <URL>"`},
+		"in the status": {func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, _ := w.(http.Hijacker).Hijack()
+			io.WriteString(conn, "HTTP/1.1 401 not geheimnis\r\n\r\n")
+			conn.Close()
+		}, nil, `solver: webhook HOST: present: the answer is "401 not <Password>", ""`},
+		"instead of an answer": {func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, _ := w.(http.Hijacker).Hijack()
+			io.WriteString(conn, "geheimnis")
+			conn.Close()
+		}, nil, `solver: webhook HOST: present: net/http: HTTP/1.x transport connection broken: malformed HTTP response "<Password>"`},
 		"no server": {nil, func(w *solver.Webhook) {
 			w.URL = "http://me:geheimnis@dns.example/geheimnis?token=geheimnis"
 			w.HTTPClient = &http.Client{Transport: failingTransport{}}
@@ -110,6 +131,36 @@ type failingTransport struct{}
 func (failingTransport) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, errors.New("no route to dns.example")
 }
+
+// A service that does not end its answer is not waited for: not at all where it says that it has succeeded.
+func TestWebhookWaitsForNoBody(t *testing.T) {
+	for status, want := range map[int]time.Duration{http.StatusOK: 0, http.StatusForbidden: 2 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &solver.Webhook{URL: "https://dns.example", HTTPClient: &http.Client{Transport: endlessTransport(status)}}
+			begun := time.Now()
+			err := w.AppendRecord(t.Context(), solver.Record{Name: "_acme-challenge.example.com"})
+			if took := time.Since(begun); took != want || (err == nil) != (status == http.StatusOK) {
+				t.Errorf("status %d: %v after %v, want that after %v", status, err, took, want)
+			}
+		})
+	}
+}
+
+// An endlessTransport answers with a status and a body that does not come.
+type endlessTransport int
+
+func (status endlessTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: int(status), Body: endlessBody{r.Context()}}, nil
+}
+
+type endlessBody struct{ ctx context.Context }
+
+func (b endlessBody) Read([]byte) (int, error) {
+	<-b.ctx.Done()
+	return 0, b.ctx.Err()
+}
+
+func (endlessBody) Close() error { return nil }
 
 func TestWebhookIsStopped(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

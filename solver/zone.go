@@ -14,8 +14,13 @@ import (
 
 const (
 	maxAliases     = 10 // CNAMEs that are followed; resolvers give up at about as many
-	maxNameservers = 32 // of a zone, by name; the root has 13
+	maxNameservers = 16 // of a zone, by name; the root has 13
 	maxAddresses   = 8  // of one name server
+	maxServers     = 24 // of a zone, by address
+
+	// Of a zone on the way, such as one that a CNAME leads through, some servers are enough.
+	someNameservers = 3
+	someAddresses   = 2 // one of each family
 )
 
 // zone returns the name of the zone that a name is in, found by its SOA record if it is not known. A CNAME
@@ -93,32 +98,50 @@ func isWithin(name, zone string) bool {
 // A nameserver is one address of an authoritative server.
 type nameserver struct {
 	name string
-	addr netip.AddrPort
-	err  error // why there is no address; addr is invalid then
+	addr netip.AddrPort // invalid if the name has no address
+	err  error          // why it cannot be asked
 }
 
-// nameservers returns the servers that a zone's NS records name, each with all of its addresses; one whose
-// addresses cannot be had is returned with the reason. At most 32 names and 8 addresses of each are taken.
-// It is an error if there is no NS record.
+// nameservers returns the servers that a zone's NS records name, each with all of its addresses; one that cannot or
+// must not be asked is returned with the reason. Of a zone with more than 16 names, 8 addresses of one or 24 in
+// all, some of each name are taken. It is an error if there is no NS record.
 func (d *DNS) nameservers(ctx context.Context, zone string) ([]nameserver, error) {
+	names, err := d.nameserverNames(ctx, zone)
+	if err != nil {
+		return nil, err
+	}
+	return d.locate(ctx, names[:min(len(names), maxNameservers)], maxAddresses), nil
+}
+
+// fewNameservers is nameservers for where some of them are enough.
+func (d *DNS) fewNameservers(ctx context.Context, zone string) ([]nameserver, error) {
+	names, err := d.nameserverNames(ctx, zone)
+	if err != nil {
+		return nil, err
+	}
+	return d.locate(ctx, names[:min(len(names), someNameservers)], someAddresses), nil
+}
+
+func (d *DNS) nameserverNames(ctx context.Context, zone string) ([]string, error) {
 	r, err := d.resolve(ctx, zone, dnsmessage.TypeNS)
 	if err != nil {
 		return nil, err
 	}
 	var names []string
 	for _, record := range r.Answers {
-		ns, ok := record.Body.(*dnsmessage.NSResource)
-		if !ok || !sameName(record.Header.Name.String(), zone) || len(names) == maxNameservers {
-			continue
-		}
-		if name := bareName(ns.NS.String()); !slices.Contains(names, name) {
-			names = append(names, name)
+		if ns, ok := record.Body.(*dnsmessage.NSResource); ok && sameName(record.Header.Name.String(), zone) {
+			names = append(names, bareName(ns.NS.String()))
 		}
 	}
 	if len(names) == 0 {
 		return nil, fmt.Errorf("solver: %.260q has no NS records: the resolver says %s", bareName(zone), rcodeText(r.RCode))
 	}
 	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// locate looks up where the name servers are.
+func (d *DNS) locate(ctx context.Context, names []string, addresses int) []nameserver {
 	found := make([][]nameserver, len(names))
 	var asking errgroup.Group
 	asking.SetLimit(8)
@@ -129,29 +152,52 @@ func (d *DNS) nameservers(ctx context.Context, zone string) ([]nameserver, error
 		})
 	}
 	asking.Wait()
-	return distinct(slices.Concat(found...)), nil
+	seen := make(map[netip.AddrPort]bool)
+	total := 0
+	for i := range found {
+		found[i] = slices.DeleteFunc(found[i], func(s nameserver) bool {
+			repeated := s.addr.IsValid() && seen[s.addr]
+			seen[s.addr] = true
+			return repeated
+		})
+		found[i] = found[i][:min(len(found[i]), addresses)]
+		total += len(found[i])
+	}
+	for ; total > maxServers; total-- {
+		longest := 0
+		for i := range found {
+			if len(found[i]) > len(found[longest]) {
+				longest = i
+			}
+		}
+		found[longest] = found[longest][:len(found[longest])-1]
+	}
+	servers := slices.Concat(found...)
+	for i := range servers {
+		if s := &servers[i]; s.err == nil {
+			s.err = d.ongoing().admit(s.addr)
+		}
+	}
+	return servers
 }
 
+// nameserver returns all addresses of a name server, of one family and the other by turns, IPv6 first.
 func (d *DNS) nameserver(ctx context.Context, name string) []nameserver {
 	addrs, err := d.addresses(ctx, name)
 	if err != nil {
 		return []nameserver{{name: name, err: err}}
 	}
 	var servers []nameserver
-	for _, addr := range addrs[:min(len(addrs), maxAddresses)] {
-		servers = append(servers, nameserver{name: name, addr: netip.AddrPortFrom(addr, 53)})
+	for len(addrs) > 0 {
+		next := 0
+		if len(servers) > 0 {
+			other := func(addr netip.Addr) bool { return addr.Is4() != servers[len(servers)-1].addr.Addr().Is4() }
+			next = max(slices.IndexFunc(addrs, other), 0)
+		}
+		servers = append(servers, nameserver{name: name, addr: netip.AddrPortFrom(addrs[next], 53)})
+		addrs = slices.Delete(addrs, next, next+1)
 	}
 	return servers
-}
-
-// distinct leaves out addresses that are there already, by another name.
-func distinct(servers []nameserver) []nameserver {
-	seen := make(map[netip.AddrPort]bool)
-	return slices.DeleteFunc(servers, func(s nameserver) bool {
-		repeated := s.addr.IsValid() && seen[s.addr]
-		seen[s.addr] = true
-		return repeated
-	})
 }
 
 // canonical returns the chain of CNAMEs from name on: name itself, and last the name where records live.

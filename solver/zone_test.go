@@ -113,11 +113,23 @@ func TestNameserversAreBounded(t *testing.T) {
 		s.Add("example.com", "NS", ns)
 		for j := range 20 {
 			s.Add(ns, "A", fmt.Sprintf("198.51.%d.%d", i, j))
+			s.Add(ns, "AAAA", fmt.Sprintf("2001:db8:%d::%d", i, j))
 		}
 	}
 	got, err := d.Client().nameservers(t.Context(), "example.com")
-	if err != nil || len(got) > maxNameservers*maxAddresses || len(got) < 200 {
+	if err != nil || len(got) != maxServers {
 		t.Errorf("%d servers, %v", len(got), err)
+	}
+	of := make(map[string]int)
+	for _, ns := range got {
+		of[ns.name]++
+	}
+	if len(of) != maxNameservers || of["ns00.example.com"] > 2 {
+		t.Errorf("the servers are %v", of)
+	}
+	got, err = d.Client().fewNameservers(t.Context(), "example.com")
+	if err != nil || len(got) != someNameservers*someAddresses || !got[0].addr.Addr().Is6() || !got[1].addr.Addr().Is4() {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 

@@ -29,6 +29,12 @@ func (z *zoneEditor) place(ctx context.Context, name, value string, ttl time.Dur
 	if z.provider == nil {
 		return Record{}, errNoProvider
 	}
+	// Before anything is asked or noted: a clean-up would only repeat what is wrong.
+	if p, ok := z.provider.(interface{ ready() error }); ok {
+		if err := p.ready(); err != nil {
+			return Record{}, inner{err}
+		}
+	}
 	r := Record{Zone: bareName(z.zone), Name: name, Value: value, TTL: cmp.Or(max(ttl, 0), usualTTL)}
 	var err error
 	if z.followCNAME {
@@ -94,9 +100,21 @@ func (z *zoneEditor) isSynthesized(ctx context.Context, name, target string) (bo
 // create has the provider create the record.
 func (z *zoneEditor) create(ctx context.Context, r Record) error {
 	if err := z.provider.AppendRecord(ctx, r); err != nil {
-		return fmt.Errorf("create the TXT record %s in the zone %.260q: %w%s", r.Name, r.Zone, peerError{err}, z.advice(ctx, r.Name))
+		return fmt.Errorf("create the TXT record %s in the zone %.260q: %w%s", r.Name, r.Zone, peerError{inner{err}}, z.advice(ctx, r.Name))
 	}
 	return nil
+}
+
+// adviceTimeout is for looking up what to advise where a record could not be created.
+const adviceTimeout = 5 * time.Second
+
+// adviser returns what gives advice on a name by the answers of a DNS.
+func (z *zoneEditor) adviser(name string) func(ctx context.Context, d *DNS) string {
+	return func(ctx context.Context, d *DNS) string {
+		asking := *z
+		asking.dns = d
+		return asking.advice(ctx, name)
+	}
 }
 
 // advice returns what may be wrong where a record at a name could not be created, or is not seen, as the end of
@@ -105,6 +123,8 @@ func (z *zoneEditor) advice(ctx context.Context, name string) string {
 	if z.followCNAME || ctx.Err() != nil {
 		return ""
 	}
+	ctx, cancel := context.WithTimeout(ctx, adviceTimeout)
+	defer cancel()
 	target, err := z.delegated(ctx, name)
 	if err != nil || target == bareName(name) {
 		return ""

@@ -45,5 +45,5 @@ func Acquire(ctx context.Context, s Store, key string, term time.Duration) (*Lea
 
 // hopeless reports whether another try would fail as this one did.
 func hopeless(err error) bool {
-	return errors.Is(err, ErrInvalidKey) || errors.Is(err, errNewerLease) || errors.Is(err, errUnfit)
+	return errors.Is(err, ErrInvalidKey) || errors.Is(err, errNewerLease) || errors.Is(err, errUnfit) || errors.Is(err, errNoStore)
 }

@@ -46,7 +46,11 @@ type HeldError struct {
 
 // Error names the lease.
 func (e *HeldError) Error() string {
-	return fmt.Sprintf("storage: another holds the lease %q; to be tried again in %v", e.Key, e.RetryAfter.Round(time.Millisecond))
+	lease := "the lease"
+	if e.Key != "" {
+		lease = fmt.Sprintf("the lease %q", e.Key)
+	}
+	return fmt.Sprintf("storage: another holds %s; to be tried again in %v", lease, e.RetryAfter.Round(time.Millisecond))
 }
 
 // Try makes one try. Where it succeeds the lease must be given back with Release; its context is derived from ctx.
@@ -86,13 +90,16 @@ func (c *Claim) Withdraw() {
 var errUnfit = errors.New("storage: the lease can't be claimed")
 
 func (c *Claim) check() error {
-	switch {
-	case c.Store == nil:
-		return fmt.Errorf("%w: the store is nil", errUnfit)
-	case c.Term < minTerm || c.Term > maxTerm:
+	if c.Store == nil {
+		return errNoStore
+	}
+	if err := CheckKey(c.Key); err != nil {
+		return err
+	}
+	if c.Term < minTerm || c.Term > maxTerm {
 		return fmt.Errorf("%w: %q needs a term from %v to %v, not %v", errUnfit, c.Key, minTerm, maxTerm, c.Term)
 	}
-	return CheckKey(c.Key)
+	return nil
 }
 
 // try makes one attempt. If others hold the lease it returns nil and how long to wait before the next.

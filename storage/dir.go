@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strconv"
 )
 
 // A Dir is a [Store] in the folder it names, such as Dir("/var/lib/everseal"). Save makes the folder if
@@ -135,9 +136,14 @@ func (d Dir) failure(operation, key string, err error) error {
 		return NotExist(key)
 	case errors.Is(err, ErrConflict):
 		return err
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("storage: can't %s %q in the folder %q: %w; this process must be allowed to read and write there",
-			operation, key, string(d), err)
 	}
-	return fmt.Errorf("storage: can't %s %q in the folder %q: %w", operation, key, string(d), err)
+	what := strconv.Quote(key)
+	if key == "" {
+		what = "all keys"
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("storage: can't %s %s in the folder %q: %w; this process must be allowed to read and write there",
+			operation, what, string(d), err)
+	}
+	return fmt.Errorf("storage: can't %s %s in the folder %q: %w", operation, what, string(d), inner{err})
 }

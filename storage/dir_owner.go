@@ -41,7 +41,7 @@ func (d Dir) MarkOwner(ctx context.Context) (owner string, unmark func(), err er
 	}
 	if err != nil {
 		root.Close()
-		return "", nil, fmt.Errorf("storage: can't use the folder %q: %w", string(d), err)
+		return "", nil, fmt.Errorf("storage: can't use the folder %q: %w", string(d), inner{err})
 	}
 	return owner, func() {
 		// What can't be removed now is removed by ForgetOwner.

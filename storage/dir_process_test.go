@@ -268,8 +268,8 @@ func TestDirLockObeysContext(t *testing.T) {
 	child.line(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := d.Save(ctx, "a/b", []byte("y"), revision); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Save while another process holds the lock: %v, want the context's error", err)
+	if _, err := d.Save(ctx, "a/b", []byte("y"), revision); !errors.Is(err, context.DeadlineExceeded) || strings.Count(err.Error(), "storage: ") != 1 {
+		t.Errorf("Save while another process holds the lock: %v, want the context's error, and one prefix", err)
 	}
 	if err := d.Delete(ctx, "a/b", revision); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Delete: %v, want the context's error", err)

@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"context"
 	"encoding/pem"
 	"errors"
 	"io/fs"
@@ -101,6 +102,18 @@ func TestDirUnusable(t *testing.T) {
 	}
 	if content, err := os.ReadFile(file); string(content) != "x" {
 		t.Errorf("the file is %q now (%v)", content, err)
+	}
+}
+
+func TestDirListEnded(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, d := range []storage.Dir{storage.Dir(t.TempDir()), storage.Dir(filepath.Join(t.TempDir(), "absent"))} {
+		for key, err := range d.List(ctx, "") {
+			if key != "" || !errors.Is(err, context.Canceled) || strings.Count(err.Error(), "storage: ") != 1 || strings.Contains(err.Error(), `""`) {
+				t.Errorf("List yields %q, %v, want the context's error, with one prefix and no empty key", key, err)
+			}
+		}
 	}
 }
 

@@ -64,6 +64,12 @@ func ended(ctx context.Context) error {
 	return fmt.Errorf("storage: %w", err)
 }
 
+// An inner error is a part of another: its text lacks the package's name, which the whole begins with.
+type inner struct{ error }
+
+func (e inner) Error() string { return strings.TrimPrefix(e.error.Error(), "storage: ") }
+func (e inner) Unwrap() error { return e.error }
+
 func tooLarge(key string, size, limit int) error {
 	return fmt.Errorf("%w: %d bytes for %q, %d are allowed", ErrTooLarge, size, key, limit)
 }

@@ -12,7 +12,8 @@ import (
 )
 
 // A Lease is held by one holder at a time, in whatever process, and carries a value that only its
-// holder may change. [Acquire] makes one. Its methods are safe for concurrent use.
+// holder may change. [Acquire] makes one; the zero value is one that was lost. Its methods are safe for
+// concurrent use.
 //
 // While it is held, a goroutine renews it four times a term. It is lost when somebody else has changed the
 // record, or when no renewal has succeeded for two thirds of the term: well before anyone may take
@@ -56,6 +57,9 @@ const (
 // Context returns a context that ends when the lease is lost, with a cause that wraps [ErrLost], when it
 // is released, or when the context given to Acquire ends. Work that needs the lease should run under it.
 func (l *Lease) Context() context.Context {
+	if l.ctx == nil {
+		return neverHeld{}
+	}
 	return l.ctx
 }
 
@@ -78,6 +82,9 @@ func (l *Lease) Value() []byte {
 // is no longer this holder's: then nothing was stored. After any other error the value may or may not have
 // been stored; Save may be called again.
 func (l *Lease) Save(ctx context.Context, value []byte) error {
+	if l.ctx == nil {
+		return errNeverHeld
+	}
 	if len(value) > MaxLeaseValue {
 		return tooLarge(l.key, len(value), MaxLeaseValue)
 	}
@@ -98,6 +105,9 @@ func (l *Lease) Save(ctx context.Context, value []byte) error {
 // After an error (the store failed, or ctx ended) this holder has no lease any more, but others may have
 // to wait for the term; Release may be called again.
 func (l *Lease) Release(ctx context.Context) error {
+	if l.ctx == nil {
+		return nil
+	}
 	l.end(leaseReleased, nil)
 	defer l.unmark()
 	select {

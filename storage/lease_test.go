@@ -329,3 +329,23 @@ func TestAcquireReplacesCorruptRecordAfterTerm(t *testing.T) {
 		mustRelease(t, lease)
 	})
 }
+
+// A Lease that Acquire has not made is a lost one.
+func TestZeroLease(t *testing.T) {
+	var lease storage.Lease
+	for what, err := range map[string]error{
+		"Save": lease.Save(t.Context(), nil), "Context's error": lease.Context().Err(), "Context's cause": context.Cause(lease.Context()),
+	} {
+		if !errors.Is(err, storage.ErrLost) {
+			t.Errorf("%s: %v, want ErrLost", what, err)
+		}
+	}
+	below, cancel := context.WithTimeout(lease.Context(), time.Hour)
+	defer cancel()
+	if err := below.Err(); !errors.Is(err, context.Canceled) {
+		t.Errorf("a context below that of the lease: %v, want one that has ended", err)
+	}
+	if err := lease.Release(t.Context()); err != nil || lease.Value() != nil || lease.Fence() != 0 {
+		t.Errorf("Release: %v, Value: %q, Fence: %d", err, lease.Value(), lease.Fence())
+	}
+}

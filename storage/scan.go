@@ -30,6 +30,9 @@ type Scanner interface {
 // Scan yields the records whose keys List yields: by the store's own [Scanner], found through wrappers, or else by
 // List and a Load of each key, in the order of the keys.
 func Scan(ctx context.Context, s Store, prefix, cursor string) iter.Seq2[Record, error] {
+	if s == nil {
+		return func(yield func(Record, error) bool) { yield(Record{}, errNoStore) }
+	}
 	if scanner, ok := As[Scanner](s); ok {
 		return scanner.Scan(ctx, prefix, cursor)
 	}

@@ -118,7 +118,7 @@ func (s *Sealed) Scan(ctx context.Context, prefix, cursor string) iter.Seq2[Reco
 func (s *Sealed) check() error {
 	switch {
 	case s.Store == nil:
-		return errors.New("storage: Sealed.Store is nil: it needs a store to keep the sealed records in")
+		return fmt.Errorf("storage: Sealed.Store: %w", inner{errNoStore})
 	case s.Keys == nil:
 		return errors.New("storage: Sealed.Keys is nil: see SealingKeys")
 	}

@@ -55,6 +55,8 @@ var (
 	ErrTooLarge = errors.New("storage: value too large")
 	// ErrLost reports that a lease is no longer its former holder's.
 	ErrLost = errors.New("storage: the lease was lost")
+
+	errNoStore = errors.New("storage: the Store is nil: give one, such as a Dir")
 )
 
 // Limits of every store, and of what is built on one.

@@ -18,6 +18,9 @@ import (
 // An error of f is returned as it is, and nothing is stored. Any other error wraps the store's, or that
 // of ctx; after one of Save the value may or may not have been stored.
 func Update(ctx context.Context, s Store, key string, f func(old []byte) ([]byte, error)) (Item, error) {
+	if s == nil {
+		return Item{}, errNoStore
+	}
 	for wait := time.Millisecond; ; wait = min(2*wait, 256*time.Millisecond) {
 		item, err := s.Load(ctx, key)
 		switch {

@@ -1,12 +1,14 @@
 package acmetest
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"net/mail"
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -16,7 +18,7 @@ import (
 type Account struct {
 	ID      string          `json:"id"`                // the end of the account's URL
 	Key     json.RawMessage `json:"key"`               // public, as a JWK
-	Status  string          `json:"status"`            // "valid" or "deactivated"
+	Status  string          `json:"status"`            // "valid", as if it is empty, or "deactivated"
 	Contact []string        `json:"contact,omitempty"` // URLs, such as "mailto:admin@example.com"
 	// ExternalAccountBinding is the binding that the account was made with, if any (RFC 8555 §7.3.4).
 	ExternalAccountBinding json.RawMessage `json:"externalAccountBinding,omitempty"`
@@ -39,6 +41,13 @@ func (a *account) clone() Account {
 // loadAccounts makes the accounts from before known.
 func (s *Server) loadAccounts() error {
 	for _, kept := range s.Accounts {
+		kept.Status = cmp.Or(kept.Status, statusValid)
+		switch {
+		case kept.ID == "" || strings.Contains(kept.ID, "/"):
+			return problemf(serverInternal, "an account in Accounts has no ID, or one with a slash: %q", kept.ID)
+		case kept.Status != statusValid && kept.Status != statusDeactivated:
+			return problemf(serverInternal, "account %q in Accounts: the status is %q; \"valid\" and \"deactivated\" are possible", kept.ID, kept.Status)
+		}
 		key, err := parseKey(kept.Key)
 		if err != nil {
 			return problemf(serverInternal, "account %q in Accounts: %v", kept.ID, err)
@@ -103,7 +112,10 @@ func (s *Server) newAccount(w http.ResponseWriter, r *http.Request, signed *sign
 	}
 	created.thumbprint = keyPrint
 	s.mu.Lock()
-	if err = s.admitAccount(r); err == nil {
+	if err = s.checkCompromised(keyPrint, badPublicKey); err == nil {
+		err = s.admitAccount(r)
+	}
+	if err == nil {
 		s.addAccount(created)
 	}
 	s.mu.Unlock()
@@ -158,8 +170,11 @@ func (s *Server) account(w http.ResponseWriter, r *http.Request, signed *signedR
 			return err
 		}
 	}
-	if request.Contact != nil || request.Status != "" {
+	switch {
+	case request.Contact != nil || request.Status != "":
 		s.changeAccount(signed.account, &request)
+	case len(signed.payload) > 0:
+		return problemf(malformed, "the update changes nothing; an account is looked at with POST-as-GET (RFC 8555 §6.3)")
 	}
 	return s.answerAccount(w, http.StatusOK, signed.account)
 }
@@ -208,10 +223,13 @@ func errNotValid(a *account) error {
 	return statusProblemf(http.StatusUnauthorized, unauthorized, "the account %s is %s", a.ID, a.Status)
 }
 
+// maxContacts is the most contacts that an account may have.
+const maxContacts = 2
+
 // checkContacts checks an account's contacts (RFC 8555 §7.3): one plain address in each mailto URL.
 func checkContacts(contacts []string) error {
-	if len(contacts) > 10 {
-		return problemf(invalidContact, "there are %d contacts; 10 are possible", len(contacts))
+	if len(contacts) > maxContacts {
+		return problemf(malformed, "there are %d contacts; %d are possible", len(contacts), maxContacts)
 	}
 	for _, contact := range contacts {
 		u, err := url.Parse(contact)
@@ -222,14 +240,15 @@ func checkContacts(contacts []string) error {
 			return problemf(unsupportedContact, "the contact %s is not a mailto URL", quote(contact))
 		}
 		address, err := url.PathUnescape(u.Opaque)
-		if err != nil || u.RawQuery != "" || u.ForceQuery {
-			return problemf(invalidContact, "the contact %s has header fields or is not well-formed", quote(contact))
+		if err != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(contact, "#") {
+			return problemf(invalidContact, "the contact %s has header fields, a fragment, or is not well-formed", quote(contact))
 		}
 		parsed, err := mail.ParseAddress(address)
-		if err != nil || parsed.Address != address {
-			return problemf(invalidContact, "the contact %s does not hold one plain e-mail address", quote(contact))
+		if err != nil || parsed.Address != address || strings.ContainsFunc(address, func(r rune) bool { return r > unicode.MaxASCII }) {
+			return problemf(invalidContact, "the contact %s does not hold one plain e-mail address in ASCII", quote(contact))
 		}
-		if _, domain, _ := strings.Cut(address, "@"); !strings.Contains(domain, ".") {
+		domain := strings.ToLower(address[strings.LastIndexByte(address, '@')+1:])
+		if !strings.Contains(domain, ".") || strings.HasPrefix(domain, "*") || checkDomain(domain) != nil {
 			return problemf(invalidContact, "the contact %s has no full domain name", quote(contact))
 		}
 	}

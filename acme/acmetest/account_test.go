@@ -78,7 +78,7 @@ func TestContacts(t *testing.T) {
 		{[]string{"mailto:a@example.com,b@example.com"}, "invalidContact"},
 		{[]string{"mailto:a@example.com?subject=x"}, "invalidContact"},
 		{[]string{"mailto:Admin <a@example.com>"}, "invalidContact"},
-		{many, "invalidContact"},
+		{many, "malformed"},
 	} {
 		t.Run(strings.Join(test.contact, " "), func(t *testing.T) {
 			newClient(t, ca).register(map[string]any{"termsOfServiceAgreed": true, "contact": test.contact}).want(http.StatusBadRequest, test.want)
@@ -100,10 +100,8 @@ func TestChangeAccount(t *testing.T) {
 	if a := show(map[string]any{"contact": contact}); !slices.Equal(a.Contact, contact) {
 		t.Errorf("contacts %v, want %v", a.Contact, contact)
 	}
-	for _, payload := range []any{nil, map[string]any{}} {
-		if a := show(payload); !slices.Equal(a.Contact, contact) || a.Status != "valid" {
-			t.Errorf("account %+v after nothing was changed", a)
-		}
+	if a := show(nil); !slices.Equal(a.Contact, contact) || a.Status != "valid" {
+		t.Errorf("account %+v after nothing was changed", a)
 	}
 	if a := show(map[string]any{"contact": []string{}}); len(a.Contact) > 0 {
 		t.Errorf("contacts %v were to be removed", a.Contact)

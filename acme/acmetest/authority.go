@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"slices"
 	"time"
 )
 
@@ -147,17 +148,21 @@ func (a *authority) issue(template *x509.Certificate, key crypto.PublicKey) (*x5
 	return sign(template, a.intermediates[0], key, a.intermediateKey)
 }
 
-// serverCertificate returns a certificate for the server's own socket.
-func (a *authority) serverCertificate(address net.Addr) (tls.Certificate, error) {
+// serverCertificate returns a certificate for the server's own socket: for the host in its URL, and for what
+// leads there on the same machine.
+func (a *authority) serverCertificate(host string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	host, _, err := net.SplitHostPort(address.String())
-	if err != nil {
-		return tls.Certificate{}, err
+	identifiers := []identifier{{typeDNS, "localhost"}, {typeIP, "127.0.0.1"}, {typeIP, "::1"}}
+	own := identifier{typeDNS, host}
+	if net.ParseIP(host) != nil {
+		own.Type = typeIP
 	}
-	identifiers := []identifier{{typeIP, host}, {typeDNS, "localhost"}}
+	if !slices.Contains(identifiers, own) {
+		identifiers = append(identifiers, own)
+	}
 	leaf, err := a.issue(leafTemplate(identifiers, "", a.intermediates[0].NotBefore, a.intermediates[0].NotAfter), key.Public())
 	if err != nil {
 		return tls.Certificate{}, err

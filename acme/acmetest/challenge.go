@@ -198,11 +198,11 @@ func (s *Server) validate(ctx context.Context, c *challenge) error {
 	case tlsALPN01:
 		return s.validateTLSALPN01(ctx, c)
 	case dns01:
-		return s.validateDNS01(c)
+		return s.validateDNS01(ctx, c)
 	case dnsAccount01:
-		return s.validateDNSAccount01(c)
+		return s.validateDNSAccount01(ctx, c)
 	case dnsPersist01:
-		return s.validateDNSPersist01(c)
+		return s.validateDNSPersist01(ctx, c)
 	}
 	validate := s.OtherChallenges[c.challengeType].Validate
 	if validate == nil {

@@ -1,6 +1,7 @@
 package acmetest
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"slices"
@@ -14,11 +15,11 @@ const issuerDomain = "acmetest.invalid"
 
 // validateDNSPersist01 looks for a record that names the CA and the account (draft-ietf-acme-dns-persist).
 // Records for other CAs are passed by; of those for this one it is enough that one is right.
-func (s *Server) validateDNSPersist01(c *challenge) error {
+func (s *Server) validateDNSPersist01(ctx context.Context, c *challenge) error {
 	name := "_validation-persist." + c.authorization.identifier.Value
-	values := s.lookUpTXT(name)
-	if len(values) == 0 {
-		return errNoTXT(name)
+	values, err := s.lookUpTXT(ctx, name)
+	if err != nil {
+		return err
 	}
 	wrong := problemf(unauthorized, "none of the TXT records at %s is for %s", name, issuerDomain)
 	for _, value := range values {

@@ -12,10 +12,23 @@
 // validates by connecting to the server that a certificate is for. A client that gets a certificate
 // here has done what it must; one that errs gets the problem document that RFC 8555 has for the error.
 //
+// # What is refused
+//
+// What Boulder, the software of Let's Encrypt, or Pebble refuses is refused here: a Content-Type with parameters, a
+// POST in chunks, more than 50 kB, an algorithm that is not that of the key or its curve; keys but RSA of
+// 2048, 3072 and 4096 bits with the exponent 65537 and curves but P-256 and P-384, RSA keys that are weak, and
+// the key of a certificate that was revoked with it; CSRs signed with anything but SHA-2 and PKCS #1 or ECDSA, with a
+// common name of more than 64 bytes or with must-staple; names of more than ten labels, public suffixes and
+// wildcards right below them; multicast, unspecified, link-local and reserved addresses; more than two contacts.
+//
+// Tests need some of what these refuse, and have it: names with one label, such as localhost, and names that end in
+// no known top-level domain, such as .test, .example and .internal; loopback and private addresses and those for
+// documentation; contacts at example.com; notBefore and notAfter in orders. CAA is not looked at.
+//
 // # Where names lead
 //
-// There is no DNS. [Server.SetHost] is a table of names and addresses, [Server.SetTXT] one of TXT
-// records, and a name that is not in them does not exist. By the table all names can lead to one server
+// [Server.SetHost] is a table of names and addresses, [Server.SetTXT] one of TXT records, and a name that is not in
+// them does not exist: there is no DNS, unless [Server.Resolver] says where. By the table all names can lead to one server
 // of the test's on whatever port it got:
 //
 //	ca.SetHost("*", web.Listener.Addr().String())
@@ -41,21 +54,28 @@
 //
 // # On a socket and in memory
 //
-// [Server.Start] listens on a loopback port. [Server.StartInMemory] does not: [Server.Client] then
-// calls the server directly, and URL is the same each time. If Dial does without sockets too, a whole
-// issuance runs within one process, so that a test in a bubble of [testing/synctest] can let months of
-// renewals pass in a second:
+// [Server.Start] listens on a loopback port, or at [Server.Addr]. [Server.StartInMemory] does not listen:
+// [Server.Client] then calls the server directly, and URL is the same each time. A [Network] is for the other
+// direction, from the CA to the server under test: with both a whole issuance runs within one process, so that a
+// test in a bubble of [testing/synctest] can let months of renewals pass in a second:
 //
 //	synctest.Test(t, func(t *testing.T) {
+//		var network acmetest.Network
+//		listener, err := network.Listen("tcp", ":80")
+//		…
+//		go web.Serve(listener) // which answers http-01
+//		defer web.Close()
+//
 //		ca := acmetest.NewUnstartedServer()
-//		ca.Dial = dialInMemory
+//		ca.Dial = network.DialContext
+//		ca.SetHost("*", "192.0.2.1")
 //		ca.StartInMemory()
 //		defer ca.Close()
 //		…
 //	})
 //
-// A server that is used in a bubble must be made there, because its certificates follow the bubble's
-// clock, and closed there, so that its goroutines end.
+// What is used in a bubble must be made there, because certificates follow the bubble's clock, and closed there,
+// so that its goroutines end.
 //
 // # Orders from beginning to end
 //
@@ -140,5 +160,6 @@
 // A test that restarts the program under test, or a demonstration that is started again, can keep the
 // CA: what Root holds after the start, put into Root of the next server, gives certificates that the
 // same root verifies, and the accounts that [Server.OnAccount] was given, put into Accounts, are known
-// again under the same key. Orders, certificates and alternate roots are not kept.
+// again under the same key, and at the same [Server.Addr] by the same URL. Orders, certificates and alternate roots
+// are not kept. The command examples/acmetest is such a CA for programs in any language.
 package acmetest

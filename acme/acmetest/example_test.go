@@ -89,3 +89,38 @@ func Example() {
 	// lifetime: 2160h0m0s
 	// problem: acme: the order failed: example.org: http-01: the name "example.org" does not resolve (dns, HTTP 400)
 }
+
+// The server under test is reached by its own address, and nothing leaves the process.
+func ExampleNetwork() {
+	var network acmetest.Network
+	listener, err := network.Listen("tcp", ":80")
+	if err != nil {
+		log.Fatal(err)
+	}
+	solver := new(webServer)
+	web := &http.Server{Handler: solver}
+	go func() { _ = web.Serve(listener) }()
+	defer func() { _ = web.Close() }()
+
+	ca := acmetest.NewUnstartedServer()
+	ca.Dial = network.DialContext
+	ca.SetHost("example.com", "192.0.2.1")
+	ca.StartInMemory()
+	defer ca.Close()
+
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		log.Fatal(err)
+	}
+	certificate, err := register(ca).Issue(context.Background(), acme.Request{
+		Identifiers: []acme.Identifier{{Type: acme.TypeDNS, Value: "example.com"}},
+		Key:         key,
+		Solvers:     []acme.Solver{solver},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(ca.URL, certificate.Leaf.DNSNames)
+	// Output:
+	// https://acmetest.invalid/directory [example.com]
+}

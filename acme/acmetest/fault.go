@@ -12,9 +12,16 @@ import (
 // another fault, and may answer in its place, hold it up, or change what it answers. Faults of a test's
 // own can do all that a handler can; one that panics with [http.ErrAbortHandler] ends the connection.
 //
-// A Fault is a recipe that can be used several times: what [Next] and [Share] count begins anew with
+// A nil Fault is none. A Fault is a recipe that can be used several times: what [Next] and [Share] count begins anew with
 // each call of [Server.SetFaults].
 type Fault func(next http.Handler) http.Handler
+
+func (f Fault) around(next http.Handler) http.Handler {
+	if f == nil {
+		return next
+	}
+	return f(next)
+}
 
 // SetFaults makes things go wrong, in place of what earlier calls set: the first fault is the outermost,
 // which gets the requests first and has the last word on the answers. Without faults the server is well
@@ -46,7 +53,7 @@ func (s *Server) serveFaulty(w http.ResponseWriter, r *http.Request) {
 func All(faults ...Fault) Fault {
 	return func(next http.Handler) http.Handler {
 		for _, fault := range slices.Backward(faults) {
-			next = fault(next)
+			next = fault.around(next)
 		}
 		return next
 	}
@@ -59,7 +66,7 @@ func On(resource string, fault Fault) Fault {
 		panic(fmt.Sprintf("acmetest: no resource is called %q; there are %q and %q", resource, resourceNames(), other))
 	}
 	return func(next http.Handler) http.Handler {
-		faulty := fault(next)
+		faulty := fault.around(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if resourceOf(r) == resource {
 				faulty.ServeHTTP(w, r)
@@ -89,7 +96,7 @@ func Share(share float64, fault Fault) Fault {
 // some limits a fault to the requests whose number, counted from 1, is chosen.
 func some(fault Fault, chosen func(count int) bool) Fault {
 	return func(next http.Handler) http.Handler {
-		faulty := fault(next)
+		faulty := fault.around(next)
 		var mu sync.Mutex
 		count := 0
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

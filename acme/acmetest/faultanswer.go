@@ -1,6 +1,7 @@
 package acmetest
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"maps"
@@ -14,7 +15,7 @@ func Answer(status int, contentType, body string) Fault {
 	return func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", contentType)
-			w.WriteHeader(status)
+			w.WriteHeader(cmp.Or(status, http.StatusOK))
 			_, _ = io.WriteString(w, body) // a client that has gone away is no concern of the server's
 		})
 	}
@@ -22,7 +23,7 @@ func Answer(status int, contentType, body string) Fault {
 
 // A Response is an answer that [Edit] may change.
 type Response struct {
-	Status int
+	Status int // zero: 200
 	Header http.Header
 	Body   []byte
 }
@@ -33,6 +34,9 @@ const maxRecorded = 1 << 20
 // Edit changes answers after the CA has acted. Of an answer that has more than 1 MiB, because a fault
 // nearer to the CA made it so, edit gets the first part; the rest follows it unchanged.
 func Edit(edit func(*Response)) Fault {
+	if edit == nil {
+		return nil
+	}
 	return editAnswer(func(_ *http.Request, response *Response) { edit(response) })
 }
 
@@ -148,7 +152,7 @@ func (w *recorder) send() {
 	if _, ok := header["Content-Type"]; !ok {
 		header["Content-Type"] = nil // else the server on the socket guesses one
 	}
-	w.client.WriteHeader(w.response.Status)
+	w.client.WriteHeader(cmp.Or(w.response.Status, http.StatusOK))
 	_, _ = w.client.Write(w.response.Body) // a client that has gone away is no concern of the server's
 	w.response.Body = nil
 }

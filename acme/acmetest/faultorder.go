@@ -81,6 +81,7 @@ func (s *Server) onOrder(change func(*order)) Fault {
 // FailValidations makes the next n validations of a name fail as if its server had not answered right. The
 // name is as it stands in orders, which for wildcards begins with "*.". With zero none fails any more.
 func (s *Server) FailValidations(name string, n int) {
+	s.prepare()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failing[strings.ToLower(name)] = n

@@ -3,10 +3,10 @@ package acmetest
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/rsa"
 	"crypto/x509"
+	"encoding/asn1"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +15,6 @@ import (
 )
 
 // finalize takes the CSR for an order that is ready, and has the certificate issued (RFC 8555 §7.4).
-// The answer has no Location header: a client must know its order's URL from newOrder.
 func (s *Server) finalize(w http.ResponseWriter, r *http.Request, signed *signedRequest) error {
 	var request struct {
 		CSR string `json:"csr"`
@@ -28,7 +27,7 @@ func (s *Server) finalize(w http.ResponseWriter, r *http.Request, signed *signed
 		return err
 	}
 	s.inBackground(r.Context(), func(ctx context.Context) { s.issue(ctx, o, csr) })
-	s.answerOrder(w, resource)
+	s.answerOrder(w, o, resource)
 	return nil
 }
 
@@ -61,8 +60,18 @@ func (o *order) checkReady() error {
 	return nil
 }
 
+// csrAlgorithms are those that CSRs may be signed with.
+func csrAlgorithms() []x509.SignatureAlgorithm {
+	return []x509.SignatureAlgorithm{
+		x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA, x509.ECDSAWithSHA256, x509.ECDSAWithSHA384, x509.ECDSAWithSHA512,
+	}
+}
+
+// maxCommonName is the most bytes of a common name (RFC 5280 appendix A.1, ub-common-name).
+const maxCommonName = 64
+
 // checkCSR returns the CSR if the order's certificate can be issued from it. The error is a problem of
-// type malformed or badCSR. It is called with s.mu held.
+// type malformed, badCSR or, for what the CA does not put into certificates, unauthorized. It is called with s.mu held.
 func (s *Server) checkCSR(encoded string, o *order) (*x509.CertificateRequest, error) {
 	der, err := decodeBase64URL("csr", encoded)
 	if err != nil {
@@ -72,9 +81,8 @@ func (s *Server) checkCSR(encoded string, o *order) (*x509.CertificateRequest, e
 	if err != nil {
 		return nil, problemf(badCSR, "the CSR cannot be read: %s", quote(err.Error()))
 	}
-	switch csr.SignatureAlgorithm {
-	case x509.SHA1WithRSA, x509.ECDSAWithSHA1:
-		return nil, problemf(badCSR, "the CSR is signed with %v, which is no longer secure", csr.SignatureAlgorithm)
+	if !slices.Contains(csrAlgorithms(), csr.SignatureAlgorithm) {
+		return nil, problemf(badCSR, "the CSR is signed with %v; %v are possible", csr.SignatureAlgorithm, csrAlgorithms())
 	}
 	if err := csr.CheckSignature(); err != nil {
 		return nil, problemf(badCSR, "the CSR's signature is not by the key in it: %s", quote(err.Error()))
@@ -82,22 +90,18 @@ func (s *Server) checkCSR(encoded string, o *order) (*x509.CertificateRequest, e
 	if err := s.checkCSRKey(csr); err != nil {
 		return nil, err
 	}
+	for _, e := range csr.Extensions {
+		if e.Id.Equal(asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 24}) {
+			return nil, problemf(unauthorized, "the CSR asks for must-staple (RFC 7633): certificates of this CA have no OCSP")
+		}
+	}
 	return csr, checkCSRNames(csr, o.identifiers)
 }
 
 // checkCSRKey checks that the CSR's key is strong enough, and is no account's (RFC 8555 §11.1). It is
 // called with s.mu held.
 func (s *Server) checkCSRKey(csr *x509.CertificateRequest) error {
-	var err error
-	switch public := csr.PublicKey.(type) {
-	case *rsa.PublicKey:
-		err = checkRSA(public, badCSR)
-	case *ecdsa.PublicKey:
-		err = checkECDSA(public, badCSR)
-	default:
-		err = problemf(badCSR, "the CSR's key is of type %v; RSA and elliptic curves are possible", csr.PublicKeyAlgorithm)
-	}
-	if err != nil {
+	if err := checkKey(csr.PublicKey, badCSR); err != nil {
 		return err
 	}
 	keyPrint, err := thumbprint(&jose.JSONWebKey{Key: crypto.PublicKey(csr.PublicKey)})
@@ -107,7 +111,7 @@ func (s *Server) checkCSRKey(csr *x509.CertificateRequest) error {
 	if s.accountsByKey[keyPrint] != nil {
 		return problemf(badCSR, "the CSR's key is that of an account (RFC 8555 §11.1)")
 	}
-	return nil
+	return s.checkCompromised(keyPrint, badCSR)
 }
 
 // checkCSRNames checks that the CSR is for exactly the order's identifiers.
@@ -123,6 +127,12 @@ func checkCSRNames(csr *x509.CertificateRequest, identifiers []identifier) error
 		asked[identifier{typeIP, address.String()}] = true
 	}
 	if name := csr.Subject.CommonName; name != "" {
+		if len(name) > maxCommonName {
+			return problemf(badCSR, "the CSR's common name %s has %d bytes; %d are possible (RFC 5280), and none is needed", quote(name), len(name), maxCommonName)
+		}
+		if _, err := netip.ParseAddr(name); err == nil {
+			return problemf(badCSR, "the CSR's common name %s is an IP address, which belongs into its subjectAltName alone", quote(name))
+		}
 		asked[identifier{typeDNS, strings.ToLower(name)}] = true
 	}
 	for _, id := range identifiers {

@@ -93,7 +93,7 @@ func TestCSR(t *testing.T) {
 	}{
 		{"right", x509.CertificateRequest{DNSNames: names, IPAddresses: address}, ecKey, good},
 		{"RSA", x509.CertificateRequest{DNSNames: names, IPAddresses: address}, rsaKey, good},
-		{"P-521", x509.CertificateRequest{DNSNames: names, IPAddresses: address}, newKey(t, elliptic.P521()), good},
+		{"P-384", x509.CertificateRequest{DNSNames: names, IPAddresses: address}, newKey(t, elliptic.P384()), good},
 		{"upper case", x509.CertificateRequest{DNSNames: []string{"EXAMPLE.com", "*.example.COM"}, IPAddresses: address}, ecKey, good},
 		{"common name", x509.CertificateRequest{Subject: pkix.Name{CommonName: "example.com"}, DNSNames: names, IPAddresses: address}, ecKey, good},
 		{"a name in the common name only", x509.CertificateRequest{Subject: pkix.Name{CommonName: "example.com"}, DNSNames: names[1:], IPAddresses: address}, ecKey, good},
@@ -210,8 +210,8 @@ func TestFinalize(t *testing.T) {
 		if answer.decode(&processing); processing.Status != "processing" || processing.Certificate != "" {
 			t.Errorf("order %+v in the answer to finalize", processing)
 		}
-		if location := answer.header.Get("Location"); location != "" {
-			t.Errorf("finalize answered with the Location %s", location)
+		if location := answer.header.Get("Location"); location != o.URL {
+			t.Errorf("finalize answered with the Location %q, want %s", location, o.URL)
 		}
 		retryAfter(answer, "2")
 		synctest.Wait()

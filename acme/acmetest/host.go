@@ -17,6 +17,7 @@ import (
 // address takes the entry away. A name without an address does not resolve: its validation fails
 // with a problem of type dns. An IP address has itself as its address, unless there is an entry for it.
 func (s *Server) SetHost(name, address string) {
+	s.prepare()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	name = strings.ToLower(name)
@@ -30,6 +31,7 @@ func (s *Server) SetHost(name, address string) {
 // SetTXT gives name, such as "_acme-challenge.example.com", the values of its TXT records in place of
 // those it had; with no values it has none.
 func (s *Server) SetTXT(name string, values ...string) {
+	s.prepare()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	name = strings.ToLower(name)
@@ -40,16 +42,33 @@ func (s *Server) SetTXT(name string, values ...string) {
 	s.txt[name] = slices.Clone(values)
 }
 
-// lookUpTXT returns the TXT records of name.
-func (s *Server) lookUpTXT(name string) []string {
+// lookUpTXT returns the TXT records of name, at least one. The error is a dns problem.
+func (s *Server) lookUpTXT(ctx context.Context, name string) ([]string, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.txt[strings.ToLower(name)])
+	values := slices.Clone(s.txt[strings.ToLower(name)])
+	s.mu.Unlock()
+	if len(values) == 0 && s.Resolver != nil {
+		var err error
+		if values, err = s.Resolver.LookupTXT(ctx, name+"."); err != nil {
+			return nil, lookUpProblem(name, err)
+		}
+	}
+	if len(values) == 0 {
+		return nil, problemf(dnsProblem, "there is no TXT record at %s", name)
+	}
+	return values, nil
 }
 
 // lookUpHost returns the address of name for a connection to port. The error is a dns problem.
-func (s *Server) lookUpHost(name string, port int) (netip.AddrPort, error) {
+func (s *Server) lookUpHost(ctx context.Context, name string, port int) (netip.AddrPort, error) {
 	address, ok := s.hostAddress(strings.ToLower(name))
+	if !ok && s.Resolver != nil {
+		addrs, err := s.Resolver.LookupNetIP(ctx, "ip", name+".")
+		if err != nil {
+			return netip.AddrPort{}, lookUpProblem(name, err)
+		}
+		return netip.AddrPortFrom(addrs[0].Unmap(), uint16(port)), nil // there is one, if there is no error
+	}
 	if !ok {
 		return netip.AddrPort{}, problemf(dnsProblem, "the name %s does not resolve", quote(name))
 	}
@@ -61,6 +80,10 @@ func (s *Server) lookUpHost(name string, port int) (netip.AddrPort, error) {
 		return netip.AddrPort{}, problemf(dnsProblem, "the address of %s is %s, which is not an IP address with or without a port", quote(name), quote(address))
 	}
 	return addrPort, nil
+}
+
+func lookUpProblem(name string, err error) error {
+	return problemf(dnsProblem, "looking up %s: %s", quote(name), quote(err.Error()))
 }
 
 func (s *Server) hostAddress(name string) (string, bool) {
@@ -87,7 +110,7 @@ func (s *Server) hostAddress(name string) (string, bool) {
 
 // dial connects to a host by name or IP address. The error is a dns or connection problem.
 func (s *Server) dial(ctx context.Context, name string, port int) (net.Conn, error) {
-	address, err := s.lookUpHost(name, port)
+	address, err := s.lookUpHost(ctx, name, port)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"golang.org/x/net/idna"
+	"golang.org/x/net/publicsuffix"
 )
 
 const (
@@ -18,12 +19,17 @@ type identifier struct {
 	Value string `json:"value"`
 }
 
-// maxIdentifiers is the number of identifiers that an order may have.
-const maxIdentifiers = 100
+// maxIdentifiers is the number of identifiers that an order may have, and maxLabels that of labels in a domain
+// name, the asterisk of a wildcard not counted.
+const (
+	maxIdentifiers = 100
+	maxLabels      = 10
+)
 
 // Refuse makes newOrder and newAuthz refuse name, which may be a wildcard or an IP address, with a
 // problem of type rejectedIdentifier. It goes for exactly this name, not for names below it.
 func (s *Server) Refuse(name string) {
+	s.prepare()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refused[strings.ToLower(name)] = true
@@ -94,13 +100,23 @@ func checkIdentifier(id identifier) *problem {
 	case typeDNS:
 		return checkDomain(id.Value)
 	case typeIP:
-		addr, err := netip.ParseAddr(id.Value)
-		if err != nil || addr.Zone() != "" || addr.Is4In6() || addr.String() != id.Value {
-			return problemf(malformed, "%s is not an IP address in the form of RFC 5952 (RFC 8738 §3)", quote(id.Value))
-		}
-		return nil
+		return checkAddress(id.Value)
 	}
 	return problemf(unsupportedIdentifier, "the identifier type %s is not supported", quote(id.Type))
+}
+
+// checkAddress returns what is wrong with an IP address, nil if nothing is: it must be one that a server can
+// have, be it in a private network.
+func checkAddress(value string) *problem {
+	addr, err := netip.ParseAddr(value)
+	if err != nil || addr.Zone() != "" || addr.Is4In6() || addr.String() != value {
+		return problemf(malformed, "%s is not an IP address in the form of RFC 5952 (RFC 8738 §3)", quote(value))
+	}
+	thisNetwork, reserved := netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("240.0.0.0/4") // RFC 6890
+	if addr.IsUnspecified() || addr.IsMulticast() || addr.IsLinkLocalUnicast() || thisNetwork.Contains(addr) || reserved.Contains(addr) {
+		return problemf(rejectedIdentifier, "%s is an unspecified, multicast, link-local or reserved address", value)
+	}
+	return nil
 }
 
 // checkDomain returns what is wrong with a name in lower case, nil if nothing is.
@@ -110,6 +126,9 @@ func checkDomain(value string) *problem {
 		return problemf(malformed, "the domain name %s has %d bytes; 1 to 253 are possible", quote(value), len(value))
 	}
 	labels := strings.Split(name, ".")
+	if len(labels) > maxLabels {
+		return problemf(malformed, "the domain name %s has %d labels; %d are possible", quote(value), len(labels), maxLabels)
+	}
 	for _, label := range labels {
 		if !isLabel(label) {
 			return problemf(malformed, "the domain name %s has a label that is empty, too long or not made of letters, digits and inner hyphens", quote(value))
@@ -122,6 +141,9 @@ func checkDomain(value string) *problem {
 	}
 	if strings.Trim(labels[len(labels)-1], "0123456789") == "" {
 		return problemf(malformed, "the domain name %s ends in a number; an IP address has the identifier type ip", quote(value))
+	}
+	if suffix, listed := publicsuffix.PublicSuffix(name); listed && suffix == name {
+		return problemf(rejectedIdentifier, "%s is a public suffix: names below it belong to many", quote(value))
 	}
 	return nil
 }

@@ -1,9 +1,6 @@
 package acmetest
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
 	"strings"
@@ -93,8 +90,16 @@ func parseInnerJWS(name string, data []byte) (*flattenedJWS, error) {
 	return jws, nil
 }
 
-// verify checks the signature with key.
+// verify checks the signature with key, and that the algorithms named in the header and in the key, where
+// there is one, are that of the key.
 func (jws *flattenedJWS) verify(key *jose.JSONWebKey) error {
+	want := string(algorithmFor(key))
+	if jws.header.Algorithm != want {
+		return problemf(malformed, "the JWS is signed with %s; for its key that must be %s", jws.header.Algorithm, want)
+	}
+	if key.Algorithm != "" && key.Algorithm != want {
+		return problemf(malformed, "the JWK's alg is %s; for this key it can be %s or left out", quote(key.Algorithm), want)
+	}
 	// Only the members that parseJWS has looked at are given to the verifier.
 	flattened, err := json.Marshal(map[string]string{"protected": jws.protected, "payload": jws.payload, "signature": jws.signature})
 	if err != nil {
@@ -108,44 +113,6 @@ func (jws *flattenedJWS) verify(key *jose.JSONWebKey) error {
 		return problemf(malformed, "the JWS's signature does not verify with the %s key", jws.header.Algorithm)
 	}
 	return nil
-}
-
-// parseKey reads a JWK and checks that it is a public key which accounts may have.
-func parseKey(jwk json.RawMessage) (*jose.JSONWebKey, error) {
-	key := new(jose.JSONWebKey)
-	if err := json.Unmarshal(jwk, key); err != nil || key.Key == nil {
-		return nil, problemf(badPublicKey, "the JWK cannot be read as an RSA or elliptic curve public key")
-	}
-	switch public := key.Key.(type) {
-	case *rsa.PublicKey:
-		return key, checkRSA(public, badPublicKey)
-	case *ecdsa.PublicKey:
-		return key, checkECDSA(public, badPublicKey)
-	}
-	if !key.IsPublic() {
-		return nil, problemf(malformed, "the JWK has private parts: a client must never send them, and should regard this key as exposed")
-	}
-	return nil, problemf(badPublicKey, "the JWK is neither an RSA nor an elliptic curve key")
-}
-
-// checkRSA returns a problem of the named type unless the key is of a strength that CAs take.
-func checkRSA(key *rsa.PublicKey, name string) error {
-	if bits := key.N.BitLen(); bits < 2048 || bits > 8192 {
-		return problemf(name, "the RSA key has %d bits; 2048 to 8192 are possible", bits)
-	}
-	if key.E < 3 || key.E%2 == 0 {
-		return problemf(name, "the RSA key's exponent is %d; it must be odd and at least 3", key.E)
-	}
-	return nil
-}
-
-// checkECDSA returns a problem of the named type unless the key is on a curve that CAs take.
-func checkECDSA(key *ecdsa.PublicKey, name string) error {
-	switch key.Curve {
-	case elliptic.P256(), elliptic.P384(), elliptic.P521():
-		return nil
-	}
-	return problemf(name, "the elliptic curve key is on %s; P-256, P-384 and P-521 are possible", key.Params().Name)
 }
 
 // decodeBase64URL decodes base64url without padding, the only form that RFC 8555 §6.1 allows; name

@@ -81,6 +81,9 @@ func (s *Server) replaceKey(w http.ResponseWriter, a *account, old string, next 
 		w.Header().Set("Location", s.urlOf("account", owner.ID))
 		return statusProblemf(http.StatusConflict, malformed, "the new key is that of the account %s", owner.ID)
 	}
+	if err := s.checkCompromised(next.thumbprint, badPublicKey); err != nil {
+		return err
+	}
 	delete(s.accountsByKey, old)
 	a.Key, a.key, a.thumbprint = jwk, next.key, next.thumbprint
 	s.addAccount(a)

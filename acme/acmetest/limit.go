@@ -6,7 +6,7 @@ import (
 )
 
 // A Limit is how often something may happen: Count times at once, and again as these are given back, evenly
-// over Per. With 5 in an hour there is one more every twelve minutes. The zero Limit is none.
+// over Per. With 5 in an hour there is one more every twelve minutes. One without a Count or Per is none.
 type Limit struct {
 	Count int
 	Per   time.Duration
@@ -38,7 +38,7 @@ func (s *Server) admit(spend, look []bucket) error {
 	var until time.Time
 	states := make(map[bucket]time.Time)
 	for _, b := range slices.Concat(spend, look) {
-		if b.limit.Count <= 0 {
+		if b.limit.Count <= 0 || b.limit.Per <= 0 {
 			continue
 		}
 		after, room := b.limit.take(s.spent[b], now)

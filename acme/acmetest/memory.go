@@ -86,6 +86,9 @@ func received(ctx context.Context, sent *http.Request, body []byte) *http.Reques
 	r := sent.Clone(ctx)
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	r.ContentLength = int64(len(body))
+	if len(body) > 0 && sent.ContentLength <= 0 { // a transport sends it in chunks
+		r.ContentLength = -1
+	}
 	r.RequestURI = sent.URL.RequestURI()
 	r.URL = &url.URL{Path: sent.URL.Path, RawPath: sent.URL.RawPath, RawQuery: sent.URL.RawQuery}
 	r.RemoteAddr = "127.0.0.1:0"

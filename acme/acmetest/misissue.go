@@ -24,13 +24,20 @@ func (s *Server) Misissue(change func(template *x509.Certificate)) Fault {
 		if response.Status != http.StatusOK || block == nil {
 			return
 		}
-		changed, err := s.authority.reissue(block.Bytes, change)
+		changed, err := s.reissue(block.Bytes, change)
 		if err != nil {
 			*response = Response{Status: http.StatusInternalServerError, Header: response.Header, Body: []byte(err.Error())}
 			return
 		}
 		response.Body = append(encodePEM(changed), chain...)
 	}))
+}
+
+func (s *Server) reissue(der []byte, change func(template *x509.Certificate)) ([]byte, error) {
+	if s.authority == nil {
+		return nil, errNotStarted
+	}
+	return s.authority.reissue(der, change)
 }
 
 // reissue signs a changed copy of a certificate that the authority has issued.
@@ -40,7 +47,9 @@ func (a *authority) reissue(der []byte, change func(template *x509.Certificate))
 		return nil, err
 	}
 	issuer := template.Issuer.String()
-	change(template)
+	if change != nil {
+		change(template)
+	}
 	// What was parsed would be signed in place of what was changed.
 	template.ExtraExtensions, template.SignatureAlgorithm, template.RawSubject = nil, x509.UnknownSignatureAlgorithm, nil
 	template.SubjectKeyId = subjectKeyID(template.PublicKey)

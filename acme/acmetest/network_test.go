@@ -2,289 +2,200 @@ package acmetest_test
 
 import (
 	"context"
-	"crypto"
-	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/asn1"
-	"encoding/base64"
 	"errors"
-	"fmt"
-	"math/big"
+	"io"
 	"net"
 	"net/http"
-	"net/netip"
+	"os"
 	"strings"
-	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/acme/acmetest"
 )
 
-// A network is the part of the Internet that a CA validates in, without sockets: one host that has
-// ports 80 and 443 at all addresses, but for those in which 192.0.2.99 stands.
-type network struct {
-	http, tls listener
-	ca        *acmetest.Server
-
-	mu       sync.Mutex
-	answers  map[string]string // by path: what the web server answers with
-	requests []*http.Request   // that the web server got
-	hello    *tls.ClientHelloInfo
-
-	handler http.Handler    // in place of answers
-	alpn    alpnCertificate // what the TLS server shows
-	noALPN  bool            // the TLS server knows nothing of protocols
-}
-
-// A listener takes connections from dial.
-type listener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-}
-
-func newListener() listener {
-	return listener{conns: make(chan net.Conn), closed: make(chan struct{})}
-}
-
-func (l listener) Accept() (net.Conn, error) {
-	select {
-	case conn := <-l.conns:
-		return conn, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l listener) Close() error {
-	close(l.closed)
-	return nil
-}
-
-func (l listener) Addr() net.Addr { return &net.TCPAddr{} }
-
-// newNetwork is called in the bubble that the network is for.
-func newNetwork(t *testing.T) *network {
+// listen has a listener at the address greet all who connect.
+func listen(t *testing.T, n *acmetest.Network, address string) net.Listener {
 	t.Helper()
-	n := &network{http: newListener(), tls: newListener(), answers: make(map[string]string)}
-	server := &http.Server{Handler: n}
-	var running sync.WaitGroup
-	running.Go(func() { _ = server.Serve(n.http) })
-	running.Go(func() {
+	listener, err := n.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
 		for {
-			conn, err := n.tls.Accept()
+			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			running.Go(func() { n.serveTLS(conn) })
+			_, _ = io.WriteString(conn, listener.Addr().String()+" for "+conn.LocalAddr().String())
+			_ = conn.Close()
 		}
-	})
-	t.Cleanup(func() {
-		_ = server.Close()
-		_ = n.tls.Close()
-		running.Wait()
-	})
-	return n
+	}()
+	return listener
 }
 
-// newCA returns a CA that validates in the network, and for which all names lead there. Its fields can
-// be changed before it starts.
-func (n *network) newCA(t *testing.T, change func(*acmetest.Server)) *acmetest.Server {
+// reach returns how a server at the address greets.
+func reach(t *testing.T, n *acmetest.Network, address string) string {
 	t.Helper()
-	ca := acmetest.NewUnstartedServer()
-	ca.Dial = n.dial
-	if change != nil {
-		change(ca)
-	}
-	ca.SetHost("*", "192.0.2.1")
-	ca.StartInMemory()
-	t.Cleanup(ca.Close)
-	n.ca = ca
-	return ca
-}
-
-func (n *network) dial(ctx context.Context, _, address string) (net.Conn, error) {
-	addr, err := netip.ParseAddrPort(address)
+	conn, err := n.DialContext(t.Context(), "tcp", address)
 	if err != nil {
-		return nil, err
+		return err.Error()
 	}
-	if addr.Addr() == netip.MustParseAddr("192.0.2.99") {
-		return nil, errors.New("connection refused")
+	defer func() { _ = conn.Close() }()
+	if got := conn.RemoteAddr().String(); got != address {
+		t.Errorf("the remote address is %s, want %s", got, address)
 	}
-	ours, theirs := net.Pipe()
-	to := n.http
-	switch addr.Port() {
-	case 80:
-	case 443:
-		to = n.tls
-	default:
-		return nil, fmt.Errorf("nothing listens at port %d", addr.Port())
+	greeting, err := io.ReadAll(conn)
+	if err != nil {
+		t.Error(err)
 	}
-	select {
-	case to.conns <- theirs:
-		return ours, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return string(greeting)
 }
 
-// ServeHTTP is the web server.
-func (n *network) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	n.mu.Lock()
-	n.requests = append(n.requests, r)
-	answer, ok := n.answers[r.URL.Path]
-	handler := n.handler
-	n.mu.Unlock()
-	switch {
-	case handler != nil:
-		handler.ServeHTTP(w, r)
-	case ok:
-		_, _ = w.Write([]byte(answer))
-	default:
-		http.NotFound(w, r)
-	}
-}
-
-// serveTLS answers for tls-alpn-01, and for HTTPS where no protocol was negotiated.
-func (n *network) serveTLS(conn net.Conn) {
-	n.mu.Lock()
-	config := &tls.Config{NextProtos: []string{"h2", "acme-tls/1"}, GetCertificate: n.getCertificate}
-	if n.noALPN {
-		config.NextProtos = nil
-	}
-	n.mu.Unlock()
-	server := tls.Server(conn, config)
-	if server.Handshake() == nil && server.ConnectionState().NegotiatedProtocol == "" {
-		select {
-		case n.http.conns <- server:
-			return
-		case <-n.http.closed:
+func TestNetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n acmetest.Network
+		for _, address := range []string{":80", "192.0.2.1:80", "[2001:db8::1]:443", "web.example:443"} {
+			listener := listen(t, &n, address)
+			defer func() { _ = listener.Close() }()
 		}
-	}
-	_ = conn.Close()
-}
-
-func (n *network) getCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.hello = hello
-	return n.alpn.make()
-}
-
-// prove answers all challenges of the order that are of the type, and accepts them.
-func (n *network) prove(c *client, o *order, challengeType string) {
-	c.t.Helper()
-	for _, url := range o.Authorizations {
-		a := c.authorization(url)
-		challenge := a.challenge(c.t, challengeType)
-		n.present(a.Identifier, challengeType, c.keyAuthorization(challenge.Token))
-		c.post(challenge.URL, map[string]any{}).want(http.StatusOK, "")
+		free := listen(t, &n, ":0")
+		defer func() { _ = free.Close() }()
 		synctest.Wait()
+		for address, want := range map[string]string{
+			"192.0.2.1:80":       "192.0.2.1:80 for 192.0.2.1:80",
+			"192.0.2.2:80":       ":80 for 192.0.2.2:80",
+			"web.example:80":     ":80 for web.example:80",
+			"web.example:443":    "web.example:443 for web.example:443",
+			"[2001:db8::1]:443":  "[2001:db8::1]:443 for [2001:db8::1]:443",
+			free.Addr().String(): free.Addr().String() + " for " + free.Addr().String(),
+		} {
+			if got := reach(t, &n, address); got != want {
+				t.Errorf("at %s: %q, want %q", address, got, want)
+			}
+		}
+		for address, want := range map[string]error{"192.0.2.1:443": syscall.ECONNREFUSED, "192.0.2.1:81": syscall.ECONNREFUSED} {
+			if _, err := n.DialContext(t.Context(), "tcp", address); !errors.Is(err, want) || !strings.Contains(err.Error(), address) {
+				t.Errorf("%s: %v, want %v", address, err, want)
+			}
+		}
+	})
+}
+
+func TestNetworkRefuses(t *testing.T) {
+	var n acmetest.Network
+	first, err := n.Listen("tcp", "0.0.0.0:80")
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-func (n *network) present(id identifier, challengeType, keyAuthorization string) {
-	token, _, _ := strings.Cut(keyAuthorization, ".")
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	switch challengeType {
-	case "http-01":
-		n.answers["/.well-known/acme-challenge/"+token] = keyAuthorization
-	case "tls-alpn-01":
-		n.alpn = rightCertificate(id, keyAuthorization)
-	case "dns-01":
-		n.ca.SetTXT("_acme-challenge."+id.Value, digest(keyAuthorization))
-	}
-}
-
-// digest returns what a TXT record for dns-01 holds (RFC 8555 §8.4).
-func digest(keyAuthorization string) string {
-	sum := sha256.Sum256([]byte(keyAuthorization))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
-}
-
-// obtain goes the whole way and returns the valid order.
-func (n *network) obtain(c *client, names ...string) *order {
-	c.t.Helper()
-	o := c.newOrder(names...)
-	n.prove(c, o, "http-01")
-	return finalize(c, o, newKey(c.t, elliptic.P256()))
-}
-
-// finalize finalizes a ready order in a bubble and returns it valid.
-func finalize(c *client, o *order, key crypto.Signer) *order {
-	c.t.Helper()
-	template := new(x509.CertificateRequest)
-	for _, id := range o.Identifiers {
-		if id.Type == "ip" {
-			template.IPAddresses = append(template.IPAddresses, net.ParseIP(id.Value))
-		} else {
-			template.DNSNames = append(template.DNSNames, id.Value)
+	for _, address := range []string{":80", "[::]:80", "0.0.0.0:80"} {
+		if _, err := n.Listen("tcp", address); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("a second listener at %s: %v", address, err)
 		}
 	}
-	c.post(o.Finalize, newCSR(c.t, template, key)).want(http.StatusOK, "")
-	synctest.Wait()
-	valid := c.getOrder(o.URL)
-	if valid.Status != "valid" || valid.Certificate == "" {
-		c.t.Fatalf("order %+v, want it valid", valid)
-	}
-	return valid
-}
-
-// An alpnCertificate says how a certificate for tls-alpn-01 is made.
-type alpnCertificate struct {
-	names      []string
-	addresses  []net.IP
-	extensions []pkix.Extension
-	issued     bool // by another key and name, not self-signed
-}
-
-// rightCertificate is as RFC 8737 §3 wants it.
-func rightCertificate(id identifier, keyAuthorization string) alpnCertificate {
-	hash := sha256.Sum256([]byte(keyAuthorization))
-	value, err := asn1.Marshal(hash[:])
-	if err != nil {
-		panic(err)
-	}
-	c := alpnCertificate{extensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 31}, Critical: true, Value: value}}}
-	if id.Type == "ip" {
-		c.addresses = []net.IP{net.ParseIP(id.Value)}
-	} else {
-		c.names = []string{id.Value}
-	}
-	return c
-}
-
-func (c alpnCertificate) make() (*tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	template := &x509.Certificate{
-		SerialNumber:    big.NewInt(1),
-		Subject:         pkix.Name{CommonName: "challenge"},
-		NotBefore:       time.Now(),
-		NotAfter:        time.Now().Add(time.Hour),
-		DNSNames:        c.names,
-		IPAddresses:     c.addresses,
-		ExtraExtensions: c.extensions,
-	}
-	parent, signer := template, key
-	if c.issued {
-		if signer, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
-			return nil, err
+	for _, wrong := range [][2]string{{"udp", ":80"}, {"tcp", "example.com"}, {"tcp", ":http"}, {"tcp", ":65536"}, {"tcp", ":-1"}} {
+		if _, err := n.Listen(wrong[0], wrong[1]); err == nil {
+			t.Errorf("Listen(%q, %q) gives no error", wrong[0], wrong[1])
 		}
-		parent = &x509.Certificate{Subject: pkix.Name{CommonName: "challenge"}} // the same name: only the signature tells
+		if _, err := n.DialContext(t.Context(), wrong[0], wrong[1]); err == nil {
+			t.Errorf("DialContext(%q, %q) gives no error", wrong[0], wrong[1])
+		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
+	for range 2 {
+		if err := first.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := first.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Accept after Close: %v", err)
+	}
+	again, err := n.Listen("tcp", ":80")
 	if err != nil {
-		return nil, err
+		t.Fatalf("a listener where one was closed: %v", err)
 	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
+	_ = again.Close()
+}
+
+// A call waits for its server, no longer than its context and while there is one, and connections keep deadlines.
+func TestNetworkWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n acmetest.Network
+		listener, err := n.Listen("tcp", ":80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		began := time.Now()
+		if _, err := n.DialContext(ctx, "tcp", "192.0.2.1:80"); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Hour {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		dialed := make(chan net.Conn)
+		go func() {
+			conn, err := n.DialContext(t.Context(), "tcp", "192.0.2.1:80")
+			if err != nil {
+				t.Error(err)
+			}
+			dialed <- conn
+		}()
+		accepted, err := listener.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = accepted.Close() }()
+		conn := <-dialed
+		defer func() { _ = conn.Close() }()
+		if accepted.RemoteAddr().String() != conn.LocalAddr().String() || !strings.HasPrefix(conn.LocalAddr().String(), "127.0.0.1:") {
+			t.Errorf("the client is %v for the server, and %v for itself", accepted.RemoteAddr(), conn.LocalAddr())
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("error %v, want that the deadline has passed", err)
+		}
+		time.AfterFunc(time.Minute, func() { _ = listener.Close() })
+		if _, err := n.DialContext(t.Context(), "tcp", "192.0.2.1:80"); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("error %v of a call that was never taken", err)
+		}
+	})
+}
+
+// All that a test in a bubble needs: a network, the server under test in it, and a CA that validates there.
+func TestBubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var network acmetest.Network
+		listener, err := network.Listen("tcp", ":80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		solver := new(webServer)
+		web := &http.Server{Handler: solver}
+		go func() { _ = web.Serve(listener) }()
+		defer func() { _ = web.Close() }()
+
+		ca := acmetest.NewUnstartedServer()
+		ca.Dial = network.DialContext
+		ca.SetHost("*", "192.0.2.1")
+		ca.StartInMemory()
+		defer ca.Close()
+		for range 3 { // half a year and more
+			certificate, err := register(ca).Issue(t.Context(), acme.Request{
+				Identifiers: []acme.Identifier{{Type: acme.TypeDNS, Value: "example.com"}},
+				Key:         newKey(t, elliptic.P256()),
+				Solvers:     []acme.Solver{solver},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Until(certificate.Leaf.NotAfter))
+		}
+		if got := len(ca.Certificates()); got != 3 {
+			t.Errorf("%d certificates", got)
+		}
+	})
 }

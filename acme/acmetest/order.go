@@ -165,11 +165,13 @@ func (s *Server) order(w http.ResponseWriter, r *http.Request, signed *signedReq
 	if err != nil {
 		return err
 	}
-	s.answerOrder(w, resource)
+	s.answerOrder(w, o, resource)
 	return nil
 }
 
-func (s *Server) answerOrder(w http.ResponseWriter, resource orderResource) {
+// answerOrder answers with an order and, as RFC 8555 does not ask for but Boulder does, with its URL.
+func (s *Server) answerOrder(w http.ResponseWriter, o *order, resource orderResource) {
+	w.Header().Set("Location", s.urlOf("order", o.id))
 	if resource.Status == statusPending || resource.Status == statusProcessing {
 		s.askLater(w)
 	}

@@ -23,6 +23,7 @@ type RenewalInfo struct {
 // SetRenewalInfo changes what clients are told about the certificate with the serial number. The zero
 // info takes the change back.
 func (s *Server) SetRenewalInfo(serial *big.Int, info RenewalInfo) {
+	s.prepare()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.renewalInfos[serial.String()] = info

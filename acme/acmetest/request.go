@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"slices"
 	"strings"
@@ -16,8 +15,11 @@ import (
 )
 
 // maxBody is the most bytes that a request may have; an order with a hundred of the longest names has
-// half of it.
-const maxBody = 128 << 10
+// fewer.
+const maxBody = 50_000
+
+// contentType is that of all signed requests, to the letter (RFC 8555 §6.2).
+const contentType = "application/jose+json"
 
 // A signedRequest is a request whose signature, nonce and URL have been found to be right.
 type signedRequest struct {
@@ -84,10 +86,8 @@ func (s *Server) verify(jws *flattenedJWS, signed *signedRequest, findKey keyFin
 }
 
 func readJWS(w http.ResponseWriter, r *http.Request) (*flattenedJWS, error) {
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || mediaType != "application/jose+json" {
-		return nil, statusProblemf(http.StatusUnsupportedMediaType, malformed, "the Content-Type must be application/jose+json (RFC 8555 §6.2), not %s",
-			quote(r.Header.Get("Content-Type")))
+	if err := checkRequest(r); err != nil {
+		return nil, err
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -97,6 +97,21 @@ func readJWS(w http.ResponseWriter, r *http.Request) (*flattenedJWS, error) {
 		return nil, problemf(malformed, "the request's body could not be read: %s", quote(err.Error()))
 	}
 	return parseJWS(body)
+}
+
+// checkRequest checks what a signed request must have beside its body.
+func checkRequest(r *http.Request) error {
+	if types := r.Header.Values("Content-Type"); len(types) != 1 || types[0] != contentType {
+		return statusProblemf(http.StatusUnsupportedMediaType, malformed, "the Content-Type must be %s, without parameters (RFC 8555 §6.2), not %s",
+			contentType, quote(strings.Join(types, ", ")))
+	}
+	if r.ContentLength < 0 {
+		return statusProblemf(http.StatusLengthRequired, malformed, "the request has no Content-Length: its body must not be sent in chunks")
+	}
+	if r.Header.Get("Replay-Nonce") != "" {
+		return problemf(malformed, "the request has a Replay-Nonce header; the nonce belongs into the JWS's protected header (RFC 8555 §6.5.2)")
+	}
+	return nil
 }
 
 // checkHeader checks what a protected header must have whoever signed.

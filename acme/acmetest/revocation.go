@@ -64,10 +64,26 @@ func (s *Server) revoke(leaf *x509.Certificate, reason int, signed *signedReques
 		return problemf(unauthorized, "the request is signed neither by the certificate's account, nor by one with authorizations for all its names, nor by its key")
 	case c.revoked:
 		return problemf(alreadyRevoked, "the certificate was revoked before")
-	case !slices.Contains([]int{0, 1, 3, 4, 5}, reason): // those that the CA/Browser Forum leaves to subscribers
-		return problemf(badRevocationReason, "the reason is %d; 0, 1, 3, 4 and 5 are possible", reason)
+	case !slices.Contains([]int{0, 1, 4, 5}, reason): // those that Let's Encrypt leaves to subscribers
+		return problemf(badRevocationReason, "the reason is %d; 0, 1, 4 and 5 are possible", reason)
+	case time.Now().After(leaf.NotAfter):
+		return problemf(unauthorized, "the certificate has ended at %s", rfc3339(leaf.NotAfter))
 	}
 	c.revoked, c.reason = true, reason
+	if signed.account != nil {
+		return nil
+	}
+	keyPrint, err := thumbprint(signed.key)
+	s.compromised[keyPrint] = true // who has the key may not be its owner any more
+	return err
+}
+
+// checkCompromised returns a problem of the named type if a certificate was revoked with the key that has
+// the thumbprint. It is called with s.mu held.
+func (s *Server) checkCompromised(keyPrint, name string) error {
+	if s.compromised[keyPrint] {
+		return problemf(name, "the key is known to be compromised: a certificate was revoked with it")
+	}
 	return nil
 }
 

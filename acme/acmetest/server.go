@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,10 +13,14 @@ import (
 )
 
 // A Server is a CA that speaks ACME (RFC 8555), for tests and demonstrations. [NewServer] returns one
-// that runs; [NewUnstartedServer] returns one whose fields can be set before Start or StartInMemory.
-// Its methods may be called concurrently.
+// that runs; [NewUnstartedServer] returns one, as Server{} is, whose fields can be set before Start or
+// StartInMemory. Its methods may be called concurrently.
 type Server struct {
 	URL string // of the directory; set by Start and StartInMemory
+
+	// Addr is the address that Start listens at, such as "127.0.0.1:14000", so that URL stays the same; empty: a
+	// loopback port that is free. URL has its host, or "localhost" where that is none or unspecified.
+	Addr string
 
 	// Lifetime is that of certificates whose profile has none of its own; zero: 90 days. An order may
 	// ask for less by its notBefore and notAfter, and is refused when it asks for more.
@@ -56,6 +59,8 @@ type Server struct {
 	// HTTPPort and TLSPort are where http-01 and tls-alpn-01 are looked for; zero: 80 and 443. The
 	// address that SetHost gives a name may have a port of its own.
 	HTTPPort, TLSPort int
+	// Resolver looks up the names that SetHost and SetTXT say nothing of; nil: these do not exist.
+	Resolver *net.Resolver
 	// Dial makes the connections of http-01 and tls-alpn-01 validations; nil: a net.Dialer does.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
@@ -78,6 +83,7 @@ type Server struct {
 	// Logger is told what the server does; nil: nobody is.
 	Logger *slog.Logger
 
+	prepared      sync.Once
 	origin        string // URL without a path, which all URLs of resources begin with
 	log           *slog.Logger
 	authority     *authority
@@ -103,6 +109,7 @@ type Server struct {
 	certificateList      []*x509.Certificate
 	preauthorized        map[holding]*authorization // by newAuthz, the last ones
 	proven               map[holding]*authorization // that became valid, the last ones
+	compromised          map[string]bool            // keys by thumbprint
 	renewalInfos         map[string]RenewalInfo     // by serial number in decimal
 	hosts                map[string]string
 	txt                  map[string][]string
@@ -124,107 +131,35 @@ func NewServer() *Server {
 }
 
 // NewUnstartedServer returns a server that does not run yet. After its fields have been set, Start or
-// StartInMemory is to be called.
-func NewUnstartedServer() *Server {
-	return &Server{
-		accountChange:        make(chan struct{}, 1),
-		cancels:              make(map[*work]context.CancelFunc),
-		accounts:             make(map[string]*account),
-		accountsByKey:        make(map[string]*account),
-		orders:               make(map[string]*order),
-		authorizations:       make(map[string]*authorization),
-		challenges:           make(map[string]*challenge),
-		certificates:         make(map[string]*certificate),
-		certificatesBySerial: make(map[string]*certificate),
-		preauthorized:        make(map[holding]*authorization),
-		proven:               make(map[holding]*authorization),
-		renewalInfos:         make(map[string]RenewalInfo),
-		hosts:                make(map[string]string),
-		txt:                  make(map[string][]string),
-		refused:              make(map[string]bool),
-		failing:              make(map[string]int),
-		requests:             make(map[string]int),
-		spent:                make(map[bucket]time.Time),
-		paused:               make(map[bucket]bool),
-		issuedSets:           make(map[string]bool),
-	}
-}
+// StartInMemory is to be called. It is the same as new(Server).
+func NewUnstartedServer() *Server { return new(Server) }
 
-// Start starts the server on a loopback socket with TLS. Like [net/http/httptest.Server.Start] it
-// panics where it cannot: no port is free, Root cannot sign certificates, an account in Accounts has
-// no valid key, or the server was started before.
-func (s *Server) Start() {
-	listener := listenLoopback()
-	handler := s.start("https://" + listener.Addr().String())
-	certificate, err := s.authority.serverCertificate(listener.Addr())
-	if err != nil {
-		panic(fmt.Sprintf("acmetest: certificate for the server's own address: %v", err))
-	}
-	s.httpServer = &http.Server{
-		Handler:           handler,
-		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{certificate}},
-		ReadHeaderTimeout: 10 * time.Second,
-		ConnState:         s.countConnection,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}
-	s.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.Roots()}}}
-	s.running.Go(func() { _ = s.httpServer.ServeTLS(listener, "", "") }) // ends with Close
-}
-
-// StartInMemory starts the server without a socket: only [Server.Client] reaches it. URL is the same
-// in every process. It panics as Start does.
-func (s *Server) StartInMemory() {
-	const host = "acmetest.invalid"
-	s.client = &http.Client{Transport: &memoryTransport{host: host, handler: s.start("https://" + host), begin: s.begin}}
-}
-
-// countConnection lets Close wait for the connections, which it closes.
-func (s *Server) countConnection(conn net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		s.running.Add(1)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.closed { // http.Server.Close may have passed by before it knew of this one
-			_ = conn.Close()
-		}
-	case http.StateClosed, http.StateHijacked:
-		s.running.Done()
-	}
-}
-
-// start does what both ways of starting share, and returns the CA's handler.
-func (s *Server) start(origin string) http.Handler {
-	if s.URL != "" {
-		panic("acmetest: the server was started before")
-	}
-	s.origin = origin
-	s.URL = s.urlOf("directory", "")
-	s.log = s.Logger
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
-	}
-	var err error
-	if s.authority, err = newAuthority(&s.Root, s.AlternateChains); err != nil {
-		panic(fmt.Sprintf("acmetest: %v", err))
-	}
-	if err := s.checkOffers(); err != nil {
-		panic(fmt.Sprintf("acmetest: %v", err))
-	}
-	if err := s.loadAccounts(); err != nil {
-		panic(fmt.Sprintf("acmetest: %v", err))
-	}
-	return s.handler()
-}
-
-func listenLoopback() net.Listener {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		if listener, err = net.Listen("tcp6", "[::1]:0"); err != nil {
-			panic(fmt.Sprintf("acmetest: no port to listen on: %v", err))
-		}
-	}
-	return listener
+// prepare makes what a Server does not have from its making. What writes to a server that may not have been
+// started calls it first.
+func (s *Server) prepare() {
+	s.prepared.Do(func() {
+		s.accountChange = make(chan struct{}, 1)
+		s.cancels = make(map[*work]context.CancelFunc)
+		s.accounts = make(map[string]*account)
+		s.accountsByKey = make(map[string]*account)
+		s.orders = make(map[string]*order)
+		s.authorizations = make(map[string]*authorization)
+		s.challenges = make(map[string]*challenge)
+		s.certificates = make(map[string]*certificate)
+		s.certificatesBySerial = make(map[string]*certificate)
+		s.preauthorized = make(map[holding]*authorization)
+		s.proven = make(map[holding]*authorization)
+		s.compromised = make(map[string]bool)
+		s.renewalInfos = make(map[string]RenewalInfo)
+		s.hosts = make(map[string]string)
+		s.txt = make(map[string][]string)
+		s.refused = make(map[string]bool)
+		s.failing = make(map[string]int)
+		s.requests = make(map[string]int)
+		s.spent = make(map[bucket]time.Time)
+		s.paused = make(map[bucket]bool)
+		s.issuedSets = make(map[string]bool)
+	})
 }
 
 // Close stops the server and returns when all that it had under way has ended.
@@ -242,29 +177,6 @@ func (s *Server) Close() {
 	if s.client != nil {
 		s.client.CloseIdleConnections()
 	}
-}
-
-// Client returns an HTTP client that trusts the server, and is the only one to reach a server in
-// memory. It is there once the server has been started; its idle connections are closed by Close.
-func (s *Server) Client() *http.Client { return s.client }
-
-// Roots returns a pool that holds the CA's root certificate, and those of the alternate chains. The
-// server must have been started.
-func (s *Server) Roots() *x509.CertPool {
-	pool := x509.NewCertPool()
-	for _, root := range s.authority.roots {
-		pool.AddCert(root)
-	}
-	return pool
-}
-
-// RootPEM returns what Roots holds in PEM, the certificate in Root first. The server must have been
-// started.
-func (s *Server) RootPEM() (pem []byte) {
-	for _, root := range s.authority.roots {
-		pem = append(pem, encodePEM(root.Raw)...)
-	}
-	return pem
 }
 
 // Certificates returns the certificates issued so far, in order.

@@ -35,7 +35,7 @@ func (s *Server) checkAncestor(asked askedIdentifier) *problem {
 	case s.isRefused(ancestor):
 		return problemf(rejectedIdentifier, "this CA issues no certificates for %s", quote(ancestor))
 	}
-	return nil // what is above a good name is one itself
+	return checkDomain(ancestor)
 }
 
 // needed returns what is to be held for an order of the identifier, where nothing that will do is held yet.

@@ -132,6 +132,7 @@ func run(t *testing.T, program *exec.Cmd, word string) {
 func dnsAt(server string) *solver.DNS {
 	return &solver.DNS{
 		Resolvers: []string{server},
+		Private:   true, // the zones name loopback
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, server)
 		},

@@ -31,6 +31,9 @@ type testCase struct {
 
 // Run runs all cases as parallel subtests of t.
 func (suite Suite) Run(t *testing.T) {
+	if suite.Open == nil {
+		t.Fatal("storagetest: Suite.Open is nil: set it to a function that returns an empty store")
+	}
 	for _, cases := range [][]testCase{contractCases(), keyCases(), valueCases(), concurrencyCases(), leaseCases(), scanCases(), watchCases()} {
 		for _, c := range cases {
 			t.Run(c.name, func(t *testing.T) {
@@ -41,6 +44,9 @@ func (suite Suite) Run(t *testing.T) {
 					}
 				})
 				s := suite.Open(t)
+				if s == nil {
+					t.Fatal("storagetest: Suite.Open returned nil: it has to return an empty store")
+				}
 				other := s
 				if suite.Reopen != nil {
 					other = suite.Reopen(t, s)

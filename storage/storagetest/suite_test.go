@@ -24,6 +24,14 @@ import (
 const flawVariable = "EVERSEAL_STORAGETEST_FLAW"
 
 func TestSuite(t *testing.T) {
+	switch os.Getenv(flawVariable) {
+	case "no suite":
+		storagetest.Suite{}.Run(t)
+	case "no function":
+		storagetest.Run(t, nil)
+	case "no store":
+		storagetest.Run(t, func(*testing.T) storage.Store { return nil })
+	}
 	storagetest.Suite{
 		Open: func(*testing.T) storage.Store {
 			flaw := os.Getenv(flawVariable)
@@ -95,6 +103,24 @@ func TestFlawsAreFound(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What gives no store is told so.
+func TestNoStore(t *testing.T) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for flaw, says := range map[string]string{
+		"no suite": "Suite.Open is nil", "no function": "Suite.Open is nil", "no store": "Suite.Open returned nil",
+	} {
+		cmd := exec.CommandContext(t.Context(), program, "-test.run=^TestSuite$/^Create$", "-test.timeout=20s")
+		cmd.Env = append(os.Environ(), flawVariable+"="+flaw)
+		out, err := cmd.CombinedOutput()
+		if err == nil || !bytes.Contains(out, []byte(says)) || bytes.Contains(out, []byte("panic: ")) {
+			t.Errorf("%s: %v, want a failure that says %q:\n%s", flaw, err, says, out)
+		}
 	}
 }
 

@@ -34,6 +34,7 @@ type childConfig struct {
 	Others    []string    // more names, to have a certificate each
 	HTTP01    string      // where to look for answers to http-01; empty: tls-alpn-01 is used
 	DNS01     *nameServer // by which dns-01 is answered, which is used then
+	Webroot   string      // document root of another server, which answers http-01 then
 }
 
 // runChild is such a server. It tells its parent on standard output: "listening", with its two addresses, then
@@ -97,6 +98,9 @@ func (c childConfig) manager() certmanager.Config {
 	if c.DNS01 != nil {
 		config.Solvers = []acme.Solver{&solver.DNS01{Provider: c.DNS01, DNS: c.DNS01.dns()}}
 	}
+	if c.Webroot != "" {
+		config.Solvers = []acme.Solver{&solver.Webroot{Dir: c.Webroot}}
+	}
 	return config
 }
 
@@ -144,7 +148,9 @@ func startChild(t *testing.T, p *pebble, config childConfig) *child {
 		t.Fatal(err)
 	}
 	p.tls.lead(c.address)
-	p.http.lead(c.plain)
+	if config.Webroot == "" {
+		p.http.lead(c.plain)
+	}
 	return c
 }
 

@@ -18,6 +18,8 @@
 //   - DNS challenges by zones that BIND serves, edited by RFC 2136 with TSIG: delegation by CNAME, many orders at once,
 //     a process killed while its record is there; Knot as a secondary that gets the zone late; lego's providers. The
 //     zones are compared record by record before and after
+//   - http-01 by nginx, which serves the answers as files while its workers are another user's; a process killed while
+//     its file is there
 //   - three server processes behind a balancer, with one storage
 //   - curl and openssl as clients of a server whose certificate came from Pebble; these programs must be installed
 //     where the environment variable CI is set, and their tests are skipped without them elsewhere

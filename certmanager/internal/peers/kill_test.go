@@ -86,8 +86,8 @@ func TestKillAtRequest(t *testing.T) {
 				t.Fatalf("an issuance takes more than %d requests", mostRequests)
 			}
 			at := moment{request, test.served}
-			name := fmt.Sprintf("killed-%d-at-%d.example.test", i, request)
-			if !t.Run(fmt.Sprintf("%s/%d", test.name, request), func(t *testing.T) { reached = testKillAtRequest(t, p, name, at) }) {
+			config := childConfig{Name: fmt.Sprintf("killed-%d-at-%d.example.test", i, request)}
+			if !t.Run(fmt.Sprintf("%s/%d", test.name, request), func(t *testing.T) { reached = testKillAtRequest(t, p, config, at) }) {
 				return
 			}
 		}
@@ -101,8 +101,8 @@ type moment struct {
 }
 
 // testKillAtRequest reports whether the issuance got as far as that request.
-func testKillAtRequest(t *testing.T, p *pebble, name string, at moment) (reached bool) {
-	config := childConfig{Directory: p.directory, Trust: p.front.Certificate().Raw, Storage: t.TempDir(), Name: name}
+func testKillAtRequest(t *testing.T, p *pebble, config childConfig, at moment) (reached bool) {
+	config.Directory, config.Trust, config.Storage = p.directory, p.front.Certificate().Raw, t.TempDir()
 	arrived, dead := make(chan struct{}), make(chan struct{})
 	p.traffic.divert(func(number int, serve func()) {
 		if number != at.request {

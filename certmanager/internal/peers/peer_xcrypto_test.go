@@ -31,7 +31,7 @@ func openXCrypto(ctx context.Context, s site) (peer, error) {
 	return p, err
 }
 
-func (p *xcryptoPeer) obtain(ctx context.Context, names []string, _ *issued) (*issued, error) {
+func (p *xcryptoPeer) obtain(ctx context.Context, names []string, predecessor *issued) (*issued, error) {
 	template := new(x509.CertificateRequest)
 	var ids []xacme.AuthzID
 	for _, name := range names {
@@ -64,7 +64,12 @@ func (p *xcryptoPeer) obtain(ctx context.Context, names []string, _ *issued) (*i
 		return nil, err
 	}
 	const withIssuers = true
-	chain, _, err := p.CreateCertFromOrder(ctx, order, csr, withIssuers)
+	var chain [][]byte
+	if predecessor == nil {
+		chain, _, err = p.CreateCertFromOrder(ctx, order, csr, withIssuers)
+	} else { // the older way, which takes the order's URL from the answer to finalize
+		chain, _, err = p.CreateOrderCert(ctx, order.FinalizeURL, csr, withIssuers)
+	}
 	if err != nil {
 		return nil, err
 	}
