@@ -103,7 +103,7 @@ func TestUnfitClaims(t *testing.T) {
 		claim storage.Claim
 		says  string
 	}{
-		{storage.Claim{}, "store"},
+		{storage.Claim{}, "Store"},
 		{storage.Claim{Store: &s, Key: "lease"}, "10ms to 1h0m0s, not 0s"},
 		{storage.Claim{Store: &s, Key: "lease", Term: time.Hour + 1}, "1h0m0s"},
 		{storage.Claim{Store: &s, Key: "../lease", Term: time.Hour}, "lease"},
