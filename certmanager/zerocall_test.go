@@ -84,6 +84,8 @@ func storageCalls() map[string]func(ctx context.Context) any {
 		"storage.Scan":                func(ctx context.Context) any { return storage.Scan(ctx, new(storage.Memory), "", "x") },
 		"storage.Scan of nil":         func(ctx context.Context) any { return storage.Scan(ctx, nil, "", "") },
 		"storage.Scan of no Dir":      func(ctx context.Context) any { return storage.Scan(ctx, storage.Dir(""), "a", "") },
+		"storage.Check":               func(ctx context.Context) any { return storage.Check(ctx, new(storage.Memory)) },
+		"storage.Check of nil":        func(ctx context.Context) any { return storage.Check(ctx, nil) },
 		"storage.As":                  func(context.Context) any { _, ok := storage.As[storage.Scanner](nil); return strconv.FormatBool(ok) },
 		"storage.Admit":               func(ctx context.Context) any { return storage.Admit(ctx, "", nil) },
 		"storage.AdmitPrefix":         func(ctx context.Context) any { return storage.AdmitPrefix(ctx, "") },

@@ -70,7 +70,14 @@
 // others have changed: as a hint, which may come late or twice. Both have to be looked at again: only what Load
 // returns is the truth. [As] finds what a store can do besides the four methods, through wrappers too.
 //
+// # At rest
+//
+// [Sealed] encrypts values before another store gets them, with keys that can be rotated. [Dir] relies on the
+// permissions of its files without it.
+//
 // # Other stores
+//
+// [Check] refuses a store that does not keep the contract, before anything is entrusted to it.
 //
 // An engine needs strongly consistent reads, a conditional write and a conditional delete on one key, and an
 // unrepeatable revision: a number from the engine that never restarts, or a random one stored with the value.
