@@ -11,6 +11,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"strconv"
 	"testing"
 	"time"
 
@@ -80,6 +81,19 @@ func storageCalls() map[string]func(ctx context.Context) any {
 		"storage.Acquire longest":     acquire("a", math.MaxInt64),
 		"storage.Acquire of nil":      func(ctx context.Context) any { return errorOf(storage.Acquire(ctx, nil, "a", time.Second)) },
 		"storage.Acquire of no Dir":   func(ctx context.Context) any { return errorOf(storage.Acquire(ctx, storage.Dir(""), "a", time.Second)) },
+		"storage.Scan":                func(ctx context.Context) any { return storage.Scan(ctx, new(storage.Memory), "", "x") },
+		"storage.Scan of nil":         func(ctx context.Context) any { return storage.Scan(ctx, nil, "", "") },
+		"storage.Scan of no Dir":      func(ctx context.Context) any { return storage.Scan(ctx, storage.Dir(""), "a", "") },
+		"storage.Check":               func(ctx context.Context) any { return storage.Check(ctx, new(storage.Memory)) },
+		"storage.Check of nil":        func(ctx context.Context) any { return storage.Check(ctx, nil) },
+		"storage.As":                  func(context.Context) any { _, ok := storage.As[storage.Scanner](nil); return strconv.FormatBool(ok) },
+		"storage.Admit":               func(ctx context.Context) any { return storage.Admit(ctx, "", nil) },
+		"storage.AdmitPrefix":         func(ctx context.Context) any { return storage.AdmitPrefix(ctx, "") },
+		"storage.Within":              func(context.Context) any { return strconv.FormatBool(storage.Within("", "")) },
+		"storage.Conflict":            func(context.Context) any { return storage.Conflict("a") },
+		"storage.NotExist":            func(context.Context) any { return storage.NotExist("a") },
+		"storage.SealingKeys":         func(context.Context) any { _, err := storage.SealingKeys(); return err },
+		"storage.SealingKeys nil":     func(context.Context) any { _, err := storage.SealingKeys(nil); return err },
 		"storage.Update":              func(ctx context.Context) any { return errorOf(storage.Update(ctx, new(storage.Memory), "", keep)) },
 		"storage.Update of nil":       func(ctx context.Context) any { return errorOf(storage.Update(ctx, nil, "a", keep)) },
 		"storage.Update of no Dir":    func(ctx context.Context) any { return errorOf(storage.Update(ctx, storage.Dir(""), "a", keep)) },

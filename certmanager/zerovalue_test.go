@@ -57,7 +57,9 @@ func zeroTypes() (quiet, dialing []reflect.Type) {
 		reflect.TypeFor[solver.Visit](), reflect.TypeFor[solver.Webroot](),
 
 		reflect.TypeFor[storage.Dir](), reflect.TypeFor[storage.Item](), reflect.TypeFor[storage.Lease](),
-		reflect.TypeFor[storage.Memory](), reflect.TypeFor[storage.Revision](),
+		reflect.TypeFor[storage.Memory](), reflect.TypeFor[storage.Revision](), reflect.TypeFor[storage.Claim](),
+		reflect.TypeFor[storage.HeldError](), reflect.TypeFor[storage.KeyFunc](), reflect.TypeFor[storage.Record](),
+		reflect.TypeFor[storage.Sealed](), reflect.TypeFor[storage.SealingKey](), reflect.TypeFor[storage.ContractError](),
 		reflect.TypeFor[storagetest.Suite](),
 
 		reflect.TypeFor[certmanager.Action](), reflect.TypeFor[certmanager.Config](), reflect.TypeFor[certmanager.Event](),
@@ -290,6 +292,12 @@ func judge(t *testing.T, result any) {
 			judge(t, r.Err())
 		}
 	case iter.Seq2[string, error]:
+		for key, err := range r {
+			if judge(t, err); key == "" {
+				break // a Watch goes on for as long as its context
+			}
+		}
+	case iter.Seq2[storage.Record, error]:
 		for _, err := range r {
 			judge(t, err)
 		}

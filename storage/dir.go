@@ -46,7 +46,7 @@ type Dir string
 
 // Load returns what is stored under key. In the absence of the folder nothing is stored.
 func (d Dir) Load(ctx context.Context, key string) (Item, error) {
-	if err := admit(ctx, key); err != nil {
+	if err := Admit(ctx, key, nil); err != nil {
 		return Item{}, err
 	}
 	root, err := openFolder(string(d), false)
@@ -63,11 +63,8 @@ func (d Dir) Load(ctx context.Context, key string) (Item, error) {
 // Save stores value if the stored revision is old; see [Store]. When it returns without an error the
 // value is on the medium. It waits, obeying ctx, while another changes the record.
 func (d Dir) Save(ctx context.Context, key string, value []byte, old Revision) (Revision, error) {
-	if err := admit(ctx, key); err != nil {
+	if err := Admit(ctx, key, value); err != nil {
 		return "", err
-	}
-	if len(value) > MaxValue {
-		return "", tooLarge(key, len(value), MaxValue)
 	}
 	var revision Revision
 	err := d.change(ctx, key, old, func(root *os.Root, shard string) (err error) {
@@ -82,11 +79,11 @@ func (d Dir) Save(ctx context.Context, key string, value []byte, old Revision) (
 
 // Delete removes key if the stored revision is old, and the folders that are empty then; see [Store].
 func (d Dir) Delete(ctx context.Context, key string, old Revision) error {
-	if err := admit(ctx, key); err != nil {
+	if err := Admit(ctx, key, nil); err != nil {
 		return err
 	}
 	if old == "" {
-		return conflict(key)
+		return Conflict(key)
 	}
 	err := d.change(ctx, key, old, func(root *os.Root, _ string) error {
 		name := fileName(key)
@@ -109,7 +106,7 @@ func (d Dir) Delete(ctx context.Context, key string, old Revision) error {
 func (d Dir) change(ctx context.Context, key string, old Revision, action func(root *os.Root, shard string) error) error {
 	root, err := openFolder(string(d), old == "")
 	if errors.Is(err, fs.ErrNotExist) && old != "" {
-		return conflict(key)
+		return Conflict(key)
 	}
 	if err != nil {
 		return err
@@ -124,7 +121,7 @@ func (d Dir) change(ctx context.Context, key string, old Revision, action func(r
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 	case item.Revision != old:
-		err = conflict(key)
+		err = Conflict(key)
 	default:
 		err = action(root, shard)
 	}
@@ -136,7 +133,7 @@ func (d Dir) change(ctx context.Context, key string, old Revision, action func(r
 func (d Dir) failure(operation, key string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && operation == "load":
-		return absent(key)
+		return NotExist(key)
 	case errors.Is(err, ErrConflict):
 		return err
 	}

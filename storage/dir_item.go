@@ -63,7 +63,7 @@ func isNonce(s string) bool {
 // readItem returns what key's file holds.
 func readItem(root *os.Root, key string) (Item, error) {
 	name := fileName(key)
-	content, err := readFile(root, name, maxHeader+MaxValue)
+	content, err := readFile(root, name, maxHeader+MaxValue+sealedExtra)
 	if err != nil {
 		return Item{}, err
 	}

@@ -15,11 +15,9 @@ import (
 // passed by.
 func (d Dir) List(ctx context.Context, prefix string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		if prefix != "" {
-			if err := CheckKey(prefix); err != nil {
-				yield("", err)
-				return
-			}
+		if err := AdmitPrefix(ctx, prefix); err != nil {
+			yield("", err)
+			return
 		}
 		root, err := openFolder(string(d), false)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -32,6 +30,30 @@ func (d Dir) List(ctx context.Context, prefix string) iter.Seq2[string, error] {
 		if err != nil && !errors.Is(err, errStopped) {
 			yield("", d.failure("list", prefix, err))
 		}
+	}
+}
+
+// Scan yields the records that are prefix or lie below it, in the order of their keys; see [Scanner].
+func (d Dir) Scan(ctx context.Context, prefix, cursor string) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		root, err := openFolder(string(d), false)
+		if err == nil {
+			defer root.Close()
+		}
+		// Where the folder could not be opened, List says why, or that there is nothing.
+		scanKeys(d.List(ctx, prefix), cursor, func(key string) (Item, error) {
+			if err := ended(ctx); err != nil {
+				return Item{}, err
+			}
+			if root == nil {
+				return d.Load(ctx, key)
+			}
+			item, err := readItem(root, key)
+			if err != nil {
+				return Item{}, d.failure("load", key, err)
+			}
+			return item, nil
+		})(yield)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"path"
 	"time"
@@ -26,6 +27,7 @@ func shardOf(key string) string {
 // so it asks again and again.
 func lockShard(ctx context.Context, root *os.Root, shard string) (*os.File, error) {
 	name := path.Join(lockFolder, shard)
+	begun := time.Now()
 	for wait := time.Millisecond / 4; ; wait = min(2*wait, 16*time.Millisecond) {
 		var lock *os.File
 		err := intoFolder(root, lockFolder, func() (err error) {
@@ -36,7 +38,17 @@ func lockShard(ctx context.Context, root *os.Root, shard string) (*os.File, erro
 			return lock, err
 		}
 		if err := sleep(ctx, jittered(wait)); err != nil {
-			return nil, err
+			return nil, heldError(root, name, time.Since(begun), err)
 		}
 	}
+}
+
+// heldError returns the error for a lock that was waited for in vain: a change takes milliseconds, so that its
+// holder is stuck, suspended perhaps.
+func heldError(root *os.Root, name string, waited time.Duration, err error) error {
+	holder := lockHolder(root, name)
+	if holder == "" {
+		holder = "another process"
+	}
+	return fmt.Errorf("%w, after %v in which the lock %s was held by %s; ending that process frees it", err, waited.Round(time.Millisecond), name, holder)
 }

@@ -15,9 +15,9 @@ import (
 
 const ownerFolder = ".owners"
 
-// markOwner makes a file named after the owner and keeps it locked: the kernel frees the lock when the
+// MarkOwner makes a file named after the owner and keeps it locked: the kernel frees the lock when the
 // process dies, however it dies.
-func (d Dir) markOwner(ctx context.Context) (owner string, unmark func(), err error) {
+func (d Dir) MarkOwner(ctx context.Context) (owner string, unmark func(), err error) {
 	kernel, err := kernelID()
 	if err != nil {
 		return "", nil, err
@@ -36,7 +36,7 @@ func (d Dir) markOwner(ctx context.Context) (owner string, unmark func(), err er
 			return err
 		})
 		if errors.Is(err, errLocked) {
-			err = ended(ctx) // forgetOwner took the new file for a dead owner's: another one, then
+			err = ended(ctx) // ForgetOwner took the new file for a dead owner's: another one, then
 		}
 	}
 	if err != nil {
@@ -44,15 +44,15 @@ func (d Dir) markOwner(ctx context.Context) (owner string, unmark func(), err er
 		return "", nil, fmt.Errorf("storage: can't use the folder %q: %w", string(d), inner{err})
 	}
 	return owner, func() {
-		// What can't be removed now is removed by forgetOwner.
+		// What can't be removed now is removed by ForgetOwner.
 		_ = removeLocked(root, name, mark)
 		root.Close()
 	}, nil
 }
 
-// ownerDead reports whether no process holds the lock of the owner's file. Of an owner under another
+// OwnerDead reports whether no process holds the lock of the owner's file. Of an owner under another
 // kernel, which may share the folder without sharing its locks, it knows nothing.
-func (d Dir) ownerDead(owner string) (bool, error) {
+func (d Dir) OwnerDead(_ context.Context, owner string) (bool, error) {
 	kernel, err := kernelID()
 	if err != nil || !isOwner(owner, kernel) {
 		return false, err
@@ -74,9 +74,9 @@ func (d Dir) ownerDead(owner string) (bool, error) {
 	return true, unlock(mark)
 }
 
-// forgetOwner removes the owner's file and those of all dead owners under this kernel. A file that
+// ForgetOwner removes the owner's file and those of all dead owners under this kernel. A file that
 // stays costs nothing but its name, so failures don't matter.
-func (d Dir) forgetOwner(owner string) {
+func (d Dir) ForgetOwner(owner string) {
 	kernel, err := kernelID()
 	if err != nil {
 		return

@@ -317,7 +317,7 @@ func TestDirKilledHolder(t *testing.T) {
 		if len(owners) != 1 {
 			t.Fatalf("%d owners are marked, want 1: %q", len(owners), owners)
 		}
-		if dead, err := d.ownerDead(owners[0]); dead || err != nil {
+		if dead, err := d.OwnerDead(t.Context(), owners[0]); dead || err != nil {
 			t.Errorf("the owner is taken for dead while it lives: %t, %v", dead, err)
 		}
 		child.kill(t)

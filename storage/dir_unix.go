@@ -64,7 +64,7 @@ func syncFolder(root *os.Root, name string) error {
 		return err
 	}
 	err = f.Sync()
-	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.ENOSYS) {
 		err = nil // a file system that has nothing to do here
 	}
 	return errors.Join(err, f.Close())

@@ -32,6 +32,9 @@
 //	defer lease.Release(context.WithoutCancel(ctx))
 //	work(lease.Context(), lease.Value())
 //
+// Who has other work uses a [Claim]: it tries once, remembers between its tries what it saw, and says with a
+// [HeldError] when to try again.
+//
 // It is a record as any other: a line of JSON (owner, fence, term, a beat that is different in each write)
 // and the value. These are the rules it is made of:
 //
@@ -42,7 +45,11 @@
 //   - Each write names the revision before it. Of two that think they hold the lease, the rightful one is
 //     the one whose writes are taken; the other gets [ErrLost]. A process can be suspended for as long as it may be.
 //   - A write with an unknown outcome is read back before anything is concluded from it.
-//   - The record is never deleted. Release replaces the owner with nobody and leaves value and fence.
+//   - A look that fails is no look: it takes nothing from what was seen before.
+//   - The record is not deleted while it is held. Release replaces the owner with nobody and leaves value and fence.
+//     Such a free record may be deleted by its revision when its value is of no use any more; the fence
+//     begins at 1 again then.
+//   - Terms have at most an hour; a longer one in a record counts as one.
 //
 // Some stores know more: a Dir can tell that an owner's process on this machine, under this boot of it, has
 // died, because the kernel has freed a lock. Then the lease is free at once, and a server that was killed goes on as soon
@@ -57,10 +64,37 @@
 // [CheckKey]. A record may have others below it: "a" and "a/b" are both possible. Values are
 // opaque and have at most 256 KiB; a certificate with its chain and key has about 10.
 //
+// # Many records
+//
+// [Scan] reads all records below a prefix, and from a cursor on where it was broken off. A [Watcher] tells which keys
+// others have changed: as a hint, which may come late or twice. Both have to be looked at again: only what Load
+// returns is the truth. [As] finds what a store can do besides the four methods, through wrappers too.
+//
+// # At rest
+//
+// [Sealed] encrypts values before another store gets them, with keys that can be rotated. [Dir] relies on the
+// permissions of its files without it.
+//
 // # Other stores
 //
-// Package [github.com/everseal/everseal/storage/storagetest] tests whether an implementation keeps the
-// contract. An engine needs strongly consistent reads, a conditional write and a conditional delete on one key, and an
+// [Check] refuses a store that does not keep the contract, before anything is entrusted to it.
+//
+// An engine needs strongly consistent reads, a conditional write and a conditional delete on one key, and an
 // unrepeatable revision: a number from the engine that never restarts, or a random one stored with the value.
-// An engine's own expiry of records must not be used, and neither caches nor replicas for Load.
+// An engine's own expiry of records must not be used, and neither caches nor replicas for Load. A new one is
+// written in this order:
+//
+//   - A type with the four methods. Each begins with [Admit] or, List, with [AdmitPrefix], and so refuses what every store
+//     refuses. Load answers what is absent with [NotExist]; Save and Delete answer a revision that is not the stored one
+//     with [Conflict]. All else is the engine's own error, wrapped with the operation and the key, without a password.
+//   - Save is one conditional statement: where old is zero an insertion that fails if the key is there, else a
+//     change of the row that has both key and revision. The number of rows says whether it was a conflict. The same holds
+//     for Delete. A Load before it decides nothing.
+//   - A driver that repeats a statement on its own turns a success into a conflict. There the revision is a random
+//     one that Save has made, and a conflict is read back: if the stored revision is the one just made, it
+//     was no conflict.
+//   - [github.com/everseal/everseal/storage/storagetest] tests whether the contract is kept, with two handles as of two
+//     processes. Run it under the race detector, and against the real server.
+//   - Then what the engine can do better: Scan in pages (a range of keys, not a pattern), Watch where the engine
+//     pushes, [Owners] where its sessions end with their process. The suite tests these where it finds them.
 package storage

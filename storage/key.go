@@ -44,9 +44,3 @@ func isKeyByte(b byte) bool {
 func isPlain(b byte) bool {
 	return 'a' <= b && b <= 'z' || '0' <= b && b <= '9' || b == '-' || b == '.' || b == '_'
 }
-
-// within reports whether List(prefix) has to yield key.
-func within(key, prefix string) bool {
-	return prefix == "" || key == prefix ||
-		len(key) > len(prefix) && key[len(prefix)] == '/' && strings.HasPrefix(key, prefix)
-}

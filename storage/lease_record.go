@@ -56,7 +56,7 @@ func decodeLease(data []byte) (leaseRecord, error) {
 	if err != nil || term <= 0 || r.Beat == "" {
 		return leaseRecord{}, errNoLease
 	}
-	r.term = term
+	r.term = min(term, maxTerm)
 	if len(value) > 0 {
 		r.value = value
 	}

@@ -14,18 +14,20 @@ type Memory struct {
 	mu    sync.RWMutex
 	items map[string]Item // guarded by mu; its values are neither changed nor handed out
 	saves uint64          // guarded by mu; counts all saves of all keys, so that no revision returns
+
+	watches map[*memoryWatch]bool // guarded by mu
 }
 
 // Load returns a copy of what is stored under key; see [Store].
 func (m *Memory) Load(ctx context.Context, key string) (Item, error) {
-	if err := admit(ctx, key); err != nil {
+	if err := Admit(ctx, key, nil); err != nil {
 		return Item{}, err
 	}
 	m.mu.RLock()
 	item, ok := m.items[key]
 	m.mu.RUnlock()
 	if !ok {
-		return Item{}, absent(key)
+		return Item{}, NotExist(key)
 	}
 	return Item{Value: bytes.Clone(item.Value), Revision: item.Revision}, nil
 }
@@ -33,17 +35,14 @@ func (m *Memory) Load(ctx context.Context, key string) (Item, error) {
 // Save stores a copy of value if the stored revision is old; see [Store]. It fails for no other reasons
 // than those the interface names.
 func (m *Memory) Save(ctx context.Context, key string, value []byte, old Revision) (Revision, error) {
-	if err := admit(ctx, key); err != nil {
+	if err := Admit(ctx, key, value); err != nil {
 		return "", err
-	}
-	if len(value) > MaxValue {
-		return "", tooLarge(key, len(value), MaxValue)
 	}
 	value = bytes.Clone(value)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.items[key].Revision != old {
-		return "", conflict(key)
+		return "", Conflict(key)
 	}
 	if m.items == nil {
 		m.items = make(map[string]Item)
@@ -51,31 +50,31 @@ func (m *Memory) Save(ctx context.Context, key string, value []byte, old Revisio
 	m.saves++
 	revision := Revision(strconv.FormatUint(m.saves, 10))
 	m.items[key] = Item{Value: value, Revision: revision}
+	m.tell(key)
 	return revision, nil
 }
 
 // Delete removes key if the stored revision is old; see [Store].
 func (m *Memory) Delete(ctx context.Context, key string, old Revision) error {
-	if err := admit(ctx, key); err != nil {
+	if err := Admit(ctx, key, nil); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if old == "" || m.items[key].Revision != old {
-		return conflict(key)
+		return Conflict(key)
 	}
 	delete(m.items, key)
+	m.tell(key)
 	return nil
 }
 
 // List yields the keys that are prefix or lie below it, as they were when the iteration began; see [Store].
 func (m *Memory) List(ctx context.Context, prefix string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		if prefix != "" {
-			if err := CheckKey(prefix); err != nil {
-				yield("", err)
-				return
-			}
+		if err := AdmitPrefix(ctx, prefix); err != nil {
+			yield("", err)
+			return
 		}
 		for _, key := range m.keys(prefix) {
 			if err := ended(ctx); err != nil {
@@ -97,7 +96,7 @@ func (m *Memory) keys(prefix string) []string {
 	defer m.mu.RUnlock()
 	var keys []string
 	for key := range m.items {
-		if within(key, prefix) {
+		if Within(key, prefix) {
 			keys = append(keys, key)
 		}
 	}

@@ -13,23 +13,23 @@ import (
 
 func TestOwnerWithinOneProcess(t *testing.T) {
 	d := Dir(t.TempDir())
-	owner, unmark, err := d.markOwner(t.Context())
+	owner, unmark, err := d.MarkOwner(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, unmarkOther, err := (d + "/").markOwner(t.Context())
+	other, unmarkOther, err := (d + "/").MarkOwner(t.Context())
 	if err != nil || owner == other {
 		t.Fatalf("two owners are %q and %q (%v)", owner, other, err)
 	}
 	want := func(dead bool, owner string) {
 		t.Helper()
-		if got, err := d.ownerDead(owner); got != dead || err != nil {
-			t.Errorf("ownerDead(%q) = %t, %v, want %t", owner, got, err, dead)
+		if got, err := d.OwnerDead(t.Context(), owner); got != dead || err != nil {
+			t.Errorf("OwnerDead(%q) = %t, %v, want %t", owner, got, err, dead)
 		}
 	}
 	want(false, owner)
 	want(false, other)
-	d.forgetOwner("none of ours")
+	d.ForgetOwner("none of ours")
 	want(false, owner)
 	unmark()
 	want(true, owner)
@@ -49,8 +49,8 @@ func TestOwnerUnknown(t *testing.T) {
 		"", "x", foreign, "../lease", kernel, kernel + "-", kernel + "-../" + strings.Repeat("a", 23), kernel + "-" + strings.Repeat("A", 26),
 		kernel + "-" + strings.Repeat("a", 1000), strings.Repeat("a", 26),
 	} {
-		if dead, err := d.ownerDead(owner); dead || err != nil {
-			t.Errorf("ownerDead(%.60q) = %t, %v, want false: it may live elsewhere", owner, dead, err)
+		if dead, err := d.OwnerDead(t.Context(), owner); dead || err != nil {
+			t.Errorf("OwnerDead(%.60q) = %t, %v, want false: it may live elsewhere", owner, dead, err)
 		}
 	}
 }
@@ -58,7 +58,7 @@ func TestOwnerUnknown(t *testing.T) {
 // TestForgetOwner shows which files go: those of the dead under this kernel, and that of the one who has lost its lease.
 func TestForgetOwner(t *testing.T) {
 	d := Dir(t.TempDir())
-	living, unmark, err := d.markOwner(t.Context())
+	living, unmark, err := d.MarkOwner(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestForgetOwner(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d.forgetOwner(foreignLoser)
+	d.ForgetOwner(foreignLoser)
 	for name, stays := range map[string]bool{living: true, dead: false, foreign: true, foreignLoser: false, "notes.txt": true} {
 		_, err := os.Lstat(filepath.Join(string(d), ownerFolder, name))
 		if stays != (err == nil) {
@@ -89,12 +89,12 @@ func TestOwnerBesideSweep(t *testing.T) {
 	for range 2 {
 		sweepers.Go(func() {
 			for ctx.Err() == nil {
-				d.forgetOwner("")
+				d.ForgetOwner("")
 			}
 		})
 	}
 	for range 300 {
-		owner, unmark, err := d.markOwner(t.Context())
+		owner, unmark, err := d.MarkOwner(t.Context())
 		if err != nil {
 			t.Error(err)
 			break
@@ -103,7 +103,7 @@ func TestOwnerBesideSweep(t *testing.T) {
 		if _, err := os.Lstat(filepath.Join(string(d), ownerFolder, owner)); err != nil {
 			t.Errorf("a living owner's file is gone: %v", err)
 		}
-		if dead, err := d.ownerDead(owner); dead || err != nil {
+		if dead, err := d.OwnerDead(t.Context(), owner); dead || err != nil {
 			t.Errorf("a living owner is taken for dead: %t, %v", dead, err)
 		}
 		unmark()

@@ -3,10 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"iter"
-	"strings"
 )
 
 // A Revision names one stored state of one key. It is opaque: only equality means anything. The zero
@@ -68,41 +65,3 @@ const (
 	MaxValue      = 256 << 10       // bytes of a value
 	MaxLeaseValue = MaxValue - 1024 // bytes of the value that a Lease carries
 )
-
-// admit refuses what every method of a store refuses first: an invalid key and an ended context.
-func admit(ctx context.Context, key string) error {
-	if err := CheckKey(key); err != nil {
-		return err
-	}
-	return ended(ctx)
-}
-
-// ended returns nil while ctx goes on, then its error, with its cause where that says more.
-func ended(ctx context.Context) error {
-	err := ctx.Err()
-	if err == nil {
-		return nil
-	}
-	if cause := context.Cause(ctx); cause != err {
-		return fmt.Errorf("storage: %w: %w", err, cause)
-	}
-	return fmt.Errorf("storage: %w", err)
-}
-
-// An inner error is a part of another: its text lacks the package's name, which the whole begins with.
-type inner struct{ error }
-
-func (e inner) Error() string { return strings.TrimPrefix(e.error.Error(), "storage: ") }
-func (e inner) Unwrap() error { return e.error }
-
-func conflict(key string) error {
-	return fmt.Errorf("%w: %q", ErrConflict, key)
-}
-
-func absent(key string) error {
-	return fmt.Errorf("storage: nothing is stored under %q: %w", key, fs.ErrNotExist)
-}
-
-func tooLarge(key string, size, limit int) error {
-	return fmt.Errorf("%w: %d bytes for %q, %d are allowed", ErrTooLarge, size, key, limit)
-}

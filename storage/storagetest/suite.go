@@ -34,7 +34,7 @@ func (suite Suite) Run(t *testing.T) {
 	if suite.Open == nil {
 		t.Fatal("storagetest: Suite.Open is nil: set it to a function that returns an empty store")
 	}
-	for _, cases := range [][]testCase{contractCases(), keyCases(), valueCases(), concurrencyCases(), leaseCases()} {
+	for _, cases := range [][]testCase{contractCases(), keyCases(), valueCases(), concurrencyCases(), leaseCases(), scanCases(), watchCases()} {
 		for _, c := range cases {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()

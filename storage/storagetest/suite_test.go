@@ -34,7 +34,11 @@ func TestSuite(t *testing.T) {
 	}
 	storagetest.Suite{
 		Open: func(*testing.T) storage.Store {
-			return &flawed{flaw: os.Getenv(flawVariable), items: make(map[string]storage.Item)}
+			flaw := os.Getenv(flawVariable)
+			if isSeam(flaw) {
+				return &flawedSeams{flaw: flaw}
+			}
+			return &flawed{flaw: flaw, items: make(map[string]storage.Item)}
 		},
 		Reopen: func(_ *testing.T, s storage.Store) storage.Store { return s },
 	}.Run(t)
@@ -71,9 +75,19 @@ func TestFlawsAreFound(t *testing.T) {
 		"empty value is absent":      {"Values", "Update"},
 		"no limit":                   {"LargestValue"},
 		"limit too low":              {"LargestValue", "LeaseValue"},
+		"no room for sealing":        {"LargestValue"},
 		"given slice kept":           {"Aliasing"},
 		"own slice handed out":       {"Aliasing"},
 		"loads from an old snapshot": {"Swap"},
+
+		"scan ignores the prefix":               {"Scan"},
+		"scan loses what is below":              {"Scan"},
+		"scan passes over one after the cursor": {"ScanCursor"},
+		"scan ends when others write":           {"ScanWhileWriting"},
+		"watch ignores the prefix":              {"Watch"},
+		"watch does not say that it listens":    {"Watch"},
+		"watch is deaf to deletions":            {"Watch"},
+		"watch ends in silence":                 {"WatchEnds"},
 	} {
 		t.Run(flaw, func(t *testing.T) {
 			t.Parallel()
@@ -171,6 +185,9 @@ func (f *flawed) Save(ctx context.Context, key string, value []byte, old storage
 		limit /= 2
 	case "values trimmed":
 		value = bytes.TrimSpace(value)
+	}
+	if bytes.HasPrefix(value, []byte("everseal-sealed ")) && f.flaw != "no room for sealing" {
+		limit += 256
 	}
 	if len(value) > limit {
 		return "", storage.ErrTooLarge

@@ -58,6 +58,26 @@ func testLargestValue(t *testing.T, s, other storage.Store) {
 	if _, err := s.Load(ctx, "b"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Load after a refused Save: %v, want an error that wraps fs.ErrNotExist", err)
 	}
+	if _, ok := storage.As[*storage.Sealed](s); ok {
+		return // what it adds has room in the store below it, not in its own
+	}
+	// What a storage.Sealed around the store adds to the largest value has room.
+	sealed := &storage.Sealed{Store: s, Keys: sealingKeys(t)}
+	revision = on(t, sealed).save("c", string(large[:storage.MaxValue]), "")
+	on(t, &storage.Sealed{Store: other, Keys: sealingKeys(t)}).wantStored("c", string(large[:storage.MaxValue]), revision)
+	if _, err := sealed.Save(ctx, "c", large[:storage.MaxValue+1], revision); !errors.Is(err, storage.ErrTooLarge) {
+		t.Errorf("Save of MaxValue+1 bytes through a Sealed: %v, want ErrTooLarge", err)
+	}
+}
+
+// sealingKeys returns keys that are the same in all processes.
+func sealingKeys(t *testing.T) storage.KeyFunc {
+	t.Helper()
+	keys, err := storage.SealingKeys(bytes.Repeat([]byte("k"), 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys
 }
 
 func testAliasing(t *testing.T, s, other storage.Store) {
