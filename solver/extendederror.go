@@ -20,6 +20,8 @@ const (
 	maxExtended  = 4   // of one answer
 	maxExtraText = 200 // bytes of the words of each
 
+	maxExtendedText = 300 // bytes of all in a sentence
+
 	optionExtendedError = 15 // RFC 8914 §4
 )
 
@@ -67,8 +69,10 @@ func extendedTexts(errs []extendedError) (words []string) {
 	return words
 }
 
-// extendedText lists the errors.
-func extendedText(errs []extendedError) string { return strings.Join(extendedTexts(errs), "; ") }
+// extendedText lists the errors, within maxExtendedText.
+func extendedText(errs []extendedError) string {
+	return escaped(strings.Join(extendedTexts(errs), "; "), maxExtendedText)
+}
 
 // readOptions takes from the additional section what EDNS has (RFC 6891 §6.1): the rest of the response code, and
 // extended errors. A section that cannot be read is passed over: the answer stands before it.

@@ -38,7 +38,7 @@ func (i *inspection) judgeLookup(err error) *verdict {
 	name, qtype := escaped(lookup.name, 260), typeText(lookup.qtype)
 	said := ""
 	if len(lookup.extended) > 0 {
-		said = " (" + escaped(extendedText(lookup.extended), 300) + ")"
+		said = " (" + extendedText(lookup.extended) + ")"
 	}
 	switch {
 	case slices.ContainsFunc(lookup.extended, extendedError.isPolicy):
@@ -62,7 +62,7 @@ const signCure = "sign the zone anew, or correct the DS record at its registrar"
 // blocked is the verdict where a resolver has an answer, and does not give it.
 func blocked(name, qtype string, extended []extendedError) *verdict {
 	return because(CauseDNSFailure, "take the name off that resolver's list, or have other resolvers asked by DNS.Resolvers",
-		"a resolver keeps the %s record of %s back (%s)", qtype, name, escaped(extendedText(extended), 300))
+		"a resolver keeps the %s record of %s back (%s)", qtype, name, extendedText(extended))
 }
 
 // says reports whether what the CA said is of one of the types.

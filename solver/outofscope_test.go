@@ -152,6 +152,26 @@ func TestWaitOfAPrivateCA(t *testing.T) {
 	}
 }
 
+// Resolvers may be anywhere, as those of clusters and containers are.
+func TestResolversInside(t *testing.T) {
+	for _, resolver := range []string{"10.96.0.10", "127.0.0.11", "169.254.169.253", "[fe80::1%eth0]:53"} {
+		synctest.Test(t, func(t *testing.T) {
+			d := solver.NewMemoryDNS(t)
+			d.Zone("example.com", "192.0.2.1")[0].Add(challengeName, "TXT", valueOf(overDNS))
+			dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+				if strings.Contains(address, strings.Trim(strings.TrimSuffix(resolver, ":53"), "[]")) {
+					address = net.JoinHostPort(solver.ResolverAddr, "53")
+				}
+				return d.Dial(ctx, network, address)
+			}
+			s := &solver.DNS01{DNS: &solver.DNS{Resolvers: []string{resolver}, Dial: dial}}
+			if err := s.Wait(t.Context(), overDNS); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // While it is not known where the CA is, servers inside are not given up, nor asked.
 func TestWaitWhileTheCAIsNotFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

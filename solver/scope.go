@@ -177,13 +177,15 @@ func (d *DNS) isPrivateCA(ctx context.Context, directory string) (bool, error) {
 	}), nil
 }
 
-// directoryAddresses looks up where a CA's directory is: as whoever calls the CA does, who knows names of this machine's
-// alone too, unless Dial leads elsewhere.
+// directoryAddresses looks up where a CA's directory is: as whoever calls the CA does, who knows also names that are this
+// machine's or short, unless Dial leads elsewhere; else in the DNS.
 func (d *DNS) directoryAddresses(ctx context.Context, host string) ([]netip.Addr, error) {
 	ctx, cancel := context.WithTimeout(ctx, directoryTimeout)
 	defer cancel()
 	if d.Dial == nil {
-		return new(net.Resolver).LookupNetIP(ctx, "ip", host)
+		if addrs, err := new(net.Resolver).LookupNetIP(ctx, "ip", host); err == nil {
+			return addrs, nil
+		}
 	}
 	return d.addresses(ctx, host)
 }

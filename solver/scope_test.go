@@ -27,6 +27,34 @@ func TestScopeOf(t *testing.T) {
 	}
 }
 
+func TestCheckRedirectAddress(t *testing.T) {
+	for _, test := range []struct {
+		from, to        string
+		public, private bool // whether it may be followed for a CA on the Internet, and on a private network
+	}{
+		{"192.0.2.1", "192.0.2.2", true, true},
+		{"10.0.0.1", "192.0.2.2", true, true},
+		{"192.0.2.1", "10.0.0.1", false, true},
+		{"10.0.0.1", "10.0.0.2", false, true},
+		{"127.0.0.1", "127.0.0.2", false, true},
+		{"127.0.0.1", "169.254.1.1", false, true},
+		{"169.254.1.1", "127.0.0.1", false, false},
+		{"10.0.0.1", "127.0.0.1", false, false},
+		{"192.0.2.1", "127.0.0.1", false, false},
+		{"192.0.2.1", "169.254.169.254", false, false},
+		{"127.0.0.1", "224.0.0.1", false, false},
+		{"127.0.0.1", "255.255.255.255", false, false},
+	} {
+		for _, private := range []bool{false, true} {
+			err := checkRedirectAddress(netip.MustParseAddr(test.from), netip.MustParseAddr(test.to), func() (bool, error) { return private, nil })
+			want := map[bool]bool{false: test.public, true: test.private}[private]
+			if (err == nil) != want {
+				t.Errorf("from %s to %s, private %v: %v", test.from, test.to, private, err)
+			}
+		}
+	}
+}
+
 // A CA may have a name that this machine alone knows.
 func TestIsPrivateCAByTheSystem(t *testing.T) {
 	name, err := os.Hostname()
