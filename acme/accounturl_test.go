@@ -48,27 +48,46 @@ func TestAccountURLThatTheCARefuses(t *testing.T) {
 			if n := c.asked("newAccount"); n != 1 {
 				t.Errorf("looked the account up %d times", n)
 			}
+
+			// What is asked for may be the account itself, and by many calls at once.
+			c.client = c.withURL(stale)
+			c.forget()
+			var group sync.WaitGroup
+			for range 5 {
+				group.Go(func() {
+					if account, err := c.client.GetAccount(t.Context()); err != nil || account.URL == stale {
+						t.Errorf("account %+v, error %v", account, err)
+					}
+				})
+			}
+			group.Wait()
+			if n := c.asked("newAccount"); n != 1 {
+				t.Errorf("looked the account up %d times, for calls at once", n)
+			}
 		})
 	}
 }
 
 // An account that one of the CA's replicas does not know for a moment, or for longer, costs no order.
 func TestAccountMissingForAMoment(t *testing.T) {
-	missing := func(n int) acmetest.Fault {
-		return acmetest.Next(n, acmetest.Answer(400, "application/problem+json", problem("accountDoesNotExist", "no such account")))
+	missing := func(n, status int) acmetest.Fault {
+		return acmetest.Next(n, acmetest.Answer(status, "application/problem+json", problem("accountDoesNotExist", "no such account")))
 	}
 	for _, resource := range []string{"newOrder", "authorization", "challenge", "order", "finalize", "certificate"} {
-		for _, n := range []int{1, 1000} {
+		for n, status := range map[int]int{1: 400, 1000: 400, 1001: 404} {
 			inBubble(t, func(t *testing.T, c *ca) {
-				c.SetFaults(acmetest.On(resource, missing(n)))
+				c.SetFaults(acmetest.On(resource, missing(n, status)))
 				r := acme.Request{Key: newKey(t)}
 				r.Before = func(_ context.Context, s acme.Step) error { r.OrderURL = s.OrderURL; return nil }
 				_, err := c.issue(t, t.Context(), r)
-				if n > 1 {
+				for range min(n-1, 2) {
 					wantError(t, err, acme.ErrAccountDoesNotExist, "no such account")
 					if _, lost := errors.AsType[*acme.OrderError](err); lost {
 						t.Errorf("%s: the order was given up: %v", resource, err)
 					}
+					_, err = c.issue(t, t.Context(), r)
+				}
+				if n > 1 {
 					c.SetFaults()
 					_, err = c.issue(t, t.Context(), r)
 				}
@@ -105,6 +124,22 @@ func TestRefusalsThatAreNotAboutTheAccount(t *testing.T) {
 		}
 		if n := c.asked("newAccount"); n > 0 {
 			t.Errorf("looked the account up %d times, though it had just been made", n)
+		}
+
+		c.SetFaults()
+		c.client = c.withURL(c.accountURL(t))
+		c.forget()
+		if _, err := c.issue(t, t.Context(), acme.Request{}); err != nil {
+			t.Fatal(err)
+		}
+		c.SetFaults(acmetest.On("newOrder", c.Problem(400, "malformed", "a name has an underscore")),
+			acmetest.On("order", c.Problem(403, "unauthorized", "the order is another's")))
+		_, err := c.issue(t, t.Context(), acme.Request{})
+		wantError(t, err, acme.ErrMalformed, "a name has an underscore")
+		_, err = c.issue(t, t.Context(), acme.Request{OrderURL: c.Orders()[0].URL})
+		wantError(t, err, acme.ErrUnauthorized, "the order is another's")
+		if n := c.asked("newAccount"); n > 0 {
+			t.Errorf("looked the account up %d times, though the CA had taken its URL", n)
 		}
 	})
 }

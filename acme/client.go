@@ -26,7 +26,7 @@ type Client struct {
 	DirectoryURL string // zero: LetsEncrypt
 	// Key is the account's, ECDSA or RSA; the only required field. Use it at no other CA (RFC 8555 §11.1).
 	Key        crypto.Signer `json:"-"`
-	AccountURL string        // zero: looked up by Key when first needed
+	AccountURL string        // zero, or refused by the CA: looked up by Key when needed
 	HTTPClient *http.Client  // zero: http.DefaultClient
 	UserAgent  string        // put before the package's own (RFC 8555 §6.1)
 
