@@ -91,9 +91,9 @@ func (c *Client) Issue(ctx context.Context, r Request) (*Certificate, error) {
 	}
 	defer func() { r.cleanUp(ctx, r.Presented, r.able) }()
 	i := &issuance{request: &r}
-	i.client, i.finalizedAt, i.most = c, r.FinalizedAt, maxAuthorizations(len(r.Identifiers))+len(r.Presented)
+	i.client, i.finalizedAt, i.most = c, r.FinalizedAt, maxAuthorizations(len(r.Identifiers))
 	for _, p := range r.Presented {
-		i.know([]string{p.AuthorizationURL})
+		i.earlier = append(i.earlier, p.AuthorizationURL)
 	}
 	order, err := i.open(ctx)
 	if err != nil {

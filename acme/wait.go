@@ -37,6 +37,7 @@ type orderWait struct {
 	client      *Client
 	known       []string  // URLs of all authorizations that the CA has ever named for the order
 	most        int       // of known
+	earlier     []string  // URLs of authorizations of this order, or one before it, that answers were presented for
 	tasks       []*task   // whose answers are in place
 	finalizedAt time.Time // zero: not known
 
@@ -158,11 +159,14 @@ func (w *orderWait) late(ctx context.Context, order *Order, err error) error {
 func (w *orderWait) invalid(ctx context.Context, order *Order) error {
 	failed := &OrderError{URL: order.URL, Problem: order.Error}
 	w.know(order.Authorizations)
-	authorizations, _ := w.client.getAuthorizations(ctx, w.known)
-	failed.Authorizations, _ = unproved(authorizations)
-	if failed.Problem == nil && len(failed.Authorizations) == 0 {
-		failed.Err = errors.New("it is invalid, and the CA does not tell why")
+	for _, urls := range [][]string{w.known, w.earlier} {
+		authorizations, _ := w.client.getAuthorizations(ctx, urls)
+		failed.Authorizations, _ = unproved(authorizations)
+		if failed.Problem != nil || len(failed.Authorizations) > 0 {
+			return failed
+		}
 	}
+	failed.Err = errors.New("it is invalid, and the CA does not tell why")
 	return failed
 }
 

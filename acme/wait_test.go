@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -97,6 +98,34 @@ func TestFinalizedOrderThatHidesWhy(t *testing.T) {
 		_, err := c.issue(t, t.Context(), acme.Request{Identifiers: identifiers(t, names...)})
 		wantError(t, err, acme.ErrCAA, names[1])
 	})
+}
+
+// What became of an earlier order, whose proofs are there to be taken away, says nothing of this one.
+func TestProofsOfAnotherOrder(t *testing.T) {
+	for _, resumed := range []bool{false, true} {
+		inBubble(t, func(t *testing.T, c *ca) {
+			c.FailValidations("example.com", 1)
+			r := c.crash(t, acme.Request{Key: newKey(t)}, acme.ActionPresent)
+			if _, err := c.issue(t, t.Context(), r); err == nil {
+				t.Fatal("no error")
+			}
+			dial := c.Dial
+			c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				time.Sleep(8 * time.Second) // the order is pending for long
+				return dial(ctx, network, address)
+			}
+			r.OrderURL = ""
+			if resumed {
+				r = c.crash(t, r, acme.ActionPresent)
+			}
+			if _, err := c.issue(t, t.Context(), r); err != nil {
+				t.Errorf("resumed %t: %v", resumed, err)
+			}
+			if n := len(c.Orders()); n != 2 {
+				t.Errorf("%d orders", n)
+			}
+		})
+	}
 }
 
 // A CA that lists other authorizations with each answer is not asked for all of them.
@@ -242,6 +271,9 @@ func TestCauseOfAChallengeThatIsProcessing(t *testing.T) {
 			_, err := c.issue(t, ctx, acme.Request{})
 			cancel()
 			wantError(t, err, context.DeadlineExceeded, "connection refused by 192.0.2.1", "goes on trying")
+			if strings.Count(err.Error(), "connection refused") != 1 {
+				t.Errorf("told more than once: %v", err)
+			}
 			wantError(t, err, acme.ErrConnection)
 			if failed, ok := errors.AsType[*acme.AuthorizationError](err); !ok || failed.Identifier != "example.com" || failed.ChallengeType != acme.TypeHTTP01 {
 				t.Errorf("%v: error %v", timeout, err)
@@ -249,6 +281,43 @@ func TestCauseOfAChallengeThatIsProcessing(t *testing.T) {
 			if _, lost := errors.AsType[*acme.OrderError](err); lost {
 				t.Errorf("given up: %v", err)
 			}
+		}
+	})
+}
+
+// How long validation took, and what kept it for a while, is no matter once the certificate is waited for.
+func TestPollsBeginAnew(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *ca) {
+		dial := c.Dial
+		c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			time.Sleep(8 * time.Second)
+			return dial(ctx, network, address)
+		}
+		var finalized time.Time
+		before := func(_ context.Context, s acme.Step) error {
+			if s.Action == acme.ActionFinalize {
+				finalized = time.Now()
+			}
+			return nil
+		}
+		if _, err := c.issue(t, t.Context(), acme.Request{Before: before}); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(finalized); took > time.Second {
+			t.Errorf("the certificate came %v after finalize", took)
+		}
+
+		c.SetFaults(editChallenges(func(challenge map[string]any) {
+			if challenge["status"] == "processing" {
+				challenge["error"] = map[string]any{"type": acme.ErrConnection, "detail": "connection refused"}
+			}
+		}), onOrder("valid", func(order map[string]any) { order["status"] = "processing" }))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err := c.issue(t, ctx, acme.Request{Before: before})
+		wantError(t, err, context.DeadlineExceeded, "the order, which is processing")
+		if strings.Contains(err.Error(), "refused") {
+			t.Errorf("of what was mended is told: %v", err)
 		}
 	})
 }
