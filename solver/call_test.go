@@ -119,3 +119,16 @@ func TestAnswersAreRemembered(t *testing.T) {
 		}
 	})
 }
+
+// What was not asked for want of packets says nothing of a server.
+func TestServersNotAskedAreNotFaulty(t *testing.T) {
+	d := new(DNS).during(t.Context(), "")
+	for range maxPackets {
+		d.call.packets.take()
+	}
+	ns := nameserver{name: "ns.example.com", addr: netip.MustParseAddrPort("192.0.2.1:53")}
+	_, err := d.exchange(t.Context(), ns.addr.String(), query{name: "example.com", qtype: dnsmessage.TypeA})
+	if fault := silentServer(ns, err); !errors.Is(err, errSpent) || fault != nil {
+		t.Errorf("%v: it is said to be %+v", err, fault)
+	}
+}

@@ -238,8 +238,8 @@ func TestDiagnoseNoFalseCause(t *testing.T) {
 		{"20 KiB of headers", overHTTP, func(w *world) {
 			w.site(respond(200, overHTTP.KeyAuthorization, "Content-Security-Policy", strings.Repeat("x", 20<<10)))
 		}},
-		{"100 KiB of headers", overHTTP, func(w *world) {
-			w.site(respond(200, overHTTP.KeyAuthorization, "Content-Security-Policy", strings.Repeat("x", 100<<10)))
+		{"255 KiB of headers", overHTTP, func(w *world) {
+			w.site(respond(200, overHTTP.KeyAuthorization, "Content-Security-Policy", strings.Repeat("x", 255<<10)))
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -90,8 +90,8 @@ func TestExecFails(t *testing.T) {
 		"no program": {&solver.Exec{Path: "/nowhere/edit-zone"}, `solver: Exec.Path: exec: "/nowhere/edit-zone": stat /nowhere/edit-zone: no such file or directory: set it to a program that can be run`},
 		"an argument": {&solver.Exec{Path: script(t, "#!/bin/sh\necho \"$@\"; exit 1\n"), Args: []string{"--key=geheimnis", "--verbose", "geheimer", "four", "/bin/sh", "example"}},
 			"solver: %s append: exit status 1; it printed last: --key=<Args[0]> --verbose <Args[2]> four /bin/sh example append " + execRecord.Name + " " + execRecord.Value},
-		"inherited": {&solver.Exec{Path: script(t, "#!/bin/sh\necho \"$INHERITED_TOKEN $SHELL_PATH $PART_OF_NAME $APP_ENV\" $SEVERAL_LINES; exit 1\n")},
-			"solver: %s append: exit status 1; it printed last: <INHERITED_TOKEN> /bin/sh example.com production <SEVERAL_LINES> <SEVERAL_LINES>"},
+		"inherited": {&solver.Exec{Path: script(t, "#!/bin/sh\necho \"$INHERITED_TOKEN $SHELL_PATH $PART_OF_NAME $APP_ENV $FEW_BYTES\" $SEVERAL_LINES; exit 1\n")},
+			"solver: %s append: exit status 1; it printed last: <INHERITED_TOKEN> /bin/sh example.com production seven77 <SEVERAL_LINES> <SEVERAL_LINES>"},
 		"silent": {&solver.Exec{Path: script(t, "#!/bin/sh\nexit 3\n")}, "solver: %s append: exit status 3; it printed last: nothing"},
 		"its words": {&solver.Exec{Path: script(t, "#!/bin/sh\nprintf 'no \\033[31mzone\\n' >&2; echo 'ever'; exit 1\n")},
 			`solver: %s append: exit status 1; it printed last: no \x1b[31mzone\never`},
@@ -105,6 +105,7 @@ func TestExecFails(t *testing.T) {
 			t.Setenv("SHELL_PATH", "/bin/sh")
 			t.Setenv("PART_OF_NAME", "example.com")
 			t.Setenv("APP_ENV", "production")
+			t.Setenv("FEW_BYTES", "seven77")
 			t.Setenv("SEVERAL_LINES", "the first line\nthe second line")
 			err := test.e.AppendRecord(t.Context(), execRecord)
 			if want := strings.ReplaceAll(test.want, "%s", test.e.Path); err == nil || err.Error() != want {

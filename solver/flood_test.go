@@ -188,7 +188,9 @@ func TestOwnFilesDuringFlood(t *testing.T) {
 		"nothing":          {next: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), token: "own", status: http.StatusServiceUnavailable},
 		"a page":           {next: pageHandler("", "<!DOCTYPE html><title>The site</title>"), token: "own", status: http.StatusServiceUnavailable},
 		"a page by header": {next: pageHandler("text/html; charset=utf-8", "The site"), token: "own", status: http.StatusServiceUnavailable},
-		"a text":           {next: pageHandler("text/plain", "own.thumbprint"), token: "own", status: http.StatusOK, body: "own.thumbprint", header: "yes"},
+		"not modified": {next: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotModified) }),
+			token: "own", status: http.StatusNotModified},
+		"a text": {next: pageHandler("text/plain", "own.thumbprint"), token: "own", status: http.StatusOK, body: "own.thumbprint", header: "yes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -103,8 +103,12 @@ func TestWaitAsksNoNameServerInside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := leadInside(solver.NewMemoryDNS(t))
 		s := &solver.DNS01{DNS: log.client()}
+		begun := time.Now()
 		if err := s.Wait(t.Context(), overDNS); err != nil || len(log.inside()) > 0 {
 			t.Errorf("%v, having dialled %q", err, log.inside())
+		}
+		if took := time.Since(begun); took > 0 {
+			t.Errorf("those that are not asked were waited for %v", took)
 		}
 	})
 }
@@ -194,6 +198,17 @@ func TestWaitWhileTheCAIsNotFound(t *testing.T) {
 		if len(log.inside()) > 0 {
 			t.Errorf("dialled %q", log.inside())
 		}
+		// What is not known is no cause.
+		d.Nameserver("10.0.0.5").Add("example.com", "A", "10.0.0.6")
+		web := func(_ context.Context, _, address string) (net.Conn, error) {
+			t.Errorf("dialled %s", address)
+			return nil, errUnroutable
+		}
+		atHost := overHTTP
+		atHost.DirectoryURL = p.DirectoryURL
+		if diagnosis := solver.Diagnose(t.Context(), atHost, nil, solver.Vantage{DNS: log.client(), Dial: web}); diagnosis.Cause != "" {
+			t.Errorf("%q, %s", diagnosis.Cause, diagnosis)
+		}
 		time.AfterFunc(10*time.Second, func() { failing = false })
 		if err := s.Wait(t.Context(), p); err != nil || len(log.inside()) == 0 {
 			t.Errorf("when the CA is found again: %v, having dialled %q", err, log.inside())
@@ -257,6 +272,23 @@ func TestDiagnoseAsksNoNameServerInside(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Name servers of no use are no cause if the CA does not complain of the DNS.
+func TestDiagnoseBlamesNoNameServerForAnotherFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := solver.NewMemoryDNS(t)
+		for _, s := range d.Zone("example.com", insiders...) {
+			s.Add("example.com", "A", "192.0.2.1")
+		}
+		web := func(context.Context, string, string) (net.Conn, error) { return nil, errUnroutable }
+		for _, p := range []acme.Proof{overHTTP, overTLS} {
+			diagnosis := solver.Diagnose(t.Context(), p, refusal(acme.ErrConnection, "connection refused"), solver.Vantage{DNS: d.Client(), Dial: web})
+			if diagnosis.Cause != "" {
+				t.Errorf("%s: %q, %s", p.Type, diagnosis.Cause, diagnosis)
+			}
+		}
+	})
 }
 
 // Without a Dial, a check connects to nothing inside for a CA on the Internet.
