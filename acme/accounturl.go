@@ -92,13 +92,14 @@ func (c *Client) blamesAccount(r request, kid string, refusal error) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	doubted := !c.account.accepted || c.account.url != "" && c.account.url != kid // another call has found a better one
 	switch problem.Type {
 	case ErrAccountDoesNotExist:
 		return true
 	case ErrMalformed:
-		return !c.account.accepted
+		return doubted
 	case ErrUnauthorized:
-		return !c.account.accepted || !r.named || r.url == kid
+		return doubted || !r.named || r.url == kid
 	}
 	return false
 }
