@@ -17,8 +17,11 @@ import (
 // refuseAccount has the CA refuse what is signed for an account URL that it does not know as it does.
 func refuseAccount(c *ca, refusal http.HandlerFunc, url string) {
 	c.intercept = func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
-		kept := c.requests("")[len(c.requests(""))-1]
-		if kept.protected["kid"] == url {
+		sent, err := newRequest(r)
+		if err != nil {
+			return nil, err
+		}
+		if sent.protected["kid"] == url {
 			return handlerTransport{refusal}.RoundTrip(r)
 		}
 		return next.RoundTrip(r)
