@@ -36,11 +36,7 @@ func (c *Client) UpdateContact(ctx context.Context, contact []string) (*Account,
 // DeactivateAccount ends the account for good: the CA accepts nothing from it any more, and its key can
 // have no other (RFC 8555 §7.3.6).
 func (c *Client) DeactivateAccount(ctx context.Context) error {
-	kid, err := c.kid(ctx)
-	lost := false
-	if err == nil {
-		lost, err = c.deactivate(ctx, kid)
-	}
+	lost, err := c.deactivate(ctx, request{own: true})
 	if lost && errors.Is(err, ErrUnauthorized) {
 		return nil // a try whose answer did not come has ended the account
 	}
@@ -51,8 +47,9 @@ func (c *Client) DeactivateAccount(ctx context.Context) error {
 }
 
 // deactivate gives the resource that status. Where it fails, lost says that a try got no answer.
-func (c *Client) deactivate(ctx context.Context, url string) (lost bool, err error) {
-	resp, err := c.post(ctx, request{url: url, body: []byte(`{"status":"deactivated"}`), named: true, lost: &lost})
+func (c *Client) deactivate(ctx context.Context, r request) (lost bool, err error) {
+	r.body, r.named, r.lost = []byte(`{"status":"deactivated"}`), true, &lost
+	resp, err := c.post(ctx, r)
 	if err != nil {
 		return lost, err
 	}
@@ -69,17 +66,14 @@ func (c *Client) deactivate(ctx context.Context, url string) (lost bool, err err
 }
 
 func (c *Client) changeAccount(ctx context.Context, change any) (*Account, error) {
-	kid, err := c.kid(ctx)
-	if err != nil {
-		return nil, err
-	}
 	body := []byte{}
 	if change != nil {
+		var err error
 		if body, err = json.Marshal(change); err != nil {
 			return nil, err
 		}
 	}
-	resp, err := c.post(ctx, request{url: kid, body: body, named: true})
+	resp, err := c.post(ctx, request{own: true, body: body, named: true})
 	if err != nil {
 		return nil, err
 	}

@@ -99,7 +99,7 @@ func (c *Client) blamesAccount(r request, kid string, refusal error) bool {
 	case ErrMalformed:
 		return doubted
 	case ErrUnauthorized:
-		return doubted || !r.named || r.url == kid
+		return doubted || !r.named || r.own
 	}
 	return false
 }

@@ -171,7 +171,7 @@ func (c *Client) WaitAuthorization(ctx context.Context, url string) (*Authorizat
 // DeactivateAuthorization gives the authorization up (RFC 8555 §7.5.2): the CA will not issue on it any
 // more, and a pending one no longer counts.
 func (c *Client) DeactivateAuthorization(ctx context.Context, url string) error {
-	lost, err := c.deactivate(ctx, url)
+	lost, err := c.deactivate(ctx, request{url: url})
 	if lost {
 		// The try whose answer did not come may have done it.
 		if a, getErr := c.GetAuthorization(ctx, url); getErr == nil && a.Status == StatusDeactivated {

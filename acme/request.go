@@ -33,6 +33,7 @@ type request struct {
 	url    string
 	body   []byte // of a signed request: the payload
 	limit  int    // bytes of the answer; zero: largestBody
+	own    bool   // the URL is the account's own, as the client knows it when it asks
 	named  bool   // the CA itself has named the URL: that it is not found may only be so for a moment
 	lost   *bool  // of a signed request, if not nil: set where a try got no answer, so that the CA may have acted
 }
@@ -69,6 +70,9 @@ func (c *Client) post(ctx context.Context, r request) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.own {
+		r.url = kid
+	}
 	resp, err := c.postSigned(ctx, r, kid)
 	if err == nil {
 		c.accountAccepted()
@@ -78,7 +82,7 @@ func (c *Client) post(ctx context.Context, r request) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.url == kid {
+	if r.own {
 		r.url = current
 	}
 	return c.postSigned(ctx, r, current)
