@@ -1,6 +1,8 @@
 package acme_test
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,4 +39,21 @@ func TestIssuePolls(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A wait that the CA did not ask for is not said to be its wish.
+func TestDeadlineBeforeTheNextPoll(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *ca) {
+		order, err := c.client.NewOrder(t.Context(), acme.OrderRequest{Identifiers: identifiers(t, "example.com")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err = c.client.WaitAuthorization(ctx, order.Authorizations[0])
+		wantError(t, err, context.DeadlineExceeded)
+		if _, asked := errors.AsType[*acme.RetryAfterError](err); asked {
+			t.Error(err)
+		}
+	})
 }

@@ -322,6 +322,30 @@ func TestPollsBeginAnew(t *testing.T) {
 	})
 }
 
+// Polls that are refused now and then do not end the wait, however many they are, and are repeated when the CA says.
+func TestPollsThatAreRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *ca) {
+		refusal := c.RateLimited("30")
+		c.SetFaults(acmetest.On("order", func(next http.Handler) http.Handler {
+			refused := refusal(next)
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if c.asked("order")%2 == 1 {
+					refused.ServeHTTP(w, r)
+					return
+				}
+				next.ServeHTTP(w, r)
+			})
+		}), c.Processing(10))
+		start := time.Now()
+		if _, err := c.issue(t, t.Context(), acme.Request{}); err != nil {
+			t.Fatal(err)
+		}
+		if n, took := c.asked("order"), time.Since(start); n < 20 || took < 5*time.Minute || took > 10*time.Minute {
+			t.Errorf("%d polls in %v", n, took)
+		}
+	})
+}
+
 // A CA that validates while it answers, and puts the challenge back to pending, is asked why at once.
 func TestAcceptedInVain(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *ca) {
