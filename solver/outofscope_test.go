@@ -136,7 +136,7 @@ func TestWaitForAZoneInside(t *testing.T) {
 // A CA that is inside itself asks what is inside.
 func TestWaitOfAPrivateCA(t *testing.T) {
 	for _, directory := range []string{
-		"https://127.0.0.1:14000/dir", "https://[::1]/dir", "https://localhost/dir", "https://10.1.1.1/acme/acme/directory", "https://ca.corp.example/dir",
+		"https://127.0.0.1:14000/dir", "https://[::1]/dir", "https://localhost/dir", "https://ca.localhost:14000/dir", "https://10.1.1.1/acme/acme/directory", "https://ca.corp.example/dir",
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			d := solver.NewMemoryDNS(t)
