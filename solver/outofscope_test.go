@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -182,9 +183,9 @@ func TestWaitWhileTheCAIsNotFound(t *testing.T) {
 		d := solver.NewMemoryDNS(t)
 		d.Zone("corp.example", "192.0.2.7")[0].Add("ca.corp.example", "A", "10.1.1.1")
 		d.Zone("example.com", "10.0.0.5")[0].Add(challengeName, "TXT", valueOf(overDNS))
-		failing := true
+		var answering atomic.Bool
 		d.Resolver.Answer(func(_ string, query, reply *dnsmessage.Message) [][]byte {
-			if failing && query.Questions[0].Name.String() == "ca.corp.example." {
+			if !answering.Load() && query.Questions[0].Name.String() == "ca.corp.example." {
 				reply.RCode, reply.Answers = dnsmessage.RCodeServerFailure, nil
 			}
 			return solver.PackDNS(reply)
@@ -209,7 +210,7 @@ func TestWaitWhileTheCAIsNotFound(t *testing.T) {
 		if diagnosis := solver.Diagnose(t.Context(), atHost, nil, solver.Vantage{DNS: log.client(), Dial: web}); diagnosis.Cause != "" {
 			t.Errorf("%q, %s", diagnosis.Cause, diagnosis)
 		}
-		time.AfterFunc(10*time.Second, func() { failing = false })
+		time.AfterFunc(10*time.Second, func() { answering.Store(true) })
 		if err := s.Wait(t.Context(), p); err != nil || len(log.inside()) == 0 {
 			t.Errorf("when the CA is found again: %v, having dialled %q", err, log.inside())
 		}
