@@ -70,6 +70,22 @@ func TestClocks(t *testing.T) {
 	}
 }
 
+// That the caller has no time left is no reason to give an order up, however old.
+func TestDeadlineBeforeAnOldCertificate(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *ca) {
+		r := c.crash(t, acme.Request{Key: newKey(t)}, acme.ActionDownload)
+		r.FinalizedAt = time.Now().Add(-25 * time.Hour)
+		c.SetFaults(acmetest.On("certificate", acmetest.Delay(time.Minute)))
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err := c.issue(t, ctx, r)
+		wantError(t, err, context.DeadlineExceeded)
+		if _, lost := errors.AsType[*acme.OrderError](err); lost {
+			t.Error(err)
+		}
+	})
+}
+
 // A pause that the CA did not ask for is not called its wish.
 func TestDeadlineBeforeTheCertificate(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *ca) {

@@ -37,3 +37,15 @@ func TestReadTime(t *testing.T) {
 		}
 	}
 }
+
+func TestLooseBool(t *testing.T) {
+	for text, want := range map[string]bool{
+		`true`: true, `"true"`: true, `"True"`: true,
+		`false`: false, `"false"`: false, `null`: false, `1`: false, `""`: false, `["true"]`: false, `{}`: false,
+	} {
+		var got looseBool
+		if err := json.Unmarshal([]byte(text), &got); err != nil || bool(got) != want {
+			t.Errorf("%s is %t, want %t; error %v", text, got, want, err)
+		}
+	}
+}

@@ -23,6 +23,7 @@ func TestPEMOfRealCAs(t *testing.T) {
 		"lines of text":              "subject=CN = example.com\n" + first + "\nissuer:\n" + second + "\nthe end",
 		"a byte-order mark":          mark + strict,
 		"byte-order marks":           mark + first + mark + second,
+		"a mark in each line":        strings.ReplaceAll(strict, "\nMII", "\n"+mark+"MII"),
 		"CRLF":                       strings.ReplaceAll(strict, "\n", "\r\n"),
 		"CR":                         strings.ReplaceAll(strict, "\n", "\r"),
 		"no last line end":           strings.TrimSuffix(strict, "\n"),

@@ -72,6 +72,10 @@ func TestPreferredChain(t *testing.T) {
 			if n := len(c.requests("certificate")); n != test.requests {
 				t.Errorf("preferring %q: %d requests for certificates, want %d", test.preferred, n, test.requests)
 			}
+			usual, err := c.client.GetCertificate(t.Context(), certificate.URL)
+			if err != nil || rootOf(t, usual) != roots[0] {
+				t.Errorf("preferring %q: the URL is not that of the usual chain: %v", test.preferred, err)
+			}
 		}
 	})
 }

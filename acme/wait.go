@@ -158,7 +158,6 @@ func (w *orderWait) late(ctx context.Context, order *Order, err error) error {
 // invalid returns the error for an order that the CA calls invalid.
 func (w *orderWait) invalid(ctx context.Context, order *Order) error {
 	failed := &OrderError{URL: order.URL, Problem: order.Error}
-	w.know(order.Authorizations)
 	for _, urls := range [][]string{w.known, w.earlier} {
 		authorizations, _ := w.client.getAuthorizations(ctx, urls)
 		failed.Authorizations, _ = unproved(authorizations)

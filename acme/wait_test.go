@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,6 +81,32 @@ func TestInvalidOrderThatHidesWhy(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What an order listed while it was waited for counts, too.
+func TestWaitedForOrderThatHidesWhy(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *ca) {
+		c.Dial = func(context.Context, string, string) (net.Conn, error) {
+			time.Sleep(time.Second)
+			return nil, errors.New("refused")
+		}
+		c.SetFaults(onOrder("invalid", func(order map[string]any) { order["authorizations"], order["error"] = nil, nil }))
+		order, err := c.client.NewOrder(t.Context(), acme.OrderRequest{Identifiers: identifiers(t, "example.com")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := c.client.GetAuthorization(t.Context(), order.Authorizations[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.client.AcceptChallenge(t.Context(), a.Challenges[0].URL, nil); err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.client.WaitOrder(t.Context(), &acme.Order{URL: order.URL, Status: order.Status})
+		if failed, ok := errors.AsType[*acme.AuthorizationError](err); !ok || failed.Identifier != "example.com" {
+			t.Error(err)
+		}
+	})
 }
 
 // What the order listed before its certificate was asked for counts, too.
@@ -346,6 +372,56 @@ func TestPollsThatAreRefused(t *testing.T) {
 	})
 }
 
+// withErrors returns the authorization with an error in each of its challenges.
+func withErrors(resp *http.Response) (*http.Response, error) {
+	var a map[string]any
+	if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
+		return nil, err
+	}
+	for _, challenge := range a["challenges"].([]any) {
+		challenge.(map[string]any)["error"] = json.RawMessage(problem("connection", "refused"))
+		if a["status"] == "pending" {
+			challenge.(map[string]any)["status"] = "pending"
+		}
+	}
+	body, err := json.Marshal(a)
+	return response(resp.Request, 200, string(body)), err
+}
+
+// Where one challenge can't be accepted, the answers to the others stay until the CA has looked for them.
+func TestAnswersStayForTheCA(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *ca) {
+		dial := c.Dial
+		c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			time.Sleep(5 * time.Second)
+			return dial(ctx, network, address)
+		}
+		var tried atomic.Value // string
+		inVain := func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				tried.Store("https://" + r.Host + r.URL.Path)
+				answer(200, `{"type":"http-01","status":"pending","error":`+problem("rateLimited", "refused")+`}`)(w, r)
+			})
+		}
+		for n, fault := range []acmetest.Fault{c.RateLimited("60"), inVain} {
+			c.SetFaults(acmetest.On("challenge", acmetest.Next(1, fault)), editChallenges(func(challenge map[string]any) {
+				if challenge["url"] == tried.Load() {
+					challenge["error"] = json.RawMessage(problem("rateLimited", "refused"))
+				}
+			}))
+			r := acme.Request{Identifiers: identifiers(t, "a.example.com", "b.example.com"), Key: newKey(t)}
+			_, err := c.issue(t, t.Context(), r)
+			wantError(t, err, acme.ErrRateLimited)
+			time.Sleep(time.Minute)
+			c.SetFaults()
+			r.OrderURL = c.Orders()[n].URL
+			if _, err := c.issue(t, t.Context(), r); err != nil || len(c.Orders()) != n+1 {
+				t.Errorf("error %v, %d orders", err, len(c.Orders()))
+			}
+		}
+	})
+}
+
 // A CA that validates while it answers, and puts the challenge back to pending, is asked why at once.
 func TestAcceptedInVain(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *ca) {
@@ -355,24 +431,11 @@ func TestAcceptedInVain(t *testing.T) {
 				tried = true
 				return response(r, 200, `{"type":"http-01","status":"pending","error":`+problem("connection", "refused")+`}`), nil
 			}
-			if resourceOf(r) == "authorization" && tried {
-				recorder := httptest.NewRecorder()
-				resp, err := next.RoundTrip(r)
-				if err != nil {
-					return nil, err
-				}
-				var a map[string]any
-				if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
-					return nil, err
-				}
-				for _, challenge := range a["challenges"].([]any) {
-					challenge.(map[string]any)["error"] = json.RawMessage(problem("connection", "refused"))
-				}
-				body, err := json.Marshal(a)
-				answer(200, string(body))(recorder, r)
-				return recorder.Result(), err
+			resp, err := next.RoundTrip(r)
+			if err == nil && resourceOf(r) == "authorization" && tried {
+				return withErrors(resp)
 			}
-			return next.RoundTrip(r)
+			return resp, err
 		}
 		start := time.Now()
 		_, err := c.issue(t, t.Context(), acme.Request{})
@@ -385,7 +448,21 @@ func TestAcceptedInVain(t *testing.T) {
 		}
 
 		// The next attempt resumes the order. That the error is there already says nothing of this try.
-		c.intercept = nil
+		c.intercept = func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+			resp, err := next.RoundTrip(r)
+			if err == nil && resourceOf(r) == "challenge" {
+				return response(r, 200, `{"type":"http-01","status":"pending","error":`+problem("connection", "refused")+`}`), nil
+			}
+			if err == nil && resourceOf(r) == "authorization" {
+				return withErrors(resp)
+			}
+			return resp, err
+		}
+		dial := c.Dial
+		c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			time.Sleep(time.Second)
+			return dial(ctx, network, address)
+		}
 		if _, err := c.issue(t, t.Context(), acme.Request{OrderURL: c.Orders()[0].URL}); err != nil || len(c.Orders()) != 1 {
 			t.Errorf("error %v, %d orders", err, len(c.Orders()))
 		}
