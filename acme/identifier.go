@@ -131,16 +131,20 @@ func fullStop(r rune) rune {
 
 // toASCII converts name to lower-case labels of ASCII and checks each.
 func toASCII(name string) (string, error) {
-	labels := strings.Split(strings.Map(fullStop, name), ".")
-	for i, label := range labels {
+	name = strings.Map(fullStop, name)
+	labels, changed := make([]string, 0, 8), false
+	for label := range strings.SplitSeq(name, ".") {
 		ascii, err := labelToASCII(label)
 		if err != nil {
 			return "", err
 		}
-		labels[i] = ascii
+		labels, changed = append(labels, ascii), changed || ascii != label
 	}
 	if last := labels[len(labels)-1]; strings.Trim(last, "0123456789") == "" {
 		return "", fmt.Errorf("it ends in the number %s, as only an IP address does", last)
+	}
+	if !changed {
+		return name, nil // without a copy: scanners ask for many
 	}
 	return strings.Join(labels, "."), nil
 }
