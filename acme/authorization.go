@@ -158,7 +158,7 @@ func (c *Client) WaitAuthorization(ctx context.Context, url string) (*Authorizat
 		}
 		if err := pausePoll(ctx, poll, asked); err != nil {
 			err = actionError("wait for the authorization, which is pending", err)
-			if a != nil && a.processing() {
+			if a != nil {
 				if trouble := a.trouble(StatusProcessing); trouble != nil {
 					err = fmt.Errorf("%w: the CA goes on trying: %w", err, trouble)
 				}

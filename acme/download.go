@@ -50,7 +50,7 @@ func (i *issuance) download(ctx context.Context, order *Order) (*Certificate, er
 // certificate is.
 func (i *issuance) fetch(ctx context.Context, order *Order) (*Certificate, error) {
 	for n := 0; order.Certificate == "" && n < mostMisses; n++ {
-		if err := pause(ctx, 200*time.Millisecond<<(2*n)); err != nil {
+		if err := pause(ctx, missPause(n)); err != nil {
 			return nil, actionError("wait for the certificate's URL", err)
 		}
 		current, err := i.client.GetOrder(ctx, order.URL)

@@ -139,7 +139,7 @@ func (r request) retry(ctx context.Context, f func() error) error {
 		var wait time.Duration
 		switch {
 		case r.named && misses < mostMisses && notFound(err) && !errors.As(err, new(nonceError)):
-			wait = 200 * time.Millisecond << (2 * misses)
+			wait = missPause(misses)
 			misses++
 		case tries < mostTries:
 			wait = retryWait(err, tries)
@@ -150,6 +150,9 @@ func (r request) retry(ctx context.Context, f func() error) error {
 		}
 	}
 }
+
+// missPause returns how long to wait for what the CA has named and does not have, after n such waits.
+func missPause(n int) time.Duration { return 200 * time.Millisecond << (2 * n) }
 
 // retryWait returns how long to wait before the next try; zero: there is no use in one.
 func retryWait(err error, try int) time.Duration {

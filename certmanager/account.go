@@ -191,11 +191,11 @@ func (a *account) load(ctx context.Context, s storage.Store, lost bool) (client 
 	if err != nil {
 		return nil, "", fmt.Errorf("the stored record %s: %w", a.key(), err)
 	}
-	client = a.clientFor(key)
 	if rec.URL != "" && !lost {
 		client = &acme.Client{DirectoryURL: a.directoryURL(), Key: key, HTTPClient: a.http, AccountURL: rec.URL}
 		return client, rec.URL, nil
 	}
+	client = a.clientFor(key)
 	registration := acme.Registration{AgreeToTerms: a.AgreeToTerms, ExternalAccount: a.ExternalAccount}
 	if a.Email != "" {
 		registration.Contact = []string{"mailto:" + a.Email}

@@ -10,13 +10,7 @@ import (
 // A blindSpot is a name and a type of challenge that the CA validates though it looks wrong from here.
 type blindSpot struct{ name, challengeType string }
 
-func spotOf(p acme.Proof) blindSpot {
-	name := p.Identifier.Value
-	if p.Wildcard {
-		name = "*." + name
-	}
-	return blindSpot{name, p.Type}
-}
+func spotOf(p acme.Proof) blindSpot { return blindSpot{orderedName(p), p.Type} }
 
 func (s blindSpot) String() string { return s.challengeType + " for " + s.name }
 

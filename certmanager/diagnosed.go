@@ -90,13 +90,17 @@ func unproved(err error) []*acme.AuthorizationError {
 // proofOf returns the proof that failed.
 func proofOf(failed *acme.AuthorizationError, proofs []acme.Proof) (acme.Proof, bool) {
 	for _, p := range proofs {
-		name := p.Identifier.Value
-		if p.Wildcard {
-			name = "*." + name
-		}
-		if name == failed.Identifier && (p.Type == failed.ChallengeType || failed.ChallengeType == "") {
+		if orderedName(p) == failed.Identifier && (p.Type == failed.ChallengeType || failed.ChallengeType == "") {
 			return p, true
 		}
 	}
 	return acme.Proof{}, false
+}
+
+// orderedName returns the name of a proof as it stands in the order.
+func orderedName(p acme.Proof) string {
+	if p.Wildcard {
+		return "*." + p.Identifier.Value
+	}
+	return p.Identifier.Value
 }

@@ -35,12 +35,3 @@ type inner struct{ error }
 func (e inner) Error() string { return strings.TrimPrefix(e.error.Error(), "solver: ") }
 
 func (e inner) Unwrap() error { return e.error }
-
-// partOf returns the error as a part of another, as it is if it does not begin with the package's name: scanners
-// cause many errors.
-func partOf(err error) error {
-	if strings.HasPrefix(err.Error(), "solver: ") {
-		return inner{err}
-	}
-	return err
-}

@@ -42,12 +42,16 @@ func (s *Sealed) rekey(ctx context.Context, key string, item Item) error {
 		if err != nil {
 			return err
 		}
-		sealed, keyID, err := s.seal(ctx, key, plain)
+		current, err := s.current(ctx, key)
 		if err != nil {
 			return err
 		}
-		if bytes.HasPrefix(item.Value, []byte(sealedHeader(keyID))) {
+		if bytes.HasPrefix(item.Value, []byte(sealedHeader(current.ID))) {
 			return nil // it is already
+		}
+		sealed, err := s.seal(current, key, plain)
+		if err != nil {
+			return err
 		}
 		_, err = s.Store.Save(ctx, key, sealed, item.Revision)
 		if err == nil || !errors.Is(err, ErrConflict) {

@@ -73,7 +73,11 @@ func (s *Sealed) Save(ctx context.Context, key string, value []byte, old Revisio
 	if err := admitPlain(ctx, key, value); err != nil {
 		return "", err
 	}
-	sealed, _, err := s.seal(ctx, key, value)
+	current, err := s.current(ctx, key)
+	if err != nil {
+		return "", err
+	}
+	sealed, err := s.seal(current, key, value)
 	if err != nil {
 		return "", err
 	}
@@ -125,22 +129,27 @@ func (s *Sealed) check() error {
 	return nil
 }
 
-// seal returns the value sealed with the key that seals now, and that one's ID.
-func (s *Sealed) seal(ctx context.Context, key string, value []byte) (sealed []byte, keyID string, err error) {
+// current returns the key that seals now, for the record of a key.
+func (s *Sealed) current(ctx context.Context, key string) (SealingKey, error) {
 	current, err := s.Keys(ctx, "")
 	if err != nil {
-		return nil, "", fmt.Errorf("storage: the key to seal %q with: %w", key, err)
+		return SealingKey{}, fmt.Errorf("storage: the key to seal %q with: %w", key, err)
 	}
-	aead, err := s.aead(current)
+	return current, nil
+}
+
+// seal returns the value of a record sealed.
+func (s *Sealed) seal(with SealingKey, key string, value []byte) ([]byte, error) {
+	aead, err := s.aead(with)
 	if err != nil {
-		return nil, "", fmt.Errorf("storage: the key to seal %q with: %w", key, err)
+		return nil, fmt.Errorf("storage: the key to seal %q with: %w", key, err)
 	}
-	header := sealedHeader(current.ID)
-	sealed = make([]byte, len(header)+nonceSize, len(header)+nonceSize+len(value)+aead.Overhead())
+	header := sealedHeader(with.ID)
+	sealed := make([]byte, len(header)+nonceSize, len(header)+nonceSize+len(value)+aead.Overhead())
 	copy(sealed, header)
 	nonce := sealed[len(header):]
 	_, _ = rand.Read(nonce) // it does not fail
-	return aead.Seal(sealed, nonce, value, associatedData(header, key)), current.ID, nil
+	return aead.Seal(sealed, nonce, value, associatedData(header, key)), nil
 }
 
 // opened returns the item with its value opened.
