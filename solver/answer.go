@@ -121,7 +121,7 @@ func (a answer) save(ctx context.Context, s storage.Store, key string) error {
 func load(ctx context.Context, s storage.Store, key string) (answer, error) {
 	item, err := s.Load(ctx, key)
 	if err != nil {
-		return answer{}, fmt.Errorf("solver: load a challenge's answer: %w", err)
+		return answer{}, fmt.Errorf("load a challenge's answer: %w", err)
 	}
 	return parseAnswer(key, item.Value)
 }
@@ -129,10 +129,10 @@ func load(ctx context.Context, s storage.Store, key string) (answer, error) {
 func parseAnswer(key string, value []byte) (answer, error) {
 	var a answer
 	if err := json.Unmarshal(value, &a); err != nil {
-		return answer{}, fmt.Errorf("solver: the record %q is no answer to a challenge: %w", key, err)
+		return answer{}, fmt.Errorf("the record %q is no answer to a challenge: %w", key, err)
 	}
 	if a.KeyAuthorization == "" {
-		return answer{}, fmt.Errorf("solver: the record %q holds no key authorization", key)
+		return answer{}, fmt.Errorf("the record %q holds no key authorization", key)
 	}
 	return a, nil
 }

@@ -24,8 +24,9 @@ const (
 	foundMemory  = 30 * time.Second       // for which a key is known to have had an answer
 )
 
-// errBusy ends requests that the bounds of a gate left no room for.
-var errBusy = fmt.Errorf("solver: more challenges are asked for than the storage is asked about: "+
+// errBusy ends requests that the bounds of a gate left no room for. Like all errors of a gate it is a part of the
+// caller's.
+var errBusy = fmt.Errorf("more challenges are asked for than the storage is asked about: "+
 	"no more than %d a second that are not pending", time.Second/missInterval)
 
 // A gate stands between what the network asks for and the storage. It lets pass what a CA asks, and
@@ -172,7 +173,7 @@ func (g *gate) load(ctx context.Context, s storage.Store, q question) (answer, e
 			expired = nil // the load has begun, and ends soon
 		case <-ctx.Done():
 			g.leave(l)
-			return answer{}, fmt.Errorf("solver: wait for the answer to a challenge: %w", ctx.Err())
+			return answer{}, fmt.Errorf("wait for the answer to a challenge: %w", ctx.Err())
 		}
 	}
 }
@@ -304,7 +305,7 @@ func (g *gate) drop(l *look) {
 func (g *gate) perform(ctx context.Context, s storage.Store, l *look) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTime)
 	defer cancel()
-	l.err = errors.New("solver: the load of a challenge's answer did not end") // if it panics
+	l.err = errors.New("the load of a challenge's answer did not end") // if it panics
 	defer g.performed(l)
 	found, err := load(ctx, s, l.inquiry.key)
 	if l.err = err; err == nil {

@@ -129,7 +129,7 @@ func (t *TLSALPN01) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate
 	}
 	a, err := t.gate.answer(ctx, t.Storage, &t.memory, question{tlsALPN01Key(id), networkOfConn(hello.Conn)})
 	if err != nil {
-		return nil, fmt.Errorf("solver: tls-alpn-01 for %q: %w", id, inner{err})
+		return nil, fmt.Errorf("solver: tls-alpn-01 for %q: %w", id, err)
 	}
 	return newChallengeCertificate(id, a.KeyAuthorization)
 }
