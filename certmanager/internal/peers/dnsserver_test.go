@@ -8,10 +8,10 @@ import (
 	mathrand "math/rand/v2"
 	"net"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -61,34 +61,14 @@ func freeAddress(t *testing.T) string {
 // start starts the server program and returns once it serves the zone. The program is killed at the test's end.
 func (s *nameServer) start(t *testing.T, zone string, command *exec.Cmd) {
 	t.Helper()
-	output := t.Output()
-	command.Stdout, command.Stderr = output, output
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = command.Wait()
-	}()
-	t.Cleanup(func() {
-		_ = command.Process.Kill()
-		<-ended
-	})
 	question := new(dns.Msg).SetQuestion(dns.Fqdn(zone), dns.TypeSOA)
-	for ctx := within(t); ; runtime.Gosched() {
+	startProgram(t, command, syscall.SIGKILL, func(ctx context.Context) error {
 		answer, err := dns.ExchangeContext(ctx, question, s.Address)
-		if err == nil && answer.Authoritative && len(answer.Answer) > 0 {
-			return
+		if err == nil && (!answer.Authoritative || len(answer.Answer) == 0) {
+			err = fmt.Errorf("it does not serve the zone %s: %v", zone, answer)
 		}
-		select {
-		case <-ended:
-			t.Fatalf("%s has ended: %v", command, command.ProcessState)
-		case <-ctx.Done():
-			t.Fatalf("%s does not serve the zone %s: %v, %v", command, zone, answer, err)
-		default:
-		}
-	}
+		return err
+	})
 }
 
 // AppendRecord is that of solver.Provider.

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"net"
@@ -8,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -74,37 +74,16 @@ http {
 	return n
 }
 
-// start returns once the server answers. It ends with the test.
+// start returns once the server answers. It ends with the test, and with it its workers.
 func (n *nginx) start(t *testing.T, command *exec.Cmd) {
 	t.Helper()
-	output := t.Output()
-	command.Stdout, command.Stderr = output, output
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = command.Wait()
-	}()
-	t.Cleanup(func() {
-		_ = command.Process.Signal(syscall.SIGTERM) // it ends its workers
-		<-ended
-	})
-	for ctx := within(t); ; runtime.Gosched() {
+	startProgram(t, command, syscall.SIGTERM, func(ctx context.Context) error {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", n.address)
 		if err == nil {
 			_ = conn.Close()
-			return
 		}
-		select {
-		case <-ended:
-			t.Fatalf("%s has ended: %v", command, command.ProcessState)
-		case <-ctx.Done():
-			t.Fatalf("%s does not listen: %v", command, err)
-		default:
-		}
-	}
+		return err
+	})
 }
 
 // files returns the paths of all that is in the document root, each with its mode.

@@ -1,11 +1,13 @@
 package peers
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -138,5 +140,37 @@ func TestProtocolsTogether(t *testing.T) {
 	defer conn.Close()
 	if got := conn.(*tls.Conn).ConnectionState().NegotiatedProtocol; got != "h2" {
 		t.Errorf("negotiated %q, want h2", got)
+	}
+}
+
+// startProgram starts a server program and returns once it answers. The signal ends it when the test ends.
+func startProgram(t *testing.T, command *exec.Cmd, end os.Signal, answers func(ctx context.Context) error) {
+	t.Helper()
+	output := t.Output()
+	command.Stdout, command.Stderr = output, output
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = command.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = command.Process.Signal(end)
+		<-ended
+	})
+	for ctx := within(t); ; runtime.Gosched() {
+		err := answers(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-ended:
+			t.Fatalf("%s has ended: %v", command, command.ProcessState)
+		case <-ctx.Done():
+			t.Fatalf("%s does not answer: %v", command, err)
+		default:
+		}
 	}
 }
