@@ -433,8 +433,8 @@ func isASCIIName(name string) bool {
 	for label := range strings.SplitSeq(base, ".") {
 		isLabel := len(label) < 64 && regexp.MustCompile(`^[a-z0-9-]+$`).MatchString(label)
 		if decoded, err := idna.Punycode.ToUnicode(label); isLabel && strings.HasPrefix(label, "xn--") {
-			encoded, _ := idna.Punycode.ToASCII(decoded)
-			isLabel = err == nil && encoded == label
+			encoded, encodeErr := idna.Punycode.ToASCII(decoded)
+			isLabel = err == nil && encodeErr == nil && encoded == label
 		} else {
 			isLabel = isLabel && !regexp.MustCompile(`^-|^..--|-$`).MatchString(label)
 		}

@@ -49,8 +49,9 @@ func (p *looseProblem) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// readTime returns the time in a member of a resource (RFC 3339), or zero if none can be read. One without a
-// zone, which some CAs leave out, is in UTC.
+// readTime returns the time in a member of a resource (RFC 3339), in UTC, or zero if none can be read. One without
+// a zone, which some CAs leave out, is in UTC. What it returns can be written again, which time.Time refuses for a
+// zone of a day or more and for a year beyond 9999.
 func readTime(data json.RawMessage) time.Time {
 	const longest = 64
 	var text string
@@ -59,8 +60,8 @@ func readTime(data json.RawMessage) time.Time {
 	}
 	text = strings.Replace(strings.ToUpper(strings.TrimSpace(text)), " ", "T", 1)
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05"} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t
+		if t, err := time.Parse(layout, text); err == nil && t.UTC().Year() <= 9999 && t.UTC().Year() > 0 {
+			return t.UTC()
 		}
 	}
 	return time.Time{}

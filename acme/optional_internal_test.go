@@ -20,6 +20,9 @@ func TestReadTime(t *testing.T) {
 		`"2026-01-02T12:00:00.5"`:     noon.Add(time.Second / 2),
 		`"2026-01-02 12:00:00Z"`:      noon,
 		`" 2026-01-02T12:00:00Z\n"`:   noon,
+		`"2026-01-03T12:59:00+24:59"`: noon,
+		`"9999-12-31T23:00:00-02:00"`: {},
+		`"0001-01-01T01:00:00+02:00"`: {},
 		`""`:                          {},
 		``:                            {},
 		`null`:                        {},
@@ -34,6 +37,8 @@ func TestReadTime(t *testing.T) {
 	} {
 		if got := readTime(json.RawMessage(text)); !got.Equal(want) || got.IsZero() != want.IsZero() {
 			t.Errorf("%.60s is %v, want %v", text, got, want)
+		} else if _, err := json.Marshal(got); err != nil {
+			t.Errorf("%.60s can't be written again: %v", text, err)
 		}
 	}
 }
