@@ -86,6 +86,7 @@ func ExampleClient_Issue() {
 	// next: order
 	// next: authorize
 	// next: present
+	// next: accept
 	// next: finalize
 	// next: download
 	// [example.com] 2

@@ -67,7 +67,8 @@ type Action string
 const (
 	ActionOrder     Action = "order"     // make an order
 	ActionAuthorize Action = "authorize" // resume the order that Step.OrderURL names, or begin with it
-	ActionPresent   Action = "present"   // put Step.Proofs in place and tell the CA
+	ActionPresent   Action = "present"   // publish Step.Proofs
+	ActionAccept    Action = "accept"    // tell the CA that Step.Proofs, which can be expected to be seen, are published
 	ActionFinalize  Action = "finalize"  // ask for the certificate
 	ActionDownload  Action = "download"  // fetch the certificate
 )
@@ -76,7 +77,7 @@ const (
 type Step struct {
 	Action   Action
 	OrderURL string  // empty before ActionOrder
-	Proofs   []Proof // with ActionPresent
+	Proofs   []Proof // with ActionPresent and ActionAccept
 }
 
 // Issue obtains a certificate, the whole way: it makes the order (or resumes the one given),

@@ -164,11 +164,11 @@ func TestIssueTellsEachStepBeforeIt(t *testing.T) {
 			if i > 0 && s.OrderURL != c.Orders()[0].URL {
 				t.Errorf("step %s names the order %q, want %q", s.Action, s.OrderURL, c.Orders()[0].URL)
 			}
-			if (len(s.Proofs) > 0) != (s.Action == acme.ActionPresent) {
+			if (len(s.Proofs) > 0) != (s.Action == acme.ActionPresent || s.Action == acme.ActionAccept) {
 				t.Errorf("step %s has %d proofs", s.Action, len(s.Proofs))
 			}
 		}
-		want := []acme.Action{acme.ActionOrder, acme.ActionAuthorize, acme.ActionPresent, acme.ActionFinalize, acme.ActionDownload}
+		want := []acme.Action{acme.ActionOrder, acme.ActionAuthorize, acme.ActionPresent, acme.ActionAccept, acme.ActionFinalize, acme.ActionDownload}
 		if !slices.Equal(actions, want) {
 			t.Fatalf("steps %q, want %q", actions, want)
 		}
@@ -204,7 +204,7 @@ func (c *ca) crash(t *testing.T, r acme.Request, at acme.Action) acme.Request {
 }
 
 func TestIssueGoesOn(t *testing.T) {
-	steps := []acme.Action{acme.ActionOrder, acme.ActionAuthorize, acme.ActionPresent, acme.ActionFinalize, acme.ActionDownload}
+	steps := []acme.Action{acme.ActionOrder, acme.ActionAuthorize, acme.ActionPresent, acme.ActionAccept, acme.ActionFinalize, acme.ActionDownload}
 	for _, at := range steps {
 		t.Run(string(at), func(t *testing.T) {
 			inBubble(t, func(t *testing.T, c *ca) {

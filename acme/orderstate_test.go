@@ -194,7 +194,7 @@ func TestIssueWithAuthorizationsFromEarlierOn(t *testing.T) {
 
 // A CA may answer newOrder with an order that it has already (RFC 8555 §7.4), in whatever state.
 func TestNewOrderIsOneThatThereIs(t *testing.T) {
-	for _, at := range []acme.Action{acme.ActionAuthorize, acme.ActionPresent, acme.ActionFinalize, acme.ActionDownload} {
+	for _, at := range []acme.Action{acme.ActionAuthorize, acme.ActionPresent, acme.ActionAccept, acme.ActionFinalize, acme.ActionDownload} {
 		t.Run(string(at), func(t *testing.T) {
 			inBubble(t, func(t *testing.T, c *ca) {
 				r := c.crash(t, acme.Request{Key: newKey(t)}, at)

@@ -46,7 +46,10 @@ func (i *issuance) authorize(ctx context.Context, order *Order) (*Order, error) 
 	})
 	defer r.cleanUp(ctx, step.Proofs, presentedBy(i.tasks))
 	defer func() { i.tasks = nil }() // their answers are taken away
-	if err := i.proveAll(ctx); err != nil {
+	if err := i.present(ctx); err != nil {
+		return nil, err
+	}
+	if err := i.accept(ctx, order.URL); err != nil {
 		return nil, err
 	}
 	order, err = i.outcome(ctx, order)

@@ -50,15 +50,38 @@ func (t *task) seemsForgotten(a *Authorization, now time.Time) bool {
 	})
 }
 
-// proveAll puts all answers in place, waits until they can be seen, and tells the CA.
-func (i *issuance) proveAll(ctx context.Context) error {
-	present := func(ctx context.Context, t *task) error { return t.solver.Present(ctx, t.proof) }
-	wait := func(ctx context.Context, t *task) error { return waitPresented(ctx, t.solver, t.proof) }
-	for _, stage := range []func(context.Context, *task) error{present, wait} {
-		group, stageCtx := errgroup.WithContext(ctx)
-		if err := eachTask(group, i.tasks, func(t *task) error { return stage(stageCtx, t) }); err != nil {
-			return err
+// present publishes the answers and waits until the CA can be expected to see them.
+func (i *issuance) present(ctx context.Context) error {
+	group, groupCtx := errgroup.WithContext(ctx)
+	err := eachTask(group, i.tasks, func(t *task) error { return t.failed(t.solver.Present(groupCtx, t.proof)) })
+	if err != nil {
+		return err
+	}
+	group, groupCtx = errgroup.WithContext(ctx)
+	return eachTask(group, i.tasks, func(t *task) error { return t.failed(waitPresented(groupCtx, t.solver, t.proof)) })
+}
+
+// failed returns the error of the task's solver.
+func (t *task) failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &SolverError{Proof: t.proof, Err: err}
+}
+
+// accept tells the CA of the answers that it was not told of before.
+func (i *issuance) accept(ctx context.Context, orderURL string) error {
+	step := Step{Action: ActionAccept, OrderURL: orderURL}
+	for _, t := range i.tasks {
+		if !t.accepted {
+			step.Proofs = append(step.Proofs, t.proof)
 		}
+	}
+	if len(step.Proofs) == 0 {
+		return nil
+	}
+	if err := i.request.before(ctx, step); err != nil {
+		return err
 	}
 	err := eachTask(new(errgroup.Group), i.tasks, func(t *task) error { return i.client.accept(ctx, t) })
 	if err != nil {
@@ -71,12 +94,7 @@ func (i *issuance) proveAll(ctx context.Context) error {
 func eachTask(group *errgroup.Group, tasks []*task, f func(*task) error) error {
 	group.SetLimit(sideBySide)
 	for _, t := range tasks {
-		group.Go(func() error {
-			if err := f(t); err != nil {
-				return fmt.Errorf("acme: %s: %s: %w", printable(t.proof.name(), 260), t.solver.Type(), inner{err})
-			}
-			return nil
-		})
+		group.Go(func() error { return f(t) })
 	}
 	return group.Wait()
 }
@@ -96,31 +114,32 @@ func (i *issuance) settle(ctx context.Context) {
 	})
 }
 
-// accept tells the CA that an answer is in place, unless it was told before. Where it refuses, an
-// earlier try may have reached it and only its answer was lost: then the order's outcome is what counts.
+// accept tells the CA that an answer is published, unless it was told before. If it refuses, an earlier try may have
+// reached it and only its answer was lost: then the order's outcome is what counts.
 func (c *Client) accept(ctx context.Context, t *task) error {
 	if t.accepted {
 		return nil
 	}
 	var err error
 	if t.answer, err = payload(ctx, t.solver, t.proof); err != nil {
-		return err
+		return t.failed(err)
 	}
 	challenge, err := c.AcceptChallenge(ctx, t.proof.URL, t.answer)
 	if err == nil {
 		t.note(challenge)
 		return nil
 	}
+	refused := fmt.Errorf("acme: %s: %s: %w", printable(t.proof.name(), 260), t.proof.Type, inner{err})
 	if ctx.Err() != nil {
-		return err
+		return refused
 	}
 	a, getErr := c.GetAuthorization(ctx, t.proof.AuthorizationURL)
 	if getErr != nil {
-		return err
+		return refused
 	}
 	pending := func(other Challenge) bool { return other.URL == t.proof.URL && other.Status == StatusPending }
 	if a.Status == StatusPending && slices.ContainsFunc(a.Challenges, pending) {
-		return err
+		return refused
 	}
 	return nil
 }

@@ -102,7 +102,7 @@ func (a *account) issue(ctx context.Context, client *acme.Client, r Request, n *
 		Identifiers: r.Identifiers,
 		Key:         r.Key,
 		CommonName:  a.CommonName,
-		Solvers:     flight.solvers(),
+		Solvers:     r.Solvers,
 		OrderURL:    n.OrderURL,
 		FinalizedAt: n.FinalizedAt,
 		Presented:   n.Proofs,
@@ -114,6 +114,8 @@ func (a *account) issue(ctx context.Context, client *acme.Client, r Request, n *
 		},
 		Before: func(ctx context.Context, s acme.Step) error {
 			switch {
+			case s.Action == acme.ActionAccept:
+				return flight.lookAll(ctx, s.Proofs)
 			case r.Record == nil:
 				return nil
 			case s.Action == acme.ActionAuthorize && s.OrderURL != n.OrderURL:

@@ -103,7 +103,7 @@ func (j *journal) fail(err error, now time.Time) {
 	}
 	var unproved *acme.AuthorizationError
 	outage := acme.IsOutage(err)
-	if !outage && (errors.As(err, &unproved) || errors.As(err, new(solverError))) {
+	if !outage && (errors.As(err, &unproved) || errors.As(err, new(*acme.SolverError))) {
 		j.Rotation++
 	}
 	refused := errors.As(err, &problem) && problem.Status < http.StatusInternalServerError || dead != nil

@@ -2,13 +2,14 @@ package certmanager
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
@@ -43,12 +44,6 @@ func (p Preflight) check() error {
 	return fmt.Errorf("certmanager: Config.Preflight is %.40q: it can be %q, %q or %q", string(p), PreflightWarn, PreflightRequire, PreflightOff)
 }
 
-// A solverError says that a solver failed, or saw that its answer would: another way to prove control may
-// fare better.
-type solverError struct{ error }
-
-func (e solverError) Unwrap() error { return e.error }
-
 // A preflight looks at what is presented in one issuance before the CA does.
 type preflight struct {
 	account *account
@@ -59,15 +54,6 @@ type preflight struct {
 	faults map[blindSpot]bool // where one was seen, or (true) too little in time; guarded by mu
 }
 
-// solvers returns those of the request, with the look at the end of their waiting.
-func (f *preflight) solvers() []acme.Solver {
-	inspected := make([]acme.Solver, len(f.request.Solvers))
-	for i, s := range f.request.Solvers {
-		inspected[i] = inspectedSolver{s, f}
-	}
-	return inspected
-}
-
 // vantage returns where to look from.
 func (f *preflight) vantage(ctx context.Context) solver.Vantage {
 	vantage := f.request.Vantage
@@ -75,6 +61,22 @@ func (f *preflight) vantage(ctx context.Context) solver.Vantage {
 		vantage.CAAIdentities = directory.Meta.CAAIdentities
 	}
 	return vantage
+}
+
+// lookAll looks at all answers side by side. The error is an *acme.SolverError: another solver may answer better.
+func (f *preflight) lookAll(ctx context.Context, proofs []acme.Proof) error {
+	const sideBySide = 10
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(sideBySide)
+	for _, p := range proofs {
+		group.Go(func() error {
+			if err := f.look(groupCtx, p); err != nil {
+				return &acme.SolverError{Proof: p, Err: err}
+			}
+			return nil
+		})
+	}
+	return group.Wait()
 }
 
 // look returns an error where a fault is seen and the CA is not to be asked.
@@ -150,46 +152,4 @@ func (f *preflight) succeeded() {
 	}
 	f.warn(fmt.Errorf("%s: the CA validated what looked wrong from here, or could not be seen in time: no more preflight there, as long as the process lives",
 		strings.Join(words, ", ")))
-}
-
-// An inspectedSolver is a solver whose answers are looked at before the CA is told.
-type inspectedSolver struct {
-	acme.Solver
-	preflight *preflight
-}
-
-func (s inspectedSolver) Supports(id acme.Identifier, wildcard bool) bool {
-	return acme.Supports(s.Solver, id, wildcard)
-}
-
-func (s inspectedSolver) Present(ctx context.Context, p acme.Proof) error {
-	if err := s.Solver.Present(ctx, p); err != nil {
-		return solverError{err}
-	}
-	return nil
-}
-
-func (s inspectedSolver) Wait(ctx context.Context, p acme.Proof) error {
-	var err error
-	if waiting, ok := s.Solver.(interface {
-		Wait(context.Context, acme.Proof) error
-	}); ok {
-		err = waiting.Wait(ctx, p)
-	}
-	if err == nil {
-		err = s.preflight.look(ctx, p)
-	}
-	if err != nil {
-		return solverError{err}
-	}
-	return nil
-}
-
-func (s inspectedSolver) Payload(ctx context.Context, p acme.Proof) (json.RawMessage, error) {
-	if answering, ok := s.Solver.(interface {
-		Payload(context.Context, acme.Proof) (json.RawMessage, error)
-	}); ok {
-		return answering.Payload(ctx, p)
-	}
-	return nil, nil
 }

@@ -32,6 +32,7 @@ func zeroCalls() map[string]func(ctx context.Context) any {
 		"acme.IsOutage of problems":      func(context.Context) any { return acme.IsOutage(&acme.OrderError{Problem: &acme.Problem{}}) },
 		"acme.ParseIdentifier":           func(context.Context) any { return errorOf(acme.ParseIdentifier("")) },
 		"acme.ParseMACKey":               func(context.Context) any { return errorOf(acme.ParseMACKey("")) },
+		"acme.As":                        func(context.Context) any { _, ok := acme.As[acme.Solver](nil); return ok },
 		"acme.Supports":                  func(context.Context) any { return acme.Supports(new(solver.HTTP01), acme.Identifier{}, false) },
 		"acme.Certificate.Verify of nil": func(context.Context) any { return (*acme.Certificate)(nil).Verify(nil, nil, time.Time{}) },
 		"acme.OrderError.Error of parts": func(context.Context) any { return &acme.OrderError{Authorizations: []*acme.AuthorizationError{{}, {}}} },

@@ -58,7 +58,7 @@ func zeroTypes() (quiet, dialing []reflect.Type) {
 
 		reflect.TypeFor[storage.Dir](), reflect.TypeFor[storage.Item](), reflect.TypeFor[storage.Lease](),
 		reflect.TypeFor[storage.Memory](), reflect.TypeFor[storage.Revision](), reflect.TypeFor[storage.Claim](),
-		reflect.TypeFor[storage.HeldError](), reflect.TypeFor[storage.KeyFunc](), reflect.TypeFor[storage.Record](),
+		reflect.TypeFor[acme.SolverError](), reflect.TypeFor[storage.HeldError](), reflect.TypeFor[storage.KeyFunc](), reflect.TypeFor[storage.Record](),
 		reflect.TypeFor[storage.Sealed](), reflect.TypeFor[storage.SealingKey](), reflect.TypeFor[storage.ContractError](),
 		reflect.TypeFor[storagetest.Suite](),
 

@@ -161,7 +161,7 @@ func TestIssueRefused(t *testing.T) {
 // whatever state it was left in.
 func TestIssueResume(t *testing.T) {
 	stopped := errors.New("stopped here")
-	for _, last := range []acme.Action{acme.ActionAuthorize, acme.ActionPresent, acme.ActionFinalize, acme.ActionDownload} {
+	for _, last := range []acme.Action{acme.ActionAuthorize, acme.ActionPresent, acme.ActionAccept, acme.ActionFinalize, acme.ActionDownload} {
 		t.Run("before "+string(last), func(t *testing.T) {
 			p := startPebble(t, pebbleSettings{})
 			http01 := new(solver.HTTP01)
