@@ -29,7 +29,7 @@ type Account struct {
 	URL     string   `json:"-"` // identifies the account in every later request
 	Status  string   `json:"status"`
 	Contact []string `json:"contact,omitempty"` // URLs, such as "mailto:admin@example.com"
-	Orders  string   `json:"orders,omitempty"`  // URL of the list of its orders, where the CA has one
+	Orders  string   `json:"orders,omitempty"`  // URL of the list of its orders, if the CA has one
 }
 
 // A Registration is what a new account is made with.
@@ -93,7 +93,7 @@ func ParseMACKey(s string) ([]byte, error) {
 }
 
 // Register makes an account for the client's key, or returns the one that exists
-// (RFC 8555 §7.3). It refuses to call where the CA has terms that r does not agree to.
+// (RFC 8555 §7.3). It refuses to call if the CA has terms that r does not agree to.
 func (c *Client) Register(ctx context.Context, r Registration) (*Account, error) {
 	if c.Key == nil {
 		return nil, errNoKey
@@ -132,7 +132,7 @@ func (c *Client) Register(ctx context.Context, r Registration) (*Account, error)
 	return account, nil
 }
 
-// FindAccount returns the account that has the client's key (RFC 8555 §7.3.1). Where there is none,
+// FindAccount returns the account that has the client's key (RFC 8555 §7.3.1). If there is none,
 // the error is ErrAccountDoesNotExist.
 func (c *Client) FindAccount(ctx context.Context) (*Account, error) {
 	if err := c.registering.take(ctx); err != nil {

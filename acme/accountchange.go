@@ -46,7 +46,7 @@ func (c *Client) DeactivateAccount(ctx context.Context) error {
 	return nil
 }
 
-// deactivate gives the resource that status. Where it fails, lost says that a try got no answer.
+// deactivate gives the resource that status. If it fails, lost says that a try got no answer.
 func (c *Client) deactivate(ctx context.Context, r request) (lost bool, err error) {
 	r.body, r.named, r.lost = []byte(`{"status":"deactivated"}`), true, &lost
 	resp, err := c.post(ctx, r)
@@ -104,7 +104,7 @@ func (c *Client) ChangeKey(ctx context.Context, key crypto.Signer) error {
 	case changeErr != nil:
 		return actionError("change key", changeErr)
 	case err != nil:
-		return actionError("change key: look whether it was changed", err)
+		return actionError("change key: check whether it was changed", err)
 	}
 	return fmt.Errorf("acme: change key: the new key is that of another account, %s", account.URL)
 }
@@ -150,8 +150,8 @@ func (c *Client) changeKeyOf(ctx context.Context, kid string, key crypto.Signer,
 	return err
 }
 
-// mostPages bounds a list of orders that comes in pages.
-const mostPages = 1000
+// maxPages bounds a list of orders that comes in pages.
+const maxPages = 1000
 
 // Orders yields the URLs of the account's orders, as far as the CA lists them (RFC 8555 §7.1.2.1). Many
 // CAs have no such list; the error wraps errors.ErrUnsupported then. An error ends the sequence.
@@ -168,7 +168,7 @@ func (c *Client) Orders(ctx context.Context) iter.Seq2[string, error] {
 		}
 		seen := make(map[string]bool)
 		for page := account.Orders; page != ""; {
-			if seen[page] || len(seen) == mostPages {
+			if seen[page] || len(seen) == maxPages {
 				yield("", errors.New("acme: orders: the list has no end"))
 				return
 			}

@@ -57,7 +57,7 @@ func (c *Client) accountAccepted() {
 	c.account.accepted = true
 }
 
-// reviewAccount asks the CA for the account where it refused a request that may have been right but for the
+// reviewAccount asks the CA for the account if it refused a request that may have been right but for the
 // account's URL, kid: CAs have been moved, and then know the key but not the URL. It returns the URL to repeat
 // the request with, or the refusal, with what to do about the account.
 func (c *Client) reviewAccount(ctx context.Context, r request, kid string, refusal error) (string, error) {

@@ -25,8 +25,8 @@ type Authorization struct {
 	RetryAfter           time.Duration `json:"-"` // when the CA wants to be asked again; zero: it did not say
 }
 
-// mostChallenges bounds the challenges of one authorization; no CA offers more than a handful.
-const mostChallenges = 50
+// maxChallenges bounds the challenges of one authorization; no CA offers more than a handful.
+const maxChallenges = 50
 
 // GetAuthorization returns the authorization as it stands.
 func (c *Client) GetAuthorization(ctx context.Context, url string) (*Authorization, error) {
@@ -42,7 +42,7 @@ func (c *Client) GetAuthorization(ctx context.Context, url string) (*Authorizati
 }
 
 // An authorizationResource is an authorization as it comes: its challenges are read one by one, because
-// one that is not known here can have any form, and is to be passed by.
+// one that is not known here can have any form, and is skipped.
 type authorizationResource struct {
 	Authorization
 	Identifier           identifierResource `json:"identifier"`
@@ -58,8 +58,8 @@ func (a *Authorization) read(resp *response) error {
 	if err := resp.decode(&resource); err != nil {
 		return err
 	}
-	if len(resource.Challenges) > mostChallenges {
-		return fmt.Errorf("it has %d challenges, more than %d", len(resource.Challenges), mostChallenges)
+	if len(resource.Challenges) > maxChallenges {
+		return fmt.Errorf("it has %d challenges, more than %d", len(resource.Challenges), maxChallenges)
 	}
 	*a = resource.Authorization
 	a.Identifier = resource.Identifier.identifier()
@@ -94,7 +94,7 @@ func readChallenge(data json.RawMessage, resp *response) Challenge {
 
 // NewAuthorization asks for an authorization ahead of any order (RFC 8555 §7.4.1), and with
 // id.SubdomainAuthAllowed for one that is good for subdomains too; the SubdomainAuthAllowed of what is
-// returned says whether it is. Where the CA offers no such thing, the error wraps errors.ErrUnsupported. A
+// returned says whether it is. If the CA offers no such thing, the error wraps errors.ErrUnsupported. A
 // wildcard can't be authorized so.
 func (c *Client) NewAuthorization(ctx context.Context, id Identifier) (*Authorization, error) {
 	a, err := c.newAuthorization(ctx, id)
@@ -151,7 +151,7 @@ func (c *Client) WaitAuthorization(ctx context.Context, url string) (*Authorizat
 				return a, nil
 			}
 			failures, asked = 0, a.RetryAfter
-		} else if failures++; !passing(ctx, err) || failures > mostTries {
+		} else if failures++; !passing(ctx, err) || failures > maxTries {
 			return nil, err
 		} else {
 			asked = askedBy(err)
@@ -160,7 +160,7 @@ func (c *Client) WaitAuthorization(ctx context.Context, url string) (*Authorizat
 			err = actionError("wait for the authorization, which is pending", err)
 			if a != nil {
 				if trouble := a.trouble(StatusProcessing); trouble != nil {
-					err = fmt.Errorf("%w: the CA goes on trying: %w", err, trouble)
+					err = fmt.Errorf("%w: the CA keeps trying: %w", err, trouble)
 				}
 			}
 			return nil, err
@@ -197,7 +197,7 @@ func orderedName(id Identifier, wildcard bool) string {
 // sideBySide bounds the requests of one order that are under way at once.
 const sideBySide = 16
 
-// getAuthorizations returns those that have the URLs, fetched side by side. Where some can't be fetched, the
+// getAuthorizations returns those that have the URLs, fetched side by side. If some can't be fetched, the
 // error is that of one of them, and they are nil.
 func (c *Client) getAuthorizations(ctx context.Context, urls []string) ([]*Authorization, error) {
 	authorizations := make([]*Authorization, len(urls))
@@ -276,7 +276,7 @@ func (a *Authorization) processing() bool {
 }
 
 // trouble returns why the CA could not validate a challenge so far that has the status, or nil. With "processing"
-// the CA goes on trying; with "pending" it looks again only when the challenge is accepted again (RFC 8555 §8.2).
+// the CA keeps trying; with "pending" it validates again only when the challenge is accepted again (RFC 8555 §8.2).
 func (a *Authorization) trouble(status string) *AuthorizationError {
 	if a.Status != StatusPending {
 		return nil
@@ -289,7 +289,7 @@ func (a *Authorization) trouble(status string) *AuthorizationError {
 	return nil
 }
 
-// failure returns why the authorization can no longer become valid, or nil where it can. A challenge
+// failure returns why the authorization can no longer become valid, or nil if it can. A challenge
 // that has failed is enough: CAs are known to leave its authorization pending.
 func (a *Authorization) failure() *AuthorizationError {
 	if a.Status == StatusValid {

@@ -122,7 +122,7 @@ func TestIssueVerifiesTheCertificate(t *testing.T) {
 			return chainPEM(root.sign(t, leafTemplate(), newKey(t).Public()), root.certificate)
 		}, "another key"},
 		{"other names", leaf(func(c *x509.Certificate) { c.DNSNames = []string{"www.example.com"} }), "example.com"},
-		{"a wildcard in place of the name", leaf(func(c *x509.Certificate) { c.DNSNames = []string{"*.com"} }), "example.com"},
+		{"a wildcard instead of the name", leaf(func(c *x509.Certificate) { c.DNSNames = []string{"*.com"} }), "example.com"},
 		{"the name as common name only", leaf(func(c *x509.Certificate) {
 			c.DNSNames, c.Subject.CommonName, c.IPAddresses = nil, "example.com", []net.IP{{192, 0, 2, 1}}
 		}), "example.com"},

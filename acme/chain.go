@@ -11,8 +11,8 @@ import (
 
 // Bounds of a chain: verifying a signature takes the longer the larger the signer's key.
 const (
-	mostCertificates = 20
-	largestRSA       = 8192 // bits
+	maxCertificates = 20
+	largestRSA      = 8192 // bits
 )
 
 // parseChain returns the first certificate of a CA's answer, and of the others those that form the path from
@@ -22,8 +22,8 @@ func parseChain(text []byte) (*Certificate, error) {
 	switch {
 	case len(blocks) == 0:
 		return nil, errors.New("it holds no certificate in PEM")
-	case len(blocks) > mostCertificates:
-		return nil, fmt.Errorf("the chain has more than %d certificates", mostCertificates)
+	case len(blocks) > maxCertificates:
+		return nil, fmt.Errorf("the chain has more than %d certificates", maxCertificates)
 	case blocks[0] == nil:
 		return nil, fmt.Errorf("certificate 1 of the chain: %s", readable(blocks))
 	}

@@ -28,7 +28,7 @@ type Challenge struct {
 	Error     *Problem  `json:"error,omitempty"` // why validation failed, or has failed so far
 
 	// With dns-persist-01, the names that the CA goes by, and the account as its record has it, which is
-	// empty in a challenge where it is to be found out (NewProof does). The drafts differ in the names'
+	// empty in a challenge if it is to be found out (NewProof does). The drafts differ in the names'
 	// field: HashedIssuers comes from CAs whose records have the account hashed, -02 and later.
 	Issuers       []string `json:"issuer-domain-names,omitempty"`
 	HashedIssuers []string `json:"issuerDomainNames,omitempty"`
@@ -38,10 +38,10 @@ type Challenge struct {
 	Nonce   string          `json:"nonce,omitempty"`
 	AuthKey json.RawMessage `json:"authKey,omitempty"`
 
-	RetryAfter time.Duration `json:"-"` // when to look for the outcome, as AcceptChallenge was answered; zero: the CA did not say
+	RetryAfter time.Duration `json:"-"` // when to poll for the outcome, as AcceptChallenge was answered; zero: the CA did not say
 }
 
-// AcceptChallenge tells the CA that the answer to the challenge is in place and may be looked for. With
+// AcceptChallenge tells the CA that the answer to the challenge is published and may be validated. With
 // most types payload is nil, which sends an empty object; others are answered by the payload itself, such
 // as {"attObj":…} for device-attest-01 and {"csr":…} for onion-csr-01. It returns the challenge as the CA
 // sees it then; the outcome shows in the authorization or the order (RFC 8555 §7.5.1).

@@ -7,7 +7,7 @@
 // # Client and account
 //
 // A [Client] is one account at one CA. The account is identified by its key, any [crypto.Signer]; its
-// URL is looked up where it is not given:
+// URL is looked up if it is not given:
 //
 //	client := &acme.Client{DirectoryURL: acme.LetsEncryptStaging, Key: key}
 //	account, err := client.Register(ctx, acme.Registration{
@@ -20,7 +20,7 @@
 // # The whole way
 //
 // [Client.Issue] obtains a certificate: it makes an order, fetches its authorizations, has a [Solver]
-// put the answer to a challenge of each in place, tells the CA, polls the order, finalizes it with a
+// publish the answer to a challenge of each, tells the CA, polls the order, finalizes it with a
 // certificate request for the key, downloads the chain and verifies it. A solver is anything with the
 // methods Type, Present and CleanUp; package solver has those for http-01, tls-alpn-01 and the DNS types.
 //
@@ -37,9 +37,9 @@
 // [Client.NewProof] turns a challenge into what it is answered with: a [Proof] has the key authorization,
 // and [Proof.TXTRecord] the DNS record for the types that have one. A type that is answered by a payload,
 // such as device-attest-01, is told to AcceptChallenge as it is. Types that nothing here knows are parsed
-// and passed by.
+// and skipped.
 //
-// An authorization can be had ahead of orders ([Client.NewAuthorization]), and where the CA's directory
+// An authorization can be had ahead of orders ([Client.NewAuthorization]), and if the CA's directory
 // says so it can be that of a domain above the name ([Identifier].AncestorDomain, RFC 9444).
 //
 // # After the certificate
@@ -83,7 +83,7 @@
 // Requests are signed with the account's key and a nonce that the CA gave; nonces are pooled from
 // every answer, and a request refused for its nonce is signed anew with the fresh one. A request
 // that got no answer, or whose answer asks to come back within ten seconds, is tried up to three times. A
-// longer wait is the caller's: it stands in [Problem].RetryAfter, or in a [*RetryAfterError] where a
+// longer wait is the caller's: it stands in [Problem].RetryAfter, or in a [*RetryAfterError] if a
 // poll would be due only after the deadline. Orders are polled when the CA asks for it, but for one poll
 // a moment after finalize, or else after a tenth of a second and then ever less often. Bodies, chains,
 // redirects and lists that a CA sends are bounded, its URLs must be of https (http only for a directory on

@@ -49,7 +49,7 @@ func (i *issuance) download(ctx context.Context, order *Order) (*Certificate, er
 // fetch downloads the certificate. A replica of the CA that knows the order as valid may not know yet what its
 // certificate is.
 func (i *issuance) fetch(ctx context.Context, order *Order) (*Certificate, error) {
-	for n := 0; order.Certificate == "" && n < mostMisses; n++ {
+	for n := 0; order.Certificate == "" && n < maxMisses; n++ {
 		if err := pause(ctx, missPause(n)); err != nil {
 			return nil, actionError("wait for the certificate's URL", err)
 		}
@@ -86,8 +86,8 @@ func (c *Client) preferredCertificate(ctx context.Context, url, name string) (*C
 	return certificate, nil
 }
 
-// clockError says which clock is wrong where the certificate is over or has not begun at the time now. It is nil
-// where the certificate is over by the CA's clock, too.
+// clockError says which clock is wrong if the certificate is over or has not begun at the time now. It is nil
+// if the certificate is over by the CA's clock, too.
 func (i *issuance) clockError(certificate *Certificate, now time.Time) error {
 	leaf, date := certificate.Leaf, certificate.date
 	ended := func(t time.Time) bool { return t.After(leaf.NotAfter) }

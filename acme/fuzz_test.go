@@ -25,8 +25,8 @@ import (
 	"github.com/everseal/everseal/acme"
 )
 
-// mostFuzzed bounds what a fuzz target looks at: longer inputs say no more.
-const mostFuzzed = 1 << 16
+// maxFuzzed bounds what a fuzz target looks at: longer inputs say no more.
+const maxFuzzed = 1 << 16
 
 // A stage is a fake CA for all inputs of a fuzz target: its answers are replaced before each call.
 type stage struct {
@@ -61,7 +61,7 @@ func FuzzProblem(f *testing.F) {
 	f.Add(404, "<html>\xff")
 	s := newStage(f)
 	f.Fuzz(func(t *testing.T, status int, document string) {
-		if len(document) > mostFuzzed || status < 400 || status > 999 {
+		if len(document) > maxFuzzed || status < 400 || status > 999 {
 			t.Skip("out of bounds")
 		}
 		s.fake["/directory"] = answer(status, document)
@@ -156,7 +156,7 @@ func FuzzDirectory(f *testing.F) {
 	f.Add(`{"newNonce":[],"newAccount":"\u0000","newOrder":"http://[::1"}`)
 	s := newStage(f)
 	f.Fuzz(func(t *testing.T, body string) {
-		if len(body) > mostFuzzed {
+		if len(body) > maxFuzzed {
 			t.Skip("out of bounds")
 		}
 		s.fake["/directory"] = answer(http.StatusOK, body)
@@ -221,7 +221,7 @@ func FuzzLink(f *testing.F) {
 		return certificate.Alternates, nil
 	}
 	f.Fuzz(func(t *testing.T, header string) {
-		if len(header) > mostFuzzed {
+		if len(header) > maxFuzzed {
 			t.Skip("out of bounds")
 		}
 		lines := strings.Split(header, "\n")
@@ -270,7 +270,7 @@ func FuzzChain(f *testing.F) {
 		return s.client().GetCertificate(t.Context(), fakeOrigin+"/certificate")
 	}
 	f.Fuzz(func(t *testing.T, leaf, issuer []byte, text string) {
-		if len(leaf)+len(issuer)+len(text) > mostFuzzed {
+		if len(leaf)+len(issuer)+len(text) > maxFuzzed {
 			t.Skip("out of bounds")
 		}
 		body := text
@@ -364,7 +364,7 @@ func FuzzRenewalInfo(f *testing.F) {
 		return s.client().GetRenewalInfo(t.Context(), leaf)
 	}
 	f.Fuzz(func(t *testing.T, start, end, explanation string) {
-		if len(start)+len(end)+len(explanation) > mostFuzzed {
+		if len(start)+len(end)+len(explanation) > maxFuzzed {
 			t.Skip("out of bounds")
 		}
 		info, err := ask(t, start, end, explanation)
@@ -484,7 +484,7 @@ func FuzzResources(f *testing.F) {
 	s := newStage(f)
 	statuses := []string{acme.StatusPending, acme.StatusReady, acme.StatusProcessing, acme.StatusValid, acme.StatusInvalid, acme.StatusDeactivated, acme.StatusRevoked, ""}
 	f.Fuzz(func(t *testing.T, document string) {
-		if len(document) > mostFuzzed {
+		if len(document) > maxFuzzed {
 			t.Skip("out of bounds")
 		}
 		for _, path := range []string{"/resource", "/account/1"} {

@@ -103,7 +103,7 @@ func TestHostileAnswers(t *testing.T) {
 // giveFault makes the call, which must fail or may fail.
 func (s *scene) giveFault(t *testing.T, call call, must bool) {
 	t.Helper()
-	const deadline, mostBytes, mostRequests = 5 * time.Minute, 12 << 20, 100
+	const deadline, maxBytes, maxRequests = 5 * time.Minute, 12 << 20, 100
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
 	began, allocated := time.Now(), allocations()
@@ -111,10 +111,10 @@ func (s *scene) giveFault(t *testing.T, call call, must bool) {
 	if took := time.Since(began); took > deadline {
 		t.Errorf("it took %v, more than the %v it was given", took, deadline)
 	}
-	if got := allocations() - allocated; got > mostBytes {
+	if got := allocations() - allocated; got > maxBytes {
 		t.Errorf("%d MB were allocated", got>>20)
 	}
-	if n := len(s.requests("")); n > mostRequests {
+	if n := len(s.requests("")); n > maxRequests {
 		t.Errorf("%d requests were made", n)
 	}
 	if err == nil {
@@ -466,7 +466,7 @@ func TestFinalizeIsRefused(t *testing.T) {
 		wantError(t, err, acme.ErrRateLimited, "too many certificates")
 		var failed *acme.OrderError
 		if errors.As(err, &failed) {
-			t.Errorf("error %v; the order can be gone on with when the limit is over", err)
+			t.Errorf("error %v; the order can be resumed when the limit is over", err)
 		}
 		if finalized.Load() != 1 {
 			t.Errorf("finalized %d times", finalized.Load())

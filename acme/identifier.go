@@ -75,14 +75,14 @@ func (id Identifier) String() string { return id.Value }
 
 // ParseIdentifier returns the identifier that s names, in the one form that certificates and orders
 // use: a DNS name in lower-case A-labels, without a final dot, "*." before it for a wildcard; an IP
-// address as RFC 5952 writes it. An A-label stays as it is. What is no such name is refused, saying why; that a
+// address as RFC 5952 writes it. An A-label is left as it is. What is no such name is refused, saying why; that a
 // public CA would not issue for it, as for localhost or a private address, is no reason: private CAs do.
 func ParseIdentifier(s string) (Identifier, error) {
-	const longest = 1024 // in any form: one letter of a name may have four bytes
+	const maxLength = 1024 // in any form: one letter of a name may have four bytes
 	switch {
 	case s == "":
 		return Identifier{}, errors.New("acme: a domain name is empty")
-	case len(s) > longest:
+	case len(s) > maxLength:
 		return Identifier{}, fmt.Errorf("acme: %.60q… is not a domain name: it has %d bytes", s, len(s))
 	case !utf8.ValidString(s):
 		return Identifier{}, fmt.Errorf("acme: %q is not a domain name: it is not UTF-8", s)

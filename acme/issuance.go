@@ -76,7 +76,7 @@ func (i *issuance) newOrder(ctx context.Context) (*Order, error) {
 }
 
 // refusesPredecessor reports whether an order may have been refused for what it replaces. RFC 9773 names
-// alreadyReplaced only; CAs answer otherwise too where they don't know the certificate or it is another
+// alreadyReplaced only; CAs answer otherwise too if they don't know the certificate or it is another
 // account's.
 func refusesPredecessor(err error) bool {
 	var problem *Problem
@@ -134,7 +134,7 @@ func (i *issuance) fulfil(ctx context.Context, order *Order) (*Order, error) {
 	return order, nil
 }
 
-// finalize sends the certificate request. Where no answer came, the order's own state tells whether
+// finalize sends the certificate request. If no answer came, the order's own state tells whether
 // the CA acted.
 func (i *issuance) finalize(ctx context.Context, order *Order) (*Order, error) {
 	csr, err := i.request.certificateRequest()

@@ -33,7 +33,7 @@ type Request struct {
 	// subject take a CSR.
 	CommonName bool
 
-	// PreferredChain is the common name of a root or intermediate. Where the CA offers several chains,
+	// PreferredChain is the common name of a root or intermediate. If the CA offers several chains,
 	// the first that leads to it is taken, or else the one that the CA offers first.
 	PreferredChain string
 
@@ -44,15 +44,15 @@ type Request struct {
 	// certificate can't be had after a day.
 	FinalizedAt time.Time
 	// Presented are the proofs that an earlier attempt at the order told Before of: answers that may
-	// still be in place and are taken away with the others.
+	// still be published and are taken away with the others.
 	Presented []Proof
 
 	// Before, if set, is told each step before it is taken, one at a time; an error stops Issue
 	// with that error. Who writes down what it is told can resume the order after a crash at any point.
 	Before func(ctx context.Context, s Step) error
 
-	// Explain, if set, is given the error where a validation failed, in which errors.As finds an
-	// *AuthorizationError, with the proofs while their answers are in place still. What it returns takes
+	// Explain, if set, is given the error when a validation failed, in which errors.As finds an
+	// *AuthorizationError, with the proofs while their answers are still published. What it returns takes
 	// the error's place, and must wrap it; nil leaves the error as it is.
 	Explain func(ctx context.Context, err error, proofs []Proof) error
 
@@ -84,7 +84,7 @@ type Step struct {
 // proves control of all identifiers side by side, finalizes, downloads, and verifies that what came
 // is for the key and the names. An order is never finalized before its URL was told to r.Before.
 //
-// Where the order is beyond help, the error is an [*OrderError]; after any other error the same order
+// If the order is beyond help, the error is an [*OrderError]; after any other error the same order
 // may be resumed.
 func (c *Client) Issue(ctx context.Context, r Request) (*Certificate, error) {
 	if err := r.check(c); err != nil {
@@ -92,7 +92,7 @@ func (c *Client) Issue(ctx context.Context, r Request) (*Certificate, error) {
 	}
 	defer func() { r.cleanUp(ctx, r.Presented, r.able) }()
 	i := &issuance{request: &r}
-	i.client, i.finalizedAt, i.most = c, r.FinalizedAt, maxAuthorizations(len(r.Identifiers))
+	i.client, i.finalizedAt, i.maxKnown = c, r.FinalizedAt, maxAuthorizationsFor(len(r.Identifiers))
 	for _, p := range r.Presented {
 		i.earlier = append(i.earlier, p.AuthorizationURL)
 	}
@@ -195,8 +195,8 @@ func (r *Request) certificateRequest() ([]byte, error) {
 			template.DNSNames = append(template.DNSNames, id.Value)
 		}
 	}
-	const longest = 64 // bytes of a common name (RFC 5280, ub-common-name)
-	fits := func(name string) bool { return len(name) <= longest }
+	const maxLength = 64 // bytes of a common name (RFC 5280, ub-common-name)
+	fits := func(name string) bool { return len(name) <= maxLength }
 	if i := slices.IndexFunc(template.DNSNames, fits); r.CommonName && i >= 0 {
 		template.Subject.CommonName = template.DNSNames[i]
 	}

@@ -203,7 +203,7 @@ func (c *ca) crash(t *testing.T, r acme.Request, at acme.Action) acme.Request {
 	return r
 }
 
-func TestIssueGoesOn(t *testing.T) {
+func TestIssueResumes(t *testing.T) {
 	steps := []acme.Action{acme.ActionOrder, acme.ActionAuthorize, acme.ActionPresent, acme.ActionAccept, acme.ActionFinalize, acme.ActionDownload}
 	for _, at := range steps {
 		t.Run(string(at), func(t *testing.T) {
@@ -236,7 +236,7 @@ func TestIssueGoesOn(t *testing.T) {
 }
 
 // A process killed after the CA was told finds its challenge "processing", or the order ready.
-func TestIssueGoesOnAfterAcceptance(t *testing.T) {
+func TestIssueResumesAfterAcceptance(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *ca) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var blocking atomic.Bool
@@ -267,8 +267,8 @@ func TestIssueGoesOnAfterAcceptance(t *testing.T) {
 	})
 }
 
-// The answer is put in place again, and the CA, which is looking for it, is not told again.
-func TestIssueGoesOnDuringValidation(t *testing.T) {
+// The answer is published again, and the CA, which is validating, is not told again.
+func TestIssueResumesDuringValidation(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *ca) {
 		dial := c.solver.dial
 		c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -317,7 +317,7 @@ func TestIssueRefusesAnOrderForOtherNames(t *testing.T) {
 			t.Error("a certificate was issued")
 		}
 		if len(c.solver.cleaned) == cleaned {
-			t.Error("Request.Presented was not cleaned up though the order cannot be gone on with")
+			t.Error("Request.Presented was not cleaned up though the order cannot be resumed")
 		}
 	})
 }
@@ -334,7 +334,7 @@ func TestIssueReportsThatTheOrderIsGone(t *testing.T) {
 		}
 		wantError(t, err, acme.ErrMalformed)
 		if len(c.solver.cleaned) == cleaned {
-			t.Error("Request.Presented was not cleaned up though the order cannot be gone on with")
+			t.Error("Request.Presented was not cleaned up though the order cannot be resumed")
 		}
 	})
 }

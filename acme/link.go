@@ -8,16 +8,16 @@ import (
 // links returns the targets of the Link header's entries that have the relation (RFC 8288), each once. One
 // that is no URL is passed over.
 func (r *response) links(relation string) []string {
-	const most = 50
+	const maxLinks = 50
 	var targets []string
 	for _, header := range r.header.Values("Link") {
-		for header != "" && len(targets) < most {
+		for header != "" && len(targets) < maxLinks {
 			var target, parameters string
 			target, parameters, header = nextLink(header)
 			if target == "" || !hasRelation(parameters, relation) {
 				continue
 			}
-			if resolved, err := r.resolve(target); err == nil && len(resolved) <= longestURL && !slices.Contains(targets, resolved) {
+			if resolved, err := r.resolve(target); err == nil && len(resolved) <= maxURLLength && !slices.Contains(targets, resolved) {
 				targets = append(targets, resolved)
 			}
 		}

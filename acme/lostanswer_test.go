@@ -101,7 +101,7 @@ func (l lostAnswer) test(t *testing.T, c *ca) {
 		c.SetFaults()
 		c.client, r.Before = c.withKey(c.client.Key.(*ecdsa.PrivateKey)), nil
 		if certificate, err = c.issue(t, t.Context(), r); err != nil {
-			t.Fatalf("gone on with by another process: %v", err)
+			t.Fatalf("resumed by another process: %v", err)
 		}
 	}
 	c.wantChain(t, certificate)
@@ -121,7 +121,7 @@ func (l lostAnswer) test(t *testing.T, c *ca) {
 	c.wantFreshNonces(t)
 }
 
-// check checks the error of an issuance: that there had to be one, and that the order can be gone on with.
+// check checks the error of an issuance: that there had to be one, and that the order can be resumed.
 func (l lostAnswer) check(t *testing.T, err error) {
 	t.Helper()
 	if l.times > 0 && l.loss.again {
@@ -275,7 +275,7 @@ func TestLostAnswerToAChallengeThatIsRefusedAgain(t *testing.T) {
 }
 
 // A process that ends while the CA validates or issues finds, when it starts again, how far the CA has come.
-func TestIssueGoesOnAfterTheDeadline(t *testing.T) {
+func TestIssueResumesAfterTheDeadline(t *testing.T) {
 	for _, resource := range []string{"authorization", "challenge", "order", "finalize", "certificate"} {
 		t.Run(resource, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, c *ca) {

@@ -208,7 +208,7 @@ func TestMetaInAnotherForm(t *testing.T) {
 	}
 }
 
-// Whoever recovers from a panic in his transport can go on with the client.
+// Whoever recovers from a panic in his transport can still use the client.
 func TestPanicInTransport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0

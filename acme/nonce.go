@@ -11,9 +11,9 @@ import (
 // Bounds of the pool: CAs forget old nonces, and a pool larger than the requests that are ever under
 // way at once is of no use.
 const (
-	mostNonces   = 64
-	oldestNonce  = 10 * time.Minute
-	longestNonce = 512
+	maxNonces      = 64
+	oldestNonce    = 10 * time.Minute
+	maxNonceLength = 512
 )
 
 // A noncePool keeps the anti-replay nonces that came with the CA's answers (RFC 8555 §6.5).
@@ -33,7 +33,7 @@ func (p *noncePool) put(nonce string) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.nonces) == mostNonces {
+	if len(p.nonces) == maxNonces {
 		p.nonces = append(p.nonces[:0], p.nonces[1:]...)
 	}
 	p.nonces = append(p.nonces, pooledNonce{nonce, time.Now()})
@@ -61,7 +61,7 @@ func (p *noncePool) clear() {
 }
 
 // validNonce reports whether nonce is as RFC 8555 §6.5.1 wants; others are ignored.
-func validNonce(nonce string) bool { return len(nonce) <= longestNonce && isBase64URL(nonce) }
+func validNonce(nonce string) bool { return len(nonce) <= maxNonceLength && isBase64URL(nonce) }
 
 // A nonceError says that no nonce could be had: the request it was for has not been made.
 type nonceError struct{ error }

@@ -53,9 +53,9 @@ func (p *looseProblem) UnmarshalJSON(data []byte) error {
 // a zone, which some CAs leave out, is in UTC. What it returns can be written again, which time.Time refuses for a
 // zone of a day or more and for a year beyond 9999.
 func readTime(data json.RawMessage) time.Time {
-	const longest = 64
+	const maxLength = 64
 	var text string
-	if json.Unmarshal(data, &text) != nil || len(text) > longest {
+	if json.Unmarshal(data, &text) != nil || len(text) > maxLength {
 		return time.Time{}
 	}
 	text = strings.Replace(strings.ToUpper(strings.TrimSpace(text)), " ", "T", 1)
@@ -84,5 +84,5 @@ func readPageURL(data json.RawMessage) string {
 func isPage(text string, schemes ...string) bool {
 	u, err := url.Parse(text)
 	return err == nil && slices.Contains(schemes, u.Scheme) && u.Hostname() != "" && u.User == nil &&
-		len(text) <= longestURL && !strings.ContainsFunc(text, func(r rune) bool { return r == ' ' || unprintable(r) })
+		len(text) <= maxURLLength && !strings.ContainsFunc(text, func(r rune) bool { return r == ' ' || unprintable(r) })
 }

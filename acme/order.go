@@ -25,7 +25,7 @@ type Order struct {
 	Authorizations []string      `json:"authorizations"`  // URLs, in no particular order
 	Finalize       string        `json:"finalize"`        // URL
 	Certificate    string        `json:"certificate,omitempty"`
-	Profile        string        `json:"profile,omitempty"`  // the kind of certificate, where the CA has several
+	Profile        string        `json:"profile,omitempty"`  // the kind of certificate, if the CA has several
 	Replaces       string        `json:"replaces,omitempty"` // CertificateID of the predecessor (RFC 9773 §5)
 	RetryAfter     time.Duration `json:"-"`                  // when the CA wants to be asked again; zero: it did not say
 }
@@ -39,12 +39,12 @@ type OrderRequest struct {
 	Replaces    string       `json:"replaces,omitempty"` // CertificateID of the predecessor; only for CAs with renewal info
 }
 
-// mostAuthorizations bounds the authorizations of an order: the largest published limit on names is 100.
-const mostAuthorizations = 1000
+// maxAuthorizations bounds the authorizations of an order: the largest published limit on names is 100.
+const maxAuthorizations = 1000
 
-// maxAuthorizations returns the most authorizations that an order for n identifiers may have. There need not be one
+// maxAuthorizationsFor returns the most authorizations that an order for n identifiers may have. There need not be one
 // for each, but many more are not what was ordered.
-func maxAuthorizations(n int) int { return min(2*n+10, mostAuthorizations) }
+func maxAuthorizationsFor(n int) int { return min(2*n+10, maxAuthorizations) }
 
 // NewOrder makes an order (RFC 8555 §7.4). The CA may answer with a pending one that it has already.
 func (c *Client) NewOrder(ctx context.Context, r OrderRequest) (*Order, error) {
@@ -154,8 +154,8 @@ func readOrder(resp *response) (*Order, error) {
 
 // complete resolves the URLs in an order's answer and checks what later steps rely on.
 func (o *Order) complete(resp *response) error {
-	if len(o.Authorizations) > mostAuthorizations {
-		return fmt.Errorf("the order has %d authorizations, more than %d", len(o.Authorizations), mostAuthorizations)
+	if len(o.Authorizations) > maxAuthorizations {
+		return fmt.Errorf("the order has %d authorizations, more than %d", len(o.Authorizations), maxAuthorizations)
 	}
 	urls := []*string{&o.Finalize, &o.Certificate}
 	for i := range o.Authorizations {

@@ -22,7 +22,7 @@ type oddOrder struct {
 	fault  func(c *ca) acmetest.Fault
 	target error    // that the issuance fails with; nil with no says: it succeeds
 	says   []string // by its error
-	again  bool     // the same order may be gone on with
+	again  bool     // the same order may be resumed
 }
 
 func (odd oddOrder) test(t *testing.T, c *ca) {
@@ -98,7 +98,7 @@ func misissued(change func(*x509.Certificate)) func(*ca) acmetest.Fault {
 	return func(c *ca) acmetest.Fault { return c.Misissue(change) }
 }
 
-// An order that failed fails at once when it is gone on with, without another try at its names, and an order
+// An order that failed fails at once when it is resumed, without another try at its names, and an order
 // without these succeeds.
 func TestOrderAgainWithoutTheBadNames(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *ca) {

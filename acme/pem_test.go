@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestPEMOfRealCAs has what CAs were seen to answer with in place of RFC 7468's strict form.
+// TestPEMOfRealCAs has what CAs were seen to answer with instead of RFC 7468's strict form.
 func TestPEMOfRealCAs(t *testing.T) {
 	root := newIssuer(t, nil)
 	leaf := root.sign(t, leafTemplate(), newKey(t).Public())

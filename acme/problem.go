@@ -74,7 +74,7 @@ type Problem struct {
 	Subproblems []*Problem  `json:"subproblems,omitempty"` // one for each identifier concerned (RFC 8555 §6.7.1)
 	Algorithms  []string    `json:"algorithms,omitempty"`  // with ErrBadSignatureAlgorithm: those of which the account's key has to be
 
-	// RetryAfter is the wait that the CA asks for: of what it says a week at most, and of what a front end says
+	// RetryAfter is the wait that the CA asks for: of what it says a week at maxTold, and of what a front end says
 	// an hour. zero: it did not say.
 	RetryAfter time.Duration `json:"-"`
 	// TermsOfService, with ErrUserActionRequired, is the URL of the terms to agree to (RFC 8555 §7.3.3); a
@@ -97,7 +97,7 @@ func (p *Problem) UnmarshalJSON(data []byte) error {
 	if json.Unmarshal(members["subproblems"], &subproblems) != nil {
 		return nil
 	}
-	for _, data := range subproblems[:min(len(subproblems), mostAuthorizations)] {
+	for _, data := range subproblems[:min(len(subproblems), maxAuthorizations)] {
 		var members map[string]json.RawMessage
 		if json.Unmarshal(data, &members) == nil && members != nil {
 			sub := new(Problem)
@@ -131,11 +131,11 @@ func readMember[T any](data json.RawMessage, field *T) {
 
 // Error names the identifier and says what the CA said, with everything unprintable escaped.
 func (p *Problem) Error() string {
-	const most = 10 // subproblems that are told
+	const maxTold = 10 // subproblems that are told
 	text := p.text()
 	for i, sub := range p.Subproblems {
-		if i == most {
-			return text + fmt.Sprintf("; and %d more", len(p.Subproblems)-most)
+		if i == maxTold {
+			return text + fmt.Sprintf("; and %d more", len(p.Subproblems)-maxTold)
 		}
 		if sub != nil {
 			text += "; " + sub.text()
@@ -169,10 +169,10 @@ func (p *Problem) text() string {
 
 // advice is what the CA says on how to fare better.
 func (p *Problem) advice() string {
-	const most = 10 // algorithms that are told
+	const maxTold = 10 // algorithms that are told
 	text := ""
 	if len(p.Algorithms) > 0 {
-		algorithms := strings.Join(p.Algorithms[:min(len(p.Algorithms), most)], ", ")
+		algorithms := strings.Join(p.Algorithms[:min(len(p.Algorithms), maxTold)], ", ")
 		text += "; the CA takes account keys for " + printable(algorithms, 200) + ": make the account with such a key"
 	}
 	if p.Type == ErrUserActionRequired {

@@ -16,13 +16,13 @@ import (
 	"github.com/everseal/everseal/acme"
 )
 
-// longestError is the most bytes that an error about something a CA sent ought to have.
-const longestError = 64 << 10
+// maxErrorLength is the most bytes that an error about something a CA sent ought to have.
+const maxErrorLength = 64 << 10
 
 // wantPrintable checks that the text can go to a log and a terminal.
 func wantPrintable(t *testing.T, text string) {
 	t.Helper()
-	if len(text) > longestError || !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	if len(text) > maxErrorLength || !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		t.Errorf("%d bytes that are too many or do not print: %.500q", len(text), text)
 	}
 }

@@ -46,7 +46,7 @@ func (c *Client) NewProof(ctx context.Context, a *Authorization, challenge Chall
 }
 
 func (c *Client) newProof(ctx context.Context, a *Authorization, challenge Challenge) (Proof, error) {
-	const longestToken = 512
+	const maxTokenLength = 512
 	account, err := c.kid(ctx)
 	if err != nil {
 		return Proof{}, err
@@ -73,7 +73,7 @@ func (c *Client) newProof(ctx context.Context, a *Authorization, challenge Chall
 	if challenge.Token == "" {
 		return p, nil
 	}
-	if len(challenge.Token) > longestToken || !isBase64URL(challenge.Token) {
+	if len(challenge.Token) > maxTokenLength || !isBase64URL(challenge.Token) {
 		return Proof{}, fmt.Errorf("the token %.60q is not base64url", challenge.Token)
 	}
 	p.KeyAuthorization, err = c.KeyAuthorization(challenge.Token)

@@ -14,15 +14,15 @@ import (
 
 // Bounds of the clean-up, which has to be done also when the context has ended.
 const (
-	cleanUpTime      = time.Minute
-	cleanUpProofTime = 5 * time.Second // more for each answer: some providers take one after another
+	cleanUpTimeout         = time.Minute
+	cleanUpTimeoutPerProof = 5 * time.Second // more for each answer: some providers take one after another
 )
 
 // authorize proves control of all identifiers of a pending order and returns the order as it is then.
 func (i *issuance) authorize(ctx context.Context, order *Order) (*Order, error) {
 	r := i.request
-	if most := maxAuthorizations(len(r.Identifiers)); len(order.Authorizations) > most {
-		return nil, &OrderError{URL: order.URL, Err: fmt.Errorf("it has %d authorizations, more than %d", len(order.Authorizations), most)}
+	if limit := maxAuthorizationsFor(len(r.Identifiers)); len(order.Authorizations) > limit {
+		return nil, &OrderError{URL: order.URL, Err: fmt.Errorf("it has %d authorizations, more than %d", len(order.Authorizations), limit)}
 	}
 	authorizations, err := i.client.getAuthorizations(ctx, order.Authorizations)
 	if err != nil {
@@ -72,7 +72,7 @@ func (i *issuance) outcome(ctx context.Context, order *Order) (*Order, error) {
 		over = over || task.refused
 	}
 	if over {
-		err := i.look(ctx, order)
+		err := i.check(ctx, order)
 		if _, failed := errors.AsType[*OrderError](err); err != nil && !failed {
 			i.settle(ctx) // the order is good still
 		}
@@ -209,7 +209,7 @@ func (r *Request) able(p Proof) []Solver {
 
 // cleanUp takes the answers away, also when ctx has ended.
 func (r *Request) cleanUp(ctx context.Context, proofs []Proof, by func(Proof) []Solver) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime+time.Duration(len(proofs))*cleanUpProofTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout+time.Duration(len(proofs))*cleanUpTimeoutPerProof)
 	defer cancel()
 	var group errgroup.Group
 	group.SetLimit(sideBySide)

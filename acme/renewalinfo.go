@@ -17,7 +17,7 @@ type RenewalInfo struct {
 	SuggestedWindow Window `json:"suggestedWindow"`
 	// ExplanationURL may lead to the reason of an unusual window, for people to read; https or http.
 	ExplanationURL string `json:"explanationURL,omitempty"`
-	// RetryAfter is when to ask again: from a minute to a day; six hours where the CA does not say.
+	// RetryAfter is when to ask again: from a minute to a day; six hours if the CA does not say.
 	RetryAfter time.Duration `json:"-"`
 }
 
@@ -28,7 +28,7 @@ type Window struct {
 }
 
 // At returns an instant of the window: r in [0,1) chooses uniformly. A client keeps what was chosen, for
-// a choice made anew at each look would tend to the window's beginning.
+// a choice made anew at each poll would tend to the window's beginning.
 func (w Window) At(r float64) time.Time {
 	if r >= 1 {
 		return w.End // the span as a number may be rounded to more than a Duration holds
@@ -38,12 +38,12 @@ func (w Window) At(r float64) time.Time {
 
 // How often a CA is asked again (RFC 9773 §4.3.2, §4.3.3).
 const (
-	soonestRenewalInfo = time.Minute
-	latestRenewalInfo  = 24 * time.Hour
-	usualRenewalInfo   = 6 * time.Hour
+	minRenewalInfoInterval   = time.Minute
+	maxRenewalInfoInterval   = 24 * time.Hour
+	usualRenewalInfoInterval = 6 * time.Hour
 )
 
-// GetRenewalInfo returns when the CA suggests to renew the certificate. It needs no account. Where the
+// GetRenewalInfo returns when the CA suggests to renew the certificate. It needs no account. If the
 // CA has no such service the error wraps errors.ErrUnsupported. A window that ends before it begins is
 // an error.
 func (c *Client) GetRenewalInfo(ctx context.Context, leaf *x509.Certificate) (*RenewalInfo, error) {
@@ -81,9 +81,9 @@ func (c *Client) getRenewalInfo(ctx context.Context, leaf *x509.Certificate) (*R
 	if w := info.SuggestedWindow; w.Start.IsZero() || !w.End.After(w.Start) {
 		return nil, fmt.Errorf("the suggested window from %s to %s is none", w.Start.Format(time.RFC3339), w.End.Format(time.RFC3339))
 	}
-	info.RetryAfter = usualRenewalInfo
+	info.RetryAfter = usualRenewalInfoInterval
 	if asked := resp.retryAfter(); asked > 0 {
-		info.RetryAfter = min(max(asked, soonestRenewalInfo), latestRenewalInfo)
+		info.RetryAfter = min(max(asked, minRenewalInfoInterval), maxRenewalInfoInterval)
 	}
 	return info, nil
 }
@@ -103,7 +103,7 @@ func CertificateID(leaf *x509.Certificate) (string, error) {
 	return encode(leaf.AuthorityKeyId) + "." + encode(serial), nil
 }
 
-// serialBytes returns the content of the serial number's DER, which has a leading zero where the first
+// serialBytes returns the content of the serial number's DER, which has a leading zero if the first
 // bit would be taken for a sign.
 func serialBytes(serial *big.Int) ([]byte, error) {
 	der, err := asn1.Marshal(serial)

@@ -17,14 +17,14 @@ import (
 
 // Bounds on what a CA can make a call cost.
 const (
-	largestBody   = 128 << 10        // bytes of an answer
-	largestChain  = 1 << 20          // bytes of one that is a certificate chain
-	longestURL    = 2000             // bytes
-	mostBadNonces = 20               // in a row, for one request
-	mostTries     = 3                // of one request that got no answer, or was asked to come back soon
-	mostMisses    = 3                // of what the CA has named and does not find: 4 s in all
-	longestPause  = 10 * time.Second // a longer Retry-After is for the caller to wait out
-	userAgent     = "everseal/0 (+https://github.com/everseal/everseal)"
+	largestBody  = 128 << 10        // bytes of an answer
+	largestChain = 1 << 20          // bytes of one that is a certificate chain
+	maxURLLength = 2000             // bytes
+	maxBadNonces = 20               // in a row, for one request
+	maxTries     = 3                // of one request that got no answer, or was asked to come back soon
+	maxMisses    = 3                // of what the CA has named and does not find: 4 s in all
+	maxPause     = 10 * time.Second // a longer Retry-After is for the caller to wait out
+	userAgent    = "everseal/0 (+https://github.com/everseal/everseal)"
 )
 
 // A request is one to be made of the CA.
@@ -35,14 +35,14 @@ type request struct {
 	limit  int    // bytes of the answer; zero: largestBody
 	own    bool   // the URL is the account's own, as the client knows it when it asks
 	named  bool   // the CA itself has named the URL: that it is not found may only be so for a moment
-	lost   *bool  // of a signed request, if not nil: set where a try got no answer, so that the CA may have acted
+	lost   *bool  // of a signed request, if not nil: set if a try got no answer, so that the CA may have acted
 }
 
 // A transportError says that no answer came: the CA may or may not have acted.
 type transportError struct{ error }
 
 // Error has the answer's words, which net/http quotes in part or whole, escaped and bounded.
-func (e transportError) Error() string { return printable(e.error.Error(), 2*longestURL) }
+func (e transportError) Error() string { return printable(e.error.Error(), 2*maxURLLength) }
 func (e transportError) Unwrap() error { return e.error }
 
 // A redirectError says that a redirect was not followed.
@@ -88,7 +88,7 @@ func (c *Client) post(ctx context.Context, r request) (*response, error) {
 	return c.postSigned(ctx, r, current)
 }
 
-// postSigned posts r signed for the account kid, or with the key embedded where kid is empty. Each try
+// postSigned posts r signed for the account kid, or with the key embedded if kid is empty. Each try
 // is signed anew, with a nonce of its own.
 func (c *Client) postSigned(ctx context.Context, r request, kid string) (*response, error) {
 	var resp *response
@@ -98,7 +98,7 @@ func (c *Client) postSigned(ctx context.Context, r request, kid string) (*respon
 			return err
 		}
 		var problem *Problem
-		for range mostBadNonces {
+		for range maxBadNonces {
 			body, err := signature{key: c.Key, url: r.url, nonce: nonce, kid: kid}.sign(r.body)
 			if err != nil {
 				return err
@@ -119,7 +119,7 @@ func (c *Client) postSigned(ctx context.Context, r request, kid string) (*respon
 				}
 			}
 		}
-		return fmt.Errorf("the CA refused %d nonces of its own in a row: %w", mostBadNonces, problem)
+		return fmt.Errorf("the CA refused %d nonces of its own in a row: %w", maxBadNonces, problem)
 	})
 	if err != nil {
 		return nil, err
@@ -127,7 +127,7 @@ func (c *Client) postSigned(ctx context.Context, r request, kid string) (*respon
 	return resp, nil
 }
 
-// retry calls f, which makes the request, again where that may help and is soon allowed. What the CA has named
+// retry calls f, which makes the request, again if that may help and is soon allowed. What the CA has named
 // and does not find has some seconds to be found.
 func (r request) retry(ctx context.Context, f func() error) error {
 	tries, misses := 1, 0
@@ -138,10 +138,10 @@ func (r request) retry(ctx context.Context, f func() error) error {
 		}
 		var wait time.Duration
 		switch {
-		case r.named && misses < mostMisses && notFound(err) && !errors.As(err, new(nonceError)):
+		case r.named && misses < maxMisses && notFound(err) && !errors.As(err, new(nonceError)):
 			wait = missPause(misses)
 			misses++
-		case tries < mostTries:
+		case tries < maxTries:
 			wait = retryWait(err, tries)
 			tries++
 		}
@@ -165,7 +165,7 @@ func retryWait(err error, try int) time.Duration {
 		return 0
 	case errors.As(err, &lost):
 		return 100 * time.Millisecond << try
-	case errors.As(err, &problem) && !problem.final() && problem.RetryAfter <= longestPause:
+	case errors.As(err, &problem) && !problem.final() && problem.RetryAfter <= maxPause:
 		return problem.RetryAfter
 	}
 	return 0
@@ -271,14 +271,14 @@ func (c *Client) httpClient(method string) *http.Client {
 	return &redirecting
 }
 
-// checkURL refuses what no CA ought to send a client to. Plain http is for test servers: only where
+// checkURL refuses what no CA ought to send a client to. Plain http is for test servers: only if
 // the directory itself was named so, on loopback.
 func (c *Client) checkURL(raw string) error {
 	if raw == "" {
 		return errors.New("the URL is empty")
 	}
 	u, err := url.Parse(raw)
-	if err != nil || len(raw) > longestURL || strings.ContainsFunc(raw, foreign) {
+	if err != nil || len(raw) > maxURLLength || strings.ContainsFunc(raw, foreign) {
 		return fmt.Errorf("the URL %.200q is malformed", raw)
 	}
 	if u.User != nil {

@@ -23,14 +23,14 @@ func (r *response) problem() *Problem {
 		return nil
 	}
 	problem := new(Problem)
-	longest := maxRetryAfter
+	limit := maxRetryAfter
 	if r.status < 400 || json.Unmarshal(r.body, problem) != nil || problem.Type == "" && problem.Detail == "" {
 		problem = &Problem{Detail: "the answer is no problem document but " + r.excerpt()}
-		longest = maxFrontEndRetryAfter
+		limit = maxFrontEndRetryAfter
 	}
 	problem.Status = r.status
 	problem.asked = retryAfter(r.header, time.Now())
-	problem.RetryAfter = min(problem.asked, longest)
+	problem.RetryAfter = min(problem.asked, limit)
 	if terms := r.links("terms-of-service"); problem.Type == ErrUserActionRequired && len(terms) > 0 {
 		problem.TermsOfService = terms[0]
 	}
@@ -98,7 +98,7 @@ func (c *Client) location(r *response) (string, error) {
 	return location, err
 }
 
-// resolve returns the absolute form of a URL in the answer. One that is absolute stays as it is, to
+// resolve returns the absolute form of a URL in the answer. One that is absolute is left as it is, to
 // the letter: it is signed so.
 func (r *response) resolve(ref string) (string, error) {
 	u, err := url.Parse(ref)

@@ -29,7 +29,7 @@ import (
 type solver struct {
 	kind    string
 	server  *acmetest.Server                              // whose TXT records it sets
-	present func(ctx context.Context, p acme.Proof) error // in place of Present's success
+	present func(ctx context.Context, p acme.Proof) error // instead of Present's success
 
 	mu        sync.Mutex
 	answers   map[string]acme.Proof // by token
@@ -81,7 +81,7 @@ func (s *solver) setTXT(p acme.Proof) {
 	s.server.SetTXT("_acme-challenge."+p.Identifier.Value, values...)
 }
 
-// left returns how many answers are still in place.
+// left returns how many answers are still published.
 func (s *solver) left() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -16,12 +16,12 @@ type task struct {
 	proof  Proof
 	before *Problem // what the CA had to say of the challenge beforehand
 
-	accepted   bool            // by an earlier attempt: the CA looks for the answer at any time
+	accepted   bool            // by an earlier attempt: the CA may validate at any time
 	answer     json.RawMessage // that the CA was sent; nil: an empty object
 	acceptedAt time.Time       // when the CA was told; zero: it was told before, or twice
-	retryAfter time.Duration   // its answer: when to look for the outcome
-	begun      bool            // its answer: it will look
-	refused    bool            // its answer: it has looked, in vain
+	retryAfter time.Duration   // its answer: when to poll for the outcome
+	begun      bool            // its answer: it will validate
+	refused    bool            // its answer: it has validated, in vain
 	forgotten  bool            // as the CA was seen to do
 }
 
@@ -99,7 +99,7 @@ func eachTask(group *errgroup.Group, tasks []*task, f func(*task) error) error {
 	return group.Wait()
 }
 
-// settle waits a while for the validations that have begun, where another was refused: their answers are not
+// settle waits a while for the validations that have begun, if another was refused: their answers are not
 // to be taken away under the CA's eyes, which would count as failures.
 func (i *issuance) settle(ctx context.Context) {
 	const settleTimeout = 30 * time.Second

@@ -60,14 +60,14 @@ func (e inner) Unwrap() error { return e.error }
 // joined returns the texts of the errors, of which a hostile CA may have made many and long ones. Of those
 // beyond the bound the first 300 bytes are left: they name the identifier.
 func joined(errs []error) string {
-	const most = 64 << 10
+	const maxLength = 64 << 10
 	var b strings.Builder
 	for i, err := range errs {
 		if i > 0 {
 			b.WriteString("; ")
 		}
 		text := inner{err}.Error()
-		if b.Len()+len(text) > most {
+		if b.Len()+len(text) > maxLength {
 			text = printable(text, 300)
 		}
 		b.WriteString(text)
@@ -85,7 +85,7 @@ const (
 // retryAfter returns the wait that the Retry-After header asks for, in seconds or as a date
 // (RFC 9110 §10.2.3), which may be a century: zero if it is missing, unreadable or in the past.
 func retryAfter(h http.Header, now time.Time) time.Duration {
-	const longest = 100 * 365 * 24 * time.Hour // a Duration holds three times as much
+	const maxWait = 100 * 365 * 24 * time.Hour // a Duration holds three times as much
 	value := strings.TrimSpace(h.Get("Retry-After"))
 	if value == "" {
 		return 0
@@ -94,7 +94,7 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	if strings.Trim(strings.TrimPrefix(value, "+"), "0123456789") == "" {
 		// What is too large for a number is cut to the largest.
 		seconds, _ := strconv.ParseInt(value, 10, 64)
-		wait = time.Duration(min(seconds, int64(longest/time.Second))) * time.Second
+		wait = time.Duration(min(seconds, int64(maxWait/time.Second))) * time.Second
 	} else if date, err := http.ParseTime(value); err == nil {
 		// The date is by the CA's clock, and so is that of the answer.
 		if sent, err := http.ParseTime(h.Get("Date")); err == nil {
@@ -102,7 +102,7 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 		}
 		wait = date.Sub(now)
 	}
-	return min(max(wait, 0), longest)
+	return min(max(wait, 0), maxWait)
 }
 
 // foreign reports whether no URL has the character (RFC 3986).

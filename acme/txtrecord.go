@@ -55,13 +55,13 @@ func (p Proof) txtRecord() (name, value string, err error) {
 // persistentRecord returns the text of a record for dns-persist-01, which has the syntax of a CAA record's
 // value (RFC 8659 §4.2). Of the CA's names the first is as good as any.
 func (p Proof) persistentRecord() (string, error) {
-	const mostIssuers = 10
+	const maxIssuers = 10
 	issuers := p.HashedIssuers
 	if len(issuers) == 0 {
 		issuers = p.Issuers
 	}
-	if len(issuers) == 0 || len(issuers) > mostIssuers {
-		return "", fmt.Errorf("the challenge has %d names for the CA, from 1 to %d are possible", len(issuers), mostIssuers)
+	if len(issuers) == 0 || len(issuers) > maxIssuers {
+		return "", fmt.Errorf("the challenge has %d names for the CA, from 1 to %d are possible", len(issuers), maxIssuers)
 	}
 	for _, issuer := range issuers {
 		if ascii, err := toASCII(issuer); err != nil || ascii != issuer || len(issuer) > 253 {
@@ -69,7 +69,7 @@ func (p Proof) persistentRecord() (string, error) {
 		}
 	}
 	foreign := func(r rune) bool { return r <= ' ' || r > '~' || r == ';' }
-	if p.AccountURI == "" || len(p.AccountURI) > longestURL || strings.ContainsFunc(p.AccountURI, foreign) {
+	if p.AccountURI == "" || len(p.AccountURI) > maxURLLength || strings.ContainsFunc(p.AccountURI, foreign) {
 		return "", fmt.Errorf("the account %.200q cannot stand in a record", p.AccountURI)
 	}
 	text := issuers[0] + "; accounturi=" + p.AccountURI

@@ -12,19 +12,19 @@ import (
 
 // WaitOrder polls the order until its status is no longer the one it has in order, and returns it
 // then; a valid one at once. It asks as often as the CA wants (Retry-After), or else after 100 ms and then
-// ever less often, to every 5 s; where the CA wants to be asked only after the context's deadline it
+// ever less often, to every 5 s; if the CA wants to be asked only after the context's deadline it
 // returns at once.
 //
 // An order that becomes invalid, or stays pending though a challenge of it has failed, is an
-// [*OrderError] that says which identifiers failed and why. Where the deadline comes first and the CA has told
+// [*OrderError] that says which identifiers failed and why. If the deadline comes first and the CA has told
 // what keeps it from validating, an [*AuthorizationError] is found in the error.
 func (c *Client) WaitOrder(ctx context.Context, order *Order) (*Order, error) {
-	return (&orderWait{client: c, most: mostAuthorizations}).until(ctx, order)
+	return (&orderWait{client: c, maxKnown: maxAuthorizations}).until(ctx, order)
 }
 
 const (
-	// lookPolls is after how many polls of a pending order its challenges are looked at.
-	lookPolls = 5
+	// checkPolls is after how many polls of a pending order its challenges are checked.
+	checkPolls = 5
 	// acceptAgainAfter is when a challenge that the CA seems to have forgotten is accepted once more: CAs take
 	// about ten seconds to fail for want of an answer.
 	acceptAgainAfter = 50 * time.Second
@@ -36,9 +36,9 @@ const (
 type orderWait struct {
 	client      *Client
 	known       []string  // URLs of all authorizations that the CA has ever named for the order
-	most        int       // of known
+	maxKnown    int       // URLs
 	earlier     []string  // URLs of authorizations of this order, or one before it, that answers were presented for
-	tasks       []*task   // whose answers are in place
+	tasks       []*task   // whose answers are published
 	finalizedAt time.Time // zero: not known
 
 	began    time.Time
@@ -66,7 +66,7 @@ func (w *orderWait) until(ctx context.Context, order *Order) (*Order, error) {
 		}
 		current, err := w.client.GetOrder(ctx, order.URL)
 		if err != nil {
-			if failures++; !passing(ctx, err) || failures > mostTries {
+			if failures++; !passing(ctx, err) || failures > maxTries {
 				return nil, err
 			}
 			asked = askedBy(err)
@@ -77,11 +77,11 @@ func (w *orderWait) until(ctx context.Context, order *Order) (*Order, error) {
 		if current.Status == StatusInvalid {
 			return nil, w.invalid(ctx, current)
 		}
-		if isLater(current.Status, order.Status) || current.Status != order.Status && w.polls >= lookPolls {
+		if isLater(current.Status, order.Status) || current.Status != order.Status && w.polls >= checkPolls {
 			return current, nil
 		}
-		if current.Status == StatusPending && w.polls > 0 && w.polls%lookPolls == 0 {
-			if err := w.look(ctx, current); err != nil {
+		if current.Status == StatusPending && w.polls > 0 && w.polls%checkPolls == 0 {
+			if err := w.check(ctx, current); err != nil {
 				return nil, err
 			}
 			w.acceptAgain(ctx)
@@ -92,15 +92,15 @@ func (w *orderWait) until(ctx context.Context, order *Order) (*Order, error) {
 // know notes URLs of authorizations. CAs are known to drop those that failed from an invalid order.
 func (w *orderWait) know(urls []string) {
 	for _, url := range urls {
-		if len(w.known) < w.most && !slices.Contains(w.known, url) {
+		if len(w.known) < w.maxKnown && !slices.Contains(w.known, url) {
 			w.known = append(w.known, url)
 		}
 	}
 }
 
-// look returns why a pending order will stay so, or nil where that does not show: challenges have failed,
+// check returns why a pending order will stay so, or nil if that does not show: challenges have failed,
 // or wait to be accepted once more.
-func (w *orderWait) look(ctx context.Context, order *Order) error {
+func (w *orderWait) check(ctx context.Context, order *Order) error {
 	// What can't be fetched does not keep the others from being told.
 	authorizations, _ := w.client.getAuthorizations(ctx, w.known)
 	failed, hindered := unproved(authorizations)
@@ -130,17 +130,17 @@ func (w *orderWait) acceptAgain(ctx context.Context) {
 	for _, t := range w.tasks {
 		if t.forgotten {
 			t.forgotten, t.acceptedAt = false, time.Time{} // once
-			// Where that fails, the order's outcome tells.
+			// If that fails, the order's outcome tells.
 			_, _ = w.client.AcceptChallenge(ctx, t.proof.URL, t.answer)
 		}
 	}
 }
 
-// late returns the error for a wait that the context ends: with what the CA has told by then, also where it goes
-// on by itself.
+// late returns the error for a wait that the context ends: with what the CA has told by then, also if it keeps trying
+// by itself.
 func (w *orderWait) late(ctx context.Context, order *Order, err error) error {
 	if order.Status == StatusPending && ctx.Err() == nil {
-		if err := w.look(ctx, order); err != nil {
+		if err := w.check(ctx, order); err != nil {
 			return err
 		}
 	}
@@ -150,7 +150,7 @@ func (w *orderWait) late(ctx context.Context, order *Order, err error) error {
 	}
 	err = fmt.Errorf("acme: wait for the order, which is %s after %d polls in %v: %w", cmp.Or(order.Status, "of no known status"), w.polls, waited.Round(time.Second), err)
 	if len(w.troubles) > 0 {
-		err = fmt.Errorf("%w: the CA goes on trying: %w", err, authorizationErrors(w.troubles))
+		err = fmt.Errorf("%w: the CA keeps trying: %w", err, authorizationErrors(w.troubles))
 	}
 	return err
 }
@@ -169,7 +169,7 @@ func (w *orderWait) invalid(ctx context.Context, order *Order) error {
 	return failed
 }
 
-// isLater reports whether an order goes on from the earlier status to the other. Where it does not, a
+// isLater reports whether the order advances from the earlier status to the other. If it does not, a
 // replica of the CA may have answered that lags behind.
 func isLater(status, earlier string) bool {
 	course := []string{StatusPending, StatusReady, StatusProcessing, StatusValid}
@@ -182,7 +182,7 @@ func passing(ctx context.Context, err error) bool {
 	return ctx.Err() == nil && !(refused && problem.final())
 }
 
-// askedBy returns the wait that the CA asks for where it refused a poll, or zero.
+// askedBy returns the wait that the CA asks for if it refused a poll, or zero.
 func askedBy(err error) time.Duration {
 	if problem, ok := errors.AsType[*Problem](err); ok {
 		return problem.RetryAfter
@@ -203,10 +203,10 @@ func pausePoll(ctx context.Context, n int, asked time.Duration) error {
 // pollInterval returns how long to wait before the n-th poll, counted from 0, when the CA asked for a
 // certain wait or, with zero, did not.
 func pollInterval(n int, asked time.Duration) time.Duration {
-	const shortest, longest = 100 * time.Millisecond, 5 * time.Second
+	const minInterval, maxInterval = 100 * time.Millisecond, 5 * time.Second
 	if asked > 0 {
-		return max(asked, shortest)
+		return max(asked, minInterval)
 	}
-	d := min(shortest<<min(n, 10), longest)
+	d := min(minInterval<<min(n, 10), maxInterval)
 	return d - d/10 + rand.N(d/5)
 }

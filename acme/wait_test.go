@@ -231,7 +231,7 @@ func TestProcessingForEver(t *testing.T) {
 }
 
 // A challenge that the CA forgot, as after a restart, is accepted once more, after about a minute and while the
-// answer is in place.
+// answer is published.
 func TestChallengeThatTheCAForgot(t *testing.T) {
 	forget := func(n int) acmetest.Fault {
 		return acmetest.On("challenge", acmetest.Next(n, func(http.Handler) http.Handler {
@@ -296,7 +296,7 @@ func TestCauseOfAChallengeThatIsProcessing(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), timeout)
 			_, err := c.issue(t, ctx, acme.Request{})
 			cancel()
-			wantError(t, err, context.DeadlineExceeded, "connection refused by 192.0.2.1", "goes on trying")
+			wantError(t, err, context.DeadlineExceeded, "connection refused by 192.0.2.1", "keeps trying")
 			if strings.Count(err.Error(), "connection refused") != 1 {
 				t.Errorf("told more than once: %v", err)
 			}

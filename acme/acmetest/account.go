@@ -154,7 +154,7 @@ func (s *Server) makeAccount(request *accountRequest, signed *signedRequest) (*a
 // account shows, changes or deactivates the account that asks (RFC 8555 §7.3.2, §7.3.6).
 func (s *Server) account(w http.ResponseWriter, r *http.Request, signed *signedRequest) error {
 	if signed.account.ID != r.PathValue("id") {
-		return problemf(unauthorized, "an account can look at and change itself only")
+		return problemf(unauthorized, "an account can fetch and change itself only")
 	}
 	var request accountRequest
 	if len(signed.payload) > 0 {
@@ -174,7 +174,7 @@ func (s *Server) account(w http.ResponseWriter, r *http.Request, signed *signedR
 	case request.Contact != nil || request.Status != "":
 		s.changeAccount(signed.account, &request)
 	case len(signed.payload) > 0:
-		return problemf(malformed, "the update changes nothing; an account is looked at with POST-as-GET (RFC 8555 §6.3)")
+		return problemf(malformed, "the update changes nothing; an account is fetched with POST-as-GET (RFC 8555 §6.3)")
 	}
 	return s.answerAccount(w, http.StatusOK, signed.account)
 }

@@ -54,7 +54,7 @@ func TestNewAccount(t *testing.T) {
 	if other := newAccount(t, ca); other.kid == url {
 		t.Error("another key has the same account")
 	}
-	c.post(c.resource("newAccount"), map[string]any{"termsOfServiceAgreed": true}).want(http.StatusBadRequest, "malformed") // kid in place of jwk
+	c.post(c.resource("newAccount"), map[string]any{"termsOfServiceAgreed": true}).want(http.StatusBadRequest, "malformed") // kid instead of jwk
 	for _, payload := range []string{"", "null1", "[]", `{"contact":"mailto:admin@example.com"}`} {
 		c.register(payload).want(http.StatusBadRequest, "malformed")
 	}

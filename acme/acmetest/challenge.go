@@ -145,7 +145,7 @@ func (s *Server) accept(c *challenge, signed *signedRequest) (begin bool, err er
 		return false, err
 	}
 	if _, other := s.OtherChallenges[c.challengeType]; fields == nil || len(fields) > 0 && !other {
-		return false, problemf(malformed, "the payload is %s; for %s it must be {} to begin the validation, or empty to look at the challenge",
+		return false, problemf(malformed, "the payload is %s; for %s it must be {} to begin the validation, or empty to fetch the challenge",
 			quote(string(signed.payload)), c.challengeType)
 	}
 	c.authorization.update(time.Now())

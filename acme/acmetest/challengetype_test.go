@@ -219,8 +219,8 @@ func TestDNSPersist01Accounts(t *testing.T) {
 		{"hash of another key", true, func(c *client, prefix string) string {
 			return hashedAccount(prefix, "example.com", c.thumbprint()+"x", c.kid)
 		}, "unauthorized"},
-		{"URL in place of a hash", true, func(c *client, _ string) string { return c.kid }, "unauthorized"},
-		{"hash in place of the URL", false, func(c *client, _ string) string {
+		{"URL instead of a hash", true, func(c *client, _ string) string { return c.kid }, "unauthorized"},
+		{"hash instead of the URL", false, func(c *client, _ string) string {
 			return hashedAccount("https://acmetest.invalid/accountHash/", "example.com", c.thumbprint(), c.kid)
 		}, "unauthorized"},
 	} {

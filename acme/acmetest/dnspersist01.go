@@ -14,7 +14,7 @@ import (
 const issuerDomain = "acmetest.invalid"
 
 // validateDNSPersist01 looks for a record that names the CA and the account (draft-ietf-acme-dns-persist).
-// Records for other CAs are passed by; of those for this one it is enough that one is right.
+// Records for other CAs are skipped; of those for this one it is enough that one is right.
 func (s *Server) validateDNSPersist01(ctx context.Context, c *challenge) error {
 	name := "_validation-persist." + c.authorization.identifier.Value
 	values, err := s.lookUpTXT(ctx, name)
@@ -47,7 +47,7 @@ type persistentRecord struct {
 }
 
 // parsePersistent reads what comes after the CA's name; without more nothing does. It has the syntax of a
-// CAA record's value (RFC 8659 §4.2), in which an empty parameter is an error. The problem's detail goes on
+// CAA record's value (RFC 8659 §4.2), in which an empty parameter is an error. The problem's detail continues
 // after "the TXT record".
 func parsePersistent(parameters string, more bool) (record persistentRecord, p *problem) {
 	malformed := func(format string, args ...any) (persistentRecord, *problem) {
@@ -89,7 +89,7 @@ func parsePersistent(parameters string, more bool) (record persistentRecord, p *
 }
 
 // checkPersistent returns why the record does not answer the challenge, nil if it does. The problem's
-// detail goes on after "the TXT record".
+// detail continues after "the TXT record".
 func (s *Server) checkPersistent(record persistentRecord, c *challenge) *problem {
 	uris := s.accountURIs(c)
 	switch {

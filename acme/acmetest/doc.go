@@ -23,7 +23,7 @@
 //
 // Tests need some of what these refuse, and have it: names with one label, such as localhost, and names that end in
 // no known top-level domain, such as .test, .example and .internal; loopback and private addresses and those for
-// documentation; contacts at example.com; notBefore and notAfter in orders. CAA is not looked at.
+// documentation; contacts at example.com; notBefore and notAfter in orders. CAA is not checked.
 //
 // # Where names lead
 //
@@ -39,7 +39,7 @@
 //
 // # Other challenges
 //
-// [Server.Challenges] says what is offered where it is not those three: dns-account-01, and dns-persist-01 in
+// [Server.Challenges] says what is offered if it is not those three: dns-account-01, and dns-persist-01 in
 // the format of older drafts or, with [Server.HashedAccounts], in that of the newer ones. Both are looked
 // for in the table of TXT records. Types that the server knows nothing of, with a payload and without a
 // token, can be offered with a function that validates them:
@@ -48,8 +48,8 @@
 //		"device-attest-01": {Validate: func(payload []byte) error { … }},
 //	}
 //
-// With [Server.SubdomainAuthorizations] the proof for a domain can do for those below it (RFC 9444): where it
-// was made in advance, by newAuthz with subdomainAuthAllowed, or where an order names the domain as the
+// With [Server.SubdomainAuthorizations] the proof for a domain can do for those below it (RFC 9444): if it
+// was made in advance, by newAuthz with subdomainAuthAllowed, or if an order names the domain as the
 // ancestorDomain of a name. The authorization is then for the ancestorDomain itself, and by DNS.
 //
 // # On a socket and in memory
@@ -93,7 +93,7 @@
 //
 // What certificates last is set by [Server.Lifetime], or by the one of [Server.Profiles] that the order
 // asks for; an order can ask for less. With [Server.AlternateChains] there are several chains for each
-// certificate, and links from one to the others. What is issued is kept in memory and can be looked at:
+// certificate, and links from one to the others. What is issued is kept in memory and can be inspected:
 // [Server.Certificates], [Server.Orders], and for the number of requests that a client needed,
 // [Server.Requests].
 //
@@ -117,7 +117,7 @@
 //
 // # What goes wrong
 //
-// A [Fault] is a handler around the CA. [Server.SetFaults] puts faults in place, at any time, and without
+// A [Fault] is a handler around the CA. [Server.SetFaults] sets faults, at any time, and without
 // arguments takes them away:
 //
 //	ca.SetFaults(
@@ -128,15 +128,15 @@
 //
 // [On], [Next] and [Share] choose the requests, and can be put into each other; [All] makes one fault of
 // several. The faults themselves are
-// functions where something between the client and the CA is at fault:
+// functions for what lies between the client and the CA:
 //
-//   - [Answer]: it answers in place of the CA;
+//   - [Answer]: it answers instead of the CA;
 //   - [Delay], [DelayAnswer]: it is slow, before or after the CA has acted;
 //   - [Cut], [CutAnswer], [CutBody]: the connection ends, before, after, or within the answer;
 //   - [Oversized], [RelativeURLs], [WithHeader], [WithoutHeader]: the answer is changed, as [Edit] can do
 //     in any way.
 //
-// They are methods where it is the CA that errs:
+// They are methods for what the CA itself does wrong:
 //
 //   - [Server.Problem], [Server.RateLimited], [Server.BadNonce]: it refuses;
 //   - [Server.Processing], [Server.Invalidate], [Server.FailIssuance]: orders take another way than usual;

@@ -17,7 +17,7 @@ import (
 	"github.com/everseal/everseal/acme/acmetest"
 )
 
-// A webServer answers http-01 challenges. It is the acme.Solver that puts the answers in place, too.
+// A webServer answers http-01 challenges. It is the acme.Solver that publishes the answers, too.
 type webServer struct {
 	answers sync.Map // key authorizations by token
 }

@@ -23,7 +23,7 @@ func (f Fault) around(next http.Handler) http.Handler {
 	return f(next)
 }
 
-// SetFaults makes things go wrong, in place of what earlier calls set: the first fault is the outermost,
+// SetFaults makes things go wrong, instead of what earlier calls set: the first fault is the outermost,
 // which gets the requests first and has the last word on the answers. Without faults the server is well
 // again. SetFaults may be called at any time, also before the start, and goes for requests that arrive
 // after it.

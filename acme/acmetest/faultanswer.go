@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Answer answers in place of the CA, before it does anything, with a body of the content type; a front
+// Answer answers instead of the CA, before it does anything, with a body of the content type; a front
 // end that is overloaded does so. The answer has no nonce.
 func Answer(status int, contentType, body string) Fault {
 	return func(http.Handler) http.Handler {
@@ -40,7 +40,7 @@ func Edit(edit func(*Response)) Fault {
 	return editAnswer(func(_ *http.Request, response *Response) { edit(response) })
 }
 
-// WithHeader sets a header of the answers, in place of its values so far. Content-Type is the obvious one.
+// WithHeader sets a header of the answers, instead of its values so far. Content-Type is the obvious one.
 func WithHeader(name, value string) Fault {
 	return Edit(func(r *Response) { r.Header.Set(name, value) })
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Delay holds requests up before the CA gets them. Where the client has gone away by then, the CA never
+// Delay holds requests up before the CA gets them. If the client has gone away by then, the CA never
 // does.
 func Delay(d time.Duration) Fault {
 	return func(next http.Handler) http.Handler {
@@ -27,7 +27,7 @@ func DelayAnswer(d time.Duration) Fault {
 }
 
 // Cut ends the connection before the CA gets the request. Note that an http.Transport sends a GET or
-// HEAD again by itself where the connection was used before.
+// HEAD again by itself if the connection was used before.
 func Cut() Fault {
 	return func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -43,7 +43,7 @@ func CutAnswer() Fault {
 	return editAnswer(func(*http.Request, *Response) { panic(http.ErrAbortHandler) })
 }
 
-// CutBody ends the connection when the CA has acted and half of the answer's body has been sent; where
+// CutBody ends the connection when the CA has acted and half of the answer's body has been sent; if
 // there is no body it is CutAnswer.
 func CutBody() Fault {
 	return func(next http.Handler) http.Handler {

@@ -17,7 +17,7 @@ import (
 	"github.com/everseal/everseal/acme/acmetest"
 )
 
-// What the inputs of FuzzJWS have in place of what is new each time.
+// What the inputs of FuzzJWS have instead of what is new each time.
 const (
 	nonceHere = "{{nonce}}"
 	urlHere   = "{{url}}"

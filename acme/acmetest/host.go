@@ -28,7 +28,7 @@ func (s *Server) SetHost(name, address string) {
 	s.hosts[name] = address
 }
 
-// SetTXT gives name, such as "_acme-challenge.example.com", the values of its TXT records in place of
+// SetTXT gives name, such as "_acme-challenge.example.com", the values of its TXT records instead of
 // those it had; with no values it has none.
 func (s *Server) SetTXT(name string, values ...string) {
 	s.prepare()

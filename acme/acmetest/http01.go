@@ -34,15 +34,15 @@ func (s *Server) validateHTTP01(ctx context.Context, c *challenge) error {
 	defer func() { _ = response.Body.Close() }()
 	from := response.Request.URL.Redacted()
 	if response.StatusCode != http.StatusOK {
-		return problemf(unauthorized, "%s answered with status %d in place of 200", quote(from), response.StatusCode)
+		return problemf(unauthorized, "%s answered with status %d instead of 200", quote(from), response.StatusCode)
 	}
 	// Enough for the right answer with some white space after it, and to show what is there instead.
-	most := len(c.keyAuthorization) + 64
-	body, err := io.ReadAll(io.LimitReader(response.Body, int64(most+1)))
+	maxBody := len(c.keyAuthorization) + 64
+	body, err := io.ReadAll(io.LimitReader(response.Body, int64(maxBody+1)))
 	if err != nil {
 		return fetchProblem(from, err)
 	}
-	if got := strings.TrimRight(string(body), " \t\r\n"); got != c.keyAuthorization || len(body) > most {
+	if got := strings.TrimRight(string(body), " \t\r\n"); got != c.keyAuthorization || len(body) > maxBody {
 		return problemf(incorrectResponse, "%s answered %s; the key authorization is %q, with little white space after it at most",
 			quote(from), quote(string(body)), c.keyAuthorization)
 	}
@@ -63,7 +63,7 @@ func (s *Server) validationTransport() *http.Transport {
 }
 
 // dialTarget returns dial in the form that http.Transport calls. Close waits for the calls, because a
-// transport goes on with them when nobody wants the connection any more.
+// transport continues with them when nobody wants the connection any more.
 func (s *Server) dialTarget(
 	dial func(ctx context.Context, host string, port int) (net.Conn, error),
 ) func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -81,7 +81,7 @@ func (s *Server) dialTarget(
 	}
 }
 
-// splitTarget returns the host and port that a URL leads to; where the URL has none, the port is the one
+// splitTarget returns the host and port that a URL leads to; if the URL has none, the port is the one
 // set for its scheme.
 func (s *Server) splitTarget(address string) (host string, port int, err error) {
 	host, portName, err := net.SplitHostPort(address)

@@ -90,7 +90,7 @@ func parseInnerJWS(name string, data []byte) (*flattenedJWS, error) {
 	return jws, nil
 }
 
-// verify checks the signature with key, and that the algorithms named in the header and in the key, where
+// verify checks the signature with key, and that the algorithms named in the header and in the key, if
 // there is one, are that of the key.
 func (jws *flattenedJWS) verify(key *jose.JSONWebKey) error {
 	want := string(algorithmFor(key))

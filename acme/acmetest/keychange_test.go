@@ -101,7 +101,7 @@ func TestKeyChangeRefused(t *testing.T) {
 		{"a nonce", header("nonce", "bm9uY2U"), "malformed"},
 		{"no jwk", header("jwk", nil), "malformed"},
 		{"kid and jwk", header("kid", c.kid), "malformed"},
-		{"kid in place of jwk", func(h, _ map[string]any) { h["kid"], h["jwk"] = c.kid, nil }, "malformed"},
+		{"kid instead of jwk", func(h, _ map[string]any) { h["kid"], h["jwk"] = c.kid, nil }, "malformed"},
 		{"no url", header("url", nil), "malformed"},
 		{"another url", header("url", c.resource("newOrder")), "malformed"},
 		{"another alg", header("alg", "ES384"), "malformed"},

@@ -13,7 +13,7 @@ type Limit struct {
 }
 
 // take returns the state of a bucket of the limit after one more, and since when there is room for that. The
-// state is the time at which the bucket is full again; it is in the past where it is full.
+// state is the time at which the bucket is full again; it is in the past if it is full.
 func (l Limit) take(full, now time.Time) (after, room time.Time) {
 	if full.Before(now) {
 		full = now
@@ -32,12 +32,12 @@ type bucket struct {
 
 // admit refuses if one of the buckets has no room: for the one that will have none for longest. If all have,
 // it takes from those to spend. It is called with s.mu held.
-func (s *Server) admit(spend, look []bucket) error {
+func (s *Server) admit(spend, check []bucket) error {
 	now := time.Now()
 	var full bucket
 	var until time.Time
 	states := make(map[bucket]time.Time)
-	for _, b := range slices.Concat(spend, look) {
+	for _, b := range slices.Concat(spend, check) {
 		if b.limit.Count <= 0 || b.limit.Per <= 0 {
 			continue
 		}

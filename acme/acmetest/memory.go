@@ -76,7 +76,7 @@ func (t *memoryTransport) serve(w *memoryWriter, r *http.Request) {
 	aborted = nil
 }
 
-// broken returns why a request was not answered, or not wholly, where the handler did not do so.
+// broken returns why a request was not answered, or not wholly, if the handler did not do so.
 func (*memoryTransport) broken(request *http.Request) error {
 	return cmp.Or(context.Cause(request.Context()), errAborted)
 }
@@ -194,7 +194,7 @@ func (w *memoryWriter) finish(aborted error) {
 	}
 }
 
-// pass hands the answer to the client. The length of its body is -1 where it is not known yet.
+// pass hands the answer to the client. The length of its body is -1 if it is not known yet.
 func (w *memoryWriter) pass(body io.ReadCloser, length int64) {
 	w.passed = true
 	if announced, err := strconv.ParseInt(w.sent.Get("Content-Length"), 10, 64); err == nil {

@@ -13,7 +13,7 @@ import (
 // Misissue makes requests for "certificate" get another certificate than the one that was issued: change
 // gets a template that has its names, dates, key and all else, and what it leaves there is signed. It
 // may set PublicKey to certify another key. With another Issuer or AuthorityKeyId the certificate is signed
-// by a key that is not the CA's. The chain after it stays, and so does what the CA keeps of the certificate.
+// by a key that is not the CA's. The chain after it is unchanged, and so is what the CA keeps of the certificate.
 //
 //	ca.SetFaults(ca.Misissue(func(template *x509.Certificate) {
 //		template.NotAfter = time.Now().Add(-time.Hour)
@@ -50,7 +50,7 @@ func (a *authority) reissue(der []byte, change func(template *x509.Certificate))
 	if change != nil {
 		change(template)
 	}
-	// What was parsed would be signed in place of what was changed.
+	// What was parsed would be signed instead of what was changed.
 	template.ExtraExtensions, template.SignatureAlgorithm, template.RawSubject = nil, x509.UnknownSignatureAlgorithm, nil
 	template.SubjectKeyId = subjectKeyID(template.PublicKey)
 	key := a.intermediateKey

@@ -79,7 +79,7 @@ func (s *Server) addOrder(o *order, replaces *string) (orderResource, error) {
 		return orderResource{}, err
 	}
 	expires := o.expires
-	added := make(map[holding]*authorization) // for several identifiers where one is a domain above them
+	added := make(map[holding]*authorization) // for several identifiers if one is a domain above them
 	for _, asked := range o.asked {
 		a := s.heldAuthorization(sufficient(o.account, asked.identifier)...)
 		if a == nil {

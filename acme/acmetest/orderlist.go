@@ -15,7 +15,7 @@ func (s *Server) orderList(w http.ResponseWriter, r *http.Request, signed *signe
 		return err
 	}
 	if signed.account.ID != r.PathValue("id") {
-		return problemf(unauthorized, "an account can look at its own orders only")
+		return problemf(unauthorized, "an account can fetch its own orders only")
 	}
 	from := 0
 	if query := r.URL.Query(); query.Has("from") {

@@ -137,11 +137,11 @@ func writeDocument(w http.ResponseWriter, contentType string, status int, docume
 	_, _ = w.Write(body) // a client that has gone away is no concern of the server's
 }
 
-// quote returns s for use in a problem's detail: quoted, and cut where it is long.
+// quote returns s for use in a problem's detail: quoted, and cut if it is long.
 func quote(s string) string {
-	const most = 120
-	if len(s) > most {
-		return fmt.Sprintf("%q…", s[:most])
+	const maxLength = 120
+	if len(s) > maxLength {
+		return fmt.Sprintf("%q…", s[:maxLength])
 	}
 	return fmt.Sprintf("%q", s)
 }

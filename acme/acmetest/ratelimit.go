@@ -14,7 +14,7 @@ import (
 //
 // An order that rightly says what it replaces (RFC 9773 §5) is exempt from all of them, and its certificate
 // is not counted. One for exactly the identifiers of an earlier certificate is exempt from NewOrders and
-// Certificates. Whether there is room for another certificate is looked at when it is ordered; it is
+// Certificates. Whether there is room for another certificate is checked when it is ordered; it is
 // counted when it is issued.
 type RateLimits struct {
 	NewAccounts Limit // from one IP address
@@ -75,19 +75,19 @@ func (s *Server) admitOrder(o *order) error {
 	if o.replaces != "" {
 		return nil
 	}
-	look := []bucket{s.certificatesForSet(o)}
+	check := []bucket{s.certificatesForSet(o)}
 	for _, asked := range o.asked {
 		name := baseName(s.needed(o.account, asked).identifier.Value)
 		if err := s.checkPaused(o.account, name); err != nil {
 			return err
 		}
-		look = append(look, s.failures(o.account, name))
+		check = append(check, s.failures(o.account, name))
 	}
 	if o.renewal = s.issuedSets[setOf(o.identifiers)]; o.renewal {
-		return s.admit(nil, look)
+		return s.admit(nil, check)
 	}
 	orders := bucket{s.RateLimits.NewOrders, "new orders of this account", o.account.ID}
-	return s.admit([]bucket{orders}, append(look, s.certificatesByDomain(o)...))
+	return s.admit([]bucket{orders}, append(check, s.certificatesByDomain(o)...))
 }
 
 // admitAuthorization refuses an authorization in advance for a name with which too many have failed. It is

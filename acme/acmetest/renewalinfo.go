@@ -12,9 +12,9 @@ import (
 
 // A RenewalInfo is what clients are told of when to renew a certificate (RFC 9773 §4.2).
 type RenewalInfo struct {
-	// Start and End are those of the suggested window, given out as they are, even where one makes no
+	// Start and End are those of the suggested window, given out as they are, even if one makes no
 	// sense. Both zero: two hundredths of the lifetime around the end of its second third; around its
-	// half where it is under ten days; in the past as soon as the certificate has been revoked.
+	// half if it is under ten days; in the past as soon as the certificate has been revoked.
 	Start, End     time.Time
 	ExplanationURL string        // empty: none
 	RetryAfter     time.Duration // in whole seconds; zero: six hours; less: no header
@@ -123,7 +123,7 @@ func (s *Server) identified(id string) (*certificate, error) {
 	return c, nil
 }
 
-// derInteger returns the content of the DER encoding of a positive integer: a zero goes first where the
+// derInteger returns the content of the DER encoding of a positive integer: a zero goes first if the
 // first bit would be taken for a sign.
 func derInteger(n *big.Int) []byte {
 	encoded := n.Bytes()

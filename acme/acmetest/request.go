@@ -23,7 +23,7 @@ const contentType = "application/jose+json"
 
 // A signedRequest is a request whose signature, nonce and URL have been found to be right.
 type signedRequest struct {
-	account *account         // nil if the key itself came in place of an account's URL
+	account *account         // nil if the key itself came instead of an account's URL
 	key     *jose.JSONWebKey // that signed
 	url     string
 	payload []byte
@@ -158,7 +158,7 @@ func (s *Server) keyInHeader(header *protectedHeader, signed *signedRequest) err
 	return err
 }
 
-// keyOfEither takes the key from the account that the request names or, where it names none, from the
+// keyOfEither takes the key from the account that the request names or, if it names none, from the
 // request itself.
 func (s *Server) keyOfEither(header *protectedHeader, signed *signedRequest) error {
 	if header.KeyID != nil {

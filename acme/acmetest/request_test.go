@@ -73,7 +73,7 @@ func TestProtectedHeader(t *testing.T) {
 		{"alg a number", set("alg", 1), 400, "malformed"},
 		{"kid and jwk", set("jwk", jwk(t, c.key)), 400, "malformed"},
 		{"neither kid nor jwk", set("kid", nil), 400, "malformed"},
-		{"jwk in place of kid", func(h map[string]any) { h["kid"], h["jwk"] = nil, jwk(t, c.key) }, 400, "malformed"},
+		{"jwk instead of kid", func(h map[string]any) { h["kid"], h["jwk"] = nil, jwk(t, c.key) }, 400, "malformed"},
 		{"kid unknown", set("kid", c.kid+"x"), 400, "accountDoesNotExist"},
 		{"kid without its URL", set("kid", c.kid[strings.LastIndex(c.kid, "/")+1:]), 400, "accountDoesNotExist"},
 		{"kid of another account", set("kid", other.kid), 400, "malformed"},

@@ -19,13 +19,13 @@ type Server struct {
 	URL string // of the directory; set by Start and StartInMemory
 
 	// Addr is the address that Start listens at, such as "127.0.0.1:14000", so that URL stays the same; empty: a
-	// loopback port that is free. URL has its host, or "localhost" where that is none or unspecified.
+	// loopback port that is free. URL has its host, or "localhost" if that is none or unspecified.
 	Addr string
 
 	// Lifetime is that of certificates whose profile has none of its own; zero: 90 days. An order may
 	// ask for less by its notBefore and notAfter, and is refused when it asks for more.
 	Lifetime time.Duration
-	// Backdate is how long before its issuance a certificate begins to be valid, where the order
+	// Backdate is how long before its issuance a certificate begins to be valid, if the order
 	// does not say. The lifetime counts from there.
 	Backdate time.Duration
 	// RetryAfter is what polls of unfinished orders, authorizations and challenges are answered
@@ -39,9 +39,9 @@ type Server struct {
 	// OtherChallenges are types, by their names, that are offered after those.
 	OtherChallenges map[string]OtherChallenge
 	// HashedAccounts makes dns-persist-01 that of draft-ietf-acme-dns-persist-02, in which records have the
-	// account hashed, in place of the older one that CAs have offered so far.
+	// account hashed, instead of the older one that CAs have offered so far.
 	HashedAccounts bool
-	// SubdomainAuthorizations lets the proof for a domain, where it is asked for, do for all names below it
+	// SubdomainAuthorizations lets the proof for a domain, if it is asked for, do for all names below it
 	// (RFC 9444). Such a proof is by DNS.
 	SubdomainAuthorizations bool
 
@@ -68,7 +68,7 @@ type Server struct {
 	// an external account binding (RFC 8555 §7.3.4).
 	ExternalAccounts map[string][]byte
 
-	// Root is the CA's root certificate with its key; where it is zero, Start makes one and puts it
+	// Root is the CA's root certificate with its key; if it is zero, Start makes one and puts it
 	// here. A CA that outlives its process is given the one from before.
 	Root tls.Certificate
 	// AlternateChains is how many other chains a certificate has beside that to Root (RFC 8555

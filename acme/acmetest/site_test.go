@@ -38,7 +38,7 @@ type network struct {
 	requests []*http.Request   // that the web server got
 	hello    *tls.ClientHelloInfo
 
-	handler http.Handler    // in place of answers
+	handler http.Handler    // instead of answers
 	alpn    alpnCertificate // what the TLS server shows
 	noALPN  bool            // the TLS server knows nothing of protocols
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Start starts the server on a socket with TLS, at Addr. Like [net/http/httptest.Server.Start] it panics where
+// Start starts the server on a socket with TLS, at Addr. Like [net/http/httptest.Server.Start] it panics if
 // it cannot: the address is not to be had, Root cannot sign certificates, an account in Accounts cannot be
 // used, or the server was started or closed before.
 func (s *Server) Start() {
@@ -80,7 +80,7 @@ func (s *Server) countConnection(conn net.Conn, state http.ConnState) {
 		s.running.Add(1)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.closed { // http.Server.Close may have passed by before it knew of this one
+		if s.closed { // http.Server.Close may have run before it knew of this one
 			_ = conn.Close()
 		}
 	case http.StateClosed, http.StateHijacked:

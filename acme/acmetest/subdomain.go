@@ -38,7 +38,7 @@ func (s *Server) checkAncestor(asked askedIdentifier) *problem {
 	return checkDomain(ancestor)
 }
 
-// needed returns what is to be held for an order of the identifier, where nothing that will do is held yet.
+// needed returns what is to be held for an order of the identifier, if nothing that will do is held yet.
 func (s *Server) needed(a *account, asked askedIdentifier) holding {
 	if asked.AncestorDomain != "" {
 		ancestor := holding{account: a, identifier: identifier{typeDNS, asked.AncestorDomain}, subdomains: true}

@@ -39,7 +39,7 @@ func (s *Server) validateTLSALPN01(ctx context.Context, c *challenge) error {
 	defer func() { _ = client.Close() }()
 	state := client.ConnectionState()
 	if state.NegotiatedProtocol != acmeTLS {
-		return problemf(unauthorized, "%s negotiated the protocol %s in place of %s", id.Value, quote(state.NegotiatedProtocol), acmeTLS)
+		return problemf(unauthorized, "%s negotiated the protocol %s instead of %s", id.Value, quote(state.NegotiatedProtocol), acmeTLS)
 	}
 	return checkALPNCertificate(state.PeerCertificates[0], id, c.keyAuthorization)
 }
@@ -72,7 +72,7 @@ func checkALPNCertificate(leaf *x509.Certificate, id identifier, keyAuthorizatio
 	case !identifierExtension.Critical:
 		return wrong("has an acmeIdentifier extension that is not critical")
 	case !bytes.Equal(identifierExtension.Value, wantValue):
-		return wrong("has the acmeIdentifier %s in place of %s", quote(hex.EncodeToString(identifierExtension.Value)), quote(hex.EncodeToString(wantValue)))
+		return wrong("has the acmeIdentifier %s instead of %s", quote(hex.EncodeToString(identifierExtension.Value)), quote(hex.EncodeToString(wantValue)))
 	}
 	return nil
 }

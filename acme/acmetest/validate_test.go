@@ -15,7 +15,7 @@ import (
 	"github.com/everseal/everseal/acme/acmetest"
 )
 
-// validate orders a certificate, lets answer put something in place for the challenge, accepts it, and
+// validate orders a certificate, lets answer publish something for the challenge, accepts it, and
 // returns the challenge after its validation; it checks that authorization and order follow it.
 func (n *network) validate(c *client, name, challengeType string, answer func(id identifier, keyAuthorization string)) challenge {
 	c.t.Helper()
@@ -226,9 +226,9 @@ func TestTLSALPN01(t *testing.T) {
 		{"another address", "192.0.2.7", func(c *alpnCertificate) { c.addresses[0] = net.IP{192, 0, 2, 8} }, "incorrectResponse", "192.0.2.8"},
 		{"no acmeIdentifier", "example.com", func(c *alpnCertificate) { c.extensions = nil }, "incorrectResponse", "no acmeIdentifier"},
 		{"not critical", "example.com", withExtension(func(e *pkix.Extension) { e.Critical = false }), "incorrectResponse", "not critical"},
-		{"another hash", "example.com", withExtension(func(e *pkix.Extension) { e.Value[33] ^= 1 }), "incorrectResponse", "in place of"},
-		{"the hash alone", "example.com", withExtension(func(e *pkix.Extension) { e.Value = e.Value[2:] }), "incorrectResponse", "in place of"},
-		{"something after the hash", "example.com", withExtension(func(e *pkix.Extension) { e.Value = append(e.Value, 0) }), "incorrectResponse", "in place of"},
+		{"another hash", "example.com", withExtension(func(e *pkix.Extension) { e.Value[33] ^= 1 }), "incorrectResponse", "instead of"},
+		{"the hash alone", "example.com", withExtension(func(e *pkix.Extension) { e.Value = e.Value[2:] }), "incorrectResponse", "instead of"},
+		{"something after the hash", "example.com", withExtension(func(e *pkix.Extension) { e.Value = append(e.Value, 0) }), "incorrectResponse", "instead of"},
 		{"an older extension", "example.com", withExtension(func(e *pkix.Extension) { e.Id = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 30, 1} }), "incorrectResponse", "no acmeIdentifier"},
 		{"not self-signed", "example.com", func(c *alpnCertificate) { c.issued = true }, "incorrectResponse", "self-signed"},
 	} {

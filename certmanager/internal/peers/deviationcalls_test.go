@@ -260,7 +260,7 @@ func accepted(status string, trouble map[string]any) acmetest.Fault {
 	}
 }
 
-// What keeps the CA from validating is said, whether it goes on trying or waits to be asked again; and the order gives
+// What keeps the CA from validating is said, whether it keeps trying or waits to be asked again; and the order gives
 // its certificate once nothing keeps it.
 func TestCausesThatTheCAShows(t *testing.T) {
 	trouble := problem("connection", "connection refused by 192.0.2.1")
@@ -269,7 +269,7 @@ func TestCausesThatTheCAShows(t *testing.T) {
 		says   string
 		polls  int
 	}{
-		{"processing", "the CA goes on trying", 1},
+		{"processing", "the CA keeps trying", 1},
 		{"pending", "accept again", 0},
 	} {
 		t.Run(test.status, func(t *testing.T) {
