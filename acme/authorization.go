@@ -61,6 +61,11 @@ func (a *Authorization) read(resp *response) error {
 	if len(resource.Challenges) > maxChallenges {
 		return fmt.Errorf("it has %d challenges, more than %d", len(resource.Challenges), maxChallenges)
 	}
+	switch resource.Status {
+	case StatusPending, StatusValid, StatusInvalid, StatusDeactivated, StatusExpired, StatusRevoked:
+	default:
+		return fmt.Errorf("the authorization has the unknown status %.40q", resource.Status)
+	}
 	*a = resource.Authorization
 	a.Identifier = resource.Identifier.identifier()
 	a.Expires, a.Wildcard, a.SubdomainAuthAllowed = resource.Expires.Time, bool(resource.Wildcard), bool(resource.SubdomainAuthAllowed)

@@ -192,13 +192,15 @@ func (e *OrderError) Error() string {
 	return "acme: the order failed: " + cmp.Or(joined(e.Unwrap()), "for no known reason")
 }
 
-// Unwrap returns the reasons: those of the identifiers, or else those of the whole order.
+// Unwrap returns the reasons: those of the identifiers and, if one of these has none, that of the whole order.
 func (e *OrderError) Unwrap() []error {
 	var errs []error
+	told := len(e.Authorizations) > 0
 	for _, a := range e.Authorizations {
 		errs = append(errs, a)
+		told = told && a.Problem != nil
 	}
-	if e.Problem != nil && len(errs) == 0 {
+	if e.Problem != nil && !told {
 		errs = append(errs, e.Problem)
 	}
 	if e.Err != nil {

@@ -57,3 +57,31 @@ func TestDeadlineBeforeTheNextPoll(t *testing.T) {
 		}
 	})
 }
+
+// An order that a CA wants to be asked for in a week is asked for in an hour.
+func TestPollIntervalIsBounded(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *ca) {
+		c.SetFaults(c.Processing(1_000_000), acmetest.On("order", acmetest.WithHeader("Retry-After", "604800")))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err := c.issue(t, ctx, acme.Request{})
+		later, ok := errors.AsType[*acme.RetryAfterError](err)
+		if !ok || later.RetryAfter != time.Hour {
+			t.Errorf("error %v, want a RetryAfterError of an hour", err)
+		}
+	})
+}
+
+// An authorization that is in no state of the RFC's is not taken for one that needs nothing.
+func TestUnknownStatusOfAnAuthorization(t *testing.T) {
+	for _, status := range []any{"approved", "", nil} {
+		inBubble(t, func(t *testing.T, c *ca) {
+			c.SetFaults(acmetest.On("authorization", editJSON(func(a map[string]any) { a["status"] = status })))
+			_, err := c.issue(t, t.Context(), acme.Request{})
+			wantError(t, err, nil, "unknown status")
+			if len(c.Orders()) != 1 || errors.As(err, new(*acme.OrderError)) {
+				t.Errorf("%d orders, error %v", len(c.Orders()), err)
+			}
+		})
+	}
+}

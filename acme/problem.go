@@ -246,6 +246,17 @@ func IsOutage(err error) bool {
 	return outages > 0 && refusals == 0
 }
 
+// wordless returns how many of the identifiers failed without the CA's saying why.
+func wordless(failed []*AuthorizationError) int {
+	n := 0
+	for _, e := range failed {
+		if e.Problem == nil {
+			n++
+		}
+	}
+	return n
+}
+
 // count counts the problems in the tree of err. Those that have subproblems are no more than their sum.
 func count(err error, outages, refusals *int) {
 	switch e := err.(type) {
@@ -258,10 +269,12 @@ func count(err error, outages, refusals *int) {
 			}
 			return
 		}
-	case *AuthorizationError:
-		if e.Problem == nil {
-			*refusals++ // without a word
+	case *OrderError:
+		if e.Problem != nil {
+			*refusals -= wordless(e.Authorizations) // whose reason is the order's
 		}
+	case *AuthorizationError:
+		*refusals += wordless([]*AuthorizationError{e})
 	}
 	switch e := err.(type) {
 	case interface{ Unwrap() error }:

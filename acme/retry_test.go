@@ -86,7 +86,7 @@ func TestPollsAreNoHotLoop(t *testing.T) {
 	}{
 		{"", 110, 140}, {"0", 110, 140}, {"-5", 110, 140}, {"soon", 110, 140},
 		{"Thu, 01 Jan 1970 00:00:00 GMT", 110, 140}, {"Fri, 31 Dec 1999 23:59:59 GMT", 110, 140},
-		{"1", 598, 601}, {"60", 9, 11}, {"86400", 1, 1},
+		{"1", 598, 601}, {"60", 9, 11}, {"540", 2, 2}, {"86400", 1, 1},
 	} {
 		t.Run(test.retryAfter, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, c *ca) {

@@ -28,6 +28,9 @@ const (
 	// acceptAgainAfter is when a challenge that the CA seems to have forgotten is accepted once more: CAs take
 	// about ten seconds to fail for want of an answer.
 	acceptAgainAfter = 50 * time.Second
+	// maxPollInterval bounds what a CA can ask for between two polls: one that is asked each hour is not overrun,
+	// and an order that is polled once a week is never done.
+	maxPollInterval = time.Hour
 	// maxProcessing is how long a CA may process an order. Some never finish: they lost their memory of it.
 	maxProcessing = 45 * time.Minute
 )
@@ -193,6 +196,7 @@ func askedBy(err error) time.Duration {
 // pausePoll waits before the n-th poll. It returns a *RetryAfterError when the CA asks for a wait that would end
 // after the deadline.
 func pausePoll(ctx context.Context, n int, asked time.Duration) error {
+	asked = min(asked, maxPollInterval)
 	err := pause(ctx, pollInterval(n, asked))
 	if asked > 0 && errors.Is(err, context.DeadlineExceeded) {
 		return &RetryAfterError{asked}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -172,6 +173,21 @@ func TestEdit(t *testing.T) {
 		}
 		if a.header.Get("Replay-Nonce") == "" || len(ca.Orders()) != 1 {
 			t.Errorf("the CA has not acted: %v", a.header)
+		}
+	})
+}
+
+// A length that a handler behind has told is that of the body as it is sent.
+func TestEditKeepsNoLength(t *testing.T) {
+	everywhere(t, func(t *testing.T, ca *acmetest.Server) {
+		c := newAccount(t, ca)
+		ca.SetFaults(
+			acmetest.Edit(func(r *acmetest.Response) { r.Body = append(r.Body, "  "...) }),
+			acmetest.Edit(func(r *acmetest.Response) { r.Header.Set("Content-Length", strconv.Itoa(len(r.Body))) }),
+		)
+		a := c.get(ca.URL).want(http.StatusOK, "")
+		if !strings.HasSuffix(string(a.body), "}  ") {
+			t.Errorf("the body is %q", a.body)
 		}
 	})
 }

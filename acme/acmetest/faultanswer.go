@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -92,7 +93,13 @@ func Oversized(n int64) Fault {
 func editAnswer(edit func(*http.Request, *Response)) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			recorded := record(w, func(response *Response) { edit(r, response) })
+			recorded := record(w, func(response *Response) {
+				length := strconv.Itoa(len(response.Body))
+				edit(r, response)
+				if response.Header.Get("Content-Length") == length {
+					response.Header.Set("Content-Length", strconv.Itoa(len(response.Body)))
+				}
+			})
 			next.ServeHTTP(recorded, r)
 			recorded.send()
 		})

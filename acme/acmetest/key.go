@@ -85,9 +85,9 @@ func algorithmFor(key *jose.JSONWebKey) jose.SignatureAlgorithm {
 // commonExponent is the exponent of nearly all RSA keys, and the only one that CAs take.
 const commonExponent = 65537
 
-// primesTo calls f with the odd primes up to most until it returns false.
-func primesTo(most int64, f func(p *big.Int) bool) {
-	for n := int64(3); n <= most; n += 2 {
+// primesTo calls f with the odd primes up to limit until it returns false.
+func primesTo(limit int64, f func(p *big.Int) bool) {
+	for n := int64(3); n <= limit; n += 2 {
 		if p := big.NewInt(n); p.ProbablyPrime(0) && !f(p) {
 			return
 		}
@@ -123,18 +123,20 @@ func isStructured(n *big.Int) bool {
 }
 
 // hasCloseFactors reports whether Fermat's method finds the factors of n in few rounds: from a² - b² = n it
-// tries the first a above the square root of n.
+// tries the first a from the square root of n on.
 func hasCloseFactors(n *big.Int) bool {
 	const rounds = 110
 	a, one := new(big.Int).Sqrt(n), big.NewInt(1)
 	for range rounds {
-		a.Add(a, one)
 		square := new(big.Int).Mul(a, a)
 		square.Sub(square, n)
-		b := new(big.Int).Sqrt(square)
-		if b.Mul(b, b).Cmp(square) == 0 {
-			return true
+		if square.Sign() >= 0 {
+			b := new(big.Int).Sqrt(square)
+			if b.Mul(b, b).Cmp(square) == 0 {
+				return true
+			}
 		}
+		a.Add(a, one)
 	}
 	return false
 }

@@ -191,6 +191,7 @@ func TestRSAAccountKeys(t *testing.T) {
 		{"8192 bits", "AQAB", bits(8192), "badPublicKey"},
 		{"a factor of 751", "AQAB", product(big.NewInt(751), new(big.Int).Or(new(big.Int).Lsh(big.NewInt(3), 2037), big.NewInt(1))), "badPublicKey"},
 		{"factors close together", "AQAB", product(p, nextPrime(p)), "badPublicKey"},
+		{"a factor squared", "AQAB", product(p, p), "badPublicKey"},
 		{"faulty hardware", "AQAB", product(structured(t), structured(t)), "badPublicKey"},
 		{"good, with another key's signature", "AQAB", good, "malformed"},
 	} {
