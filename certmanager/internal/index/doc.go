@@ -9,11 +9,12 @@
 //
 // # Writing
 //
-// The names are spread over a fixed number of maps, the shards. A writer copies the shard that its name falls into,
-// changes the copy, and publishes a new snapshot that has the copy in its place and shares every other shard with the
+// The names are spread over maps, the shards, whose number grows with the names: a shard that is full is split in two
+// by one more bit of the names' hash (extendible hashing). A writer copies the shard that its name falls into, changes
+// the copy, and publishes a new snapshot that has the copy in its place and shares every other shard with the
 // one before. Writers are serialized by a mutex that readers never see. Writing one name therefore costs a
-// shard's length, and writing many one by one costs the square of it: [Index.PutAll] copies each shard once.
-// It also makes its names visible in one step: a reader sees all of them or none.
+// shard's length and the list of the shards, however many names there are; writing many one by one costs that for each:
+// [Index.PutAll] copies each shard once. It also makes its names visible in one step: a reader sees all of them or none.
 //
 // The hash that chooses the shard is seeded at random for each Index, so that nobody can choose names, on a server that
 // obtains certificates on demand, that crowd into one shard.

@@ -9,10 +9,6 @@ import (
 	"sync/atomic"
 )
 
-// shardCount balances reading and writing: more shards make the copies of writers shorter, and keep the maps of a
-// small index so short that reading them is slower than hashing. It is a power of two.
-const shardCount = 64
-
 const wildcardPrefix = "*."
 
 // An Index maps names to values, for one look-up in each handshake. Names are compared byte by byte: those put
@@ -29,20 +25,16 @@ type Index[V any] struct {
 // A snapshot is not changed once it is published.
 type snapshot[V any] struct {
 	seed     maphash.Seed
-	exact    [shardCount]map[string]V
-	wildcard [shardCount]map[string]V // "*.example.com" under "example.com"
+	exact    table[V]
+	wildcard table[V] // "*.example.com" under "example.com"
 }
 
-func (s *snapshot[V]) shard(name string) int {
-	return int(maphash.String(s.seed, name) % shardCount)
-}
-
-// place returns the shard that holds a name as it was put, and the name's key in there.
-func (s *snapshot[V]) place(name string) (shard *map[string]V, key string) {
+// place returns the table that holds a name as it was put, and the name's key in there.
+func (s *snapshot[V]) place(name string) (t *table[V], key string) {
 	if rest, ok := strings.CutPrefix(name, wildcardPrefix); ok {
-		return &s.wildcard[s.shard(rest)], rest
+		return &s.wildcard, rest
 	}
-	return &s.exact[s.shard(name)], name
+	return &s.exact, name
 }
 
 // Lookup returns the value for the name that a client asks for: that of the name itself, else that of the wildcard
@@ -53,16 +45,14 @@ func (x *Index[V]) Lookup(name string) (V, bool) {
 	if s == nil {
 		return none, false
 	}
-	if v, ok := s.exact[s.shard(name)][name]; ok {
+	if v, ok := s.exact.lookup(s.seed, name); ok {
 		return v, true
 	}
 	dot := strings.IndexByte(name, '.')
 	if dot <= 0 { // a wildcard stands for a label, not for the want of one
 		return none, false
 	}
-	rest := name[dot+1:]
-	v, ok := s.wildcard[s.shard(rest)][rest]
-	return v, ok
+	return s.wildcard.lookup(s.seed, name[dot+1:])
 }
 
 // Put sets the value of a name or wildcard, in place of the one it had. It copies one shard; use PutAll for many
@@ -71,13 +61,15 @@ func (x *Index[V]) Put(name string, v V) {
 	x.writing.Lock()
 	defer x.writing.Unlock()
 	next := x.successor()
-	shard, key := next.place(name)
-	if *shard == nil {
-		*shard = map[string]V{key: v}
+	t, key := next.place(name)
+	*t = t.clone()
+	i := t.index(next.seed, key)
+	if len(t.shards) > 0 && len(t.shards[i]) > 0 && len(t.shards[i]) < maxShard {
+		t.set(i, t.depths[i], maps.Clone(t.shards[i]))
 	} else {
-		*shard = maps.Clone(*shard)
-		(*shard)[key] = v
+		t.own(next.seed, i, 1)
 	}
+	t.shards[t.index(next.seed, key)][key] = v
 	x.current.Store(next)
 }
 
@@ -92,17 +84,26 @@ func (x *Index[V]) PutAll(values iter.Seq2[string, V]) {
 	x.writing.Lock()
 	defer x.writing.Unlock()
 	next := x.successor()
-	arrivals := make(map[*map[string]V]int)
-	for name := range added {
-		shard, _ := next.place(name)
-		arrivals[shard]++
+	next.exact, next.wildcard = next.exact.clone(), next.wildcard.clone()
+	type shard struct {
+		table *table[V]
+		first int
 	}
-	for shard, n := range arrivals {
-		*shard = resized(*shard, len(*shard)+n)
+	arrivals := make(map[shard]int)
+	for name := range added {
+		t, key := next.place(name)
+		at := shard{table: t}
+		if len(t.shards) > 0 {
+			at.first = t.first(t.index(next.seed, key))
+		}
+		arrivals[at]++
+	}
+	for at, n := range arrivals {
+		at.table.own(next.seed, at.first, n)
 	}
 	for name, v := range added {
-		shard, key := next.place(name)
-		(*shard)[key] = v
+		t, key := next.place(name)
+		t.shards[t.index(next.seed, key)][key] = v
 	}
 	x.current.Store(next)
 }
@@ -115,15 +116,16 @@ func (x *Index[V]) Delete(name string) bool {
 	if s == nil {
 		return false
 	}
-	if shard, key := s.place(name); !contains(*shard, key) {
+	if t, key := s.place(name); !t.holds(s.seed, key) {
 		return false
 	}
 	next := x.successor()
-	shard, key := next.place(name)
-	// Not maps.Clone, whose copies are as large as the map ever was: an index that shrinks gives its memory back.
-	left := resized(*shard, len(*shard))
+	t, key := next.place(name)
+	*t = t.clone()
+	i := t.index(next.seed, key)
+	left := resized(t.shards[i], len(t.shards[i])) // an index that shrinks gives its memory back
 	delete(left, key)
-	*shard = left
+	t.set(i, t.depths[i], left)
 	x.current.Store(next)
 	return true
 }
@@ -132,8 +134,10 @@ func (x *Index[V]) Delete(name string) bool {
 func (x *Index[V]) Len() int {
 	n := 0
 	if s := x.current.Load(); s != nil {
-		for i := range shardCount {
-			n += len(s.exact[i]) + len(s.wildcard[i])
+		for _, t := range []*table[V]{&s.exact, &s.wildcard} {
+			for shard := range t.distinct() {
+				n += len(shard)
+			}
 		}
 	}
 	return n
@@ -147,13 +151,15 @@ func (x *Index[V]) All() iter.Seq2[string, V] {
 		if s == nil {
 			return
 		}
-		for i := range shardCount {
-			for name, v := range s.exact[i] {
+		for shard := range s.exact.distinct() {
+			for name, v := range shard {
 				if !yield(name, v) {
 					return
 				}
 			}
-			for rest, v := range s.wildcard[i] {
+		}
+		for shard := range s.wildcard.distinct() {
+			for rest, v := range shard {
 				if !yield(wildcardPrefix+rest, v) {
 					return
 				}
@@ -162,8 +168,8 @@ func (x *Index[V]) All() iter.Seq2[string, V] {
 	}
 }
 
-// successor returns a snapshot to be changed and published, with the shards of the current one: those to be changed
-// have to be copied first. The caller holds writing.
+// successor returns a snapshot to be changed and published, with the tables of the current one: those to be changed
+// have to be cloned first. The caller holds writing.
 func (x *Index[V]) successor() *snapshot[V] {
 	s := x.current.Load()
 	if s == nil {
@@ -171,16 +177,4 @@ func (x *Index[V]) successor() *snapshot[V] {
 	}
 	next := *s
 	return &next
-}
-
-// resized returns a copy of a map with room for n names.
-func resized[V any](m map[string]V, n int) map[string]V {
-	c := make(map[string]V, n)
-	maps.Copy(c, m)
-	return c
-}
-
-func contains[V any](m map[string]V, key string) bool {
-	_, ok := m[key]
-	return ok
 }

@@ -186,6 +186,41 @@ func TestManyNames(t *testing.T) {
 	}
 }
 
+// TestGrowth does random work among so many names that shards are split, by single names and by many at once.
+func TestGrowth(t *testing.T) {
+	universe := append(names(exactFormat, 6_000), names(wildcardFormat, 3_000)...)
+	for seed := range uint64(3) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		var x Index[int]
+		model := make(map[string]int)
+		for range 8 {
+			for range 1_500 {
+				work(t, r, &x, model, universe)
+			}
+			some := make(map[string]int)
+			for range r.IntN(5_000) {
+				some[universe[r.IntN(len(universe))]] = r.Int()
+			}
+			x.PutAll(maps.All(some))
+			maps.Copy(model, some)
+			compare(t, &x, model, universe)
+			for _, tab := range []*table[int]{&x.current.Load().exact, &x.current.Load().wildcard} {
+				for shard := range tab.distinct() {
+					if len(shard) > 2*maxShard {
+						t.Errorf("a shard has %d names", len(shard))
+					}
+				}
+			}
+			if t.Failed() {
+				t.FailNow()
+			}
+		}
+		if s := x.current.Load(); len(s.exact.shards) < 4 || len(s.wildcard.shards) < 2 {
+			t.Errorf("%d and %d shards: nothing was split", len(s.exact.shards), len(s.wildcard.shards))
+		}
+	}
+}
+
 func TestPutAllSequenceMayUseTheIndex(t *testing.T) {
 	var x Index[int]
 	x.Put("a.example", 1)
