@@ -32,7 +32,7 @@ var dependencies = []string{"github.com/go-jose/go-jose/v4", "golang.org/x/net",
 var imports = map[string][]string{
 	"acme":        {},
 	"storage":     {"storage"}, // storagetest
-	"solver":      {"acme", "storage"},
+	"solver":      {"acme", "storage", "solver"},
 	"certmanager": {"acme", "storage", "solver", "certmanager"},
 }
 

@@ -151,9 +151,9 @@ func (m *Manager) prepared(given []acme.Solver) []acme.Solver {
 			solvers[i] = s.WithStorage(m.store)
 		}
 		if looking, ok := solvers[i].(interface {
-			WithVantage(solver.Vantage) acme.Solver
+			WithDNS(*solver.DNS) acme.Solver
 		}); ok {
-			solvers[i] = looking.WithVantage(m.config.Vantage)
+			solvers[i] = looking.WithDNS(m.config.Vantage.ForSolvers())
 		}
 	}
 	if !slices.Contains(solvers, acme.Solver(m.overTLS)) {

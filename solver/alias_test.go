@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/everseal/everseal/solver/internal/dnsclient"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 	"golang.org/x/net/dns/dnsmessage"
 )
 
@@ -11,14 +13,14 @@ import (
 // record beside the wildcard has been created. Every CA sees the record, and so does the wait.
 func TestPropagationIsNotMisledByACachedWildcard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := NewMemoryDNS(t)
+		d := solvertest.NewMemoryDNS(t)
 		spreadOver(d, "192.0.2.1")[0].Add("*.example.com", "CNAME", "site.host.example")
 		d.Zone("host.example", "192.0.2.9")
 		d.Resolver.Answer(func(_ string, query, reply *dnsmessage.Message) [][]byte {
-			if sameName(query.Questions[0].Name.String(), challengeName) {
-				reply.Answers = []dnsmessage.Resource{testRecord(challengeName, "CNAME", "site.host.example")}
+			if dnsclient.SameName(query.Questions[0].Name.String(), solvertest.ChallengeName) {
+				reply.Answers = []dnsmessage.Resource{solvertest.NewRecord(solvertest.ChallengeName, "CNAME", "site.host.example")}
 			}
-			return PackDNS(reply)
+			return solvertest.Pack(reply)
 		})
 		wantSpread(t, d, Propagation{}, 0)
 	})
@@ -27,10 +29,10 @@ func TestPropagationIsNotMisledByACachedWildcard(t *testing.T) {
 // A CNAME that is there is followed, though one server of its zone is silent.
 func TestPropagationFollowsACNAME(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := NewMemoryDNS(t)
+		d := solvertest.NewMemoryDNS(t)
 		own := d.Zone("example.com", "192.0.2.1", "192.0.2.2")
-		own[0].Add(challengeName, "CNAME", "challenge.host.example")
-		own[1].Answer(Failing(dnsmessage.RCodeServerFailure))
+		own[0].Add(solvertest.ChallengeName, "CNAME", "challenge.host.example")
+		own[1].Answer(solvertest.Failing(dnsmessage.RCodeServerFailure))
 		d.Zone("host.example", "192.0.2.9")[0].Add("challenge.host.example", "TXT", "value")
 		wantSpread(t, d, Propagation{}, 0)
 	})
@@ -40,17 +42,17 @@ func TestPropagationFollowsACNAME(t *testing.T) {
 // still tells of it.
 func TestAWildcardThatHasGoneIsNotFollowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := NewMemoryDNS(t)
-		d.Zone("example.com", "192.0.2.1")[0].Add(challengeName, "TXT", "of the other proof")
+		d := solvertest.NewMemoryDNS(t)
+		d.Zone("example.com", "192.0.2.1")[0].Add(solvertest.ChallengeName, "TXT", "of the other proof")
 		d.Zone("host.example", "192.0.2.9")
 		d.Resolver.Answer(func(_ string, query, reply *dnsmessage.Message) [][]byte {
-			if q := query.Questions[0]; sameName(q.Name.String(), challengeName) && q.Type == dnsmessage.TypeCNAME {
-				reply.Answers = []dnsmessage.Resource{testRecord(challengeName, "CNAME", "site.host.example")}
+			if q := query.Questions[0]; dnsclient.SameName(q.Name.String(), solvertest.ChallengeName) && q.Type == dnsmessage.TypeCNAME {
+				reply.Answers = []dnsmessage.Resource{solvertest.NewRecord(solvertest.ChallengeName, "CNAME", "site.host.example")}
 			}
-			return PackDNS(reply)
+			return solvertest.Pack(reply)
 		})
-		z := &zoneEditor{dns: d.Client(), provider: nopProvider{}, followCNAME: true}
-		if r, err := z.place(t.Context(), challengeName, "value", 0); err != nil || r.Name != challengeName {
+		z := &zoneEditor{dns: dnsOf(d).client(t.Context(), ""), provider: nopProvider{}, followCNAME: true}
+		if r, err := z.place(t.Context(), solvertest.ChallengeName, "value", 0); err != nil || r.Name != solvertest.ChallengeName {
 			t.Errorf("the record is to be created at %s, %v", r.Name, err)
 		}
 	})

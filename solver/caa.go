@@ -7,6 +7,9 @@ import (
 	"strings"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/everseal/everseal/solver/internal/dnsclient"
+	"github.com/everseal/everseal/solver/internal/escape"
 )
 
 // typeCAA is the type of CAA records (RFC 8659 §4.1).
@@ -21,7 +24,7 @@ type caaRecord struct {
 
 // String returns the record as zone files have it, bounded.
 func (r caaRecord) String() string {
-	return fmt.Sprintf(`%d %s "%s"`, r.flags, escaped(r.tag, 20), escaped(r.value, 150))
+	return fmt.Sprintf(`%d %s "%s"`, r.flags, escape.Text(r.tag, 20), escape.Text(r.value, 150))
 }
 
 // isCritical reports whether a CA that does not know the property must not issue. Besides the bit that
@@ -34,7 +37,7 @@ func (r caaRecord) isKnown() bool {
 }
 
 // caaRecords returns the CAA records in a reply. One that cannot be read is one that no CA knows.
-func caaRecords(r *reply) []caaRecord {
+func caaRecords(r *dnsclient.Reply) []caaRecord {
 	var records []caaRecord
 	for _, resource := range r.Answers {
 		if body, ok := resource.Body.(*dnsmessage.UnknownResource); ok && resource.Header.Type == typeCAA {
@@ -138,12 +141,12 @@ func (s caaSet) judgeIssuer(r caaRecord, name string, request caaRequest) *verdi
 	}
 	if account, ok := single(parameters, "accounturi"); !ok || account != nil && *account != request.account {
 		return because(CauseCAA, "write this account's URL into the record, or use the account it names",
-			"the CAA record at %s (%v) lets %s issue for %s with another account than %s", s.name, r, escaped(issuer, 100), name, escaped(request.account, 200))
+			"the CAA record at %s (%v) lets %s issue for %s with another account than %s", s.name, r, escape.Text(issuer, 100), name, escape.Text(request.account, 200))
 	}
 	methods, ok := single(parameters, "validationmethods")
 	if !ok || methods != nil && !slices.Contains(strings.Split(*methods, ","), request.method) {
-		return because(CauseCAA, "add "+escaped(request.method, 40)+" to its validationmethods, or use a method it names",
-			"the CAA record at %s (%v) does not let %s validate %s by %s", s.name, r, escaped(issuer, 100), name, escaped(request.method, 40))
+		return because(CauseCAA, "add "+escape.Text(request.method, 40)+" to its validationmethods, or use a method it names",
+			"the CAA record at %s (%v) does not let %s validate %s by %s", s.name, r, escape.Text(issuer, 100), name, escape.Text(request.method, 40))
 	}
 	return nil
 }
@@ -154,7 +157,7 @@ func (s caaSet) foreign(tag string, records []caaRecord, name string, request ca
 		return because(CauseCAA, "add a record with the CA's own domain name there",
 			"the CAA record at %s (%v) lets no CA issue for %s", s.name, records[0], name)
 	}
-	identity := escaped(request.identities[0], 100)
+	identity := escape.Text(request.identities[0], 100)
 	subject := fmt.Sprintf("the CAA record at %s (%v) does", s.name, records[0])
 	if len(records) > 1 {
 		subject = fmt.Sprintf("the CAA records at %s (%v and %d more) do", s.name, records[0], len(records)-1)

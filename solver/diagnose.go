@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/dnsclient"
+	"github.com/everseal/everseal/solver/internal/escape"
+	"github.com/everseal/everseal/solver/internal/reach"
 )
 
 // A Vantage is where a diagnosis looks from, and for whom. The zero value looks from this process, as the
@@ -35,15 +38,16 @@ type Vantage struct {
 	Private bool
 }
 
-// dnsOf returns how a solver with a DNS of its own, or nil, asks from there.
-func (v *Vantage) dnsOf(own *DNS) *DNS {
-	if own == nil {
-		own = v.DNS
+// ForSolvers returns the DNS by which solvers ask from there, for their methods WithDNS: DNS itself, and with its
+// Private set if that of the Vantage is. Nil: as the system does.
+func (v Vantage) ForSolvers() *DNS {
+	if !v.Private || v.DNS != nil && v.DNS.Private {
+		return v.DNS
 	}
-	if !v.Private || own != nil && own.Private {
-		return own
+	private := new(DNS)
+	if v.DNS != nil {
+		*private = *v.DNS
 	}
-	private := own.clone()
 	private.Private = true
 	return private
 }
@@ -66,7 +70,7 @@ const diagnoseTimeout = 30 * time.Second
 func Diagnose(ctx context.Context, p acme.Proof, failure error, from Vantage) *Diagnosis {
 	i := newInspection(p, failure, from)
 	if err := i.checkProof(); err != nil {
-		return i.conclude(because(CauseUnusableProof, "use a challenge that suits the identifier", "%s", escaped(err.Error(), 300)))
+		return i.conclude(because(CauseUnusableProof, "use a challenge that suits the identifier", "%s", escape.Text(err.Error(), 300)))
 	}
 	ctx, cancel := context.WithTimeout(ctx, diagnoseTimeout)
 	defer cancel()
@@ -81,8 +85,8 @@ type inspection struct {
 	name    string // of the identifier, as in the order: with "*." for a wildcard
 	domain  string // the name without it
 	from    Vantage
-	dns     *DNS // of from, during the diagnosis
-	private privateFunc
+	dns     *dnsclient.Client // of from, during the diagnosis
+	private reach.PrivateFunc
 	problem *acme.Problem // the CA's words; may be nil
 	failed  bool          // the CA looked, and did not see the answer
 
@@ -90,7 +94,6 @@ type inspection struct {
 	lookups []Lookup // guarded by mu
 	noted   int      // bytes of their values, guarded by mu
 
-	answer  answer // with http-01 and tls-alpn-01
 	hosts   hostEvidence
 	visits  []visit
 	records recordEvidence // with the DNS challenges
@@ -111,8 +114,8 @@ func newInspection(p acme.Proof, failure error, from Vantage) *inspection {
 
 // begin sets the bounds of what is asked.
 func (i *inspection) begin(ctx context.Context) {
-	i.dns = i.from.dnsOf(nil).during(ctx, i.proof.DirectoryURL)
-	i.private = i.dns.call.privately(i.from.Private)
+	i.dns = i.from.ForSolvers().client(ctx, i.proof.DirectoryURL)
+	i.private = i.dns.Privately(i.from.Private)
 }
 
 // checkProof reports what makes the proof one that nobody could answer.
@@ -126,7 +129,7 @@ func (i *inspection) checkProof() error {
 	}
 	switch i.proof.Type {
 	case acme.TypeHTTP01, acme.TypeTLSALPN01:
-		i.answer, err = newAnswer(i.proof, i.proof.Type)
+		_, err = validate(i.proof, i.proof.Type)
 	case acme.TypeDNS01, acme.TypeDNSAccount01, acme.TypeDNSPersist01:
 		i.records.name, i.records.value, err = i.proof.TXTRecord()
 	}
@@ -178,8 +181,8 @@ func (i *inspection) judgeAnswer() *verdict {
 
 func (i *inspection) conclude(f *verdict) *Diagnosis {
 	d := &Diagnosis{
-		Identifier:    escaped(i.name, 260),
-		ChallengeType: escaped(i.proof.Type, 40),
+		Identifier:    escape.Text(i.name, 260),
+		ChallengeType: escape.Text(i.proof.Type, 40),
 		Seen:          i.seen(),
 		Lookups:       i.lookups,
 	}

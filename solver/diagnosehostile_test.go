@@ -14,6 +14,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 )
 
 // Redirects reach no port, scheme or network that a CA would not follow to.
@@ -148,7 +149,7 @@ func TestDiagnoseHostileZone(t *testing.T) {
 	for i := range 60 {
 		w.add("example.com", "A", fmt.Sprintf("192.0.2.%d", i))
 		w.add("example.com", "AAAA", fmt.Sprintf("2001:db8::%d", i))
-		w.add(challengeName, "TXT", strings.Repeat("\x1b]", 100))
+		w.add(solvertest.ChallengeName, "TXT", strings.Repeat("\x1b]", 100))
 		w.add("example.com", "CAA", "0 issue "+strings.Repeat("\x1b", 100))
 	}
 	d := w.diagnose(overHTTP, nil)
@@ -165,7 +166,7 @@ func TestDiagnoseHostileZone(t *testing.T) {
 	w = newWorld(t)
 	hostile := "\x1b[31m\r\n." + strings.Repeat("x", 60) + ".acme.example"
 	w.Zone("acme.example", "198.51.100.9")[0].Add("acme.example", "NS", hostile)
-	w.add(challengeName, "CNAME", hostile)
+	w.add(solvertest.ChallengeName, "CNAME", hostile)
 	d = w.diagnose(overDNS, nil)
 	requireBounded(t, d)
 	if d.Cause != solver.CauseForeignAlias {
@@ -189,7 +190,7 @@ func TestDiagnoseHostileZone(t *testing.T) {
 	}
 
 	w = newWorld(t)
-	w.add(challengeName, "CNAME", "a.example.com")
-	w.add("a.example.com", "CNAME", challengeName)
+	w.add(solvertest.ChallengeName, "CNAME", "a.example.com")
+	w.add("a.example.com", "CNAME", solvertest.ChallengeName)
 	requireBounded(t, w.diagnose(overDNS, nil))
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 )
 
 // resolvesTo has the resolver, and nobody else, say that a name has this address.
@@ -22,7 +23,7 @@ func (w *world) resolvesTo(name, address string) {
 				reply.Answers = []dnsmessage.Resource{{Header: header, Body: &dnsmessage.AResource{A: netip.MustParseAddr(address).As4()}}}
 			}
 		}
-		return solver.PackDNS(reply)
+		return solvertest.Pack(reply)
 	})
 }
 
@@ -31,9 +32,9 @@ func (w *world) resolvesTo(name, address string) {
 func (w *world) breaks(name string, dnssec bool) {
 	w.Resolver.Answer(func(network string, query, reply *dnsmessage.Message) [][]byte {
 		if strings.HasSuffix(query.Questions[0].Name.String(), name+".") && !(dnssec && query.CheckingDisabled) {
-			return solver.Failing(dnsmessage.RCodeServerFailure)(network, query, reply)
+			return solvertest.Failing(dnsmessage.RCodeServerFailure)(network, query, reply)
 		}
-		return solver.PackDNS(reply)
+		return solvertest.Pack(reply)
 	})
 }
 
@@ -196,7 +197,7 @@ func failureTests() []diagnoseTest {
 			"a firewall may let only some of them in: open port 443 to every address: CAs look from several networks and countries at once",
 	}, {
 		name: "resolvers that refuse, and a CA that fails too", proof: overHTTP, cause: solver.CauseDNSFailure,
-		setUp:   func(w *world) { w.Resolver.Answer(solver.Failing(dnsmessage.RCodeRefused)) },
+		setUp:   func(w *world) { w.Resolver.Answer(solvertest.Failing(dnsmessage.RCodeRefused)) },
 		failure: refusal(acme.ErrDNS, "SERVFAIL looking up A"),
 		want:    `the DNS fails: no resolver has an answer for CAA "example.com": "192.0.2.53:53": REFUSED: ` + zoneCure,
 	}, {

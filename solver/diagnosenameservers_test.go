@@ -12,28 +12,29 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 )
 
 // lame is the Answer of a server that was not told of the zone.
 func lame(_ string, _, reply *dnsmessage.Message) [][]byte {
 	reply.Authoritative, reply.Answers, reply.Authorities = false, nil, nil
-	return solver.PackDNS(reply)
+	return solvertest.Pack(reply)
 }
 
 // A name server that is of no use is named, though others answer.
 func TestDiagnoseNamesFaultyNameservers(t *testing.T) {
 	const secondary = "During secondary validation: "
 	for name, test := range map[string]struct {
-		answer solver.TestAnswer
+		answer solvertest.Answer
 		says   string
 	}{
-		"refuses": {solver.Failing(dnsmessage.RCodeRefused), "REFUSED"},
-		"fails":   {solver.WithExtended(dnsmessage.RCodeServerFailure, 14, "starting\x1b"), `SERVFAIL (extended error 14, Not Ready: starting\x1b)`},
+		"refuses": {solvertest.Failing(dnsmessage.RCodeRefused), "REFUSED"},
+		"fails":   {solvertest.WithExtended(dnsmessage.RCodeServerFailure, 14, "starting\x1b"), `SERVFAIL (extended error 14, Not Ready: starting\x1b)`},
 		"lame":    {lame, "that it does not hold the zone"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.add(challengeName, "TXT", valueOf(overDNS))
+			w.add(solvertest.ChallengeName, "TXT", valueOf(overDNS))
 			w.site(w.answering())
 			w.tlsSite(w.challengeTLS())
 			w.nameservers[1].Answer(test.answer)
@@ -60,15 +61,15 @@ func TestDiagnoseNamesFaultyNameservers(t *testing.T) {
 func TestDiagnoseNamesASilentNameserver(t *testing.T) {
 	for _, p := range []acme.Proof{overDNS, overHTTP} {
 		synctest.Test(t, func(t *testing.T) {
-			dns := solver.NewMemoryDNS(t)
+			dns := solvertest.NewMemoryDNS(t)
 			servers := dns.Zone("example.com", "198.51.100.1", "198.51.100.2")
 			for _, s := range servers {
 				s.Add("example.com", "A", "192.0.2.1")
-				s.Add(challengeName, "TXT", valueOf(overDNS))
+				s.Add(solvertest.ChallengeName, "TXT", valueOf(overDNS))
 			}
-			servers[1].Answer(solver.Silent)
+			servers[1].Answer(solvertest.Silent)
 			web := func(context.Context, string, string) (net.Conn, error) { return nil, errUnroutable }
-			d := solver.Diagnose(t.Context(), p, refusal(acme.ErrDNS, "query timed out"), solver.Vantage{DNS: dns.Client(), Dial: web})
+			d := solver.Diagnose(t.Context(), p, refusal(acme.ErrDNS, "query timed out"), solver.Vantage{DNS: dnsOf(dns), Dial: web})
 			want := "the name server " + ns2 + " of the zone example.com does not answer for it, while others do: it says nothing"
 			if d.Cause != solver.CauseDNSFailure || d.Reason != want {
 				t.Errorf("%s: %q, %s", p.Type, d.Cause, d)
@@ -102,14 +103,14 @@ func TestDiagnoseOfExtendedErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			extended := solver.WithExtended(test.code, test.number, "in words")
-			w.add(challengeName, "TXT", valueOf(overDNS))
+			extended := solvertest.WithExtended(test.code, test.number, "in words")
+			w.add(solvertest.ChallengeName, "TXT", valueOf(overDNS))
 			w.Resolver.Answer(func(network string, query, reply *dnsmessage.Message) [][]byte {
 				q := query.Questions[0]
 				asked := strings.TrimSuffix(q.Name.String(), ".")
 				if test.proof.Type == acme.TypeDNS01 && test.code == dnsmessage.RCodeNameError && q.Type != dnsmessage.TypeTXT ||
-					asked != "example.com" && asked != challengeName {
-					return solver.PackDNS(reply)
+					asked != "example.com" && asked != solvertest.ChallengeName {
+					return solvertest.Pack(reply)
 				}
 				return extended(network, query, reply)
 			})

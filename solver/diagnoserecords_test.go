@@ -7,12 +7,12 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 )
 
 const (
-	challengeName = "_acme-challenge.example.com"
-	ns1           = "ns1.example.com (198.51.100.1)"
-	ns2           = "ns2.example.com (198.51.100.2)"
+	ns1 = "ns1.example.com (198.51.100.1)"
+	ns2 = "ns2.example.com (198.51.100.2)"
 )
 
 // valueOf returns the text of the TXT record that answers p.
@@ -44,8 +44,8 @@ func recordTests() []diagnoseTest {
 	tests := []diagnoseTest{{
 		name: "record not yet on one server", cause: solver.CauseRecordMissing,
 		setUp: func(w *world) {
-			w.add(challengeName, "TXT", "old")
-			w.nameservers[0].Add(challengeName, "TXT", value)
+			w.add(solvertest.ChallengeName, "TXT", "old")
+			w.nameservers[0].Add(solvertest.ChallengeName, "TXT", value)
 		},
 		want: "the TXT record _acme-challenge.example.com is not yet on every server of the zone example.com: " + ns2 + ` says "old": ` + transferCure,
 	}, {
@@ -55,14 +55,14 @@ func recordTests() []diagnoseTest {
 	}, {
 		name: "two other records", cause: solver.CauseRecordMissing,
 		setUp: func(w *world) {
-			w.add(challengeName, "TXT", "\x1b[31m\n")
-			w.add(challengeName, "TXT", "b")
+			w.add(solvertest.ChallengeName, "TXT", "\x1b[31m\n")
+			w.add(solvertest.ChallengeName, "TXT", "b")
 		},
 		want: "no server of the zone example.com has the TXT record _acme-challenge.example.com with the value " + value + ": " +
 			ns1 + ` says "\x1b[31m\n" and 1 more: ` + waitCure,
 	}, {
 		name: "record of dns-account-01", cause: solver.CauseRecordMissing, proof: account,
-		setUp: func(w *world) { w.add(challengeName, "TXT", value) },
+		setUp: func(w *world) { w.add(solvertest.ChallengeName, "TXT", value) },
 		want: "no server of the zone example.com has the TXT record " + accountName + " with the value " + value + ": " +
 			ns1 + " says that there is no such name (NXDOMAIN): " + waitCure,
 	}, {
@@ -76,13 +76,13 @@ func recordTests() []diagnoseTest {
 		name: "CNAME to a zone without the record", cause: solver.CauseForeignAlias,
 		setUp: func(w *world) {
 			w.Zone("acme.example", "198.51.100.9")
-			w.add(challengeName, "CNAME", "1f.acme.example")
+			w.add(solvertest.ChallengeName, "CNAME", "1f.acme.example")
 		},
 		want: "_acme-challenge.example.com is a CNAME to 1f.acme.example in the zone acme.example, where the record is not: " +
 			"ns1.acme.example (198.51.100.9) says that there is no such name (NXDOMAIN): let the provider write to the zone acme.example (DNS01.FollowCNAME), or remove the CNAME",
 	}, {
 		name: "CNAME within the zone", cause: solver.CauseRecordMissing,
-		setUp: func(w *world) { w.add(challengeName, "CNAME", "elsewhere.example.com") },
+		setUp: func(w *world) { w.add(solvertest.ChallengeName, "CNAME", "elsewhere.example.com") },
 		want: "no server of the zone example.com has the TXT record elsewhere.example.com with the value " + value + ": " +
 			ns1 + " says that there is no such name (NXDOMAIN): " + waitCure,
 	}}
@@ -94,33 +94,33 @@ func nameserverTests() []diagnoseTest {
 	tests := []diagnoseTest{{
 		name: "DNSSEC broken for a DNS challenge", cause: solver.CauseDNSSEC,
 		setUp: func(w *world) {
-			w.add(challengeName, "TXT", value)
-			w.breaks(challengeName, true)
+			w.add(solvertest.ChallengeName, "TXT", value)
+			w.breaks(solvertest.ChallengeName, true)
 		},
 		want: "DNSSEC is broken for _acme-challenge.example.com: its TXT record is answered with SERVFAIL, and with validation off it is there: " + signCure,
 	}, {
 		name: "a name server that the CA cannot ask", cause: solver.CauseDNSFailure, failure: refusal(acme.ErrDNS, "query timed out looking up TXT"),
 		setUp: func(w *world) {
-			w.add(challengeName, "TXT", value)
-			w.nameservers[1].Answer(solver.Failing(dnsmessage.RCodeRefused))
+			w.add(solvertest.ChallengeName, "TXT", value)
+			w.nameservers[1].Answer(solvertest.Failing(dnsmessage.RCodeRefused))
 		},
 		want: "the name server " + ns2 + " of the zone example.com does not answer for it, while others do: it says REFUSED: repair that server, or take it out of the zone's NS records",
 	}, {
 		name: "a resolver that remembers", cause: solver.CauseRecordMissing, failure: refusal(acme.ErrUnauthorized, "No TXT record found"),
 		setUp: func(w *world) {
-			w.add(challengeName, "TXT", value)
+			w.add(solvertest.ChallengeName, "TXT", value)
 			w.Resolver.Answer(func(_ string, query, reply *dnsmessage.Message) [][]byte {
 				if query.Questions[0].Type == dnsmessage.TypeTXT {
 					reply.Answers = nil
 				}
-				return solver.PackDNS(reply)
+				return solvertest.Pack(reply)
 			})
 		},
 		want: "the resolvers do not see the TXT record _acme-challenge.example.com: they say that there is no TXT record: " +
 			"wait until the old answer is forgotten before the CA is told to look (DNS01.Propagation)",
 	}, {
 		name: "name servers that tell the CA otherwise", cause: solver.CauseVantagePoints, failure: refusal(acme.ErrUnauthorized, "No TXT record found"),
-		setUp: func(w *world) { w.add(challengeName, "TXT", value) },
+		setUp: func(w *world) { w.add(solvertest.ChallengeName, "TXT", value) },
 		want: "all name servers of the zone example.com have the TXT record as seen from here, but not as the CA sees it (its words: No TXT record found): " +
 			"let every name server, and every site of an anycast one, answer all askers alike, then try again",
 	}}
@@ -132,7 +132,7 @@ func caaTests() []diagnoseTest {
 		return func(w *world) {
 			w.site(w.answering())
 			w.add("www.example.com", "A", "192.0.2.1")
-			w.add(challengeName, "TXT", valueOf(overDNS))
+			w.add(solvertest.ChallengeName, "TXT", valueOf(overDNS))
 			for _, record := range records {
 				w.add("example.com", "CAA", record)
 			}

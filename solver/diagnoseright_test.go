@@ -17,6 +17,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 )
 
 // requireNoCause fails the test if a cause was found.
@@ -124,25 +125,25 @@ func rightRecords() []rightTest {
 	wildcard := overDNS
 	wildcard.Wildcard = true
 	return []rightTest{
-		{"dns-01", overDNS, func(w *world) { w.add(challengeName, "TXT", valueOf(overDNS)) }},
+		{"dns-01", overDNS, func(w *world) { w.add(solvertest.ChallengeName, "TXT", valueOf(overDNS)) }},
 		{"dns-01 without an address, beside other values", wildcard, func(w *world) {
-			w.add(challengeName, "TXT", "other")
-			w.add(challengeName, "TXT", valueOf(overDNS))
+			w.add(solvertest.ChallengeName, "TXT", "other")
+			w.add(solvertest.ChallengeName, "TXT", valueOf(overDNS))
 		}},
 		{"dns-01 with one server down", overDNS, func(w *world) {
-			w.add(challengeName, "TXT", valueOf(overDNS))
-			w.nameservers[1].Answer(solver.Failing(dnsmessage.RCodeServerFailure))
+			w.add(solvertest.ChallengeName, "TXT", valueOf(overDNS))
+			w.nameservers[1].Answer(solvertest.Failing(dnsmessage.RCodeServerFailure))
 		}},
 		{"dns-01 with one server that only passes on what others say", overDNS, func(w *world) {
-			w.add(challengeName, "TXT", valueOf(overDNS))
+			w.add(solvertest.ChallengeName, "TXT", valueOf(overDNS))
 			w.nameservers[1].Answer(func(_ string, _, reply *dnsmessage.Message) [][]byte {
 				reply.Authoritative, reply.Answers = false, nil
-				return solver.PackDNS(reply)
+				return solvertest.Pack(reply)
 			})
 		}},
 		{"dns-01 by a CNAME to another zone", overDNS, func(w *world) {
 			w.Zone("acme.example", "198.51.100.9")[0].Add("1f.acme.example", "TXT", valueOf(overDNS))
-			w.add(challengeName, "CNAME", "1f.acme.example")
+			w.add(solvertest.ChallengeName, "CNAME", "1f.acme.example")
 		}},
 		{"dns-persist-01", persistent(true), func(w *world) {
 			w.add("_validation-persist.example.com", "TXT", "ca.example;policy=wildcard ; accounturi=https://ca.example/account/1")
@@ -166,7 +167,7 @@ func rightCAA() []rightTest {
 			w.add("example.com", "CAA", "0 issuewild other.example")
 		}},
 		{"CAA for wildcards, and a wildcard", wildcard, func(w *world) {
-			w.add(challengeName, "TXT", valueOf(overDNS))
+			w.add(solvertest.ChallengeName, "TXT", valueOf(overDNS))
 			w.add("example.com", "CAA", "0 issue ;")
 			w.add("example.com", "CAA", "0 issuewild ca.example")
 		}},
@@ -191,7 +192,7 @@ func rightCAA() []rightTest {
 // silence has the zone's servers not answer.
 func (w *world) silence() {
 	for _, s := range w.nameservers {
-		s.Answer(solver.Failing(dnsmessage.RCodeRefused))
+		s.Answer(solvertest.Failing(dnsmessage.RCodeRefused))
 	}
 }
 
@@ -210,7 +211,7 @@ func TestDiagnoseUnknown(t *testing.T) {
 			w.splitHorizon()
 			w.fail("192.0.2.1:80", errFiltered)
 		}},
-		{"no resolver", overHTTP, func(w *world) { w.Resolver.Answer(solver.Failing(dnsmessage.RCodeRefused)) }},
+		{"no resolver", overHTTP, func(w *world) { w.Resolver.Answer(solvertest.Failing(dnsmessage.RCodeRefused)) }},
 		{"no authoritative server", overDNS, func(w *world) { w.silence() }},
 		{"a challenge of another kind", newProof(acme.TypeDeviceAttest01, "example.com"), func(*world) {}},
 	} {
@@ -258,7 +259,7 @@ func TestDiagnoseUnusableProof(t *testing.T) {
 // A server that takes connections and is silent is waited for, but no longer than by a CA.
 func TestDiagnoseOfSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dns := solver.NewMemoryDNS(t)
+		dns := solvertest.NewMemoryDNS(t)
 		dns.Zone("example.com", "198.51.100.1")[0].Add("example.com", "A", "192.0.2.1")
 		var serving sync.WaitGroup
 		silent := func(context.Context, string, string) (net.Conn, error) {
@@ -271,7 +272,7 @@ func TestDiagnoseOfSilence(t *testing.T) {
 		}
 		for _, p := range []acme.Proof{overHTTP, overTLS} {
 			start := time.Now()
-			d := solver.Diagnose(t.Context(), p, nil, solver.Vantage{DNS: dns.Client(), Dial: silent})
+			d := solver.Diagnose(t.Context(), p, nil, solver.Vantage{DNS: dnsOf(dns), Dial: silent})
 			port := map[string]string{acme.TypeHTTP01: "80", acme.TypeTLSALPN01: "443"}[p.Type]
 			want := "port " + port + " of example.com at 192.0.2.1 takes connections and gives no answer within 10s: look why the server there does not answer"
 			if waited := time.Since(start); d.Cause != solver.CauseBrokenServer || d.String() != want || waited != 10*time.Second {
@@ -287,7 +288,7 @@ func TestDiagnoseOfSilence(t *testing.T) {
 func TestDiagnoseWaits(t *testing.T) {
 	for limit, want := range map[time.Duration]solver.Cause{time.Hour: solver.CausePortFiltered, time.Second: ""} {
 		synctest.Test(t, func(t *testing.T) {
-			dns := solver.NewMemoryDNS(t)
+			dns := solvertest.NewMemoryDNS(t)
 			dns.Zone("example.com", "198.51.100.1")[0].Add("example.com", "A", "192.0.2.1")
 			filtered := func(ctx context.Context, _, _ string) (net.Conn, error) {
 				<-ctx.Done()
@@ -296,7 +297,7 @@ func TestDiagnoseWaits(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
 			start := time.Now()
-			d := solver.Diagnose(ctx, overHTTP, nil, solver.Vantage{DNS: dns.Client(), Dial: filtered})
+			d := solver.Diagnose(ctx, overHTTP, nil, solver.Vantage{DNS: dnsOf(dns), Dial: filtered})
 			if d.Cause != want || d.Seen {
 				t.Errorf("with a limit of %v: %+v", limit, d)
 			}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 )
 
 // The CA asked one of many addresses.
@@ -44,15 +45,15 @@ func TestRedirectAddress(t *testing.T) {
 // Where DNS gets out to resolvers only, the visits do not wait for the authoritative servers.
 func TestBlockedDNSOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dns := solver.NewMemoryDNS(t)
+		dns := solvertest.NewMemoryDNS(t)
 		zone := dns.Zone("example.com", "198.51.100.1")[0]
 		zone.Add("example.com", "A", "192.0.2.1")
-		zone.Answer(solver.Silent)
+		zone.Answer(solvertest.Silent)
 		refused := func(context.Context, string, string) (net.Conn, error) {
 			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 		}
 		start := time.Now()
-		d := solver.Diagnose(t.Context(), overHTTP, nil, solver.Vantage{DNS: dns.Client(), Dial: refused})
+		d := solver.Diagnose(t.Context(), overHTTP, nil, solver.Vantage{DNS: dnsOf(dns), Dial: refused})
 		if waited := time.Since(start); waited > 3*time.Second || d.Cause != solver.CausePortClosed {
 			t.Errorf("after %v: %q, %v", waited, d.Cause, d)
 		}

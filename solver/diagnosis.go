@@ -1,14 +1,11 @@
 package solver
 
 import (
-	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode"
 )
 
 // A Cause is why a CA's validation failed, or would fail. The zero value stands for none that was found.
@@ -187,33 +184,4 @@ func (l *Lookup) text() string {
 		words += " (" + strings.Join(l.Extended, "; ") + ")"
 	}
 	return words
-}
-
-// escaped returns s fit for a line of text: what does not print is escaped, and of more than limit bytes
-// the rest is left out.
-func escaped(s string, limit int) string {
-	cut := len(s) > limit
-	if cut {
-		s = strings.ToValidUTF8(s[:limit], "")
-	}
-	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
-		quoted := strconv.Quote(s)
-		s = strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
-	}
-	if cut {
-		s += "…"
-	}
-	return s
-}
-
-// A verdict is a cause in words.
-type verdict struct {
-	cause  Cause
-	reason string
-	cure   string
-}
-
-// because returns a verdict whose reason is formatted.
-func because(cause Cause, cure, format string, args ...any) *verdict {
-	return &verdict{cause: cause, reason: fmt.Sprintf(format, args...), cure: cure}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/dnsclient"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -58,7 +59,7 @@ func (d *DNS01) Type() string { return acme.TypeDNS01 }
 // is not, only names in the zone are supported: several solvers can so be configured, one for each zone.
 func (d *DNS01) Supports(id acme.Identifier, _ bool) bool {
 	return id.Type == acme.TypeDNS &&
-		(d.Zone == "" || d.FollowCNAME || isWithin(strings.TrimPrefix(id.Value, "*."), bareName(d.Zone)))
+		(d.Zone == "" || d.FollowCNAME || dnsclient.IsWithin(strings.TrimPrefix(id.Value, "*."), dnsclient.BareName(d.Zone)))
 }
 
 // Present has the record created, after it has been noted in Storage.
@@ -105,7 +106,7 @@ func (d *DNSAccount01) CleanUp(ctx context.Context, p acme.Proof) error {
 // recordOf returns the name and value of the record that answers the proof.
 func recordOf(p acme.Proof, challengeType string) (name, value string, err error) {
 	if err := checkProof(p, challengeType); err != nil {
-		return "", "", err
+		return "", "", fmt.Errorf("solver: %w", err)
 	}
 	id, err := acme.ParseIdentifier(p.Identifier.Value)
 	if err != nil || id.Type != acme.TypeDNS || id.Value != p.Identifier.Value || isWildcard(id) {
@@ -137,33 +138,32 @@ func (d *DNSAccount01) WithStorage(s storage.Store) acme.Solver {
 	return (*DNSAccount01)((*DNS01)(d).withStorage(s))
 }
 
-// WithVantage returns a DNS01 with the same fields that asks from there: by that DNS where d has none, and also name
-// servers on private networks where that is Private. It returns d itself if that is the same. What d remembers
-// without a Storage is not shared.
-func (d *DNS01) WithVantage(from Vantage) acme.Solver {
-	if from.dnsOf(d.DNS) == d.DNS {
+// WithDNS returns a DNS01 with the same fields that asks by that DNS, or d itself if it has one of its own. One that
+// has asks private networks too if the other does. What d remembers without a Storage is not shared.
+func (d *DNS01) WithDNS(dns *DNS) acme.Solver {
+	if over(d.DNS, dns) == d.DNS {
 		return d
 	}
-	return d.withVantage(from)
+	return d.withDNS(dns)
 }
 
-func (d *DNS01) withVantage(from Vantage) *DNS01 {
+func (d *DNS01) withDNS(dns *DNS) *DNS01 {
 	with := d.withStorage(d.Storage)
-	with.DNS = from.dnsOf(d.DNS)
+	with.DNS = over(d.DNS, dns)
 	return with
 }
 
-// WithVantage does as [DNS01.WithVantage].
-func (d *DNSAccount01) WithVantage(from Vantage) acme.Solver {
-	if from.dnsOf(d.DNS) == d.DNS {
+// WithDNS does as [DNS01.WithDNS].
+func (d *DNSAccount01) WithDNS(dns *DNS) acme.Solver {
+	if over(d.DNS, dns) == d.DNS {
 		return d
 	}
-	return (*DNSAccount01)((*DNS01)(d).withVantage(from))
+	return (*DNSAccount01)((*DNS01)(d).withDNS(dns))
 }
 
 // editor returns what creates records as the fields say, in a call on behalf of a CA.
 func (d *DNS01) editor(ctx context.Context, p acme.Proof) *zoneEditor {
-	dns := d.DNS.inZone(d.Zone).during(ctx, p.DirectoryURL)
+	dns := d.DNS.client(ctx, p.DirectoryURL).InZone(d.Zone)
 	return &zoneEditor{provider: d.Provider, dns: dns, zone: d.Zone, followCNAME: d.FollowCNAME}
 }
 
@@ -193,7 +193,7 @@ func (d *DNS01) wait(ctx context.Context, p acme.Proof, challengeType string) er
 	}
 	editor := d.editor(ctx, p)
 	return d.Propagation.waitFor(ctx, &spread{
-		dns: editor.dns, name: bareName(name), match: textMatch{text: value}, advise: editor.adviser(name),
+		dns: editor.dns, name: dnsclient.BareName(name), match: textMatch{text: value}, advise: editor.adviser(name),
 	})
 }
 

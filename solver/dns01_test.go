@@ -11,6 +11,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -18,9 +19,9 @@ import (
 func inZones(t *testing.T, zones []string, f func(t *testing.T, d *solver.DNS01, p *zoneProvider)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		dns := solver.NewMemoryDNS(t)
+		dns := solvertest.NewMemoryDNS(t)
 		p := newZones(dns, zones...)
-		f(t, &solver.DNS01{Provider: p, Storage: new(storage.Memory), DNS: dns.Client()}, p)
+		f(t, &solver.DNS01{Provider: p, Storage: new(storage.Memory), DNS: dnsOf(dns)}, p)
 	})
 }
 
@@ -112,7 +113,7 @@ func TestDNS01ValuesSideBySide(t *testing.T) {
 				t.Error("a server was not asked for each value")
 			}
 		}
-		if left := p.dns.TXT(t, "_acme-challenge.example.com"); !slices.Equal(left, []string{"somebody else's"}) {
+		if left := p.dns.TXT("_acme-challenge.example.com"); !slices.Equal(left, []string{"somebody else's"}) {
 			t.Errorf("what is left is %q", left)
 		}
 	})
@@ -241,7 +242,7 @@ func TestDNS01Refuses(t *testing.T) {
 			"solver: acme: example.com: dns-01: an address has no DNS record to answer by"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newZones(solver.NewMemoryDNS(t), "example.com")
+			p := newZones(solvertest.NewMemoryDNS(t), "example.com")
 			d := &solver.DNS01{Provider: p}
 			for method, err := range map[string]error{
 				"Present": d.Present(t.Context(), test.proof),

@@ -7,6 +7,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 	"golang.org/x/net/dns/dnsmessage"
 )
 
@@ -15,9 +16,9 @@ func failSOA(p *zoneProvider, picked func(name string) bool) {
 	p.dns.Resolver.Answer(func(network string, query, reply *dnsmessage.Message) [][]byte {
 		q := query.Questions[0]
 		if name := strings.TrimSuffix(q.Name.String(), "."); q.Type == dnsmessage.TypeSOA && picked(name) {
-			return solver.Failing(dnsmessage.RCodeServerFailure)(network, query, reply)
+			return solvertest.Failing(dnsmessage.RCodeServerFailure)(network, query, reply)
 		}
-		return solver.PackDNS(reply)
+		return solvertest.Pack(reply)
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/dnsclient"
 )
 
 // DNSPersist01 proves control of a domain name, or of all names that a wildcard stands for, by a TXT record
@@ -114,7 +115,7 @@ func (d *DNSPersist01) look(ctx context.Context, name string, p acme.Proof) *Pro
 	defer cancel()
 	dns := d.editor(ctx, p).dns
 	for try := 1; ; try++ {
-		s := &spread{propagation: &d.Propagation, dns: dns, name: bareName(name), match: standing(p)}
+		s := &spread{propagation: &d.Propagation, dns: dns, name: dnsclient.BareName(name), match: standing(p)}
 		unseen := s.lookOnce(ctx)
 		if unseen == nil || unseen.answered() || try == standingTries || pause(ctx, firstInterval) != nil {
 			return unseen
@@ -130,7 +131,7 @@ func (d *DNSPersist01) Wait(ctx context.Context, p acme.Proof) error {
 		return err
 	}
 	editor := d.editor(ctx, p)
-	s := &spread{dns: editor.dns, name: bareName(r.Name), match: standing(p)}
+	s := &spread{dns: editor.dns, name: dnsclient.BareName(r.Name), match: standing(p)}
 	if d.Provider != nil {
 		s.advise = editor.adviser(r.Name)
 	}
@@ -144,15 +145,15 @@ func (d *DNSPersist01) Wait(ctx context.Context, p acme.Proof) error {
 // CleanUp does nothing: the record stays.
 func (d *DNSPersist01) CleanUp(context.Context, acme.Proof) error { return nil }
 
-// WithVantage does as [DNS01.WithVantage].
-func (d *DNSPersist01) WithVantage(from Vantage) acme.Solver {
+// WithDNS does as [DNS01.WithDNS].
+func (d *DNSPersist01) WithDNS(dns *DNS) acme.Solver {
 	with := *d
-	with.DNS = from.dnsOf(d.DNS)
+	with.DNS = over(d.DNS, dns)
 	return &with
 }
 
 func (d *DNSPersist01) editor(ctx context.Context, p acme.Proof) *zoneEditor {
-	dns := d.DNS.inZone(d.Zone).during(ctx, p.DirectoryURL)
+	dns := d.DNS.client(ctx, p.DirectoryURL).InZone(d.Zone)
 	return &zoneEditor{provider: d.Provider, dns: dns, zone: d.Zone, followCNAME: d.FollowCNAME}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 )
 
 const standingName = "_validation-persist.example.com"
@@ -66,7 +67,7 @@ func TestDNSPersist01SaysWhatToSet(t *testing.T) {
 			t.Error(err)
 		}
 		cleanUp(t, d, proof)
-		if values := p.dns.TXT(t, standingName); !slices.Equal(values, []string{text}) {
+		if values := p.dns.TXT(standingName); !slices.Equal(values, []string{text}) {
 			t.Errorf("what is left is %q", values)
 		}
 	})
@@ -159,7 +160,7 @@ func TestDNSPersist01WithoutAnswers(t *testing.T) {
 	inPersistentZones(t, func(t *testing.T, d *solver.DNSPersist01, p *zoneProvider) {
 		silence := func() {
 			for _, s := range p.zones["example.com"] {
-				s.Answer(solver.Silent)
+				s.Answer(solvertest.Silent)
 			}
 		}
 		silence()

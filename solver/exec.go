@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/everseal/everseal/solver/internal/escape"
 )
 
 // Exec is a [Provider] that runs a program: a script for a DNS service that nothing else speaks to. The
@@ -121,7 +123,7 @@ func (e *Exec) run(ctx context.Context, action string, r Record) error {
 	if err == nil {
 		return nil
 	}
-	printed := peerError{output.last(e.secrets(r))}
+	printed := escape.Error(output.last(e.secrets(r)))
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("solver: %s %s was stopped: %w; it printed last: %w", e.Path, action, context.Cause(ctx), printed)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -309,7 +310,7 @@ dns_fake_rm() {
 			t.Fatal(err)
 		}
 	}
-	dns := solver.NewTestDNS(t)
+	dns := solvertest.NewDNS(t)
 	dns.Zone("example.com", "192.0.2.1")
 	d := &solver.DNS01{
 		Provider: &solver.Exec{
@@ -317,7 +318,7 @@ dns_fake_rm() {
 			Args: []string{"fake"},
 			Env:  []string{"HOME=" + home},
 		},
-		DNS: dns.Client(),
+		DNS: dnsOf(dns),
 	}
 	proof := newProof(acme.TypeDNS01, "example.com")
 	name, value := txtOf(t, proof)

@@ -3,6 +3,8 @@ package solver
 import (
 	"net/http"
 	"strings"
+
+	"github.com/everseal/everseal/solver/internal/escape"
 )
 
 // A frontend is a server between the CA and this process.
@@ -69,7 +71,7 @@ func tellingHeaders(h http.Header) map[string]string {
 			if telling == nil {
 				telling = make(map[string]string)
 			}
-			telling[name] = escaped(value, 100)
+			telling[name] = escape.Text(value, 100)
 		}
 	}
 	note("Server")

@@ -2,7 +2,6 @@ package solver
 
 import (
 	"context"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -10,18 +9,20 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/dnsclient"
+	"github.com/everseal/everseal/solver/internal/reach"
 	"golang.org/x/net/dns/dnsmessage"
 )
 
 // hostEvidence is where the identifier leads.
 type hostEvidence struct {
-	resolved      []netip.Addr    // by the resolvers
-	absent        bool            // the resolvers say that there is no such name
-	extended      []extendedError // of the resolvers
-	errs          []error         // *lookupError: of A, of AAAA, or of both
-	authoritative []netip.Addr    // by the zone's own servers
-	authority     string          // one of the servers that answered; empty: none did
-	zone          string          // whose servers were asked last
+	resolved      []netip.Addr              // by the resolvers
+	absent        bool                      // the resolvers say that there is no such name
+	extended      []dnsclient.ExtendedError // of the resolvers
+	errs          []error                   // *lookupError: of A, of AAAA, or of both
+	authoritative []netip.Addr              // by the zone's own servers
+	authority     string                    // one of the servers that answered; empty: none did
+	zone          string                    // whose servers were asked last
 	faulty        []faultyServer
 	sources       map[netip.Addr][]string
 }
@@ -45,7 +46,7 @@ func (h *hostEvidence) source(addr netip.Addr, qtype dnsmessage.Type, server str
 	if h.sources == nil {
 		h.sources = make(map[netip.Addr][]string)
 	}
-	if words := typeText(qtype) + " by " + server; !slices.Contains(h.sources[addr], words) {
+	if words := dnsclient.TypeText(qtype) + " by " + server; !slices.Contains(h.sources[addr], words) {
 		h.sources[addr] = append(h.sources[addr], words)
 	}
 }
@@ -60,7 +61,7 @@ func (i *inspection) findHosts(ctx context.Context) hostEvidence {
 		return h
 	}
 	types := addressTypes()
-	replies, errs := make([]*reply, len(types)), make([]error, len(types))
+	replies, errs := make([]*dnsclient.Reply, len(types)), make([]error, len(types))
 	var asking sync.WaitGroup
 	for j, qtype := range types {
 		asking.Go(func() { replies[j], errs[j] = i.lookup(ctx, name, qtype) })
@@ -84,7 +85,7 @@ func (i *inspection) findHosts(ctx context.Context) hostEvidence {
 		}
 		h.absent = r.RCode == dnsmessage.RCodeNameError
 		h.extended = append(h.extended, r.Extended...)
-		for _, addr := range addressValues(r, name) {
+		for _, addr := range r.Addresses(name) {
 			h.resolved = append(h.resolved, addr)
 			h.source(addr, types[j], "resolver")
 		}
@@ -96,13 +97,13 @@ func (i *inspection) findHosts(ctx context.Context) hostEvidence {
 // cannot be asked, nothing is known.
 func (i *inspection) findAuthoritative(ctx context.Context, name string, h *hostEvidence) {
 	for range maxChain {
-		zone, err := i.dns.zone(ctx, name)
+		zone, err := i.dns.Zone(ctx, name)
 		if err != nil {
 			return
 		}
-		find := i.dns.fewNameservers
+		find := i.dns.FewNameservers
 		if i.failed {
-			find = i.dns.nameservers // each may be the one that failed the CA
+			find = i.dns.Nameservers // each may be the one that failed the CA
 		}
 		servers, err := find(ctx, zone)
 		if err != nil {
@@ -118,7 +119,7 @@ func (i *inspection) findAuthoritative(ctx context.Context, name string, h *host
 }
 
 // askAddresses asks each of the servers and returns to where they say a CNAME leads.
-func (i *inspection) askAddresses(ctx context.Context, servers []nameserver, name string, h *hostEvidence) (alias string) {
+func (i *inspection) askAddresses(ctx context.Context, servers []dnsclient.Nameserver, name string, h *hostEvidence) (alias string) {
 	var mu sync.Mutex // guards h and alias
 	var asking sync.WaitGroup
 	for _, server := range servers {
@@ -133,14 +134,14 @@ func (i *inspection) askAddresses(ctx context.Context, servers []nameserver, nam
 				if r == nil {
 					return
 				}
-				if h.authority == "" || server.text() < h.authority {
-					h.authority = server.text()
+				if h.authority == "" || server.Text() < h.authority {
+					h.authority = server.Text()
 				}
-				if target := r.follow(name); !sameName(target, name) {
+				if target := r.Follow(name); !dnsclient.SameName(target, name) {
 					alias = target
 				}
-				for _, addr := range addressValues(r, name) {
-					h.source(addr, qtype, server.text())
+				for _, addr := range r.Addresses(name) {
+					h.source(addr, qtype, server.Text())
 					if !slices.Contains(h.authoritative, addr) {
 						h.authoritative = append(h.authoritative, addr)
 					}
@@ -154,8 +155,8 @@ func (i *inspection) askAddresses(ctx context.Context, servers []nameserver, nam
 
 // addFaulty notes a server once, in the order of their names.
 func (h *hostEvidence) addFaulty(s faultyServer) {
-	at, known := slices.BinarySearchFunc(h.faulty, s.text(), func(other faultyServer, text string) int {
-		return strings.Compare(other.text(), text)
+	at, known := slices.BinarySearchFunc(h.faulty, s.Text(), func(other faultyServer, text string) int {
+		return strings.Compare(other.Text(), text)
 	})
 	if !known {
 		h.faulty = slices.Insert(h.faulty, at, s)
@@ -197,72 +198,17 @@ func (i *inspection) visitAll(ctx context.Context) []visit {
 }
 
 func (i *inspection) visit(ctx context.Context, addr netip.Addr) visit {
-	if err := checkAddress(addr, i.private); err != nil {
+	if err := reach.Check(addr, i.private); err != nil {
 		return visit{outcome: connectOutcome(err), err: err}
 	}
 	connect := i.connector(addr)
 	if i.proof.Type == acme.TypeHTTP01 {
-		return visitHTTP(ctx, i.answer, connect)
+		return visitHTTP(ctx, i.proof, connect)
 	}
-	v := visitTLS(ctx, i.answer, connect)
+	v := visitTLS(ctx, i.proof, connect)
 	switch v.outcome {
 	case outcomeWrong, outcomeNoALPN, outcomeBroken:
-		v.addFrontend(ctx, i.answer, connect)
+		v.addFrontend(ctx, i.proof, connect)
 	}
 	return v
-}
-
-// An unresolvedError says that a redirect's host has no address.
-type unresolvedError struct{ err error }
-
-func (e *unresolvedError) Error() string { return e.err.Error() }
-
-func (e *unresolvedError) Unwrap() error { return e.err }
-
-// connector returns a connectFunc that takes the identifier to be at addr, and looks up other hosts.
-func (i *inspection) connector(addr netip.Addr) connectFunc {
-	return func(ctx context.Context, host, port string, from netip.Addr) (net.Conn, netip.AddrPort, error) {
-		candidates := []netip.Addr{addr}
-		if !strings.EqualFold(host, i.domain) {
-			var err error
-			if candidates, err = i.redirectAddresses(ctx, host, from); err != nil {
-				return nil, netip.AddrPort{}, err
-			}
-		}
-		number := map[string]uint16{"80": 80, "443": 443}[port] // checkRedirect lets no others pass
-		var failure error
-		for _, candidate := range candidates {
-			target := netip.AddrPortFrom(candidate, number)
-			conn, err := dialer(i.from.Dial)(ctx, "tcp", target.String())
-			if err == nil {
-				return conn, target, nil
-			}
-			if failure == nil || isUnknownWay(failure) {
-				failure = err
-			}
-		}
-		return nil, netip.AddrPort{}, failure
-	}
-}
-
-// redirectAddresses returns where a host that was redirected to is to be asked: at one address of each family, as
-// CAs do, IPv6 first.
-func (i *inspection) redirectAddresses(ctx context.Context, host string, from netip.Addr) ([]netip.Addr, error) {
-	addr, err := netip.ParseAddr(host)
-	addrs := []netip.Addr{addr}
-	if err != nil {
-		if addrs, err = i.dns.addresses(ctx, host); err != nil {
-			return nil, &unresolvedError{err}
-		}
-	}
-	for _, addr := range addrs {
-		if err := checkRedirectAddress(from, addr, i.private); err != nil {
-			return nil, err
-		}
-	}
-	other := func(addr netip.Addr) bool { return addr.Is4() != addrs[0].Is4() }
-	if second := slices.IndexFunc(addrs, other); second >= 0 {
-		return []netip.Addr{addrs[0], addrs[second]}, nil
-	}
-	return addrs[:1], nil
 }

@@ -84,9 +84,6 @@ func (h *HTTP01) CleanUp(ctx context.Context, p acme.Proof) error {
 	return err
 }
 
-// unreadableAnswer is what a CA is told if Storage fails.
-const unreadableAnswer = "the answer to this challenge cannot be read at present"
-
 // Handler returns a handler that answers GET and HEAD requests for the tokens of pending challenges
 // below /.well-known/acme-challenge/. All other requests, those for unknown tokens too, go to next;
 // nil stands for 404 Not Found.
@@ -138,9 +135,6 @@ func (h *HTTP01) store() storage.Store {
 	}
 	return h.Storage
 }
-
-// http01Path is the path below which tokens are asked for (RFC 8555 §8.3).
-const http01Path = "/.well-known/acme-challenge/"
 
 // requestedToken returns the token a request asks for, or false if it is none of a CA's.
 func requestedToken(method, path string) (string, bool) {

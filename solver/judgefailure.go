@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/escape"
+	"github.com/everseal/everseal/solver/internal/reach"
 )
 
 // judgeFailure judges a failure of the CA's where nothing wrong was seen from here.
@@ -16,7 +18,7 @@ func (i *inspection) judgeFailure() *verdict {
 		return nil
 	}
 	detail := i.detail()
-	words := "its words: " + escaped(i.problem.Detail, 150)
+	words := "its words: " + escape.Text(i.problem.Detail, 150)
 	switch {
 	case strings.Contains(detail, "DNSSEC"):
 		return because(CauseDNSSEC, signCure,
@@ -32,7 +34,7 @@ func (i *inspection) judgeFailure() *verdict {
 	}
 	if !i.isAsked() {
 		return because(CauseVantagePoints, "let every name server, and every site of an anycast one, answer all askers alike, then try again",
-			"all name servers of the zone %s have the TXT record as seen from here, but not as the CA sees it (%s)%s", escaped(i.records.zone, 260), words, i.besides())
+			"all name servers of the zone %s have the TXT record as seen from here, but not as the CA sees it (%s)%s", escape.Text(i.records.zone, 260), words, i.besides())
 	}
 	if v := i.judgeAddressAsked(detail, words); v != nil {
 		return v
@@ -98,7 +100,7 @@ func (i *inspection) port() string {
 // and the CA is not there.
 func (i *inspection) privateAddress() netip.Addr {
 	for _, addr := range slices.Concat(i.hosts.authoritative, i.hosts.resolved) {
-		if errors.Is(checkAddress(addr, i.private), ErrPrivateAddress) {
+		if errors.Is(reach.Check(addr, i.private), reach.ErrPrivate) {
 			return addr
 		}
 	}
@@ -112,7 +114,7 @@ func (i *inspection) unseenCAA(words string) *verdict {
 			"CAA does not let the CA issue for %s (%s), though no CAA record is seen from here", i.name, words)
 	}
 	return because(CauseCAA, "write the CA's own domain name there as it writes it itself, in lower case",
-		"CAA does not let the CA issue for %s (%s): the records at %s are %s", i.name, words, escaped(i.caa.name, 260), i.caa.text())
+		"CAA does not let the CA issue for %s (%s): the records at %s are %s", i.name, words, escape.Text(i.caa.name, 260), i.caa.text())
 }
 
 // judgeAddressAsked judges the address that the CA says it asked, where it names one.

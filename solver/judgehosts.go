@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/dnsclient"
+	"github.com/everseal/everseal/solver/internal/reach"
 )
 
 // judgeNames judges whether names can be looked up and lead to addresses.
@@ -26,7 +28,7 @@ func (i *inspection) judgeNames() *verdict {
 	}
 	name := i.domain
 	switch {
-	case len(h.resolved) == 0 && slices.ContainsFunc(h.extended, extendedError.isPolicy):
+	case len(h.resolved) == 0 && slices.ContainsFunc(h.extended, dnsclient.ExtendedError.IsPolicy):
 		return blocked(name, "A", h.extended)
 	case len(h.resolved) > 0 && h.authority != "":
 		return because(CauseSplitHorizon, "publish its address in the zone that the Internet sees, or use DNS-01",
@@ -86,7 +88,7 @@ func (i *inspection) isOwnInside() bool {
 
 // isPrivateHere reports whether the resolvers lead to an address of a private network.
 func (i *inspection) isPrivateHere() bool {
-	return slices.ContainsFunc(i.hosts.resolved, func(addr netip.Addr) bool { return scopeOf(addr) < scopePublic })
+	return slices.ContainsFunc(i.hosts.resolved, func(addr netip.Addr) bool { return reach.ScopeOf(addr) < reach.Public })
 }
 
 // isSplit reports whether the world is told other addresses than this process.

@@ -7,33 +7,36 @@ import (
 	"strings"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/dnsclient"
+	"github.com/everseal/everseal/solver/internal/escape"
+	"github.com/everseal/everseal/solver/internal/reach"
 )
 
 // A faultyServer is an authoritative server that is of no use to a CA.
 type faultyServer struct {
-	nameserver
+	dnsclient.Nameserver
 	said string // to a question, in words, escaped
 }
 
 // outside returns why a CA on the Internet does not reach the server, or nil.
-func (s *faultyServer) outside() *scopeError {
-	err, _ := errors.AsType[*scopeError](s.err)
+func (s *faultyServer) outside() *reach.ScopeError {
+	err, _ := errors.AsType[*reach.ScopeError](s.Err)
 	return err
 }
 
 // silentServer returns what is wrong with a server that gave no answer, or nil where the reason may be here.
-func silentServer(ns nameserver, err error) *faultyServer {
-	if failure, ok := errors.AsType[*exchangeError](err); ok {
-		if failure.noRoute || errors.Is(err, errSpent) {
+func silentServer(ns dnsclient.Nameserver, err error) *faultyServer {
+	if failure, ok := errors.AsType[*dnsclient.ExchangeError](err); ok {
+		if failure.NoRoute || errors.Is(err, dnsclient.ErrSpent) {
 			return nil
 		}
-		return &faultyServer{nameserver: ns, said: "nothing"}
+		return &faultyServer{Nameserver: ns, said: "nothing"}
 	}
 	if cause, ok := errors.AsType[*net.DNSError](err); ok && cause.IsNotFound {
-		return &faultyServer{nameserver: ns, said: "nothing, as its name has no address"}
+		return &faultyServer{Nameserver: ns, said: "nothing, as its name has no address"}
 	}
-	if errors.Is(err, ErrPrivateAddress) {
-		return &faultyServer{nameserver: ns, said: "nothing, as no CA on the Internet reaches it"}
+	if errors.Is(err, reach.ErrPrivate) {
+		return &faultyServer{Nameserver: ns, said: "nothing, as no CA on the Internet reaches it"}
 	}
 	return nil
 }
@@ -60,17 +63,17 @@ func (i *inspection) judgeNameservers() *verdict {
 	if len(servers) == 0 || !i.says(acme.ErrDNS) && (working || i.isAsked()) {
 		return nil
 	}
-	zone = escaped(zone, 260)
+	zone = escape.Text(zone, 260)
 	first := servers[0]
 	if j := slices.IndexFunc(servers, func(s faultyServer) bool { return s.outside() != nil }); j >= 0 {
 		return because(CausePrivateAddress, "give it an address that the Internet reaches, or take it out of the zone's NS records"+forPrivateCA,
-			"the name server %s of the zone %s leads to %v", escaped(servers[j].name, 260), zone, servers[j].outside())
+			"the name server %s of the zone %s leads to %v", escape.Text(servers[j].Name, 260), zone, servers[j].outside())
 	}
 	if !working {
 		return nil // it may be that no DNS gets out from here
 	}
 	return because(CauseDNSFailure, repairCure, "the name server %s of the zone %s does not answer for it, while others do: it says %s",
-		first.text(), zone, first.said)
+		first.Text(), zone, first.said)
 }
 
 // besides names the servers that are of no use though others are, as the end of a sentence; empty: there are none.
@@ -82,7 +85,7 @@ func (i *inspection) besides() string {
 	}
 	var words []string
 	for _, s := range servers[:min(len(servers), most)] {
-		words = append(words, s.text()+" says "+s.said)
+		words = append(words, s.Text()+" says "+s.said)
 	}
-	return "; and of the name servers of the zone " + escaped(zone, 260) + " " + strings.Join(words, ", ")
+	return "; and of the name servers of the zone " + escape.Text(zone, 260) + " " + strings.Join(words, ", ")
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/escape"
 )
 
 // A guard is what answers in place of the server that has the answer: what it does, as half a sentence, and
@@ -58,16 +59,16 @@ func (i *inspection) judgeWrapped(v visit, where string) *verdict {
 	if v.outcome != outcomeWrong || v.page == nil || v.page.StatusCode != http.StatusOK {
 		return nil
 	}
-	before, after, found := strings.Cut(string(v.page.body), i.answer.KeyAuthorization)
+	before, after, found := strings.Cut(string(v.page.body), i.proof.KeyAuthorization)
 	if !found {
 		return nil
 	}
 	var around []string
 	if before != "" {
-		around = append(around, quotedStart(escaped(before, 100))+" before it")
+		around = append(around, quotedStart(escape.Text(before, 100))+" before it")
 	}
 	if strings.TrimSpace(after) != "" {
-		around = append(around, quotedStart(escaped(after, 100))+" after it")
+		around = append(around, quotedStart(escape.Text(after, 100))+" after it")
 	}
 	return because(CauseBrokenServer, "let it answer with the key authorization alone, without a byte-order mark, quotes or HTML",
 		"%s answers with the key authorization, but with %s", where, strings.Join(around, " and "))
@@ -147,5 +148,5 @@ func (i *inspection) judgeClientCertificate(v visit, where string) *verdict {
 	if i.proof.Type == acme.TypeTLSALPN01 {
 		cure = withoutClientAuth
 	}
-	return because(CauseClientCertificate, cure, "%s turns CAs away: %s", where, escaped(inner{v.err}.Error(), 250))
+	return because(CauseClientCertificate, cure, "%s turns CAs away: %s", where, escape.Text(v.err.Error(), 250))
 }

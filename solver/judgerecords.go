@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/dnsclient"
+	"github.com/everseal/everseal/solver/internal/escape"
 	"golang.org/x/net/dns/dnsmessage"
 )
 
@@ -31,27 +33,27 @@ func (i *inspection) judgeLookup(err error) *verdict {
 	lookup, ok := errors.AsType[*lookupError](err)
 	if !ok {
 		if err != nil && i.says(acme.ErrDNS) {
-			return because(CauseDNSFailure, zoneCure, "the DNS fails: %s", escaped(inner{err}.Error(), 300))
+			return because(CauseDNSFailure, zoneCure, "the DNS fails: %s", escape.Text(err.Error(), 300))
 		}
 		return nil
 	}
-	name, qtype := escaped(lookup.name, 260), typeText(lookup.qtype)
+	name, qtype := escape.Text(lookup.name, 260), dnsclient.TypeText(lookup.qtype)
 	said := ""
 	if len(lookup.extended) > 0 {
-		said = " (" + extendedText(lookup.extended) + ")"
+		said = " (" + dnsclient.ExtendedText(lookup.extended) + ")"
 	}
 	switch {
-	case slices.ContainsFunc(lookup.extended, extendedError.isPolicy):
+	case slices.ContainsFunc(lookup.extended, dnsclient.ExtendedError.IsPolicy):
 		return blocked(name, qtype, lookup.extended)
 	case lookup.dnssec:
 		return because(CauseDNSSEC, signCure,
 			"DNSSEC is broken for %s: its %s record is answered with SERVFAIL%s, and with validation off it is there", name, qtype, said)
-	case lookup.servfail && slices.ContainsFunc(lookup.extended, extendedError.isDNSSEC):
+	case lookup.servfail && slices.ContainsFunc(lookup.extended, dnsclient.ExtendedError.IsDNSSEC):
 		return because(CauseDNSSEC, signCure, "DNSSEC is broken for %s: its %s record is answered with SERVFAIL%s", name, qtype, said)
 	case lookup.servfail:
 		return because(CauseDNSFailure, zoneCure, "the DNS fails for %s: its %s record is answered with SERVFAIL%s", name, qtype, said)
 	case i.says(acme.ErrDNS):
-		return because(CauseDNSFailure, zoneCure, "the DNS fails: %s", escaped(inner{err}.Error(), 300))
+		return because(CauseDNSFailure, zoneCure, "the DNS fails: %s", escape.Text(err.Error(), 300))
 	}
 	return nil
 }
@@ -60,9 +62,9 @@ func (i *inspection) judgeLookup(err error) *verdict {
 const signCure = "sign the zone anew, or correct the DS record at its registrar"
 
 // blocked is the verdict where a resolver has an answer, and does not give it.
-func blocked(name, qtype string, extended []extendedError) *verdict {
+func blocked(name, qtype string, extended []dnsclient.ExtendedError) *verdict {
 	return because(CauseDNSFailure, "take the name off that resolver's list, or have other resolvers asked by DNS.Resolvers",
-		"a resolver keeps the %s record of %s back (%s)", qtype, name, extendedText(extended))
+		"a resolver keeps the %s record of %s back (%s)", qtype, name, dnsclient.ExtendedText(extended))
 }
 
 // says reports whether what the CA said is of one of the types.
@@ -81,25 +83,25 @@ func (i *inspection) judgeRecords() *verdict {
 	}
 	switch {
 	case len(lacks) > 0 && len(has) == 0 && e.zone != e.ownZone:
-		return because(CauseForeignAlias, fmt.Sprintf("let the provider write to the zone %s (DNS01.FollowCNAME), or remove the CNAME", escaped(e.zone, 260)),
+		return because(CauseForeignAlias, fmt.Sprintf("let the provider write to the zone %s (DNS01.FollowCNAME), or remove the CNAME", escape.Text(e.zone, 260)),
 			"%s is a CNAME to %s in the zone %s, where the record is not: %s",
-			escaped(e.name, 260), escaped(e.chain[len(e.chain)-1], 260), escaped(e.zone, 260), lacks[0].said(i.target()))
+			escape.Text(e.name, 260), escape.Text(e.chain[len(e.chain)-1], 260), escape.Text(e.zone, 260), lacks[0].said(i.target()))
 	case len(lacks) > 0 && len(has) == 0:
 		return because(CauseRecordMissing, i.missingCure(), "no server of the zone %s has the TXT record %s with the value %s: %s",
-			escaped(e.zone, 260), escaped(i.target(), 260), escaped(e.value, 200), lacks[0].said(i.target()))
+			escape.Text(e.zone, 260), escape.Text(i.target(), 260), escape.Text(e.value, 200), lacks[0].said(i.target()))
 	case len(lacks) > 0:
 		return because(CauseRecordMissing, "wait until all servers have it (DNS01.Propagation), or repair the transfer of the zone to this server",
-			"the TXT record %s is not yet on every server of the zone %s: %s", escaped(i.target(), 260), escaped(e.zone, 260), lacks[0].said(i.target()))
+			"the TXT record %s is not yet on every server of the zone %s: %s", escape.Text(i.target(), 260), escape.Text(e.zone, 260), lacks[0].said(i.target()))
 	}
 	if v := i.judgeNameservers(); v != nil {
 		return v
 	}
 	if i.failed && e.resolver != nil && !e.inResolver {
-		if slices.ContainsFunc(e.resolver.Extended, extendedError.isPolicy) {
-			return blocked(escaped(e.name, 260), "TXT", e.resolver.Extended)
+		if slices.ContainsFunc(e.resolver.Extended, dnsclient.ExtendedError.IsPolicy) {
+			return blocked(escape.Text(e.name, 260), "TXT", e.resolver.Extended)
 		}
 		return because(CauseRecordMissing, "wait until the old answer is forgotten before the CA is told to look (DNS01.Propagation)",
-			"the resolvers do not see the TXT record %s: they say %s", escaped(e.name, 260), saidText(e.resolver, e.name))
+			"the resolvers do not see the TXT record %s: they say %s", escape.Text(e.name, 260), saidText(e.resolver, e.name))
 	}
 	return nil
 }
@@ -112,9 +114,9 @@ func (i *inspection) judgeNearMiss(lacks []recordServer) *verdict {
 		return because(CauseRecordMissing, m.doubledCure(), "%s", m.doubledReason())
 	}
 	for _, server := range lacks {
-		for _, value := range textValues(server.reply, m.name) {
+		for _, value := range server.reply.Texts(m.name) {
 			if bare := unquoted(value); bare != value && i.hasRecord(e.value, []string{bare}) {
-				return because(CauseRecordMissing, quotedCure, "%s: %s says %s", m.quotedReason(), server.text(), escaped(strconv.Quote(value), 300))
+				return because(CauseRecordMissing, quotedCure, "%s: %s says %s", m.quotedReason(), server.Text(), escape.Text(strconv.Quote(value), 300))
 			}
 		}
 	}
@@ -132,18 +134,18 @@ func (i *inspection) missingCure() string {
 }
 
 // said is the server's answer without the record, as a sentence.
-func (s *recordServer) said(name string) string { return s.text() + " says " + saidText(s.reply, name) }
+func (s *recordServer) said(name string) string { return s.Text() + " says " + saidText(s.reply, name) }
 
 // saidText is what a reply holds of TXT records.
-func saidText(r *reply, name string) string {
-	values := textValues(r, name)
+func saidText(r *dnsclient.Reply, name string) string {
+	values := r.Texts(name)
 	switch {
 	case r.RCode == dnsmessage.RCodeNameError:
 		return "that there is no such name (NXDOMAIN)"
 	case len(values) == 0:
 		return "that there is no TXT record"
 	case len(values) == 1:
-		return `"` + escaped(values[0], 80) + `"`
+		return `"` + escape.Text(values[0], 80) + `"`
 	}
-	return fmt.Sprintf(`"%s" and %d more`, escaped(values[0], 80), len(values)-1)
+	return fmt.Sprintf(`"%s" and %d more`, escape.Text(values[0], 80), len(values)-1)
 }

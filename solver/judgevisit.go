@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/escape"
+	"github.com/everseal/everseal/solver/internal/reach"
 )
 
 // frontend returns the front end that answered last, if one did.
@@ -36,15 +38,15 @@ func (v *visit) said() string {
 	case outcomeSilent:
 		return fmt.Sprintf("takes connections to port %s and gives no answer within %v", v.port, visitTimeout)
 	case outcomeNotVisited:
-		return "is " + scopeOf(v.Address).words()
+		return "is " + reach.ScopeOf(v.Address).String()
 	case outcomeUnresolved:
-		return "redirects to " + escaped(v.host, 100) + ", which does not resolve"
+		return "redirects to " + escape.Text(v.host, 100) + ", which does not resolve"
 	case outcomeLoop:
 		return v.redirects()
 	case outcomeClientCertificate:
-		return "turns CAs away: " + escaped(inner{v.err}.Error(), 250)
+		return "turns CAs away: " + escape.Text(v.err.Error(), 250)
 	}
-	return "gives no answer that can be read (" + escaped(v.err.Error(), 150) + ")"
+	return "gives no answer that can be read (" + escape.Text(v.err.Error(), 150) + ")"
 }
 
 // answered is the wrong answer, as half a sentence.
@@ -79,19 +81,19 @@ func quotedStart(text string) string {
 	if text == "" {
 		return "nothing"
 	}
-	return `"` + escaped(text, 40) + `"`
+	return `"` + escape.Text(text, 40) + `"`
 }
 
 // redirects tells of redirects without end, as half a sentence.
 func (v *visit) redirects() string {
 	last := v.Hops[len(v.Hops)-1]
 	if v.back == "" {
-		return fmt.Sprintf("redirects more than %d times, at last to %s", maxRedirects, escaped(last.Location, 150))
+		return fmt.Sprintf("redirects more than %d times, at last to %s", maxRedirects, escape.Text(last.Location, 150))
 	}
 	if v.back == last.URL {
-		return "redirects in a loop, from " + escaped(v.back, 150) + " to itself"
+		return "redirects in a loop, from " + escape.Text(v.back, 150) + " to itself"
 	}
-	return fmt.Sprintf("redirects in a loop, from %s to %s and back", escaped(v.back, 150), escaped(last.URL, 150))
+	return fmt.Sprintf("redirects in a loop, from %s to %s and back", escape.Text(v.back, 150), escape.Text(last.URL, 150))
 }
 
 // exemption is the cure where redirects are wrong.
@@ -107,7 +109,7 @@ func (i *inspection) judgeVisit(v visit, at string) *verdict {
 		return judgeLoop(v, subject)
 	case outcomeNotFollowed:
 		return because(CauseRedirect, exemption+", or redirect to where CAs follow",
-			"%s answers with %s", subject, escaped(v.err.Error(), 300))
+			"%s answers with %s", subject, escape.Text(v.err.Error(), 300))
 	case outcomeUnresolved:
 		return because(CauseRedirect, exemption+", or give that host an address", "%s %s", subject, v.said())
 	}
@@ -116,7 +118,7 @@ func (i *inspection) judgeVisit(v visit, at string) *verdict {
 	}
 	if i.isElsewhere(v) {
 		return because(CauseRedirect, exemption+", or let that host answer the challenges too",
-			"%s redirects to another host, %s, which %s", subject, escaped(v.host, 100), v.said())
+			"%s redirects to another host, %s, which %s", subject, escape.Text(v.host, 100), v.said())
 	}
 	if f, ok := v.frontend(); ok && v.outcome != outcomeClientCertificate {
 		return i.behindFrontend(f, v, subject)
@@ -131,10 +133,10 @@ const forPrivateCA = "; for a CA on that network, set Vantage.Private"
 func (i *inspection) leadsToPrivate(addr netip.Addr) *verdict {
 	if i.proof.Identifier.Type == acme.TypeIP {
 		return because(CausePrivateAddress, "use a CA of that network, and say so by Vantage.Private",
-			"%v is %s, which no CA on the Internet reaches", addr, scopeOf(addr).words())
+			"%v is %s, which no CA on the Internet reaches", addr, reach.ScopeOf(addr).String())
 	}
 	return because(CausePrivateAddress, "set its record to an address that the Internet reaches, or use DNS-01"+forPrivateCA,
-		"%s leads to %v, %s, which no CA on the Internet reaches", i.domain, addr, scopeOf(addr).words())
+		"%s leads to %v, %s, which no CA on the Internet reaches", i.domain, addr, reach.ScopeOf(addr).String())
 }
 
 // isElsewhere reports whether redirects led to another host.
@@ -165,10 +167,10 @@ func (i *inspection) judgeServer(v visit, subject string) *verdict {
 			if i.proof.Type != acme.TypeTLSALPN01 {
 				cure = exemption + " to https, or let that server take a handshake for the name with any certificate"
 			}
-			return because(CauseOtherServer, cure, "%s is answered by a server that refuses the handshake: %s", where, escaped(v.err.Error(), 200))
+			return because(CauseOtherServer, cure, "%s is answered by a server that refuses the handshake: %s", where, escape.Text(v.err.Error(), 200))
 		}
 		return because(CauseBrokenServer, "look whether this process is the server there, and into its log",
-			"%s gives no answer that can be read: %s", where, escaped(v.err.Error(), 200))
+			"%s gives no answer that can be read: %s", where, escape.Text(v.err.Error(), 200))
 	case outcomeNoALPN:
 		return because(CauseNoALPN, "put solver.ALPNProto into its tls.Config.NextProtos, use the TLSConfig of a certmanager.Manager, or use another challenge",
 			"the server on %s does not offer the protocol %s", where, ALPNProto)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/escape"
 )
 
 // Lego is a solver of dns-01 that works by a DNS provider of github.com/go-acme/lego; [LegoV4] and [LegoV5]
@@ -107,10 +108,10 @@ func newLego(provider legoProvider, given any) *Lego {
 	return l
 }
 
-// WithVantage does as [DNS01.WithVantage].
-func (l *Lego) WithVantage(from Vantage) acme.Solver {
+// WithDNS does as [DNS01.WithDNS].
+func (l *Lego) WithDNS(dns *DNS) acme.Solver {
 	with := *l
-	with.DNS = from.dnsOf(l.DNS)
+	with.DNS = over(l.DNS, dns)
 	return &with
 }
 
@@ -142,7 +143,7 @@ func (l *Lego) Wait(ctx context.Context, p acme.Proof) error {
 		propagation.Timeout = cmp.Or(propagation.Timeout, timeout)
 		propagation.Interval = cmp.Or(propagation.Interval, interval)
 	}
-	return propagation.wait(ctx, l.DNS.during(ctx, p.DirectoryURL), name, value)
+	return propagation.wait(ctx, l.DNS.client(ctx, p.DirectoryURL), name, value)
 }
 
 // CleanUp has the provider take the record away.
@@ -164,7 +165,7 @@ func (l *Lego) call(p acme.Proof, what string, f func() error) error {
 		return errors.New("solver: this Lego has no provider: give one to LegoV4 or LegoV5")
 	}
 	if err := f(); err != nil {
-		return fmt.Errorf("solver: dns-01 for %s: %s the TXT record %s: %w", p.Identifier.Value, what, name, peerError{err})
+		return fmt.Errorf("solver: dns-01 for %s: %s the TXT record %s: %w", p.Identifier.Value, what, name, escape.Error(err))
 	}
 	return nil
 }

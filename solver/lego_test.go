@@ -13,6 +13,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 )
 
 // A legoProvider is a DNS provider with the methods of lego's, version 5. It edits the zone example.com.
@@ -99,7 +100,7 @@ func (p sequentialProviderV4) CleanUp(domain, token, keyAuth string) error {
 func inLegoZone(t *testing.T, f func(t *testing.T, p *legoProvider)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		f(t, &legoProvider{zones: newZones(solver.NewMemoryDNS(t), "example.com")})
+		f(t, &legoProvider{zones: newZones(solvertest.NewMemoryDNS(t), "example.com")})
 	})
 }
 
@@ -113,7 +114,7 @@ func TestLego(t *testing.T) {
 		t.Run("version "+version, func(t *testing.T) {
 			inLegoZone(t, func(t *testing.T, p *legoProvider) {
 				s := use(p)
-				s.DNS = p.zones.dns.Client()
+				s.DNS = dnsOf(p.zones.dns)
 				if s.Type() != "dns-01" || !s.Supports(acme.Identifier{Type: acme.TypeDNS, Value: "example.com"}, true) || s.Supports(acme.Identifier{Type: acme.TypeIP, Value: "192.0.2.1"}, false) {
 					t.Error("not a solver of dns-01 for domain names")
 				}
@@ -124,7 +125,7 @@ func TestLego(t *testing.T) {
 				if err := s.Wait(t.Context(), proof); err != nil {
 					t.Error(err)
 				}
-				if values := p.zones.dns.TXT(t, "_acme-challenge.example.com"); !slices.Equal(values, []string{value}) {
+				if values := p.zones.dns.TXT("_acme-challenge.example.com"); !slices.Equal(values, []string{value}) {
 					t.Errorf("the values are %q", values)
 				}
 				cleanUp(t, s, proof)
@@ -188,7 +189,7 @@ func TestLegoSequential(t *testing.T) {
 				p.takes = time.Second
 				p.zones.spread = func(_ solver.Record, set func()) { time.AfterFunc(20*time.Second, set) }
 				s := use(p)
-				s.DNS = p.zones.dns.Client()
+				s.DNS = dnsOf(p.zones.dns)
 				took := proveSideBySide(t, s, legoProofs())
 				// 1 s each with 10 s between; then the last is there after 20 s and seen by the question 30 s
 				// after the first; then 1 s each without a gap.
@@ -206,7 +207,7 @@ func TestLegoSequential(t *testing.T) {
 	inLegoZone(t, func(t *testing.T, p *legoProvider) {
 		p.takes = time.Second
 		s := solver.LegoV5(sequentialProvider{p, 0})
-		s.DNS = p.zones.dns.Client()
+		s.DNS = dnsOf(p.zones.dns)
 		if took, want := proveSideBySide(t, s, legoProofs()), [3]time.Duration{3 * time.Second, 0, 3 * time.Second}; took != want || p.most != 1 {
 			t.Errorf("the steps took %v with %d calls at once, want %v", took, p.most, want)
 		}
@@ -215,7 +216,7 @@ func TestLegoSequential(t *testing.T) {
 	inLegoZone(t, func(t *testing.T, p *legoProvider) {
 		p.takes = time.Second
 		s := solver.LegoV5(p)
-		s.DNS = p.zones.dns.Client()
+		s.DNS = dnsOf(p.zones.dns)
 		if took, want := proveSideBySide(t, s, legoProofs()), [3]time.Duration{time.Second, 0, time.Second}; took != want || p.most != 3 {
 			t.Errorf("the steps took %v with %d calls at once, want %v", took, p.most, want)
 		}
@@ -226,7 +227,7 @@ func TestLegoSequential(t *testing.T) {
 func TestLegoWaitsForItsTurn(t *testing.T) {
 	inLegoZone(t, func(t *testing.T, p *legoProvider) {
 		s := solver.LegoV5(sequentialProvider{p, time.Hour})
-		s.DNS = p.zones.dns.Client()
+		s.DNS = dnsOf(p.zones.dns)
 		proofs := legoProofs()
 		present(t, s, proofs[0])
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -276,7 +277,7 @@ func TestLegoTimeout(t *testing.T) {
 		inLegoZone(t, func(t *testing.T, p *legoProvider) {
 			p.zones.spread = func(solver.Record, func()) {}
 			s := solver.LegoV5(sequentialProvider{p, 0})
-			s.DNS, s.Propagation = p.zones.dns.Client(), test.propagation
+			s.DNS, s.Propagation = dnsOf(p.zones.dns), test.propagation
 			proof := newProof(acme.TypeDNS01, "example.com")
 			present(t, s, proof)
 			err := s.Wait(t.Context(), proof)

@@ -3,9 +3,11 @@ package solver
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/everseal/everseal/solver/internal/dnsclient"
+	"github.com/everseal/everseal/solver/internal/escape"
 )
 
 // A lookupError says that the resolvers gave no answer to a question.
@@ -14,7 +16,7 @@ type lookupError struct {
 	qtype    dnsmessage.Type
 	servfail bool // a resolver said SERVFAIL
 	dnssec   bool // and has an answer where it need not be valid by DNSSEC
-	extended []extendedError
+	extended []dnsclient.ExtendedError
 	err      error
 }
 
@@ -23,28 +25,30 @@ func (e *lookupError) Error() string { return e.err.Error() }
 func (e *lookupError) Unwrap() error { return e.err }
 
 // isServfail reports whether a DNS server said SERVFAIL.
-func isServfail(err error) bool { return errors.Is(err, rcodeError(dnsmessage.RCodeServerFailure)) }
+func isServfail(err error) bool {
+	return errors.Is(err, dnsclient.RcodeError(dnsmessage.RCodeServerFailure))
+}
 
 // lookup asks the resolvers and notes what they say. The error is a *lookupError.
-func (i *inspection) lookup(ctx context.Context, name string, qtype dnsmessage.Type) (*reply, error) {
-	r, err := i.dns.resolve(ctx, name, qtype)
+func (i *inspection) lookup(ctx context.Context, name string, qtype dnsmessage.Type) (*dnsclient.Reply, error) {
+	r, err := i.dns.Resolve(ctx, name, qtype)
 	if err == nil {
 		i.note(replyLookup("resolver", name, qtype, r))
 		return r, nil
 	}
-	failure := &lookupError{name: name, qtype: qtype, servfail: isServfail(err), extended: extendedErrors(err), err: err}
+	failure := &lookupError{name: name, qtype: qtype, servfail: isServfail(err), extended: dnsclient.ExtendedErrors(err), err: err}
 	if failure.servfail {
-		unchecked, err := i.dns.ask(ctx, query{name: name, qtype: qtype, recurse: true, checkingDisabled: true})
+		unchecked, err := i.dns.ResolveUnchecked(ctx, name, qtype)
 		failure.dnssec = err == nil && unchecked.RCode == dnsmessage.RCodeSuccess
 		// A resolver that has failed once, as with a server that was slow, has the answer by now.
-		if again, err := i.dns.resolve(ctx, name, qtype); failure.dnssec && err == nil {
+		if again, err := i.dns.Resolve(ctx, name, qtype); failure.dnssec && err == nil {
 			i.note(replyLookup("resolver", name, qtype, again))
 			return again, nil
 		}
 	}
 	i.note(Lookup{
-		Name: escaped(name, 260), Type: typeText(qtype), Server: "resolver",
-		Error: escaped(inner{err}.Error(), 300), Extended: extendedTexts(failure.extended),
+		Name: escape.Text(name, 260), Type: dnsclient.TypeText(qtype), Server: "resolver",
+		Error: escape.Text(err.Error(), 300), Extended: dnsclient.ExtendedTexts(failure.extended),
 	})
 	return nil, failure
 }
@@ -65,43 +69,35 @@ func (i *inspection) note(l Lookup) {
 	}
 }
 
-// text is how a name server stands in sentences.
-func (ns nameserver) text() string {
-	if !ns.addr.IsValid() {
-		return escaped(ns.name, 260)
-	}
-	return fmt.Sprintf("%s (%v)", escaped(ns.name, 260), ns.addr.Addr())
-}
-
 // ask asks one authoritative server and notes what it says. Nil stands for no answer of use: an error of
 // the server, or words that are not its own.
-func (i *inspection) ask(ctx context.Context, ns nameserver, name string, qtype dnsmessage.Type) *reply {
+func (i *inspection) ask(ctx context.Context, ns dnsclient.Nameserver, name string, qtype dnsmessage.Type) *dnsclient.Reply {
 	r, _ := i.askFor(ctx, ns, name, qtype)
 	return r
 }
 
 // askFor is ask. It also returns what is wrong with a server that has no answer of use, or nil if that cannot be told
 // from here.
-func (i *inspection) askFor(ctx context.Context, ns nameserver, name string, qtype dnsmessage.Type) (*reply, *faultyServer) {
-	l := Lookup{Name: escaped(name, 260), Type: typeText(qtype), Server: ns.text()}
-	r, err := (*reply)(nil), ns.err
+func (i *inspection) askFor(ctx context.Context, ns dnsclient.Nameserver, name string, qtype dnsmessage.Type) (*dnsclient.Reply, *faultyServer) {
+	l := Lookup{Name: escape.Text(name, 260), Type: dnsclient.TypeText(qtype), Server: ns.Text()}
+	r, err := (*dnsclient.Reply)(nil), ns.Err
 	if err == nil {
-		r, err = i.dns.exchange(ctx, ns.addr.String(), query{name: name, qtype: qtype})
+		r, err = i.dns.Exchange(ctx, ns.Addr.String(), dnsclient.Query{Name: name, Type: qtype})
 	}
 	var fault *faultyServer
 	switch {
 	case err != nil:
-		l.Error = escaped(inner{err}.Error(), 200)
+		l.Error = escape.Text(err.Error(), 200)
 		if ctx.Err() == nil {
 			fault = silentServer(ns, err)
 		}
 	case r.RCode != dnsmessage.RCodeSuccess && r.RCode != dnsmessage.RCodeNameError:
-		l.Code, l.Error, l.Extended = rcodeText(r.RCode), "it has no answer", extendedTexts(r.Extended)
-		fault = &faultyServer{nameserver: ns, said: (&refusal{reply: r}).said()}
+		l.Code, l.Error, l.Extended = dnsclient.RcodeText(r.RCode), "it has no answer", dnsclient.ExtendedTexts(r.Extended)
+		fault = &faultyServer{Nameserver: ns, said: (&dnsclient.Refusal{Reply: r}).Said()}
 		r = nil
 	case !r.Authoritative:
-		l.Code, l.Error, l.Extended = rcodeText(r.RCode), "its answer is not authoritative", extendedTexts(r.Extended)
-		fault = &faultyServer{nameserver: ns, said: "that it does not hold the zone"}
+		l.Code, l.Error, l.Extended = dnsclient.RcodeText(r.RCode), "its answer is not authoritative", dnsclient.ExtendedTexts(r.Extended)
+		fault = &faultyServer{Nameserver: ns, said: "that it does not hold the zone"}
 		r = nil
 	default:
 		l = replyLookup(l.Server, name, qtype, r)
@@ -111,16 +107,16 @@ func (i *inspection) askFor(ctx context.Context, ns nameserver, name string, qty
 }
 
 // replyLookup returns the evidence of an answer.
-func replyLookup(server, name string, qtype dnsmessage.Type, r *reply) Lookup {
-	l := Lookup{Name: escaped(name, 260), Type: typeText(qtype), Server: server, Code: rcodeText(r.RCode), Extended: extendedTexts(r.Extended)}
+func replyLookup(server, name string, qtype dnsmessage.Type, r *dnsclient.Reply) Lookup {
+	l := Lookup{Name: escape.Text(name, 260), Type: dnsclient.TypeText(qtype), Server: server, Code: dnsclient.RcodeText(r.RCode), Extended: dnsclient.ExtendedTexts(r.Extended)}
 	switch qtype {
 	case dnsmessage.TypeA, dnsmessage.TypeAAAA:
-		for _, addr := range addressValues(r, name) {
+		for _, addr := range r.Addresses(name) {
 			l.Values = append(l.Values, addr.String())
 		}
 	case dnsmessage.TypeTXT:
-		for _, value := range textValues(r, name) {
-			l.Values = append(l.Values, escaped(value, 200))
+		for _, value := range r.Texts(name) {
+			l.Values = append(l.Values, escape.Text(value, 200))
 		}
 	case typeCAA:
 		for _, record := range caaRecords(r) {

@@ -7,13 +7,14 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 )
 
 const (
 	doubledName   = "_acme-challenge.example.com.example.com"
-	doubledReason = "the TXT record is at " + doubledName + ", with the name of the zone twice, and not at " + challengeName
+	doubledReason = "the TXT record is at " + doubledName + ", with the name of the zone twice, and not at " + solvertest.ChallengeName
 	doubledCure   = "give the name to the zone's provider without the zone, as _acme-challenge, or with a final dot"
-	quotedReason  = "the TXT record " + challengeName + " has the value with quotes or blanks around it, which are part of it"
+	quotedReason  = "the TXT record " + solvertest.ChallengeName + " has the value with quotes or blanks around it, which are part of it"
 	quotedCure    = "give the value to the zone's provider without quotes and blanks"
 )
 
@@ -22,12 +23,15 @@ func nearMissTests() []diagnoseTest {
 	persist := persistent(false)
 	tests := []diagnoseTest{{
 		name:  "a value in quotes",
-		setUp: func(w *world) { w.add(challengeName, "TXT", `"`+value+`"`) },
+		setUp: func(w *world) { w.add(solvertest.ChallengeName, "TXT", `"`+value+`"`) },
 		want:  quotedReason + ": " + ns1 + ` says "\"` + value + `\"": ` + quotedCure,
 	}, {
-		name:  "a value in quotes that were escaped, beside another",
-		setUp: func(w *world) { w.add(challengeName, "TXT", "other"); w.add(challengeName, "TXT", ` \"`+value+`\" `) },
-		want:  quotedReason + ": " + ns1 + ` says " \\\"` + value + `\\\" ": ` + quotedCure,
+		name: "a value in quotes that were escaped, beside another",
+		setUp: func(w *world) {
+			w.add(solvertest.ChallengeName, "TXT", "other")
+			w.add(solvertest.ChallengeName, "TXT", ` \"`+value+`\" `)
+		},
+		want: quotedReason + ": " + ns1 + ` says " \\\"` + value + `\\\" ": ` + quotedCure,
 	}, {
 		name:  "a name with the zone twice",
 		setUp: func(w *world) { w.add(doubledName, "TXT", value) },
@@ -35,12 +39,12 @@ func nearMissTests() []diagnoseTest {
 	}, {
 		name:  "another value at the name with the zone twice",
 		setUp: func(w *world) { w.add(doubledName, "TXT", "old") },
-		want: "no server of the zone example.com has the TXT record " + challengeName + " with the value " + value + ": " + ns1 +
+		want: "no server of the zone example.com has the TXT record " + solvertest.ChallengeName + " with the value " + value + ": " + ns1 +
 			" says that there is no such name (NXDOMAIN): look whether the provider writes to this zone, and wait longer before the CA is told to look (DNS01.Propagation)",
 	}, {
 		name: "a standing record in quotes", proof: persist,
 		setUp: func(w *world) { w.add("_validation-persist.example.com", "TXT", `"`+valueOf(persist)+`"`) },
-		want: strings.Replace(quotedReason, challengeName, "_validation-persist.example.com", 1) + ": " + ns1 +
+		want: strings.Replace(quotedReason, solvertest.ChallengeName, "_validation-persist.example.com", 1) + ": " + ns1 +
 			` says "\"` + valueOf(persist) + `\"": ` + quotedCure,
 	}}
 	for i := range tests {
@@ -59,10 +63,10 @@ func TestWaitSaysWhereTheRecordIs(t *testing.T) {
 			p.add("example.com", doubledName, "TXT", value)
 		}, ". But " + doubledReason + ": " + doubledCure},
 		"a value in quotes": {func(p *zoneProvider, value string) {
-			p.add("example.com", challengeName, "TXT", `"`+value+`"`)
+			p.add("example.com", solvertest.ChallengeName, "TXT", `"`+value+`"`)
 		}, ". But " + quotedReason + ": " + quotedCure},
 		"neither": {func(p *zoneProvider, _ string) {
-			p.add("example.com", challengeName, "TXT", "other")
+			p.add("example.com", solvertest.ChallengeName, "TXT", "other")
 		}, ". See whether the record was written to the zone that the domain is delegated to"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -16,13 +16,14 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 	"golang.org/x/net/dns/dnsmessage"
 )
 
 // A dialLog notes what is dialled on the way to a DNS in memory. Servers that are not in it take connections, and say
 // nothing.
 type dialLog struct {
-	dns *solver.TestDNS
+	dns *solvertest.DNS
 
 	mu        sync.Mutex // guards what follows
 	addresses []string
@@ -31,7 +32,7 @@ type dialLog struct {
 }
 
 func (l *dialLog) client() *solver.DNS {
-	return &solver.DNS{Resolvers: []string{solver.ResolverAddr}, Dial: l.dial}
+	return &solver.DNS{Resolvers: []string{solvertest.ResolverAddr}, Dial: l.dial}
 }
 
 func (l *dialLog) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -91,10 +92,10 @@ var insiders = []string{
 }
 
 // leadInside has the zone example.com name servers at the insiders too. All have the record that answers overDNS.
-func leadInside(d *solver.TestDNS) *dialLog {
+func leadInside(d *solvertest.DNS) *dialLog {
 	servers := d.Zone("example.com", append([]string{"192.0.2.1"}, insiders...)...)
 	for _, s := range servers {
-		s.Add(challengeName, "TXT", valueOf(overDNS))
+		s.Add(solvertest.ChallengeName, "TXT", valueOf(overDNS))
 	}
 	return &dialLog{dns: d}
 }
@@ -102,7 +103,7 @@ func leadInside(d *solver.TestDNS) *dialLog {
 // A zone may name servers anywhere. Those inside are not asked for a CA on the Internet, which passes over them too.
 func TestWaitAsksNoNameServerInside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := leadInside(solver.NewMemoryDNS(t))
+		log := leadInside(solvertest.NewMemoryDNS(t))
 		s := &solver.DNS01{DNS: log.client()}
 		begun := time.Now()
 		if err := s.Wait(t.Context(), overDNS); err != nil || len(log.inside()) > 0 {
@@ -117,8 +118,8 @@ func TestWaitAsksNoNameServerInside(t *testing.T) {
 func TestWaitForAZoneInside(t *testing.T) {
 	for _, address := range insiders {
 		synctest.Test(t, func(t *testing.T) {
-			d := solver.NewMemoryDNS(t)
-			d.Zone("example.com", address)[0].Add(challengeName, "TXT", valueOf(overDNS))
+			d := solvertest.NewMemoryDNS(t)
+			d.Zone("example.com", address)[0].Add(solvertest.ChallengeName, "TXT", valueOf(overDNS))
 			log := &dialLog{dns: d}
 			s := &solver.DNS01{DNS: log.client()}
 			begun := time.Now()
@@ -140,9 +141,9 @@ func TestWaitOfAPrivateCA(t *testing.T) {
 		"https://127.0.0.1:14000/dir", "https://[::1]/dir", "https://localhost/dir", "https://ca.localhost:14000/dir", "https://10.1.1.1/acme/acme/directory", "https://ca.corp.example/dir",
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			d := solver.NewMemoryDNS(t)
+			d := solvertest.NewMemoryDNS(t)
 			d.Zone("corp.example", "192.0.2.7")[0].Add("ca.corp.example", "A", "10.1.1.1")
-			d.Zone("example.com", "10.0.0.5")[0].Add(challengeName, "TXT", valueOf(overDNS))
+			d.Zone("example.com", "10.0.0.5")[0].Add(solvertest.ChallengeName, "TXT", valueOf(overDNS))
 			p := overDNS
 			p.DirectoryURL = directory
 			log := &dialLog{dns: d}
@@ -161,11 +162,11 @@ func TestWaitOfAPrivateCA(t *testing.T) {
 func TestResolversInside(t *testing.T) {
 	for _, resolver := range []string{"10.96.0.10", "127.0.0.11", "169.254.169.253", "[fe80::1%eth0]:53"} {
 		synctest.Test(t, func(t *testing.T) {
-			d := solver.NewMemoryDNS(t)
-			d.Zone("example.com", "192.0.2.1")[0].Add(challengeName, "TXT", valueOf(overDNS))
+			d := solvertest.NewMemoryDNS(t)
+			d.Zone("example.com", "192.0.2.1")[0].Add(solvertest.ChallengeName, "TXT", valueOf(overDNS))
 			dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 				if strings.Contains(address, strings.Trim(strings.TrimSuffix(resolver, ":53"), "[]")) {
-					address = net.JoinHostPort(solver.ResolverAddr, "53")
+					address = net.JoinHostPort(solvertest.ResolverAddr, "53")
 				}
 				return d.Dial(ctx, network, address)
 			}
@@ -180,15 +181,15 @@ func TestResolversInside(t *testing.T) {
 // While it is not known where the CA is, servers inside are not given up, nor asked.
 func TestWaitWhileTheCAIsNotFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := solver.NewMemoryDNS(t)
+		d := solvertest.NewMemoryDNS(t)
 		d.Zone("corp.example", "192.0.2.7")[0].Add("ca.corp.example", "A", "10.1.1.1")
-		d.Zone("example.com", "10.0.0.5")[0].Add(challengeName, "TXT", valueOf(overDNS))
+		d.Zone("example.com", "10.0.0.5")[0].Add(solvertest.ChallengeName, "TXT", valueOf(overDNS))
 		var answering atomic.Bool
 		d.Resolver.Answer(func(_ string, query, reply *dnsmessage.Message) [][]byte {
 			if !answering.Load() && query.Questions[0].Name.String() == "ca.corp.example." {
 				reply.RCode, reply.Answers = dnsmessage.RCodeServerFailure, nil
 			}
-			return solver.PackDNS(reply)
+			return solvertest.Pack(reply)
 		})
 		p := overDNS
 		p.DirectoryURL = "https://ca.corp.example/dir"
@@ -220,7 +221,7 @@ func TestWaitWhileTheCAIsNotFound(t *testing.T) {
 // Translators of a network lead to any CA: that its address is one of theirs tells nothing of where it is.
 func TestWaitOfACABehindATranslator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := solver.NewMemoryDNS(t)
+		d := solvertest.NewMemoryDNS(t)
 		d.Zone("ca.example", "192.0.2.7")[0].Add("ca.example", "AAAA", "64:ff9b:1::c000:207")
 		d.Zone("example.com", "10.0.0.5")
 		p := overDNS
@@ -237,9 +238,9 @@ func TestWaitOfACABehindATranslator(t *testing.T) {
 // Also the zones that CNAMEs lead through may name servers anywhere.
 func TestPresentAsksNoNameServerInside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := solver.NewMemoryDNS(t)
+		d := solvertest.NewMemoryDNS(t)
 		d.Zone("example.net", insiders...)
-		d.Zone("example.com", insiders...)[0].Add(challengeName, "CNAME", "abc.example.net")
+		d.Zone("example.com", insiders...)[0].Add(solvertest.ChallengeName, "CNAME", "abc.example.net")
 		log := &dialLog{dns: d}
 		s := &solver.DNS01{DNS: log.client(), Provider: newZones(d, "example.com"), FollowCNAME: true}
 		s.Present(t.Context(), overDNS)
@@ -253,7 +254,7 @@ func TestDiagnoseAsksNoNameServerInside(t *testing.T) {
 	for _, p := range []acme.Proof{overDNS, overHTTP, newProof(acme.TypeDNSAccount01, "example.com"), persistent(false)} {
 		for _, failure := range []error{nil, refusal(acme.ErrDNS, "query timed out")} {
 			synctest.Test(t, func(t *testing.T) {
-				d := solver.NewMemoryDNS(t)
+				d := solvertest.NewMemoryDNS(t)
 				log := &dialLog{dns: d}
 				for _, s := range d.Zone("example.com", insiders...) {
 					s.Add("example.com", "A", "192.0.2.1")
@@ -278,13 +279,13 @@ func TestDiagnoseAsksNoNameServerInside(t *testing.T) {
 // Name servers of no use are no cause if the CA does not complain of the DNS.
 func TestDiagnoseBlamesNoNameServerForAnotherFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := solver.NewMemoryDNS(t)
+		d := solvertest.NewMemoryDNS(t)
 		for _, s := range d.Zone("example.com", insiders...) {
 			s.Add("example.com", "A", "192.0.2.1")
 		}
 		web := func(context.Context, string, string) (net.Conn, error) { return nil, errUnroutable }
 		for _, p := range []acme.Proof{overHTTP, overTLS} {
-			diagnosis := solver.Diagnose(t.Context(), p, refusal(acme.ErrConnection, "connection refused"), solver.Vantage{DNS: d.Client(), Dial: web})
+			diagnosis := solver.Diagnose(t.Context(), p, refusal(acme.ErrConnection, "connection refused"), solver.Vantage{DNS: dnsOf(d), Dial: web})
 			if diagnosis.Cause != "" {
 				t.Errorf("%s: %q, %s", p.Type, diagnosis.Cause, diagnosis)
 			}
@@ -339,8 +340,8 @@ func TestChecksWithADialKeepRedirectsOut(t *testing.T) {
 // hostileChain has the challenge lead along ten CNAMEs through as many zones, each with a thousand servers that take
 // connections and are silent.
 func hostileChain(t *testing.T) *dialLog {
-	d := solver.NewMemoryDNS(t)
-	name := challengeName
+	d := solvertest.NewMemoryDNS(t)
+	name := solvertest.ChallengeName
 	for i := range 11 {
 		zone := map[bool]string{true: "example.com", false: fmt.Sprintf("hostile%d.example", i)}[i == 0]
 		s := d.Zone(zone, fmt.Sprintf("192.0.2.%d", 100+i))[0]
@@ -418,9 +419,9 @@ func TestCostOfDiagnose(t *testing.T) {
 
 // slowChain has the challenge lead along CNAMEs to names of many labels, of which the resolver knows no zone.
 func slowChain(t *testing.T) *dialLog {
-	d := solver.NewMemoryDNS(t)
+	d := solvertest.NewMemoryDNS(t)
 	s := d.Zone("example.com", "192.0.2.1")[0]
-	name := challengeName
+	name := solvertest.ChallengeName
 	for i := range 9 {
 		next := fmt.Sprintf("_acme-challenge%s.slow%d.example.com", strings.Repeat(".a", 50), i)
 		s.Add(name, "CNAME", next)
@@ -430,7 +431,7 @@ func slowChain(t *testing.T) *dialLog {
 		if query.Questions[0].Type == dnsmessage.TypeSOA {
 			return nil
 		}
-		return solver.PackDNS(reply)
+		return solvertest.Pack(reply)
 	})
 	return &dialLog{dns: d}
 }
@@ -449,7 +450,7 @@ func TestSlowChainsAreGivenUp(t *testing.T) {
 			if name == "dns-persist-01" {
 				p = persistent(false)
 				at, _, _ := p.TXTRecord()
-				log.dns.Nameserver("192.0.2.1").Add(at, "CNAME", challengeName)
+				log.dns.Nameserver("192.0.2.1").Add(at, "CNAME", solvertest.ChallengeName)
 			}
 			begun := time.Now()
 			err := s(log.client(), newZones(log.dns, "example.com")).Present(t.Context(), p)

@@ -9,13 +9,14 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 )
 
 // A waitingSolver is one that asks name servers.
 type waitingSolver interface {
 	acme.Solver
 	Wait(ctx context.Context, p acme.Proof) error
-	WithVantage(from solver.Vantage) acme.Solver
+	WithDNS(dns *solver.DNS) acme.Solver
 }
 
 // The solvers ask name servers inside if DNS.Private says so, or the Private of a Vantage.
@@ -41,20 +42,20 @@ func TestPrivateSolvers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d := solver.NewMemoryDNS(t)
+			d := solvertest.NewMemoryDNS(t)
 			d.Zone("example.com", "10.0.0.5")[0].Add(at, "TXT", value)
-			private := d.Client()
+			private := dnsOf(d)
 			private.Private = true
 			for name, way := range map[string]struct {
 				solver acme.Solver
 				seen   bool
 			}{
-				"as it is":                        {test.with(d.Client()), false},
-				"from a vantage point":            {test.with(d.Client()).WithVantage(solver.Vantage{}), false},
+				"as it is":                        {test.with(dnsOf(d)), false},
+				"from a vantage point":            {test.with(dnsOf(d)).WithDNS(solver.Vantage{}.ForSolvers()), false},
 				"by its own DNS":                  {test.with(private), true},
-				"from a private vantage point":    {test.with(d.Client()).WithVantage(solver.Vantage{Private: true}), true},
-				"by the vantage point's DNS":      {test.with(nil).WithVantage(solver.Vantage{DNS: private}), true},
-				"by a private vantage point, too": {test.with(nil).WithVantage(solver.Vantage{DNS: d.Client(), Private: true}), true},
+				"from a private vantage point":    {test.with(dnsOf(d)).WithDNS(solver.Vantage{Private: true}.ForSolvers()), true},
+				"by the vantage point's DNS":      {test.with(nil).WithDNS(solver.Vantage{DNS: private}.ForSolvers()), true},
+				"by a private vantage point, too": {test.with(nil).WithDNS(solver.Vantage{DNS: dnsOf(d), Private: true}.ForSolvers()), true},
 			} {
 				if err := way.solver.(waitingSolver).Wait(t.Context(), test.proof); (err == nil) != way.seen {
 					t.Errorf("%s %s: %v", test.proof.Type, name, err)
@@ -68,7 +69,7 @@ func TestPrivateSolvers(t *testing.T) {
 func TestDiagnoseInAPrivateNetwork(t *testing.T) {
 	for _, private := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			d := solver.NewMemoryDNS(t)
+			d := solvertest.NewMemoryDNS(t)
 			d.Zone("corp.example", "10.0.0.53")[0].Add("ca.corp.example", "A", "10.1.1.1")
 			d.Zone("example.com", "10.0.0.53")[0].Add("example.com", "A", "10.0.0.5")
 			var dialled []string
@@ -80,7 +81,7 @@ func TestDiagnoseInAPrivateNetwork(t *testing.T) {
 			if !private {
 				p.DirectoryURL = "https://ca.corp.example/directory"
 			}
-			diagnosis := solver.Diagnose(t.Context(), p, nil, solver.Vantage{DNS: d.Client(), Dial: web, Private: private})
+			diagnosis := solver.Diagnose(t.Context(), p, nil, solver.Vantage{DNS: dnsOf(d), Dial: web, Private: private})
 			if len(dialled) != 1 || dialled[0] != "10.0.0.5:80" || len(diagnosis.Visits[0].Sources) != 2 {
 				t.Errorf("private %v: dialled %q, %+v", private, dialled, diagnosis)
 			}

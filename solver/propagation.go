@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/everseal/everseal/solver/internal/dnsclient"
 )
 
 // A Propagation says when a record counts as spread, so that a CA can be told to look. The zero value asks
@@ -52,8 +54,8 @@ const (
 
 // wait returns once servers enough have a TXT record with the value at the name, and Delay has passed. If
 // ctx or Timeout ends it, the error is a *PropagationError.
-func (p *Propagation) wait(ctx context.Context, during *DNS, name, value string) error {
-	return p.waitFor(ctx, &spread{dns: during, name: bareName(name), match: textMatch{text: value}})
+func (p *Propagation) wait(ctx context.Context, c *dnsclient.Client, name, value string) error {
+	return p.waitFor(ctx, &spread{dns: c, name: dnsclient.BareName(name), match: textMatch{text: value}})
 }
 
 // waitFor is wait for what is to be followed.

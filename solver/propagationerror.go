@@ -90,7 +90,7 @@ func (s *spread) unknownServers() error {
 	if s.propagation.Recursive {
 		return err // no zone was looked for
 	}
-	return fmt.Errorf("%w. Name the zone by the solver's Zone, have resolvers asked by Propagation.Recursive, or leave out looking by Propagation.Off", inner{err})
+	return fmt.Errorf("%w. Name the zone by the solver's Zone, have resolvers asked by Propagation.Recursive, or leave out looking by Propagation.Off", err)
 }
 
 // maxNamedServers bounds the servers in the text of an error.
@@ -123,7 +123,7 @@ func (e *PropagationError) Error() string {
 	}
 	fmt.Fprintf(&text, " within %v", e.After.Round(time.Millisecond))
 	if e.Err != nil {
-		fmt.Fprintf(&text, ": %v", inner{e.Err})
+		fmt.Fprintf(&text, ": %v", e.Err)
 	}
 	for i, server := range lacking[:min(len(lacking), maxNamedServers)] {
 		fmt.Fprintf(&text, "%s%s", []string{": ", "; "}[min(i, 1)], server)

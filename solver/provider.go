@@ -2,7 +2,6 @@ package solver
 
 import (
 	"context"
-	"strings"
 	"time"
 )
 
@@ -25,10 +24,7 @@ type Provider interface {
 
 // label returns the record's name relative to its zone, "@" for the zone itself.
 func (r Record) label() string {
-	if r.Name == r.Zone {
-		return "@"
-	}
-	return strings.TrimSuffix(r.Name, "."+r.Zone)
+	return relativeName(r.Name, r.Zone)
 }
 
 // seconds returns the TTL in whole seconds, at least one.

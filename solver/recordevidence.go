@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/dnsclient"
+	"github.com/everseal/everseal/solver/internal/escape"
 	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sync/errgroup"
 )
@@ -18,18 +20,18 @@ type recordEvidence struct {
 	zone        string   // that the last of chain is in
 	err         error    // why these, or the servers, could not be found out
 	servers     []recordServer
-	resolver    *reply // nil: the resolvers have no answer
-	resolverErr error  // a *lookupError, or nil
-	inResolver  bool   // the record is in their answer
-	doubled     bool   // the record is at the name with the zone's once more at its end
+	resolver    *dnsclient.Reply // nil: the resolvers have no answer
+	resolverErr error            // a *lookupError, or nil
+	inResolver  bool             // the record is in their answer
+	doubled     bool             // the record is at the name with the zone's once more at its end
 }
 
 // A recordServer is an authoritative server and its answer.
 type recordServer struct {
-	nameserver
-	reply *reply        // nil: it gave none of use
-	fault *faultyServer // why, if it has none of use and that can be told from here
-	has   bool          // the record is in it
+	dnsclient.Nameserver
+	reply *dnsclient.Reply // nil: it gave none of use
+	fault *faultyServer    // why, if it has none of use and that can be told from here
+	has   bool             // the record is in it
 }
 
 // seen reports whether all servers that answer have the record.
@@ -63,7 +65,7 @@ func (i *inspection) findRecords(ctx context.Context) {
 	asking.Go(func() error {
 		e.resolver, e.resolverErr = i.lookup(ctx, e.name, dnsmessage.TypeTXT)
 		if e.resolverErr == nil {
-			e.inResolver = i.hasRecord(e.value, textValues(e.resolver, e.name))
+			e.inResolver = i.hasRecord(e.value, e.resolver.Texts(e.name))
 		}
 		return nil
 	})
@@ -72,8 +74,8 @@ func (i *inspection) findRecords(ctx context.Context) {
 		s := &e.servers[j]
 		asking.Go(func() error {
 			at := i.target()
-			if s.reply, s.fault = i.askFor(ctx, s.nameserver, at, dnsmessage.TypeTXT); s.reply != nil {
-				s.has = i.hasRecord(e.value, textValues(s.reply, at))
+			if s.reply, s.fault = i.askFor(ctx, s.Nameserver, at, dnsmessage.TypeTXT); s.reply != nil {
+				s.has = i.hasRecord(e.value, s.reply.Texts(at))
 			}
 			return nil
 		})
@@ -89,34 +91,34 @@ func (i *inspection) findDoubled(ctx context.Context, e *recordEvidence) {
 		return
 	}
 	doubled := nearMiss{name: i.target(), zone: e.zone}.doubled()
-	if _, err := questionName(doubled); err != nil {
+	if _, err := dnsclient.QuestionName(doubled); err != nil {
 		return
 	}
-	r := i.ask(ctx, lacks[0].nameserver, doubled, dnsmessage.TypeTXT)
-	e.doubled = r != nil && i.hasRecord(e.value, textValues(r, doubled))
+	r := i.ask(ctx, lacks[0].Nameserver, doubled, dnsmessage.TypeTXT)
+	e.doubled = r != nil && i.hasRecord(e.value, r.Texts(doubled))
 }
 
 func (i *inspection) findRecordServers(ctx context.Context, e *recordEvidence) (err error) {
-	if e.chain, err = i.dns.canonical(ctx, e.name); err != nil {
+	if e.chain, err = i.dns.Canonical(ctx, e.name); err != nil {
 		return err
 	}
-	e.chain = i.dns.current(ctx, e.chain)
+	e.chain = i.dns.Current(ctx, e.chain)
 	last := e.chain[len(e.chain)-1]
 	if len(e.chain) > 1 {
-		i.note(Lookup{Name: escaped(e.name, 260), Type: "CNAME", Server: "resolver", Code: "NOERROR", Values: escapedNames(e.chain[1:])})
-		if e.ownZone, err = i.dns.zone(ctx, e.name); err != nil {
+		i.note(Lookup{Name: escape.Text(e.name, 260), Type: "CNAME", Server: "resolver", Code: "NOERROR", Values: escapedNames(e.chain[1:])})
+		if e.ownZone, err = i.dns.Zone(ctx, e.name); err != nil {
 			return err
 		}
 	}
-	if e.zone, err = i.dns.zone(ctx, last); err != nil {
+	if e.zone, err = i.dns.Zone(ctx, last); err != nil {
 		return err
 	}
 	if e.ownZone == "" {
 		e.ownZone = e.zone
 	}
-	servers, err := i.dns.nameservers(ctx, e.zone)
+	servers, err := i.dns.Nameservers(ctx, e.zone)
 	for _, ns := range servers {
-		e.servers = append(e.servers, recordServer{nameserver: ns})
+		e.servers = append(e.servers, recordServer{Nameserver: ns})
 	}
 	return err
 }
@@ -124,7 +126,7 @@ func (i *inspection) findRecordServers(ctx context.Context, e *recordEvidence) (
 func escapedNames(names []string) []string {
 	words := make([]string, len(names))
 	for i, name := range names {
-		words[i] = escaped(name, 260)
+		words[i] = escape.Text(name, 260)
 	}
 	return words
 }

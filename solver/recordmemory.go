@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/everseal/everseal/solver/internal/escape"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -64,14 +65,14 @@ func (m recordMemory) clear(ctx context.Context, value string, deleteRecord func
 	if err != nil {
 		return fmt.Errorf("look which TXT records were created: %w", err)
 	}
-	var failed failures
+	var failed escape.Errors
 	var deleted []createdRecord
 	for _, r := range records {
 		if r.Value != value && time.Since(r.Created) < leftBehindAge {
 			continue
 		}
 		if err := deleteRecord(ctx, r.Record); err != nil {
-			failed = append(failed, fmt.Errorf("delete the TXT record %.260q from the zone %.260q: %w", r.Name, r.Zone, peerError{inner{err}}))
+			failed = append(failed, fmt.Errorf("delete the TXT record %.260q from the zone %.260q: %w", r.Name, r.Zone, escape.Error(inner{err})))
 			continue
 		}
 		deleted = append(deleted, r)

@@ -74,7 +74,7 @@ func TestDNS01IsKilled(t *testing.T) {
 				if !errors.Is(err, errKilled) {
 					t.Fatalf("the error is %v", err)
 				}
-				if there := len(p.dns.TXT(t, "_acme-challenge.example.com")) > 0; there != test.wantRecord {
+				if there := len(p.dns.TXT("_acme-challenge.example.com")) > 0; there != test.wantRecord {
 					t.Errorf("the record is there: %t", there)
 				}
 				if remembered := len(keysOf(t, d.Storage)) > 0; remembered == test.save {

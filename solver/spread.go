@@ -6,20 +6,22 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/everseal/everseal/solver/internal/dnsclient"
+	"github.com/everseal/everseal/solver/internal/reach"
 )
 
 // A spread follows one record on its way to the servers.
 type spread struct {
 	propagation *Propagation
-	dns         *DNS // during the call
+	dns         *dnsclient.Client
 	name        string
 	match       textMatch
-	advise      func(ctx context.Context, d *DNS) string // as zoneEditor.advice does; may be nil
+	advise      func(ctx context.Context, c *dnsclient.Client) string // as zoneEditor.advice does; may be nil
 
 	target  string // where the CNAMEs of name led last
 	servers []*spreadServer
@@ -131,7 +133,7 @@ func (s *spread) later(ctx context.Context, delay time.Duration, work func() (fi
 // find looks up the servers after a delay, and again and again, less and less often, and has new ones asked.
 func (s *spread) find(ctx context.Context, delay time.Duration) {
 	s.later(ctx, delay, func() func() {
-		dns := s.dns.anew()
+		dns := s.dns.Anew()
 		target, servers, err := s.lookUp(ctx, dns)
 		alias := ""
 		if s.advise != nil && (err != nil || target != s.name || s.propagation.Recursive) {
@@ -153,7 +155,7 @@ func (s *spread) find(ctx context.Context, delay time.Duration) {
 
 // ask asks a server when it is due, and again and again until it has the record or is one no longer.
 func (s *spread) ask(ctx context.Context, server *spreadServer) {
-	q := query{name: s.target, qtype: dnsmessage.TypeTXT, recurse: s.propagation.Recursive}
+	q := dnsclient.Query{Name: s.target, Type: dnsmessage.TypeTXT, Recurse: s.propagation.Recursive}
 	s.later(ctx, server.interval, func() func() {
 		seen := s.sight(ctx, server, q)
 		return func() {
@@ -185,29 +187,29 @@ func (s *spread) take(target string, servers []*spreadServer) (added []*spreadSe
 }
 
 // lookUp returns which servers to ask, and for which name.
-func (s *spread) lookUp(ctx context.Context, dns *DNS) (target string, servers []*spreadServer, err error) {
+func (s *spread) lookUp(ctx context.Context, dns *dnsclient.Client) (target string, servers []*spreadServer, err error) {
 	if s.propagation.Recursive {
-		resolvers, err := dns.resolvers(ctx)
+		resolvers, err := dns.Resolvers(ctx)
 		for _, address := range resolvers {
 			servers = append(servers, &spreadServer{address: address})
 		}
 		return s.name, servers, err
 	}
-	chain, err := dns.canonical(ctx, s.name)
+	chain, err := dns.Canonical(ctx, s.name)
 	if err != nil {
 		return "", nil, err
 	}
-	chain = dns.current(ctx, chain)
+	chain = dns.Current(ctx, chain)
 	target = chain[len(chain)-1]
-	zone, err := dns.zone(ctx, target)
+	zone, err := dns.Zone(ctx, target)
 	if err != nil {
 		return "", nil, err
 	}
-	nameservers, err := dns.nameservers(ctx, zone)
+	nameservers, err := dns.Nameservers(ctx, zone)
 	for _, ns := range nameservers {
-		server := &spreadServer{name: ns.name, err: ns.err}
-		if ns.addr.IsValid() {
-			server.address = ns.addr.String()
+		server := &spreadServer{name: ns.Name, err: ns.Err}
+		if ns.Addr.IsValid() {
+			server.address = ns.Addr.String()
 		}
 		servers = append(servers, server)
 	}
@@ -234,7 +236,7 @@ func (s *spread) enough() bool {
 // isInside reports whether all servers are where none is asked.
 func (s *spread) isInside() bool {
 	asked := func(server *spreadServer) bool {
-		return !errors.Is(server.err, ErrPrivateAddress) || server.tries == 0
+		return !errors.Is(server.err, reach.ErrPrivate) || server.tries == 0
 	}
 	return len(s.servers) > 0 && !slices.ContainsFunc(s.servers, asked)
 }
@@ -251,78 +253,31 @@ func (server *spreadServer) isLeftOut(now time.Time) bool {
 }
 
 // sight asks one server once.
-func (s *spread) sight(ctx context.Context, server *spreadServer, ask query) sighting {
+func (s *spread) sight(ctx context.Context, server *spreadServer, ask dnsclient.Query) sighting {
 	if server.err != nil {
 		return server.unasked()
 	}
-	r, err := s.dns.uncounted().exchange(ctx, server.address, ask)
-	if failure, ok := errors.AsType[*exchangeError](err); ok {
-		return sighting{nowhere: failure.noRoute, said: fmt.Sprintf("nothing: %.300v", failure.tries)}
+	r, err := s.dns.Uncounted().Exchange(ctx, server.address, ask)
+	if failure, ok := errors.AsType[*dnsclient.ExchangeError](err); ok {
+		return sighting{nowhere: failure.NoRoute, said: fmt.Sprintf("nothing: %.300v", failure.Tries)}
 	}
 	if err != nil {
-		return sighting{said: fmt.Sprintf("nothing: %.300v", inner{err})}
+		return sighting{said: fmt.Sprintf("nothing: %.300v", err)}
 	}
 	answered := r.RCode == dnsmessage.RCodeSuccess || r.RCode == dnsmessage.RCodeNameError
-	usable := answered && (r.Authoritative || ask.recurse)
+	usable := answered && (r.Authoritative || ask.Recurse)
 	return sighting{
-		found:  usable && s.match.in(textValues(r, ask.name)),
+		found:  usable && s.match.in(r.Texts(ask.Name)),
 		usable: usable,
-		said:   replyText(r, ask),
+		said:   r.Text(ask),
 	}
 }
 
 // unasked is the sighting of a server that cannot be asked.
 func (server *spreadServer) unasked() sighting {
 	if server.address != "" {
-		return sighting{nowhere: errors.Is(server.err, ErrPrivateAddress), said: fmt.Sprintf("nothing, it is not asked: %.300v", inner{server.err})}
+		return sighting{nowhere: errors.Is(server.err, reach.ErrPrivate), said: fmt.Sprintf("nothing, it is not asked: %.300v", server.err)}
 	}
 	cause, ok := errors.AsType[*net.DNSError](server.err)
-	return sighting{nowhere: ok && cause.IsNotFound, said: fmt.Sprintf("nothing, its address is not known: %.300v", inner{server.err})}
-}
-
-// replyText says in a few words what a server answered to a question for TXT records.
-func replyText(r *reply, ask query) string {
-	if extended := extendedText(r.Extended); extended != "" {
-		return contentText(r, ask) + " (" + extended + ")"
-	}
-	return contentText(r, ask)
-}
-
-func contentText(r *reply, ask query) string {
-	text := rcodeText(r.RCode)
-	values := textValues(r, ask.name)
-	alias := r.follow(bareName(ask.name))
-	switch {
-	case len(values) > 0:
-		text = valuesText(values)
-	case alias != bareName(ask.name):
-		text = fmt.Sprintf("a CNAME to %.260q without a TXT record", alias)
-	case r.RCode == dnsmessage.RCodeSuccess && !r.Authoritative && !ask.recurse:
-		return "that it does not hold the zone"
-	case r.RCode == dnsmessage.RCodeSuccess:
-		text = "that there is no TXT record"
-	case r.RCode == dnsmessage.RCodeNameError:
-		text = "that there is no such name (NXDOMAIN)"
-	}
-	if !r.Authoritative && !ask.recurse && (r.RCode == dnsmessage.RCodeSuccess || r.RCode == dnsmessage.RCodeNameError) {
-		text += ", without authority for the zone"
-	}
-	return text
-}
-
-// valuesText lists the first of some TXT values.
-func valuesText(values []string) string {
-	const most = 4
-	var text strings.Builder
-	text.WriteString("TXT")
-	for i, value := range values[:min(len(values), most)] {
-		if i > 0 {
-			text.WriteString(",")
-		}
-		fmt.Fprintf(&text, " %.100q", value)
-	}
-	if more := len(values) - most; more > 0 {
-		fmt.Fprintf(&text, " and %d more", more)
-	}
-	return text.String()
+	return sighting{nowhere: ok && cause.IsNotFound, said: fmt.Sprintf("nothing, its address is not known: %.300v", server.err)}
 }

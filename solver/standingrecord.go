@@ -3,12 +3,11 @@ package solver
 import (
 	"context"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/dnsclient"
 	"golang.org/x/net/dns/dnsmessage"
 )
 
@@ -34,46 +33,17 @@ func standing(p acme.Proof) textMatch {
 	return textMatch{text, func(found string) bool { return stands(found, p, time.Now()) }}
 }
 
-// stands reports whether the text of a record answers the proof. It has the syntax of a CAA record's value
-// (RFC 8659 §4.2); names of parameters and the policy are compared without regard to case, and a text in
-// which a parameter is empty or there twice counts for nothing.
-func stands(text string, p acme.Proof, now time.Time) bool {
-	issuer, rest, more := strings.Cut(text, ";")
-	if !slices.Contains(slices.Concat(p.Issuers, p.HashedIssuers), strings.Trim(issuer, " \t")) {
-		return false
-	}
-	parameters := make(map[string]string)
-	for more {
-		var parameter string
-		parameter, rest, more = strings.Cut(rest, ";")
-		name, value, ok := strings.Cut(parameter, "=")
-		name = strings.ToLower(strings.Trim(name, " \t"))
-		if _, repeated := parameters[name]; !ok || name == "" || repeated {
-			return false
-		}
-		parameters[name] = strings.Trim(value, " \t")
-	}
-	if until, ok := parameters["persistuntil"]; ok {
-		seconds, err := strconv.ParseInt(until, 10, 64)
-		if err != nil || now.After(time.Unix(seconds, 0)) {
-			return false
-		}
-	}
-	account := parameters["accounturi"]
-	return account != "" && (account == p.AccountURI || account == p.AnyDomainAccountURI) && (!p.Wildcard || strings.EqualFold(parameters["policy"], "wildcard"))
-}
-
 // lookOnce asks each server once, side by side. It returns nil if one has the record, else what they said.
 func (s *spread) lookOnce(ctx context.Context) *PropagationError {
 	begun := time.Now()
-	target, servers, err := s.lookUp(ctx, s.dns.anew())
+	target, servers, err := s.lookUp(ctx, s.dns.Anew())
 	if s.unknown = err; err == nil {
 		s.take(target, servers)
 	}
 	var asking sync.WaitGroup
 	for _, server := range s.servers {
 		asking.Go(func() {
-			server.note(s.sight(ctx, server, query{name: s.target, qtype: dnsmessage.TypeTXT, recurse: s.propagation.Recursive}))
+			server.note(s.sight(ctx, server, dnsclient.Query{Name: s.target, Type: dnsmessage.TypeTXT, Recurse: s.propagation.Recursive}))
 		})
 	}
 	asking.Wait()

@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
-	"syscall"
 	"time"
 
-	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/escape"
+	"github.com/everseal/everseal/solver/internal/reach"
 )
 
 // visitTimeout is for how long a visit waits: a CA gives up after about as long.
@@ -59,7 +58,7 @@ func (v *visit) interrupt(ctx context.Context) {
 func (v *visit) fail(o outcome, err error) {
 	v.outcome, v.err = o, err
 	if len(v.Hops) > 0 && o != outcomeWrong {
-		v.Hops[len(v.Hops)-1].Error = escaped(inner{err}.Error(), 300)
+		v.Hops[len(v.Hops)-1].Error = escape.Text(err.Error(), 300)
 	}
 }
 
@@ -75,48 +74,6 @@ func (v *visit) failAnswer(err error) {
 	}
 }
 
-// A connectFunc opens the connection for a hop, to a host, which may be an address, and a port. It returns
-// the address it opened it to. from is the address that redirected there, invalid with the first hop.
-type connectFunc func(ctx context.Context, host, port string, from netip.Addr) (net.Conn, netip.AddrPort, error)
-
-// connectByName returns a connectFunc that leaves it to dial to find the address, and to decide whether it may be
-// asked. Without a dial, what is not to be asked is kept out before the connection is opened.
-func connectByName(dial dialFunc, private privateFunc) connectFunc {
-	return func(ctx context.Context, host, port string, from netip.Addr) (net.Conn, netip.AddrPort, error) {
-		check := func(to netip.Addr) error {
-			if !from.IsValid() {
-				return checkAddress(to, private)
-			}
-			return checkRedirectAddress(from, to, private)
-		}
-		open := dial
-		if open == nil {
-			open = (&net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
-				to, err := netip.ParseAddrPort(address)
-				if err != nil {
-					return err
-				}
-				return check(to.Addr())
-			}}).DialContext
-		} else if to, err := netip.ParseAddr(host); err == nil && from.IsValid() {
-			if err := check(to); err != nil {
-				return nil, netip.AddrPort{}, err
-			}
-		}
-		conn, err := open(ctx, "tcp", net.JoinHostPort(host, port))
-		if err != nil {
-			return nil, netip.AddrPort{}, err
-		}
-		addr, _ := netip.ParseAddrPort(conn.RemoteAddr().String()) // invalid if dial's connections are of another kind
-		return conn, addr, nil
-	}
-}
-
-// privateCA returns what reports whether the CA of a proof is on a private network, as the system's resolvers have it.
-func privateCA(ctx context.Context, p acme.Proof) privateFunc {
-	return new(DNS).during(ctx, p.DirectoryURL).call.located
-}
-
 // A notFollowedError says why a redirect is not followed.
 type notFollowedError struct{ reason string }
 
@@ -130,16 +87,16 @@ func connectOutcome(err error) outcome {
 	if _, ok := errors.AsType[*unresolvedError](err); ok {
 		return outcomeUnresolved
 	}
-	if errors.Is(err, ErrPrivateAddress) {
+	if errors.Is(err, reach.ErrPrivate) {
 		return outcomeNotVisited
 	}
-	if _, ok := errors.AsType[*unplacedError](err); ok {
+	if _, ok := errors.AsType[*reach.UnlocatedError](err); ok {
 		return outcomeUnknown
 	}
 	switch {
 	case isTimeout(err):
 		return outcomeUnanswered
-	case isUnknownWay(err):
+	case reach.IsUnroutable(err):
 		return outcomeUnknown
 	}
 	return outcomeRefused
@@ -148,17 +105,4 @@ func connectOutcome(err error) outcome {
 func isTimeout(err error) bool {
 	timeout, ok := errors.AsType[net.Error](err)
 	return ok && timeout.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
-}
-
-// isUnknownWay reports whether it was this machine that had no way to send anything.
-func isUnknownWay(err error) bool {
-	// On Windows, package syscall has these names for numbers of its own, and the system gives the others.
-	for _, errno := range []syscall.Errno{
-		syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EADDRNOTAVAIL, syscall.EAFNOSUPPORT, 10051, 10065, 10049, 10047,
-	} {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	return false
 }

@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/escape"
 )
 
 const (
@@ -24,18 +25,18 @@ const (
 
 // visitHTTP asks for the answer to an http-01 challenge as a CA does (RFC 8555 §8.3, RFC 8738 §5): on port
 // 80, following redirects to ports 80 and 443, without verifying certificates. It takes ten seconds at most.
-func visitHTTP(ctx context.Context, a answer, connect connectFunc) visit {
+func visitHTTP(ctx context.Context, p acme.Proof, connect connectFunc) visit {
 	limited, cancel := context.WithTimeout(ctx, visitTimeout)
 	defer cancel()
 	var v visit
-	v.follow(limited, a, connect)
+	v.follow(limited, p, connect)
 	v.interrupt(ctx)
 	return v
 }
 
 // follow makes the requests, until one has an answer or none can come.
-func (v *visit) follow(ctx context.Context, a answer, connect connectFunc) {
-	target, err := url.Parse(http01URL(a.Identifier, a.Token))
+func (v *visit) follow(ctx context.Context, p acme.Proof, connect connectFunc) {
+	target, err := url.Parse(http01URL(p.Identifier, p.Token))
 	if err != nil {
 		v.fail(outcomeNotFollowed, err)
 		return
@@ -50,7 +51,7 @@ func (v *visit) follow(ctx context.Context, a answer, connect connectFunc) {
 		next, err := page.redirect()
 		switch {
 		case next == nil && err == nil:
-			v.judge(page, a)
+			v.judge(page, p)
 			return
 		case err != nil:
 			v.fail(outcomeNotFollowed, err)
@@ -59,7 +60,7 @@ func (v *visit) follow(ctx context.Context, a answer, connect connectFunc) {
 			v.fail(outcomeLoop, fmt.Errorf("more than %d redirects, which is more than a CA follows", maxRedirects))
 			return
 		case seen[next.String()]:
-			v.back = escaped(next.String(), 300)
+			v.back = escape.Text(next.String(), 300)
 			v.fail(outcomeLoop, errors.New("redirects in a loop, which CAs give up on"))
 			return
 		}
@@ -89,7 +90,7 @@ type page struct {
 
 // get makes one request and notes it. Where no answer comes, it notes why and returns nil.
 func (v *visit) get(ctx context.Context, target *url.URL, from netip.Addr, connect connectFunc) *page {
-	v.Hops = append(v.Hops, Hop{URL: escaped(target.String(), 300)})
+	v.Hops = append(v.Hops, Hop{URL: escape.Text(target.String(), 300)})
 	hop := &v.Hops[len(v.Hops)-1]
 	v.host, v.port = target.Hostname(), portOf(target)
 	conn, addr, err := connect(ctx, v.host, v.port, from)
@@ -109,10 +110,10 @@ func (v *visit) get(ctx context.Context, target *url.URL, from netip.Addr, conne
 		v.failAnswer(err)
 		return nil
 	}
-	hop.Status, hop.Headers = escaped(response.Status, 60), tellingHeaders(response.Header)
-	hop.Location = escaped(response.Header.Get("Location"), 300)
+	hop.Status, hop.Headers = escape.Text(response.Status, 60), tellingHeaders(response.Header)
+	hop.Location = escape.Text(response.Header.Get("Location"), 300)
 	body, err := c.body(ctx, response)
-	hop.Body = escaped(string(body), 100)
+	hop.Body = escape.Text(string(body), 100)
 	if err != nil {
 		v.failAnswer(err)
 		return nil
@@ -123,10 +124,10 @@ func (v *visit) get(ctx context.Context, target *url.URL, from netip.Addr, conne
 
 // addFrontend asks the server of a visit by tls-alpn-01 for a page, whose headers say whose server it is. What
 // else comes of it is of no account.
-func (v *visit) addFrontend(ctx context.Context, a answer, connect connectFunc) {
+func (v *visit) addFrontend(ctx context.Context, p acme.Proof, connect connectFunc) {
 	ctx, cancel := context.WithTimeout(ctx, frontendTimeout)
 	defer cancel()
-	target := &url.URL{Scheme: "https", Host: urlHost(a.Identifier), Path: "/"}
+	target := &url.URL{Scheme: "https", Host: urlHost(p.Identifier), Path: "/"}
 	asked := visit{}
 	asked.get(ctx, target, netip.Addr{}, connect)
 	v.Hops = append(v.Hops, asked.Hops...)
@@ -193,15 +194,15 @@ func isOddAddress(host string) bool {
 }
 
 // judge decides whether the last page is the answer.
-func (v *visit) judge(p *page, a answer) {
-	if p.StatusCode == http.StatusOK && strings.TrimRightFunc(string(p.body), unicode.IsSpace) == a.KeyAuthorization {
+func (v *visit) judge(last *page, p acme.Proof) {
+	if last.StatusCode == http.StatusOK && strings.TrimRightFunc(string(last.body), unicode.IsSpace) == p.KeyAuthorization {
 		v.Right = true
 		return
 	}
-	if v.asksClient && slices.Contains([]int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden}, p.StatusCode) {
-		v.fail(outcomeClientCertificate, fmt.Errorf("it asks for a client certificate, which no CA has, and answers %.60q without one", p.Status))
+	if v.asksClient && slices.Contains([]int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden}, last.StatusCode) {
+		v.fail(outcomeClientCertificate, fmt.Errorf("it asks for a client certificate, which no CA has, and answers %.60q without one", last.Status))
 		return
 	}
 	v.fail(outcomeWrong, fmt.Errorf("%.200q answered from %v with status %.60q, server %.60q and %.60q instead of the key authorization",
-		p.Request.URL, p.from, p.Status, p.Header.Get("Server"), p.body))
+		last.Request.URL, last.from, last.Status, last.Header.Get("Server"), last.body))
 }

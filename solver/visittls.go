@@ -13,21 +13,24 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/escape"
 )
 
 // visitTLS asks for the answer to a tls-alpn-01 challenge as a CA does, by a handshake with port 443
 // (RFC 8737 §3, RFC 8738 §6). It takes ten seconds at most.
-func visitTLS(ctx context.Context, a answer, connect connectFunc) visit {
+func visitTLS(ctx context.Context, p acme.Proof, connect connectFunc) visit {
 	limited, cancel := context.WithTimeout(ctx, visitTimeout)
 	defer cancel()
-	v := visit{host: a.Identifier.Value, port: "443"}
-	v.shakeHands(limited, a, connect)
+	v := visit{host: p.Identifier.Value, port: "443"}
+	v.shakeHands(limited, p, connect)
 	v.interrupt(ctx)
 	return v
 }
 
-func (v *visit) shakeHands(ctx context.Context, a answer, connect connectFunc) {
-	v.Hops = []Hop{{URL: "https://" + urlHost(a.Identifier) + "/"}}
+func (v *visit) shakeHands(ctx context.Context, p acme.Proof, connect connectFunc) {
+	v.Hops = []Hop{{URL: "https://" + urlHost(p.Identifier) + "/"}}
 	hop := &v.Hops[0]
 	raw, addr, err := connect(ctx, v.host, v.port, netip.Addr{})
 	if err != nil {
@@ -37,7 +40,7 @@ func (v *visit) shakeHands(ctx context.Context, a answer, connect connectFunc) {
 	defer raw.Close()
 	hop.open(addr)
 	conn := tls.Client(raw, &tls.Config{
-		ServerName:         serverName(a.Identifier),
+		ServerName:         serverName(p.Identifier),
 		NextProtos:         []string{ALPNProto},
 		InsecureSkipVerify: true, // the certificate looked for is self-signed; checkCertificate judges it
 
@@ -52,7 +55,7 @@ func (v *visit) shakeHands(ctx context.Context, a answer, connect connectFunc) {
 	case err != nil:
 		v.failAnswer(err)
 	default:
-		if err := checkCertificate(state.PeerCertificates[0], a); err != nil {
+		if err := checkCertificate(state.PeerCertificates[0], p); err != nil {
 			v.fail(outcomeWrong, err)
 			break
 		}
@@ -67,7 +70,7 @@ func refusesALPN(err error) bool {
 	return ok && alert.Op == "remote error" && alert.Err.Error() == tls.AlertError(120).Error()
 }
 
-func protocolOf(state tls.ConnectionState) string { return escaped(state.NegotiatedProtocol, 40) }
+func protocolOf(state tls.ConnectionState) string { return escape.Text(state.NegotiatedProtocol, 40) }
 
 // certificateText says for what the first of the certificates is, and by whom.
 func certificateText(certs []*x509.Certificate) string {
@@ -80,24 +83,24 @@ func certificateText(certs []*x509.Certificate) string {
 	}
 	words := "for no name"
 	if len(names) > 0 {
-		words = "for " + escaped(strings.Join(names, ", "), 150)
+		words = "for " + escape.Text(strings.Join(names, ", "), 150)
 	}
 	if issuer := certs[0].Issuer.String(); issuer != "" {
-		words += " by " + escaped(issuer, 100)
+		words += " by " + escape.Text(issuer, 100)
 	}
 	return words
 }
 
-// checkCertificate returns nil if cert is the answer a (RFC 8737 §3), or how it differs.
-func checkCertificate(cert *x509.Certificate, a answer) error {
-	want, err := subjectAltName(a.Identifier)
+// checkCertificate returns nil if cert is the answer to p (RFC 8737 §3), or how it differs.
+func checkCertificate(cert *x509.Certificate, p acme.Proof) error {
+	want, err := subjectAltName(p.Identifier)
 	if err != nil {
 		return err
 	}
 	if names := extension(cert, want.Id); names == nil || !bytes.Equal(names.Value, want.Value) {
 		return fmt.Errorf("it is for %.200q, issued by %.100q", fmt.Sprint(cert.DNSNames, cert.IPAddresses), cert.Issuer)
 	}
-	want = acmeIdentifier(a.KeyAuthorization)
+	want = acmeIdentifier(p.KeyAuthorization)
 	switch got := extension(cert, want.Id); {
 	case got == nil:
 		return fmt.Errorf("it has no acmeIdentifier extension, and was issued by %.100q: does the server call TLSALPN01.GetCertificate first?", cert.Issuer)

@@ -17,14 +17,15 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 )
 
 // A world is an Internet on loopback: name servers, and servers at addresses. A connection to an address
 // where nothing was put is refused.
 type world struct {
-	*solver.TestDNS
+	*solvertest.DNS
 	t           *testing.T
-	nameservers []*solver.TestNameserver // of the zone example.com
+	nameservers []*solvertest.Nameserver // of the zone example.com
 	http01      *solver.HTTP01
 	tlsALPN01   *solver.TLSALPN01
 
@@ -36,7 +37,7 @@ type world struct {
 // newWorld returns a world in which the zone example.com is held by ns1 and ns2.
 func newWorld(t *testing.T) *world {
 	w := &world{
-		TestDNS:   solver.NewTestDNS(t),
+		DNS:       solvertest.NewDNS(t),
 		t:         t,
 		http01:    new(solver.HTTP01),
 		tlsALPN01: new(solver.TLSALPN01),
@@ -153,7 +154,7 @@ func (w *world) dial(ctx context.Context, network, address string) (net.Conn, er
 
 // vantage looks at the world for the CA ca.example.
 func (w *world) vantage() solver.Vantage {
-	return solver.Vantage{DNS: w.Client(), Dial: w.dial, CAAIdentities: []string{"ca.example"}}
+	return solver.Vantage{DNS: dnsOf(w.DNS), Dial: w.dial, CAAIdentities: []string{"ca.example"}}
 }
 
 // diagnose presents the answer to p, if it is of those that a host gives, and diagnoses.

@@ -4,28 +4,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"os"
 	"testing"
 )
-
-func TestScopeOf(t *testing.T) {
-	for text, want := range map[string]scope{
-		"127.0.0.1": scopeHost, "127.255.0.3": scopeHost, "::1": scopeHost, "0.0.0.0": scopeHost, "0.1.2.3": scopeHost, "::": scopeHost,
-		"::ffff:127.0.0.1": scopeHost, "64:ff9b::7f00:1": scopeHost,
-		"169.254.169.254": scopeLink, "fe80::1": scopeLink, "fe80::1%eth0": scopeLink, "224.0.0.1": scopeLink, "ff02::1": scopeLink,
-		"255.255.255.255": scopeLink, "64:ff9b::a9fe:a9fe": scopeLink, "168.63.129.16": scopeLink, "168.63.129.17": scopePublic,
-		"10.0.0.1": scopePrivate, "172.31.0.1": scopePrivate, "192.168.1.1": scopePrivate, "fd00::1": scopePrivate,
-		"100.64.0.1": scopePrivate, "100.127.255.255": scopePrivate, "::ffff:10.0.0.1": scopePrivate, "64:ff9b::a00:1": scopePrivate,
-		"::ffff:0:127.0.0.1": scopeHost, "::ffff:0:a00:1": scopePrivate, "2002:a9fe:a9fe::1": scopeLink,
-		"2001:0:c000:201:0:0:80ff:fffe": scopeHost, "2001:0:c000:201::5601:5601": scopeLink, "2001:0:c000:201::39cc:9bfe": scopePublic,
-		"172.32.0.1": scopePublic, "100.63.255.255": scopePublic, "100.128.0.0": scopePublic, "198.51.100.1": scopePublic,
-		"2001:db8::1": scopePublic, "64:ff9b::c633:6401": scopePublic,
-	} {
-		if got := scopeOf(netip.MustParseAddr(text)); got != want {
-			t.Errorf("%s is %s, want %s", text, got.words(), want.words())
-		}
-	}
-}
 
 func TestCheckRedirectAddress(t *testing.T) {
 	for _, test := range []struct {
@@ -52,22 +32,6 @@ func TestCheckRedirectAddress(t *testing.T) {
 				t.Errorf("from %s to %s, private %v: %v", test.from, test.to, private, err)
 			}
 		}
-	}
-}
-
-// A CA may have a name that this machine alone knows.
-func TestIsPrivateCAByTheSystem(t *testing.T) {
-	name, err := os.Hostname()
-	if err != nil {
-		t.Skip(err)
-	}
-	addrs, err := new(net.Resolver).LookupNetIP(t.Context(), "ip", name)
-	if err != nil || scopeOf(addrs[0]) == scopePublic {
-		t.Skipf("the name of this machine leads to no address inside: %v, %v", addrs, err)
-	}
-	resolvers := &DNS{Resolvers: []string{"127.0.0.1:1"}} // nobody has
-	if inside, err := resolvers.isPrivateCA(t.Context(), "https://"+name+":9000/acme/acme/directory"); !inside || err != nil {
-		t.Errorf("%v, %v", inside, err)
 	}
 }
 

@@ -1,4 +1,4 @@
-package solver
+package dnsclient
 
 import (
 	"context"
@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/everseal/everseal/solver/internal/escape"
+	"github.com/everseal/everseal/solver/internal/reach"
 )
 
 const (
@@ -22,86 +25,73 @@ const (
 	maxStrays  = 64 // datagrams per try that belong to no question of ours
 )
 
-// A query is a question to one server.
-type query struct {
-	name             string // with or without a final dot
-	qtype            dnsmessage.Type
-	recurse          bool // ask the server to ask others, as resolvers do
+// A Query is a question to one server.
+type Query struct {
+	Name             string // with or without a final dot
+	Type             dnsmessage.Type
+	Recurse          bool // ask the server to ask others, as resolvers do
 	checkingDisabled bool // also have answers whose DNSSEC signatures are wrong (RFC 4035 §3.2.2)
 	withoutEDNS      bool
 }
 
-// An exchangeError says that a server gave nothing usable. In it stands what each try met with.
-type exchangeError struct {
+// An ExchangeError says that a server gave nothing usable. In it stands what each try met with.
+type ExchangeError struct {
 	server  string
-	tries   failures
-	noRoute bool // nothing could be sent: no route, no such address family
+	Tries   escape.Errors
+	NoRoute bool // nothing could be sent: no route, no such address family
 }
 
-func (e *exchangeError) Error() string { return fmt.Sprintf("%.100q: %v", e.server, e.tries) }
+func (e *ExchangeError) Error() string { return fmt.Sprintf("%.100q: %v", e.server, e.Tries) }
 
-func (e *exchangeError) Unwrap() error { return e.tries }
+func (e *ExchangeError) Unwrap() error { return e.Tries }
 
-// failures are reasons of one failure, in one line.
-type failures []error
-
-func (f failures) Error() string {
-	words := make([]string, len(f))
-	for i, err := range f {
-		words[i] = err.Error()
-	}
-	return strings.Join(words, "; ")
-}
-
-func (f failures) Unwrap() []error { return f }
-
-// exchange asks one server: by UDP, and by TCP where the answer does not fit or none that is usable
+// Exchange asks one server: by UDP, and by TCP where the answer does not fit or none that is usable
 // comes. Every answer in reply to the question is returned, failures such as SERVFAIL too; the error is
 // an *exchangeError, or says why nothing was asked.
 //
 // The server is an address or a host name, with or without a port. It takes 8 seconds at most, or twice that
 // if the server refuses EDNS.
-func (d *DNS) exchange(ctx context.Context, server string, q query) (*reply, error) {
+func (c *Client) Exchange(ctx context.Context, server string, q Query) (*Reply, error) {
 	address, err := serverAddress(server)
 	if err != nil {
 		return nil, err
 	}
-	r, err := d.attempt(ctx, address, q)
+	r, err := c.attempt(ctx, address, q)
 	if err != nil || q.withoutEDNS || (r.RCode != dnsmessage.RCodeFormatError && r.RCode != dnsmessage.RCodeNotImplemented) {
 		return r, err
 	}
 	// A server older than EDNS says so by these codes (RFC 6891 §7).
 	q.withoutEDNS = true
-	if plain, err := d.attempt(ctx, address, q); err == nil {
+	if plain, err := c.attempt(ctx, address, q); err == nil {
 		return plain, nil
 	}
 	return r, nil
 }
 
-func (d *DNS) attempt(ctx context.Context, address string, q query) (*reply, error) {
-	failure := &exchangeError{server: address}
+func (c *Client) attempt(ctx context.Context, address string, q Query) (*Reply, error) {
+	failure := &ExchangeError{server: address}
 	dialed := false
 	for _, network := range []string{"udp", "udp", "tcp"} {
-		if network == "udp" && len(failure.tries) > 0 && !errors.Is(failure.tries[0], os.ErrDeadlineExceeded) {
+		if network == "udp" && len(failure.Tries) > 0 && !errors.Is(failure.Tries[0], os.ErrDeadlineExceeded) {
 			continue // what is refused or broken gets no better by asking the same way again
 		}
 		sent, err := q.pack()
 		if err != nil {
 			return nil, err
 		}
-		r, err := d.try(ctx, network, address, sent)
+		r, err := c.try(ctx, network, address, sent)
 		if err == nil {
 			return r, nil
 		}
-		failure.tries = append(failure.tries, err)
-		if ctx.Err() != nil || errors.Is(err, errSpent) {
+		failure.Tries = append(failure.Tries, err)
+		if ctx.Err() != nil || errors.Is(err, ErrSpent) {
 			dialed = true
 			break
 		}
 		_, undialed := errors.AsType[*dialError](err)
-		dialed = dialed || !undialed || !isUnknownWay(err)
+		dialed = dialed || !undialed || !reach.IsUnroutable(err)
 	}
-	failure.noRoute = !dialed && ctx.Err() == nil
+	failure.NoRoute = !dialed && ctx.Err() == nil
 	return nil, failure
 }
 
@@ -109,25 +99,25 @@ func (d *DNS) attempt(ctx context.Context, address string, q query) (*reply, err
 // is on this machine.
 type dialError struct{ err error }
 
-func (e *dialError) Error() string { return peerError{e.err}.Error() }
+func (e *dialError) Error() string { return escape.Error(e.err).Error() }
 
 func (e *dialError) Unwrap() error { return e.err }
 
 // try asks once, by a connection of its own: its port and the query's ID are what a forger has to guess.
-func (d *DNS) try(ctx context.Context, network, address string, sent packedQuery) (*reply, error) {
+func (c *Client) try(ctx context.Context, network, address string, sent packedQuery) (*Reply, error) {
 	limit, speak := udpTimeout, speakUDP
 	if network == "tcp" {
 		limit, speak = tcpTimeout, speakTCP
 	}
-	done, err := d.ongoing().open(ctx)
+	done, err := c.call.open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
 	tryCtx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	var r *reply
-	conn, err := d.dial(tryCtx, network, address)
+	var r *Reply
+	conn, err := c.dial(tryCtx, network, address)
 	if err != nil {
 		err = &dialError{err}
 	} else {
@@ -153,8 +143,8 @@ type packedQuery struct {
 	question dnsmessage.Question
 }
 
-func (q query) pack() (packedQuery, error) {
-	name, err := questionName(q.name)
+func (q Query) pack() (packedQuery, error) {
+	name, err := QuestionName(q.Name)
 	if err != nil {
 		return packedQuery{}, err
 	}
@@ -162,13 +152,13 @@ func (q query) pack() (packedQuery, error) {
 	rand.Read(id[:])
 	p := packedQuery{
 		id:       binary.BigEndian.Uint16(id[:]),
-		question: dnsmessage.Question{Name: name, Type: q.qtype, Class: dnsmessage.ClassINET},
+		question: dnsmessage.Question{Name: name, Type: q.Type, Class: dnsmessage.ClassINET},
 	}
 	message := dnsmessage.Message{
 		Header: dnsmessage.Header{
 			ID:               p.id,
-			RecursionDesired: q.recurse,
-			AuthenticData:    q.recurse, // asks to be told (RFC 6840 §5.7)
+			RecursionDesired: q.Recurse,
+			AuthenticData:    q.Recurse, // asks to be told (RFC 6840 §5.7)
 			CheckingDisabled: q.checkingDisabled,
 		},
 		Questions: []dnsmessage.Question{p.question},
@@ -181,28 +171,28 @@ func (q query) pack() (packedQuery, error) {
 		message.Additionals = []dnsmessage.Resource{option}
 	}
 	if p.message, err = message.Pack(); err != nil {
-		return packedQuery{}, fmt.Errorf("solver: a question for %.260q cannot be written: %w", q.name, err)
+		return packedQuery{}, fmt.Errorf("a question for %.260q cannot be written: %w", q.Name, err)
 	}
 	return p, nil
 }
 
-// questionName returns name as dnsmessage takes it, or an error if no server could be asked for it.
-func questionName(name string) (dnsmessage.Name, error) {
+// QuestionName returns name as dnsmessage takes it, or an error if no server could be asked for it.
+func QuestionName(name string) (dnsmessage.Name, error) {
 	bare := strings.TrimSuffix(name, ".")
 	for label := range strings.SplitSeq(bare, ".") {
 		if (label == "" && name != ".") || len(label) > 63 {
-			return dnsmessage.Name{}, fmt.Errorf("solver: %.260q is no domain name: it has a label of %d bytes, from 1 to 63 are possible", name, len(label))
+			return dnsmessage.Name{}, fmt.Errorf("%.260q is no domain name: it has a label of %d bytes, from 1 to 63 are possible", name, len(label))
 		}
 	}
 	if len(bare) > 253 {
-		return dnsmessage.Name{}, fmt.Errorf("solver: %.260q is no domain name: it has %d bytes, 253 are possible", name, len(bare))
+		return dnsmessage.Name{}, fmt.Errorf("%.260q is no domain name: it has %d bytes, 253 are possible", name, len(bare))
 	}
 	return dnsmessage.NewName(bare + ".")
 }
 
 var errTruncated = errors.New("the answer does not fit")
 
-func speakUDP(conn net.Conn, sent packedQuery) (*reply, error) {
+func speakUDP(conn net.Conn, sent packedQuery) (*Reply, error) {
 	if _, err := conn.Write(sent.message); err != nil {
 		return nil, err
 	}
@@ -224,7 +214,7 @@ func speakUDP(conn net.Conn, sent packedQuery) (*reply, error) {
 	return nil, fmt.Errorf("%d answers to other questions came instead of one to this", maxStrays)
 }
 
-func speakTCP(conn net.Conn, sent packedQuery) (*reply, error) {
+func speakTCP(conn net.Conn, sent packedQuery) (*Reply, error) {
 	framed := binary.BigEndian.AppendUint16(nil, uint16(len(sent.message)))
 	if _, err := conn.Write(append(framed, sent.message...)); err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package solver
+package dnsclient
 
 import (
 	"encoding/binary"
@@ -8,10 +8,12 @@ import (
 	"strings"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/everseal/everseal/solver/internal/escape"
 )
 
-// An extendedError is what a server says beside its response code (RFC 8914).
-type extendedError struct {
+// An ExtendedError is what a server says beside its response code (RFC 8914).
+type ExtendedError struct {
 	code uint16
 	text string // the server's own words, as sent, but for what is beyond maxExtraText
 }
@@ -26,19 +28,19 @@ const (
 )
 
 // String returns the error with its name, escaped.
-func (e extendedError) String() string {
+func (e ExtendedError) String() string {
 	words := fmt.Sprintf("extended error %d", e.code)
 	if name := e.name(); name != "" {
 		words += ", " + name
 	}
 	if e.text != "" {
-		words += ": " + escaped(e.text, maxExtraText)
+		words += ": " + escape.Text(e.text, maxExtraText)
 	}
 	return words
 }
 
 // name returns the purpose that the code is registered for, or "".
-func (e extendedError) name() string {
+func (e ExtendedError) name() string {
 	names := [...]string{
 		"Other Error", "Unsupported DNSKEY Algorithm", "Unsupported DS Digest Type", "Stale Answer", "Forged Answer", // 0 to 4
 		"DNSSEC Indeterminate", "DNSSEC Bogus", "Signature Expired", "Signature Not Yet Valid", "DNSKEY Missing", // 5 to 9
@@ -53,30 +55,30 @@ func (e extendedError) name() string {
 	return ""
 }
 
-// isDNSSEC reports whether the signatures are at fault.
-func (e extendedError) isDNSSEC() bool {
+// IsDNSSEC reports whether the signatures are at fault.
+func (e ExtendedError) IsDNSSEC() bool {
 	return slices.Contains([]uint16{1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 25, 27}, e.code)
 }
 
-// isPolicy reports whether the server would have an answer, and does not want to give it.
-func (e extendedError) isPolicy() bool { return e.code >= 15 && e.code <= 18 }
+// IsPolicy reports whether the server would have an answer, and does not want to give it.
+func (e ExtendedError) IsPolicy() bool { return e.code >= 15 && e.code <= 18 }
 
-// extendedTexts returns the errors in words.
-func extendedTexts(errs []extendedError) (words []string) {
+// ExtendedTexts returns the errors in words.
+func ExtendedTexts(errs []ExtendedError) (words []string) {
 	for _, e := range errs {
 		words = append(words, e.String())
 	}
 	return words
 }
 
-// extendedText lists the errors, within maxExtendedText.
-func extendedText(errs []extendedError) string {
-	return escaped(strings.Join(extendedTexts(errs), "; "), maxExtendedText)
+// ExtendedText lists the errors, within maxExtendedText.
+func ExtendedText(errs []ExtendedError) string {
+	return escape.Text(strings.Join(ExtendedTexts(errs), "; "), maxExtendedText)
 }
 
 // readOptions takes from the additional section what EDNS has (RFC 6891 §6.1): the rest of the response code, and
 // extended errors. A section that cannot be read is passed over: the answer stands before it.
-func (r *reply) readOptions(p *dnsmessage.Parser) {
+func (r *Reply) readOptions(p *dnsmessage.Parser) {
 	for range maxRecords {
 		h, err := p.AdditionalHeader()
 		if err != nil {
@@ -103,25 +105,25 @@ func (r *reply) readOptions(p *dnsmessage.Parser) {
 }
 
 // parseExtendedError reads the data of an option, two bytes or more. Some servers end their words with a NUL.
-func parseExtendedError(data []byte) extendedError {
+func parseExtendedError(data []byte) ExtendedError {
 	text := strings.TrimRight(string(data[2:min(len(data), 2+maxExtraText)]), "\x00")
-	return extendedError{binary.BigEndian.Uint16(data), text}
+	return ExtendedError{binary.BigEndian.Uint16(data), text}
 }
 
-// extendedErrors returns what resolvers that have no answer say of it.
-func extendedErrors(err error) []extendedError {
-	if one, ok := err.(*refusal); ok {
-		return one.reply.Extended
+// ExtendedErrors returns what resolvers that have no answer say of it.
+func ExtendedErrors(err error) []ExtendedError {
+	if one, ok := err.(*Refusal); ok {
+		return one.Reply.Extended
 	}
-	if all, ok := err.(failures); ok {
-		var extended []extendedError
+	if all, ok := err.(escape.Errors); ok {
+		var extended []ExtendedError
 		for _, err := range all {
-			extended = append(extended, extendedErrors(err)...)
+			extended = append(extended, ExtendedErrors(err)...)
 		}
 		return extended[:min(len(extended), maxExtended)]
 	}
 	if inside := errors.Unwrap(err); inside != nil {
-		return extendedErrors(inside)
+		return ExtendedErrors(inside)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package solver
+package dnsclient
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/everseal/everseal/solver/internal/reach"
 )
 
 // The bounds of one call of this package, to however many servers zones lead it.
@@ -19,10 +21,10 @@ const (
 
 // A call is what one call of this package may ask of the DNS, and what it was told.
 type call struct {
-	private bool          // name servers may be inside wherever the CA is
-	located privateFunc   // where the CA is, found out once
-	locate  privateFunc   // that finds it out
-	sockets chan struct{} // has a value for each that is open
+	private bool              // name servers may be inside wherever the CA is
+	located reach.PrivateFunc // where the CA is, found out once
+	locate  reach.PrivateFunc // that finds it out
+	sockets chan struct{}     // has a value for each that is open
 	targets *targets
 	packets *packets // nil: not counted, for questions that are bounded otherwise
 	answers *answers
@@ -44,56 +46,15 @@ type packets struct {
 // answers are those of the resolvers.
 type answers struct {
 	mu    sync.Mutex
-	known map[query]*reply // guarded by mu
+	known map[Query]*Reply // guarded by mu
 }
 
-// during returns a DNS for one call on behalf of the CA at a directory; ctx is the call's.
-func (d *DNS) during(ctx context.Context, directory string) *DNS {
-	bounded := d.clone()
-	locate := func() (bool, error) { return bounded.isPrivateCA(ctx, directory) }
-	bounded.call = &call{
-		private: bounded.Private,
-		located: sync.OnceValues(locate),
-		locate:  locate,
-		sockets: make(chan struct{}, maxSockets),
-		targets: &targets{known: make(map[netip.AddrPort]bool)},
-		packets: &packets{begun: time.Now()},
-		answers: &answers{known: make(map[query]*reply)},
-	}
-	return bounded
-}
-
-// anew returns a DNS for the same call that remembers no answers of before, but where the CA is.
-func (d *DNS) anew() *DNS {
-	next, again := *d, *d.call
-	again.located = sync.OnceValues(func() (bool, error) {
-		if inside, err := d.call.located(); err == nil {
-			return inside, nil
-		}
-		return d.call.locate()
-	})
-	again.answers = &answers{known: make(map[query]*reply)}
-	next.call = &again
-	return &next
-}
-
-// uncounted returns a DNS for the same call, for questions of which the number is bounded otherwise.
-func (d *DNS) uncounted() *DNS {
-	next, free := *d, *d.call
-	free.packets = nil
-	next.call = &free
-	return &next
-}
-
-var errSpent = errors.New("not asked, as there were too many questions already: do the zone's servers not answer, or does it lead through too many?")
+var ErrSpent = errors.New("not asked, as there were too many questions already: do the zone's servers not answer, or does it lead through too many?")
 
 // open takes one of the sockets and of the packets. What it returns gives the socket back.
 func (c *call) open(ctx context.Context) (done func(), err error) {
-	if c == nil {
-		return func() {}, nil
-	}
 	if c.packets != nil && !c.packets.take() {
-		return nil, errSpent
+		return nil, ErrSpent
 	}
 	select {
 	case c.sockets <- struct{}{}:
@@ -103,7 +64,7 @@ func (c *call) open(ctx context.Context) (done func(), err error) {
 	}
 }
 
-// take reports whether one more may be sent.
+// Take reports whether one more may be sent.
 func (p *packets) take() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -115,7 +76,7 @@ func (p *packets) take() bool {
 }
 
 // privately reports whether the CA is on a private network, if that is not said.
-func (c *call) privately(said bool) privateFunc {
+func (c *call) privately(said bool) reach.PrivateFunc {
 	if said {
 		return func() (bool, error) { return true, nil }
 	}
@@ -124,10 +85,7 @@ func (c *call) privately(said bool) privateFunc {
 
 // admit returns why a name server that a zone has named is not to be asked, or nil.
 func (c *call) admit(server netip.AddrPort) error {
-	if c == nil {
-		return checkAddress(server.Addr(), func() (bool, error) { return false, nil })
-	}
-	if err := checkAddress(server.Addr(), c.privately(c.private)); err != nil {
+	if err := reach.Check(server.Addr(), c.privately(c.private)); err != nil {
 		return err
 	}
 	c.targets.mu.Lock()
@@ -140,10 +98,7 @@ func (c *call) admit(server netip.AddrPort) error {
 }
 
 // answer returns the resolvers' answer if it is known.
-func (c *call) answer(q query) *reply {
-	if c == nil {
-		return nil
-	}
+func (c *call) answer(q Query) *Reply {
 	c.answers.mu.Lock()
 	defer c.answers.mu.Unlock()
 	return c.answers.known[q]
@@ -151,10 +106,7 @@ func (c *call) answer(q query) *reply {
 
 // remember keeps an answer of the resolvers. Failures are not kept: a resolver that has failed once may have the answer
 // a moment later.
-func (c *call) remember(q query, r *reply) {
-	if c == nil {
-		return
-	}
+func (c *call) remember(q Query, r *Reply) {
 	c.answers.mu.Lock()
 	defer c.answers.mu.Unlock()
 	c.answers.known[q] = r

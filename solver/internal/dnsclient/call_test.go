@@ -1,4 +1,4 @@
-package solver
+package dnsclient
 
 import (
 	"context"
@@ -10,11 +10,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/everseal/everseal/solver/internal/solvertest"
 	"golang.org/x/net/dns/dnsmessage"
 )
 
 func TestTargetsAreBounded(t *testing.T) {
-	d := new(DNS).during(t.Context(), "https://192.0.2.1/directory")
+	d := New(t.Context(), nil, "https://192.0.2.1/directory")
 	server := func(i int) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, 198<<24|uint32(i)))), 53)
 	}
@@ -23,7 +24,7 @@ func TestTargetsAreBounded(t *testing.T) {
 			t.Fatalf("the %dth: %v", i+1, err)
 		}
 	}
-	for _, call := range []*call{d.call, d.anew().call, d.uncounted().call} {
+	for _, call := range []*call{d.call, d.Anew().call, d.Uncounted().call} {
 		if err := call.admit(server(maxTargets)); err == nil || !strings.Contains(err.Error(), "zones have led to 100 servers already") {
 			t.Errorf("one more: %v", err)
 		}
@@ -35,11 +36,11 @@ func TestTargetsAreBounded(t *testing.T) {
 
 func TestPacketsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := new(DNS).during(t.Context(), "https://192.0.2.1/directory")
+		d := New(t.Context(), nil, "https://192.0.2.1/directory")
 		sent := func() (n int) {
 			for {
-				done, err := d.anew().call.open(t.Context())
-				if errors.Is(err, errSpent) {
+				done, err := d.Anew().call.open(t.Context())
+				if errors.Is(err, ErrSpent) {
 					return n
 				}
 				done()
@@ -53,7 +54,7 @@ func TestPacketsAreBounded(t *testing.T) {
 		if n := sent(); n != 10 {
 			t.Errorf("after a while %d more were sent, want 10", n)
 		}
-		if done, err := d.uncounted().call.open(t.Context()); err != nil {
+		if done, err := d.Uncounted().call.open(t.Context()); err != nil {
 			t.Errorf("of those that are bounded otherwise: %v", err)
 		} else {
 			done()
@@ -63,7 +64,7 @@ func TestPacketsAreBounded(t *testing.T) {
 
 func TestSocketsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := new(DNS).during(t.Context(), "https://192.0.2.1/directory")
+		d := New(t.Context(), nil, "https://192.0.2.1/directory")
 		var done func()
 		for range maxSockets {
 			var err error
@@ -71,7 +72,7 @@ func TestSocketsAreBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for _, call := range []*call{d.call, d.anew().call, d.uncounted().call} {
+		for _, call := range []*call{d.call, d.Anew().call, d.Uncounted().call} {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			if _, err := call.open(ctx); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("one more was opened: %v", err)
@@ -88,12 +89,12 @@ func TestSocketsAreBounded(t *testing.T) {
 // A resolver is asked once in a call. When servers are looked up anew, it is asked again; a failure is not remembered.
 func TestAnswersAreRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		network := NewMemoryDNS(t)
+		network := solvertest.NewMemoryDNS(t)
 		network.Zone("example.com", "192.0.2.1")[0].Add("example.com", "A", "192.0.2.7")
-		d := network.Client().during(t.Context(), "")
+		d := clientOf(t, network)
 		for range 3 {
 			for _, name := range []string{"example.com", "EXAMPLE.com."} {
-				if _, err := d.resolve(t.Context(), name, dnsmessage.TypeA); err != nil {
+				if _, err := d.Resolve(t.Context(), name, dnsmessage.TypeA); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -102,33 +103,20 @@ func TestAnswersAreRemembered(t *testing.T) {
 			t.Errorf("asked %d times, want 1", n)
 		}
 		for want := 2; want <= 3; want++ {
-			if _, err := d.anew().resolve(t.Context(), "example.com", dnsmessage.TypeA); err != nil {
+			if _, err := d.Anew().Resolve(t.Context(), "example.com", dnsmessage.TypeA); err != nil {
 				t.Fatal(err)
 			}
 			if n := network.Resolver.Asked("example.com", "A"); n != want {
 				t.Errorf("asked %d times anew, want %d", n, want)
 			}
 		}
-		network.Resolver.Answer(Failing(dnsmessage.RCodeServerFailure))
-		if _, err := d.resolve(t.Context(), "www.example.com", dnsmessage.TypeA); err == nil {
+		network.Resolver.Answer(solvertest.Failing(dnsmessage.RCodeServerFailure))
+		if _, err := d.Resolve(t.Context(), "www.example.com", dnsmessage.TypeA); err == nil {
 			t.Fatal("no failure")
 		}
 		network.Resolver.Answer(nil)
-		if _, err := d.resolve(t.Context(), "www.example.com", dnsmessage.TypeA); err != nil {
+		if _, err := d.Resolve(t.Context(), "www.example.com", dnsmessage.TypeA); err != nil {
 			t.Error(err)
 		}
 	})
-}
-
-// What was not asked for want of packets says nothing of a server.
-func TestServersNotAskedAreNotFaulty(t *testing.T) {
-	d := new(DNS).during(t.Context(), "")
-	for range maxPackets {
-		d.call.packets.take()
-	}
-	ns := nameserver{name: "ns.example.com", addr: netip.MustParseAddrPort("192.0.2.1:53")}
-	_, err := d.exchange(t.Context(), ns.addr.String(), query{name: "example.com", qtype: dnsmessage.TypeA})
-	if fault := silentServer(ns, err); !errors.Is(err, errSpent) || fault != nil {
-		t.Errorf("%v: it is said to be %+v", err, fault)
-	}
 }

@@ -1,9 +1,10 @@
-package solver
+package dnsclient
 
 import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -13,15 +14,15 @@ import (
 // some dozens.
 const maxRecords = 1000
 
-// A reply is a server's answer to a query: records of class IN only.
-type reply struct {
+// A Reply is a server's answer to a query: records of class IN only.
+type Reply struct {
 	RCode         dnsmessage.RCode
 	Authoritative bool // the server holds the zone
 	Authenticated bool // the resolver vouches for DNSSEC
 	Truncated     bool // never set in what exchange returns
 	Answers       []dnsmessage.Resource
 	Authorities   []dnsmessage.Resource
-	Extended      []extendedError // what the server says of its answer, or of why it has none
+	Extended      []ExtendedError // what the server says of its answer, or of why it has none
 }
 
 // errStray says that a message is no answer to the question asked.
@@ -29,13 +30,13 @@ var errStray = errors.New("an answer to another question")
 
 // parseReply reads an answer to sent. Records that cannot be read, such as an SOA with a dot in a label
 // of its mailbox, which dnsmessage refuses, become dnsmessage.UnknownResource.
-func parseReply(message []byte, sent packedQuery) (*reply, error) {
+func parseReply(message []byte, sent packedQuery) (*Reply, error) {
 	var p dnsmessage.Parser
 	header, err := p.Start(message)
 	if err != nil || header.ID != sent.id || !header.Response || header.OpCode != 0 {
 		return nil, errStray
 	}
-	r := &reply{
+	r := &Reply{
 		RCode:         header.RCode,
 		Authoritative: header.Authoritative,
 		Authenticated: header.AuthenticData,
@@ -50,7 +51,7 @@ func parseReply(message []byte, sent packedQuery) (*reply, error) {
 		}
 		return r, nil
 	case err != nil, question.Type != sent.question.Type, question.Class != sent.question.Class,
-		!sameName(question.Name.String(), sent.question.Name.String()):
+		!SameName(question.Name.String(), sent.question.Name.String()):
 		return nil, errStray
 	}
 	if _, err := p.Question(); !errors.Is(err, dnsmessage.ErrSectionDone) {
@@ -119,10 +120,10 @@ func readBody(p *dnsmessage.Parser, h dnsmessage.ResourceHeader) (dnsmessage.Res
 
 func pointer[T any](v T, err error) (*T, error) { return &v, err }
 
-// follow returns the name to which the CNAMEs in r lead from name.
-func (r *reply) follow(name string) string {
+// Follow returns the name to which the CNAMEs in r lead from name.
+func (r *Reply) Follow(name string) string {
 	for range maxAliases + 1 { // a loop ends here too
-		next := r.alias(name)
+		next := r.Alias(name)
 		if next == "" {
 			return name
 		}
@@ -131,35 +132,35 @@ func (r *reply) follow(name string) string {
 	return name
 }
 
-// alias returns the target of the CNAME at name, or "" if r has none.
-func (r *reply) alias(name string) string {
+// Alias returns the target of the CNAME at name, or "" if r has none.
+func (r *Reply) Alias(name string) string {
 	for _, record := range r.Answers {
-		if cname, ok := record.Body.(*dnsmessage.CNAMEResource); ok && sameName(record.Header.Name.String(), name) {
-			return bareName(cname.CNAME.String())
+		if cname, ok := record.Body.(*dnsmessage.CNAMEResource); ok && SameName(record.Header.Name.String(), name) {
+			return BareName(cname.CNAME.String())
 		}
 	}
 	return ""
 }
 
-// textValues returns the values of the TXT records at name, or where the CNAMEs in r lead from there. The
+// Texts returns the values of the TXT records at name, or where the CNAMEs in r lead from there. The
 // strings of one record are one value (RFC 8555 §8.4).
-func textValues(r *reply, name string) []string {
+func (r *Reply) Texts(name string) []string {
 	var values []string
-	name = r.follow(name)
+	name = r.Follow(name)
 	for _, record := range r.Answers {
-		if txt, ok := record.Body.(*dnsmessage.TXTResource); ok && sameName(record.Header.Name.String(), name) {
+		if txt, ok := record.Body.(*dnsmessage.TXTResource); ok && SameName(record.Header.Name.String(), name) {
 			values = append(values, strings.Join(txt.TXT, ""))
 		}
 	}
 	return values
 }
 
-// addressValues is textValues for A and AAAA records.
-func addressValues(r *reply, name string) []netip.Addr {
+// Addresses is texts for A and AAAA records.
+func (r *Reply) Addresses(name string) []netip.Addr {
 	var values []netip.Addr
-	name = r.follow(name)
+	name = r.Follow(name)
 	for _, record := range r.Answers {
-		if !sameName(record.Header.Name.String(), name) {
+		if !SameName(record.Header.Name.String(), name) {
 			continue
 		}
 		switch body := record.Body.(type) {
@@ -172,9 +173,9 @@ func addressValues(r *reply, name string) []netip.Addr {
 	return values
 }
 
-// bareName returns a name in the form that this package compares and shows: lower-case ASCII, no final dot.
+// BareName returns a name in the form that this package compares and shows: lower-case ASCII, no final dot.
 // The root is ".".
-func bareName(name string) string {
+func BareName(name string) string {
 	b := []byte(name)
 	for i, c := range b {
 		if 'A' <= c && c <= 'Z' {
@@ -187,34 +188,34 @@ func bareName(name string) string {
 	return string(b)
 }
 
-// sameName compares names as DNS does. Letters beyond ASCII have no case there.
-func sameName(a, b string) bool { return bareName(a) == bareName(b) }
+// SameName compares names as DNS does. Letters beyond ASCII have no case there.
+func SameName(a, b string) bool { return BareName(a) == BareName(b) }
 
-// An rcodeError is a server's word that it has no answer.
-type rcodeError dnsmessage.RCode
+// An RcodeError is a server's word that it has no answer.
+type RcodeError dnsmessage.RCode
 
-func (e rcodeError) Error() string { return rcodeText(dnsmessage.RCode(e)) }
+func (e RcodeError) Error() string { return RcodeText(dnsmessage.RCode(e)) }
 
-// A refusal is a reply without an answer. It wraps the rcodeError.
-type refusal struct {
+// A Refusal is a reply without an answer. It wraps the rcodeError.
+type Refusal struct {
 	server string
-	reply  *reply
+	Reply  *Reply
 }
 
-func (e *refusal) Error() string { return fmt.Sprintf("%.100q: %s", e.server, e.said()) }
+func (e *Refusal) Error() string { return fmt.Sprintf("%.100q: %s", e.server, e.Said()) }
 
-// said is the reply in words.
-func (e *refusal) said() string {
-	if extended := extendedText(e.reply.Extended); extended != "" {
-		return rcodeText(e.reply.RCode) + " (" + extended + ")"
+// Said is the reply in words.
+func (e *Refusal) Said() string {
+	if extended := ExtendedText(e.Reply.Extended); extended != "" {
+		return RcodeText(e.Reply.RCode) + " (" + extended + ")"
 	}
-	return rcodeText(e.reply.RCode)
+	return RcodeText(e.Reply.RCode)
 }
 
-func (e *refusal) Unwrap() error { return rcodeError(e.reply.RCode) }
+func (e *Refusal) Unwrap() error { return RcodeError(e.Reply.RCode) }
 
-// rcodeText returns the name that DNS tools print for a response code.
-func rcodeText(c dnsmessage.RCode) string {
+// RcodeText returns the name that DNS tools print for a response code.
+func RcodeText(c dnsmessage.RCode) string {
 	switch c {
 	case dnsmessage.RCodeSuccess:
 		return "NOERROR"
@@ -232,4 +233,15 @@ func rcodeText(c dnsmessage.RCode) string {
 		return "NOTAUTH"
 	}
 	return fmt.Sprintf("RCODE %d", uint16(c))
+}
+
+// TypeText returns the name of a record type in zone files.
+func TypeText(t dnsmessage.Type) string {
+	if t == 257 { // RFC 8659 §4.1
+		return "CAA"
+	}
+	if text, ok := strings.CutPrefix(t.String(), "Type"); ok {
+		return text
+	}
+	return "TYPE" + strconv.Itoa(int(t)) // RFC 3597 §5
 }

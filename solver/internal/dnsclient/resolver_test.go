@@ -1,9 +1,8 @@
-package solver
+package dnsclient
 
 import (
 	"context"
 	"errors"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -12,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/everseal/everseal/solver/internal/solvertest"
 	"golang.org/x/net/dns/dnsmessage"
 )
 
@@ -49,7 +49,7 @@ func TestServerAddress(t *testing.T) {
 			t.Errorf("%q is shown as it is: %q", server, err)
 		}
 	}
-	_, err := (&DNS{Resolvers: []string{"192.0.2.1", "192.0.2.1:99999"}}).resolve(t.Context(), "example.com", dnsmessage.TypeA)
+	_, err := New(t.Context(), &Settings{Resolvers: []string{"192.0.2.1", "192.0.2.1:99999"}}, "").Resolve(t.Context(), "example.com", dnsmessage.TypeA)
 	if err == nil || !strings.Contains(err.Error(), "192.0.2.1:99999") {
 		t.Errorf("got %v", err)
 	}
@@ -58,8 +58,8 @@ func TestServerAddress(t *testing.T) {
 // The zero value, and none, ask the resolvers of this machine.
 func TestSystemResolvers(t *testing.T) {
 	configured, _ := os.ReadFile("/etc/resolv.conf") // only some systems have it
-	for _, dns := range []*DNS{nil, {}} {
-		got, err := dns.resolvers(t.Context())
+	for _, zero := range []*Settings{nil, {}} {
+		got, err := New(t.Context(), zero, "").Resolvers(t.Context())
 		if err != nil || len(got) == 0 {
 			t.Fatalf("%q, %v", got, err)
 		}
@@ -86,24 +86,24 @@ func TestSystemResolvers(t *testing.T) {
 }
 
 // txt returns the TXT values that a client's resolvers see.
-func txt(t *testing.T, client *DNS, name string) ([]string, error) {
-	r, err := client.resolve(t.Context(), name, dnsmessage.TypeTXT)
+func txt(t *testing.T, client *Client, name string) ([]string, error) {
+	r, err := client.Resolve(t.Context(), name, dnsmessage.TypeTXT)
 	if err != nil {
 		return nil, err
 	}
-	return textValues(r, name), nil
+	return r.Texts(name), nil
 }
 
 func TestResolve(t *testing.T) {
-	d := NewTestDNS(t)
+	d := solvertest.NewDNS(t)
 	s := challengeServer(d)
-	s.Add("alias.example.com", "CNAME", challengeName)
-	values, err := txt(t, d.Client(), "Alias.Example.com.")
+	s.Add("alias.example.com", "CNAME", solvertest.ChallengeName)
+	values, err := txt(t, clientOf(t, d), "Alias.Example.com.")
 	if err != nil || !slices.Equal(values, []string{"value"}) {
 		t.Errorf("%q, %v", values, err)
 	}
 	for name, code := range map[string]dnsmessage.RCode{"none.example.com": dnsmessage.RCodeNameError, "example.com": dnsmessage.RCodeSuccess} {
-		r, err := d.Client().resolve(t.Context(), name, dnsmessage.TypeTXT)
+		r, err := clientOf(t, d).Resolve(t.Context(), name, dnsmessage.TypeTXT)
 		if err != nil || r.RCode != code || len(r.Answers) != 0 {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
@@ -113,45 +113,33 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-// twoResolvers returns a client with a second resolver at 192.0.2.54, which has the same answers.
-func twoResolvers(d *TestDNS) (*DNS, *TestNameserver) {
-	second := d.Nameserver("192.0.2.54")
-	second.Answer(func(_ string, query, _ *dnsmessage.Message) [][]byte {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		return PackDNS(d.Resolver.reply(*query))
-	})
-	client := d.Client()
-	client.Resolvers = []string{ResolverAddr, "192.0.2.54"}
-	return client, second
-}
-
 func TestResolveAsksTheNextResolver(t *testing.T) {
 	for name, test := range map[string]struct {
-		answer TestAnswer
+		answer solvertest.Answer
 		took   time.Duration
 		asked  int // of the second
 	}{
 		"fine":     {nil, 0, 0},
-		"SERVFAIL": {Failing(dnsmessage.RCodeServerFailure), 0, 1},
-		"REFUSED":  {Failing(dnsmessage.RCodeRefused), 0, 1},
-		"silent":   {Silent, resolverPatience, 1},
+		"SERVFAIL": {solvertest.Failing(dnsmessage.RCodeServerFailure), 0, 1},
+		"REFUSED":  {solvertest.Failing(dnsmessage.RCodeRefused), 0, 1},
+		"silent":   {solvertest.Silent, resolverPatience, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := NewMemoryDNS(t)
+				d := solvertest.NewMemoryDNS(t)
 				challengeServer(d)
-				client, second := twoResolvers(d)
+				second := d.SecondResolver("192.0.2.54")
+				client := New(t.Context(), &Settings{Resolvers: []string{solvertest.ResolverAddr, "192.0.2.54"}, Dial: d.Dial}, "")
 				d.Resolver.Answer(test.answer)
 				begun := time.Now()
-				values, err := txt(t, client, challengeName)
+				values, err := txt(t, client, solvertest.ChallengeName)
 				if err != nil || !slices.Equal(values, []string{"value"}) {
 					t.Errorf("%q, %v", values, err)
 				}
 				if took := time.Since(begun); took != test.took {
 					t.Errorf("took %v, want %v", took, test.took)
 				}
-				if n := second.Asked(challengeName, "TXT"); n != test.asked {
+				if n := second.Asked(solvertest.ChallengeName, "TXT"); n != test.asked {
 					t.Errorf("the second was asked %d times, want %d", n, test.asked)
 				}
 			})
@@ -161,70 +149,26 @@ func TestResolveAsksTheNextResolver(t *testing.T) {
 
 func TestResolveFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := NewMemoryDNS(t)
-		client, second := twoResolvers(d)
-		d.Resolver.Answer(Failing(dnsmessage.RCodeServerFailure))
-		second.Answer(Failing(dnsmessage.RCodeRefused))
-		_, err := client.resolve(t.Context(), "bad\x1bname.example", 257)
-		const want = `solver: no resolver has an answer for CAA "bad\x1bname.example": ` +
+		d := solvertest.NewMemoryDNS(t)
+		second := d.SecondResolver("192.0.2.54")
+		client := New(t.Context(), &Settings{Resolvers: []string{solvertest.ResolverAddr, "192.0.2.54"}, Dial: d.Dial}, "")
+		d.Resolver.Answer(solvertest.Failing(dnsmessage.RCodeServerFailure))
+		second.Answer(solvertest.Failing(dnsmessage.RCodeRefused))
+		_, err := client.Resolve(t.Context(), "bad\x1bname.example", 257)
+		const want = `no resolver has an answer for CAA "bad\x1bname.example": ` +
 			`"192.0.2.53:53": SERVFAIL; "192.0.2.54:53": REFUSED`
 		if err == nil || err.Error() != want {
 			t.Errorf("the error is\n%v, want\n%s", err, want)
 		}
-		if !errors.Is(err, rcodeError(dnsmessage.RCodeServerFailure)) {
+		if !errors.Is(err, RcodeError(dnsmessage.RCodeServerFailure)) {
 			t.Error("that it was SERVFAIL cannot be told")
 		}
-		second.Answer(Silent)
+		second.Answer(solvertest.Silent)
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		begun := time.Now()
-		if _, err := client.resolve(ctx, "example.com", dnsmessage.TypeA); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) != 3*time.Second {
+		if _, err := client.Resolve(ctx, "example.com", dnsmessage.TypeA); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) != 3*time.Second {
 			t.Errorf("after %v: %v", time.Since(begun), err)
 		}
 	})
-}
-
-func TestTypeText(t *testing.T) {
-	for qtype, want := range map[dnsmessage.Type]string{dnsmessage.TypeTXT: "TXT", dnsmessage.TypeAAAA: "AAAA", 257: "CAA", 48: "TYPE48"} {
-		if got := typeText(qtype); got != want {
-			t.Errorf("type %d is %q, want %q", qtype, got, want)
-		}
-	}
-}
-
-func TestAddresses(t *testing.T) {
-	d := NewTestDNS(t)
-	s := challengeServer(d)
-	s.Add("www.example.com", "CNAME", "host.example.com")
-	s.Add("host.example.com", "A", "192.0.2.80")
-	s.Add("host.example.com", "AAAA", "2001:db8::80")
-	s.Add("host.example.com", "A", "192.0.2.81")
-	got, err := d.Client().addresses(t.Context(), "www.example.com")
-	want := []netip.Addr{netip.MustParseAddr("2001:db8::80"), netip.MustParseAddr("192.0.2.80"), netip.MustParseAddr("192.0.2.81")}
-	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("%v, %v, want %v", got, err, want)
-	}
-	for _, host := range []string{"example.com", "none.example.com"} {
-		_, err := d.Client().addresses(t.Context(), host)
-		if cause, ok := errors.AsType[*net.DNSError](err); !ok || !cause.IsNotFound || !strings.Contains(err.Error(), host) {
-			t.Errorf("%s: %v", host, err)
-		}
-	}
-	// A server that fails at AAAA is common and no reason to miss A.
-	failing := func(types ...dnsmessage.Type) TestAnswer {
-		return func(network string, query, reply *dnsmessage.Message) [][]byte {
-			if slices.Contains(types, query.Questions[0].Type) {
-				return Failing(dnsmessage.RCodeServerFailure)(network, query, reply)
-			}
-			return PackDNS(reply)
-		}
-	}
-	d.Resolver.Answer(failing(dnsmessage.TypeAAAA))
-	if got, err := d.Client().addresses(t.Context(), "www.example.com"); err != nil || !slices.Equal(got, want[1:]) {
-		t.Errorf("%v, %v, want %v", got, err, want[1:])
-	}
-	d.Resolver.Answer(failing(dnsmessage.TypeAAAA, dnsmessage.TypeA))
-	if _, err := d.Client().addresses(t.Context(), "www.example.com"); !errors.Is(err, rcodeError(dnsmessage.RCodeServerFailure)) {
-		t.Errorf("got %v", err)
-	}
 }

@@ -1,4 +1,4 @@
-package solver
+package dnsclient
 
 import (
 	"context"
@@ -11,22 +11,21 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/everseal/everseal/solver/internal/solvertest"
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-const challengeName = "_acme-challenge.example.com"
+var challengeQuery = Query{Name: solvertest.ChallengeName, Type: dnsmessage.TypeTXT}
 
-var challengeQuery = query{name: challengeName, qtype: dnsmessage.TypeTXT}
-
-// challengeServer holds the zone example.com with one TXT record "value" at challengeName.
-func challengeServer(d *TestDNS) *TestNameserver {
+// challengeServer holds the zone example.com with one TXT record "value" at solvertest.ChallengeName.
+func challengeServer(d *solvertest.DNS) *solvertest.Nameserver {
 	s := d.Zone("example.com", "192.0.2.1")[0]
-	s.Add(challengeName, "TXT", "value")
+	s.Add(solvertest.ChallengeName, "TXT", "value")
 	return s
 }
 
 // askedBy returns how often a server was asked by each network.
-func askedBy(s *TestNameserver) map[string]int {
+func askedBy(s *solvertest.Nameserver) map[string]int {
 	asked := make(map[string]int)
 	for _, q := range s.Queries() {
 		asked[q.Network]++
@@ -34,49 +33,49 @@ func askedBy(s *TestNameserver) map[string]int {
 	return asked
 }
 
-func wantValues(t *testing.T, r *reply, want ...string) {
+func wantValues(t *testing.T, r *Reply, want ...string) {
 	t.Helper()
 	if r == nil {
 		t.Fatal("no reply")
 	}
-	if got := textValues(r, challengeName); !slices.Equal(got, want) {
+	if got := r.Texts(solvertest.ChallengeName); !slices.Equal(got, want) {
 		t.Errorf("the values are %.80q, want %.80q", got, want)
 	}
 }
 
 func TestExchangeOnLoopback(t *testing.T) {
-	d := NewTestDNS(t)
+	d := solvertest.NewDNS(t)
 	s := challengeServer(d)
-	r, err := d.Client().exchange(t.Context(), "192.0.2.1", challengeQuery)
+	r, err := clientOf(t, d).Exchange(t.Context(), "192.0.2.1", challengeQuery)
 	if err != nil {
 		t.Fatal(err)
 	}
 	wantValues(t, r, "value")
 	if !r.Authoritative || r.RCode != dnsmessage.RCodeSuccess {
-		t.Errorf("authoritative %v, code %s", r.Authoritative, rcodeText(r.RCode))
+		t.Errorf("authoritative %v, code %s", r.Authoritative, RcodeText(r.RCode))
 	}
 	long := strings.Repeat("0123456789", 200)
-	s.Add(challengeName, "TXT", long)
-	before := s.Asked(challengeName, "TXT")
-	if r, err = d.Client().exchange(t.Context(), "192.0.2.1:53", challengeQuery); err != nil {
+	s.Add(solvertest.ChallengeName, "TXT", long)
+	before := s.Asked(solvertest.ChallengeName, "TXT")
+	if r, err = clientOf(t, d).Exchange(t.Context(), "192.0.2.1:53", challengeQuery); err != nil {
 		t.Fatal(err)
 	}
 	wantValues(t, r, "value", long)
-	if n := s.Asked(challengeName, "TXT") - before; n != 2 {
+	if n := s.Asked(solvertest.ChallengeName, "TXT") - before; n != 2 {
 		t.Errorf("asked %d times for an answer that does not fit, want once by UDP and once by TCP", n)
 	}
 }
 
 func TestExchangeWithASmallerSize(t *testing.T) {
-	d := NewTestDNS(t)
+	d := solvertest.NewDNS(t)
 	s := challengeServer(d)
 	text := strings.Repeat("x", 600)
 	s.Add("big.example.com", "TXT", text)
-	r, err := d.Client().exchange(t.Context(), "192.0.2.1", query{name: "big.example.com.", qtype: dnsmessage.TypeTXT})
+	r, err := clientOf(t, d).Exchange(t.Context(), "192.0.2.1", Query{Name: "big.example.com.", Type: dnsmessage.TypeTXT})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := textValues(r, "BIG.example.com"); !slices.Equal(got, []string{text}) {
+	if got := r.Texts("BIG.example.com"); !slices.Equal(got, []string{text}) {
 		t.Errorf("got %.80q", got)
 	}
 	if n := s.Asked("big.example.com", "TXT"); n != 1 {
@@ -86,30 +85,30 @@ func TestExchangeWithASmallerSize(t *testing.T) {
 
 // A usable answer by TCP makes up for whatever UDP does.
 func TestExchangeFallsBackToTCP(t *testing.T) {
-	for name, udp := range map[string]TestAnswer{
-		"silent": Silent,
+	for name, udp := range map[string]solvertest.Answer{
+		"silent": solvertest.Silent,
 		"truncated": func(_ string, _, reply *dnsmessage.Message) [][]byte {
 			reply.Truncated = true
-			return PackDNS(reply)
+			return solvertest.Pack(reply)
 		},
 		"another ID": func(_ string, _, reply *dnsmessage.Message) [][]byte {
 			reply.ID++
-			return PackDNS(reply)
+			return solvertest.Pack(reply)
 		},
 		"another question": func(_ string, _, reply *dnsmessage.Message) [][]byte {
-			reply.Questions = []dnsmessage.Question{{Name: testName("example.org"), Type: dnsmessage.TypeTXT, Class: dnsmessage.ClassINET}}
-			return PackDNS(reply)
+			reply.Questions = []dnsmessage.Question{{Name: solvertest.NewName("example.org"), Type: dnsmessage.TypeTXT, Class: dnsmessage.ClassINET}}
+			return solvertest.Pack(reply)
 		},
 		"no question": func(_ string, _, reply *dnsmessage.Message) [][]byte {
 			reply.Questions = nil
-			return PackDNS(reply)
+			return solvertest.Pack(reply)
 		},
 		"a query": func(_ string, _, reply *dnsmessage.Message) [][]byte {
 			reply.Response = false
-			return PackDNS(reply)
+			return solvertest.Pack(reply)
 		},
 		"cut off": func(_ string, _, reply *dnsmessage.Message) [][]byte {
-			packed := PackDNS(reply)[0]
+			packed := solvertest.Pack(reply)[0]
 			return [][]byte{packed[:len(packed)-3]}
 		},
 		"no DNS": func(string, *dnsmessage.Message, *dnsmessage.Message) [][]byte {
@@ -119,15 +118,15 @@ func TestExchangeFallsBackToTCP(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := NewMemoryDNS(t)
+				d := solvertest.NewMemoryDNS(t)
 				s := challengeServer(d)
 				s.Answer(func(network string, query, reply *dnsmessage.Message) [][]byte {
 					if network == "udp" {
 						return udp(network, query, reply)
 					}
-					return PackDNS(reply)
+					return solvertest.Pack(reply)
 				})
-				r, err := d.Client().exchange(t.Context(), "192.0.2.1", challengeQuery)
+				r, err := clientOf(t, d).Exchange(t.Context(), "192.0.2.1", challengeQuery)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -143,20 +142,20 @@ func TestExchangeFallsBackToTCP(t *testing.T) {
 // What others send to the port in between is passed over; the true answer that follows is taken.
 func TestExchangePassesOverStrays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := NewMemoryDNS(t)
+		d := solvertest.NewMemoryDNS(t)
 		s := challengeServer(d)
 		s.Answer(func(_ string, _, reply *dnsmessage.Message) [][]byte {
-			right := PackDNS(reply)
+			right := solvertest.Pack(reply)
 			forged := *reply
-			forged.Answers = []dnsmessage.Resource{testRecord(challengeName, "TXT", "forged")}
+			forged.Answers = []dnsmessage.Resource{solvertest.NewRecord(solvertest.ChallengeName, "TXT", "forged")}
 			forged.ID ^= 0x8000
-			strays := PackDNS(&forged)
-			forged.ID, forged.Questions = reply.ID, []dnsmessage.Question{{Name: testName(challengeName), Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}}
-			strays = append(strays, PackDNS(&forged)...)
+			strays := solvertest.Pack(&forged)
+			forged.ID, forged.Questions = reply.ID, []dnsmessage.Question{{Name: solvertest.NewName(solvertest.ChallengeName), Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}}
+			strays = append(strays, solvertest.Pack(&forged)...)
 			return slices.Concat(strays, [][]byte{{}, {1}}, right)
 		})
 		begun := time.Now()
-		r, err := d.Client().exchange(t.Context(), "192.0.2.1", challengeQuery)
+		r, err := clientOf(t, d).Exchange(t.Context(), "192.0.2.1", challengeQuery)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,12 +168,12 @@ func TestExchangePassesOverStrays(t *testing.T) {
 
 func TestExchangeFloodedWithStrays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := NewMemoryDNS(t)
+		d := solvertest.NewMemoryDNS(t)
 		challengeServer(d).Answer(func(_ string, _, reply *dnsmessage.Message) [][]byte {
 			reply.ID++
-			return slices.Repeat(PackDNS(reply), 10_000)
+			return slices.Repeat(solvertest.Pack(reply), 10_000)
 		})
-		_, err := d.Client().exchange(t.Context(), "192.0.2.1", challengeQuery)
+		_, err := clientOf(t, d).Exchange(t.Context(), "192.0.2.1", challengeQuery)
 		if err == nil || !strings.Contains(err.Error(), "64 answers to other questions") {
 			t.Errorf("got %v", err)
 		}
@@ -183,19 +182,19 @@ func TestExchangeFloodedWithStrays(t *testing.T) {
 
 func TestExchangeWithASilentServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := NewMemoryDNS(t)
+		d := solvertest.NewMemoryDNS(t)
 		s := challengeServer(d)
-		s.Answer(Silent)
+		s.Answer(solvertest.Silent)
 		begun := time.Now()
-		_, err := d.Client().exchange(t.Context(), "192.0.2.1", challengeQuery)
+		_, err := clientOf(t, d).Exchange(t.Context(), "192.0.2.1", challengeQuery)
 		if took := time.Since(begun); took != 8*time.Second {
 			t.Errorf("took %v", took)
 		}
 		if asked := askedBy(s); asked["udp"] != 2 || asked["tcp"] != 1 {
 			t.Errorf("asked %v", asked)
 		}
-		failure, ok := errors.AsType[*exchangeError](err)
-		if !ok || failure.noRoute || !errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
+		failure, ok := errors.AsType[*ExchangeError](err)
+		if !ok || failure.NoRoute || !errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%#v: %v", err, err)
 		}
 		const want = `"192.0.2.1:53": no answer by udp within 2s: i/o timeout; no answer by udp within 2s: i/o timeout; no answer by tcp within 4s: i/o timeout`
@@ -207,54 +206,54 @@ func TestExchangeWithASilentServer(t *testing.T) {
 
 func TestExchangeEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := NewMemoryDNS(t)
-		challengeServer(d).Answer(Silent)
+		d := solvertest.NewMemoryDNS(t)
+		challengeServer(d).Answer(solvertest.Silent)
 		cause := errors.New("shutting down")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second, func() { cancel(cause) })
 		begun := time.Now()
-		_, err := d.Client().exchange(ctx, "192.0.2.1", challengeQuery)
+		_, err := clientOf(t, d).Exchange(ctx, "192.0.2.1", challengeQuery)
 		if !errors.Is(err, cause) || time.Since(begun) != time.Second {
 			t.Errorf("after %v: %v", time.Since(begun), err)
 		}
-		if failure, ok := errors.AsType[*exchangeError](err); !ok || failure.noRoute {
+		if failure, ok := errors.AsType[*ExchangeError](err); !ok || failure.NoRoute {
 			t.Errorf("no route: %v", err)
 		}
 	})
 }
 
 func TestExchangeWithoutARoute(t *testing.T) {
-	d := NewTestDNS(t)
-	_, err := d.Client().exchange(t.Context(), "2001:db8::1", challengeQuery)
-	if failure, ok := errors.AsType[*exchangeError](err); !ok || !failure.noRoute {
+	d := solvertest.NewDNS(t)
+	_, err := clientOf(t, d).Exchange(t.Context(), "2001:db8::1", challengeQuery)
+	if failure, ok := errors.AsType[*ExchangeError](err); !ok || !failure.NoRoute {
 		t.Errorf("got %v", err)
 	}
 	// A host that refuses is there.
-	refusing := &DNS{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+	refusing := New(t.Context(), &Settings{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		if network == "tcp" {
 			return nil, errors.New("connection refused")
 		}
 		conn, other := net.Pipe()
 		other.Close()
 		return conn, nil
-	}}
-	_, err = refusing.exchange(t.Context(), "192.0.2.1", challengeQuery)
-	if failure, ok := errors.AsType[*exchangeError](err); !ok || failure.noRoute || len(failure.tries) != 2 {
+	}}, "")
+	_, err = refusing.Exchange(t.Context(), "192.0.2.1", challengeQuery)
+	if failure, ok := errors.AsType[*ExchangeError](err); !ok || failure.NoRoute || len(failure.Tries) != 2 {
 		t.Errorf("got %v", err)
 	}
 }
 
 // Servers older than EDNS refuse the option, some with nothing but a header.
 func TestExchangeWithoutEDNS(t *testing.T) {
-	d := NewTestDNS(t)
+	d := solvertest.NewDNS(t)
 	s := challengeServer(d)
 	s.Answer(func(_ string, query, reply *dnsmessage.Message) [][]byte {
 		if len(query.Additionals) > 0 {
 			*reply = dnsmessage.Message{Header: dnsmessage.Header{ID: reply.ID, Response: true, RCode: dnsmessage.RCodeFormatError}}
 		}
-		return PackDNS(reply)
+		return solvertest.Pack(reply)
 	})
-	r, err := d.Client().exchange(t.Context(), "192.0.2.1", challengeQuery)
+	r, err := clientOf(t, d).Exchange(t.Context(), "192.0.2.1", challengeQuery)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,34 +265,34 @@ func TestExchangeWithoutEDNS(t *testing.T) {
 }
 
 func TestExchangeReturnsFailures(t *testing.T) {
-	d := NewTestDNS(t)
+	d := solvertest.NewDNS(t)
 	s := challengeServer(d)
 	for _, code := range []dnsmessage.RCode{dnsmessage.RCodeServerFailure, dnsmessage.RCodeRefused, dnsmessage.RCodeNameError, dnsmessage.RCodeFormatError, 9} {
-		s.Answer(Failing(code))
-		r, err := d.Client().exchange(t.Context(), "192.0.2.1", challengeQuery)
+		s.Answer(solvertest.Failing(code))
+		r, err := clientOf(t, d).Exchange(t.Context(), "192.0.2.1", challengeQuery)
 		if err != nil {
-			t.Errorf("%s: %v", rcodeText(code), err)
+			t.Errorf("%s: %v", RcodeText(code), err)
 		} else if r.RCode != code {
-			t.Errorf("%s: got %s", rcodeText(code), rcodeText(r.RCode))
+			t.Errorf("%s: got %s", RcodeText(code), RcodeText(r.RCode))
 		}
 	}
 }
 
 func TestExchangeAsksWhatItIsTold(t *testing.T) {
-	d := NewTestDNS(t)
+	d := solvertest.NewDNS(t)
 	s := challengeServer(d)
-	for _, q := range []query{
-		{name: challengeName, qtype: dnsmessage.TypeTXT},
-		{name: challengeName + ".", qtype: dnsmessage.TypeSOA, recurse: true},
-		{name: challengeName, qtype: 257, recurse: true, checkingDisabled: true},
+	for _, q := range []Query{
+		{Name: solvertest.ChallengeName, Type: dnsmessage.TypeTXT},
+		{Name: solvertest.ChallengeName + ".", Type: dnsmessage.TypeSOA, Recurse: true},
+		{Name: solvertest.ChallengeName, Type: 257, Recurse: true, checkingDisabled: true},
 	} {
-		if _, err := d.Client().exchange(t.Context(), "192.0.2.1", q); err != nil {
+		if _, err := clientOf(t, d).Exchange(t.Context(), "192.0.2.1", q); err != nil {
 			t.Fatal(err)
 		}
 		got := s.Queries()
 		m := got[len(got)-1]
-		if m.RecursionDesired != q.recurse || m.AuthenticData != q.recurse || m.CheckingDisabled != q.checkingDisabled ||
-			m.Questions[0].Type != q.qtype || m.Questions[0].Name.String() != challengeName+"." {
+		if m.RecursionDesired != q.Recurse || m.AuthenticData != q.Recurse || m.CheckingDisabled != q.checkingDisabled ||
+			m.Questions[0].Type != q.Type || m.Questions[0].Name.String() != solvertest.ChallengeName+"." {
 			t.Errorf("%+v was asked as %s", q, m.GoString())
 		}
 	}
@@ -303,21 +302,21 @@ func TestExchangeAsksWhatItIsTold(t *testing.T) {
 }
 
 func TestExchangeRefusesNames(t *testing.T) {
-	dns := &DNS{Dial: func(context.Context, string, string) (net.Conn, error) {
+	dns := New(t.Context(), &Settings{Dial: func(context.Context, string, string) (net.Conn, error) {
 		t.Error("dialed")
 		return nil, net.ErrClosed
-	}}
+	}}, "")
 	for _, name := range []string{
 		"", "..", ".example.com", "a..example.com", "example.com..",
 		strings.Repeat("a", 64) + ".example.com", strings.Repeat("a.", 126) + "aa",
 	} {
-		_, err := dns.exchange(t.Context(), "192.0.2.1", query{name: name, qtype: dnsmessage.TypeA})
+		_, err := dns.Exchange(t.Context(), "192.0.2.1", Query{Name: name, Type: dnsmessage.TypeA})
 		if err == nil || !strings.Contains(err.Error(), "is no domain name") {
 			t.Errorf("%.80q: %v", name, err)
 		}
 	}
 	for _, name := range []string{".", "a", strings.Repeat("a.", 126) + "a", strings.Repeat("a.", 126) + "a."} {
-		if _, err := (query{name: name}).pack(); err != nil {
+		if _, err := (Query{Name: name}).pack(); err != nil {
 			t.Errorf("%.80q: %v", name, err)
 		}
 	}
@@ -334,7 +333,7 @@ func TestExchangeWithAHostileServerByTCP(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				dns := &DNS{Dial: func(_ context.Context, network, _ string) (net.Conn, error) {
+				dns := New(t.Context(), &Settings{Dial: func(_ context.Context, network, _ string) (net.Conn, error) {
 					if network == "udp" {
 						return nil, errors.New("no UDP here")
 					}
@@ -345,10 +344,10 @@ func TestExchangeWithAHostileServerByTCP(t *testing.T) {
 						server.Close()
 					}()
 					return client, nil
-				}}
-				if r, err := dns.exchange(t.Context(), "192.0.2.1", challengeQuery); err == nil {
+				}}, "")
+				if r, err := dns.Exchange(t.Context(), "192.0.2.1", challengeQuery); err == nil {
 					t.Errorf("got %+v", r)
-				} else if failure, ok := errors.AsType[*exchangeError](err); !ok || failure.noRoute {
+				} else if failure, ok := errors.AsType[*ExchangeError](err); !ok || failure.NoRoute {
 					t.Errorf("got %#v", err)
 				}
 			})
