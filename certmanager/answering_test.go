@@ -12,6 +12,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/diagnose"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -21,7 +22,7 @@ func TestSolversAskFromTheVantage(t *testing.T) {
 	given := []acme.Solver{new(solver.DNS01), &solver.DNS01{DNS: own}, new(solver.DNSAccount01), new(solver.DNSPersist01), new(solver.Lego)}
 	m, err := New(Config{
 		CA: "https://ca.example/directory", Storage: new(storage.Memory), Solvers: given,
-		Vantage: solver.Vantage{DNS: outside, Private: true},
+		Vantage: diagnose.Vantage{DNS: outside, Private: true},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -64,10 +65,10 @@ func TestServersInsideAreNotWaitedFor(t *testing.T) {
 		Identifier: acme.Identifier{Type: acme.TypeIP, Value: "10.0.0.5"}, KeyAuthorization: "token.thumbprint", DirectoryURL: "https://192.0.2.1/directory",
 	}
 	unused := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("dialled") }
-	for _, vantage := range []solver.Vantage{{}, {Dial: unused}} {
+	for _, vantage := range []diagnose.Vantage{{}, {Dial: unused}} {
 		synctest.Test(t, func(t *testing.T) {
 			var logs bytes.Buffer
-			a := &answering{checker: new(solver.HTTP01), vantage: vantage, logger: slog.New(slog.NewTextHandler(&logs, nil))}
+			a := &answering{Solver: new(solver.HTTP01), vantage: vantage, logger: slog.New(slog.NewTextHandler(&logs, nil))}
 			begun := time.Now()
 			if err := a.Wait(t.Context(), p); err != nil || logs.Len() > 0 || time.Since(begun) > 0 {
 				t.Errorf("%v after %v, having said %s", err, time.Since(begun), &logs)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/challenge"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -25,7 +26,7 @@ type answer struct {
 
 // newAnswer returns the answer to a challenge of the given type, or an error if p is none that could be answered.
 func newAnswer(p acme.Proof, challengeType string) (answer, error) {
-	p, err := validate(p, challengeType)
+	p, err := challenge.Validate(p, challengeType)
 	if err != nil {
 		return answer{}, fmt.Errorf("solver: %w", err)
 	}
@@ -40,7 +41,7 @@ func newAnswer(p acme.Proof, challengeType string) (answer, error) {
 
 // supports reports whether a host can prove control of an identifier by answering itself.
 func supports(id acme.Identifier, wildcard bool) bool {
-	return (id.Type == acme.TypeDNS || id.Type == acme.TypeIP) && !wildcard && !isWildcard(id)
+	return (id.Type == acme.TypeDNS || id.Type == acme.TypeIP) && !wildcard && !challenge.IsWildcard(id)
 }
 
 // http01Key returns the key of the answer to an http-01 challenge. Tokens differ by case, which keys

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/challenge"
 )
 
 // newChallengeCertificate returns a self-signed certificate for id alone that carries the digest of
@@ -20,7 +21,7 @@ func newChallengeCertificate(id acme.Identifier, keyAuthorization string) (*tls.
 	if err != nil {
 		return nil, fmt.Errorf("solver: tls-alpn-01 for %q: %w", id, err)
 	}
-	names, err := subjectAltName(id)
+	names, err := challenge.SubjectAltName(id)
 	if err != nil {
 		return nil, fmt.Errorf("solver: tls-alpn-01 for %q: %w", id, err)
 	}
@@ -32,7 +33,7 @@ func newChallengeCertificate(id acme.Identifier, keyAuthorization string) (*tls.
 		NotAfter:        now.Add(24 * time.Hour),
 		KeyUsage:        x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:     []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		ExtraExtensions: []pkix.Extension{names, acmeIdentifier(keyAuthorization)},
+		ExtraExtensions: []pkix.Extension{names, challenge.ACMEIdentifier(keyAuthorization)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {

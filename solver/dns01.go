@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/challenge"
 	"github.com/everseal/everseal/solver/internal/dnsclient"
 	"github.com/everseal/everseal/storage"
 )
@@ -105,11 +106,11 @@ func (d *DNSAccount01) CleanUp(ctx context.Context, p acme.Proof) error {
 
 // recordOf returns the name and value of the record that answers the proof.
 func recordOf(p acme.Proof, challengeType string) (name, value string, err error) {
-	if err := checkProof(p, challengeType); err != nil {
+	if err := challenge.CheckProof(p, challengeType); err != nil {
 		return "", "", fmt.Errorf("solver: %w", err)
 	}
 	id, err := acme.ParseIdentifier(p.Identifier.Value)
-	if err != nil || id.Type != acme.TypeDNS || id.Value != p.Identifier.Value || isWildcard(id) {
+	if err != nil || id.Type != acme.TypeDNS || id.Value != p.Identifier.Value || challenge.IsWildcard(id) {
 		return "", "", fmt.Errorf("solver: %s: %.100q is no domain name in the form of acme.ParseIdentifier", challengeType, p.Identifier.Value)
 	}
 	if name, value, err = p.TXTRecord(); err != nil {

@@ -138,7 +138,7 @@
 //
 // [Diagnose] looks at all that a CA looks at: the addresses of a name and what answers at each of them, the
 // TXT record at each authoritative server, and CAA records up the tree. Before the CA is asked it tells
-// whether the answer can be seen; afterwards, given what the CA said, it tells why not. A [Diagnosis] is one
+// whether the answer can be seen; afterwards, given what the CA said, it tells why not. A [Report] is one
 // sentence of cause and one of cure, with the evidence for them.
 //
 // Where names lead elsewhere from here than from the Internet, [DNS] and the fields Dial say whom to ask and

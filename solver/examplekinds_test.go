@@ -13,6 +13,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/diagnose"
 )
 
 // DNSAccount01 has the fields of DNS01, and a name of the account's own for the record.
@@ -160,8 +161,8 @@ func ExampleDNS() {
 	outside := &solver.DNS{Resolvers: []string{"192.0.2.53", "[2001:db8::53]:5353"}}
 	byTheGateway := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}}
 
-	vantage := solver.Vantage{DNS: outside, Dial: byTheGateway.DialContext}
-	if d := solver.Diagnose(context.Background(), exampleProof(acme.TypeHTTP01), nil, vantage); d.Cause != "" {
+	vantage := diagnose.Vantage{DNS: outside, Dial: byTheGateway.DialContext}
+	if d := diagnose.Before(context.Background(), exampleProof(acme.TypeHTTP01), vantage); d.Cause != "" {
 		log.Print(d)
 	}
 }

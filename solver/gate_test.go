@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/everseal/everseal/solver/internal/challenge"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -58,7 +59,7 @@ func presentElsewhere(t *testing.T, s *sharedStore, token string) {
 // request asks for a token, and returns the status and the body.
 func request(ctx context.Context, handler http.Handler, token string) (int, string) {
 	recorder := httptest.NewRecorder()
-	handler.ServeHTTP(recorder, httptest.NewRequestWithContext(ctx, http.MethodGet, http01Path+token, nil))
+	handler.ServeHTTP(recorder, httptest.NewRequestWithContext(ctx, http.MethodGet, challenge.HTTP01Path+token, nil))
 	return recorder.Code, recorder.Body.String()
 }
 

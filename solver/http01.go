@@ -5,13 +5,13 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/challenge"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -28,10 +28,6 @@ type HTTP01 struct {
 	// Addr, if not empty, is the TCP address, such as ":80", of a listener of the solver's own. It is
 	// open while a challenge is pending: from the first Present until the last CleanUp.
 	Addr string
-
-	// Dial opens the connections of Check, to a host and a port. The host is a name or an address, and where a
-	// name leads is then up to Dial. Nil: a [net.Dialer] does, to such addresses as the CA reaches.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	memory   storage.Memory
 	gate     gate
@@ -122,11 +118,19 @@ func (h *HTTP01) Handler(next http.Handler) http.Handler {
 		case err != nil:
 			// A page of next must not be the answer: the CA would take it for that of the challenge, and fail
 			// with a reason that hides the true one.
-			http.Error(w, unreadableAnswer, http.StatusServiceUnavailable)
+			http.Error(w, challenge.UnreadableAnswer, http.StatusServiceUnavailable)
 		default:
 			writeAnswer(w, a.KeyAuthorization)
 		}
 	})
+}
+
+// WithStorage returns an HTTP01 with the same fields and that Storage, or h itself if it has one.
+func (h *HTTP01) WithStorage(s storage.Store) acme.Solver {
+	if h.Storage != nil {
+		return h
+	}
+	return &HTTP01{Storage: s, Addr: h.Addr}
 }
 
 func (h *HTTP01) store() storage.Store {
@@ -141,8 +145,8 @@ func requestedToken(method, path string) (string, bool) {
 	if method != http.MethodGet && method != http.MethodHead {
 		return "", false
 	}
-	token, ok := strings.CutPrefix(path, http01Path)
-	return token, ok && isToken(token)
+	token, ok := strings.CutPrefix(path, challenge.HTTP01Path)
+	return token, ok && challenge.IsToken(token)
 }
 
 func writeAnswer(w http.ResponseWriter, keyAuthorization string) {

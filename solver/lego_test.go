@@ -49,7 +49,7 @@ func (p *legoProvider) call(ctx context.Context, what, domain, token, keyAuth st
 		p.under--
 	}()
 	time.Sleep(p.takes)
-	proof := withToken(newProof(acme.TypeDNS01, domain), token)
+	proof := solvertest.WithToken(solvertest.NewProof(acme.TypeDNS01, domain), token)
 	if proof.KeyAuthorization != keyAuth {
 		return fmt.Errorf("the key authorization is %q", keyAuth)
 	}
@@ -118,17 +118,17 @@ func TestLego(t *testing.T) {
 				if s.Type() != "dns-01" || !s.Supports(acme.Identifier{Type: acme.TypeDNS, Value: "example.com"}, true) || s.Supports(acme.Identifier{Type: acme.TypeIP, Value: "192.0.2.1"}, false) {
 					t.Error("not a solver of dns-01 for domain names")
 				}
-				proof := newProof(acme.TypeDNS01, "example.com")
+				proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
 				proof.Wildcard = true
 				_, value := txtOf(t, proof)
-				present(t, s, proof)
+				solvertest.Present(t, s, proof)
 				if err := s.Wait(t.Context(), proof); err != nil {
 					t.Error(err)
 				}
 				if values := p.zones.dns.TXT("_acme-challenge.example.com"); !slices.Equal(values, []string{value}) {
 					t.Errorf("the values are %q", values)
 				}
-				cleanUp(t, s, proof)
+				solvertest.CleanUp(t, s, proof)
 				p.zones.wantRecords(t)
 
 				p.zones.failing(func(action string, _ solver.Record) error {
@@ -174,7 +174,7 @@ func proveSideBySide(t *testing.T, s *solver.Lego, proofs []acme.Proof) (took [3
 
 func legoProofs() (proofs []acme.Proof) {
 	for _, name := range []string{"a.example.com", "b.example.com", "c.example.com"} {
-		proofs = append(proofs, newProof(acme.TypeDNS01, name))
+		proofs = append(proofs, solvertest.NewProof(acme.TypeDNS01, name))
 	}
 	return proofs
 }
@@ -229,21 +229,21 @@ func TestLegoWaitsForItsTurn(t *testing.T) {
 		s := solver.LegoV5(sequentialProvider{p, time.Hour})
 		s.DNS = dnsOf(p.zones.dns)
 		proofs := legoProofs()
-		present(t, s, proofs[0])
+		solvertest.Present(t, s, proofs[0])
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		ended := make(chan error)
 		go func() { ended <- s.Present(ctx, proofs[1]) }()
 		time.Sleep(time.Second)
 		begun := time.Now()
-		cleanUp(t, s, proofs[0])
+		solvertest.CleanUp(t, s, proofs[0])
 		if took := time.Since(begun); took != 0 {
 			t.Errorf("the clean-up took %v", took)
 		}
 		if err := <-ended; !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "the pause of 1h0m0s") {
 			t.Errorf("the error is %v", err)
 		}
-		present(t, s, proofs[1])
+		solvertest.Present(t, s, proofs[1])
 		if took := time.Since(bubbleStart); took != time.Hour {
 			t.Errorf("the second was presented after %v, want an hour", took)
 		}
@@ -278,8 +278,8 @@ func TestLegoTimeout(t *testing.T) {
 			p.zones.spread = func(solver.Record, func()) {}
 			s := solver.LegoV5(sequentialProvider{p, 0})
 			s.DNS, s.Propagation = dnsOf(p.zones.dns), test.propagation
-			proof := newProof(acme.TypeDNS01, "example.com")
-			present(t, s, proof)
+			proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
+			solvertest.Present(t, s, proof)
 			err := s.Wait(t.Context(), proof)
 			if _, ok := errors.AsType[*solver.PropagationError](err); !ok || time.Since(bubbleStart) != test.want {
 				t.Errorf("%+v: after %v: %v", test.propagation, time.Since(bubbleStart), err)
@@ -297,7 +297,7 @@ func TestLegoV4Context(t *testing.T) {
 		s := solver.LegoV4(legoProviderV4{p})
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(errors.New("no more"))
-		proof := newProof(acme.TypeDNS01, "example.com")
+		proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
 		for _, err := range []error{s.Present(ctx, proof), s.CleanUp(ctx, proof)} {
 			if err == nil || !strings.HasSuffix(err.Error(), ": no more") {
 				t.Errorf("the error is %v", err)
@@ -310,7 +310,7 @@ func TestLegoV4Context(t *testing.T) {
 }
 
 func TestLegoWithoutProvider(t *testing.T) {
-	proof := newProof(acme.TypeDNS01, "example.com")
+	proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
 	for _, s := range []*solver.Lego{new(solver.Lego), solver.LegoV4(nil), solver.LegoV5(nil)} {
 		for _, err := range []error{s.Present(t.Context(), proof), s.CleanUp(t.Context(), proof)} {
 			if want := "solver: this Lego has no provider: give one to LegoV4 or LegoV5"; err == nil || err.Error() != want {
@@ -319,7 +319,7 @@ func TestLegoWithoutProvider(t *testing.T) {
 		}
 	}
 	s := solver.LegoV5(new(legoProvider))
-	other := newProof(acme.TypeDNSAccount01, "example.com")
+	other := solvertest.NewProof(acme.TypeDNSAccount01, "example.com")
 	for _, err := range []error{s.Present(t.Context(), other), s.Wait(t.Context(), other), s.CleanUp(t.Context(), other)} {
 		if want := `solver: a challenge of type "dns-account-01" was given to the solver of dns-01`; err == nil || err.Error() != want {
 			t.Errorf("the error is %v, want %s", err, want)

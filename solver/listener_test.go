@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/challenge"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -35,7 +36,7 @@ func ask(t *testing.T, open *listening, p acme.Proof) error {
 		return err
 	}
 	defer conn.Close()
-	fmt.Fprintf(conn, "GET %s%s HTTP/1.1\r\nHost: example.com\r\n\r\n", http01Path, p.Token)
+	fmt.Fprintf(conn, "GET %s%s HTTP/1.1\r\nHost: example.com\r\n\r\n", challenge.HTTP01Path, p.Token)
 	return readAnswer(conn, p)
 }
 

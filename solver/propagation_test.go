@@ -357,7 +357,7 @@ func TestPropagationWithoutServers(t *testing.T) {
 		const want = `solver: the TXT record "_acme-challenge.example.com" with "value" was not looked for, as its name servers are not known, ` +
 			`within 5m0s: no resolver has an answer for CNAME "_acme-challenge.example.com": "192.0.2.53:53": SERVFAIL. ` +
 			`Name the zone by the solver's Zone, have resolvers asked by Propagation.Recursive, or leave out looking by Propagation.Off`
-		if failure.Error() != want || !errors.Is(failure, dnsclient.RcodeError(dnsmessage.RCodeServerFailure)) {
+		if failure.Error() != want || !errors.Is(failure, dnsclient.RCodeError(dnsmessage.RCodeServerFailure)) {
 			t.Errorf("the error is\n%v, want\n%s", failure, want)
 		}
 		d.Resolver.Answer(nil)

@@ -3,6 +3,8 @@ package solver
 import (
 	"context"
 	"time"
+
+	"github.com/everseal/everseal/solver/internal/challenge"
 )
 
 // A Record is a TXT record of a DNS zone. Names have no final dot, and the value no quotes.
@@ -24,7 +26,7 @@ type Provider interface {
 
 // label returns the record's name relative to its zone, "@" for the zone itself.
 func (r Record) label() string {
-	return relativeName(r.Name, r.Zone)
+	return challenge.RelativeName(r.Name, r.Zone)
 }
 
 // seconds returns the TTL in whole seconds, at least one.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/challenge"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -22,11 +23,11 @@ func TestServerNames(t *testing.T) {
 		{acme.TypeIP, "4321:0:1:2:3:4:567:89ab", "b.a.9.8.7.6.5.0.4.0.0.0.3.0.0.0.2.0.0.0.1.0.0.0.0.0.0.0.1.2.3.4.ip6.arpa"},
 	} {
 		id := acme.Identifier{Type: test.identifierType, Value: test.value}
-		if got := serverName(id); got != test.name {
+		if got := challenge.ServerName(id); got != test.name {
 			t.Errorf("serverName(%q) = %q, want %q", id, got, test.name)
 		}
 		for _, name := range []string{test.name, strings.ToUpper(test.name)} {
-			if got, ok := parseServerName(name); !ok || got != id {
+			if got, ok := challenge.ParseServerName(name); !ok || got != id {
 				t.Errorf("parseServerName(%q) = %q, %t; want %q", name, got, ok, id)
 			}
 		}
@@ -43,14 +44,14 @@ func FuzzServerName(f *testing.F) {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		id, ok := parseServerName(name)
+		id, ok := challenge.ParseServerName(name)
 		if !ok {
 			if id != (acme.Identifier{}) {
 				t.Errorf("%q was refused, and yet is %q", name, id)
 			}
 			return
 		}
-		if again := serverName(id); again != strings.ToLower(name) {
+		if again := challenge.ServerName(id); again != strings.ToLower(name) {
 			t.Errorf("%q is %q, whose server name is %q", name, id, again)
 		}
 		if parsed, err := acme.ParseIdentifier(id.Value); err != nil || parsed != id {

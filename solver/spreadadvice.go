@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/everseal/everseal/solver/internal/challenge"
 )
 
 // nearMiss returns what is wrong with a record that was written and not seen, and what to do, or "".
@@ -13,18 +15,18 @@ func (s *spread) nearMiss(ctx context.Context, target string) string {
 	if err != nil {
 		return ""
 	}
-	m := nearMiss{name: target, zone: zone}
-	for _, name := range []string{m.name, m.doubled()} {
+	m := challenge.NearMiss{Name: target, Zone: zone}
+	for _, name := range []string{m.Name, m.Doubled()} {
 		r, err := dns.Resolve(ctx, name, dnsmessage.TypeTXT)
 		if err != nil {
 			continue
 		}
 		for _, value := range r.Texts(name) {
-			switch bare := unquoted(value); {
-			case name != m.name && s.match.in([]string{value}):
-				return m.doubledReason() + ": " + m.doubledCure()
+			switch bare := challenge.Unquoted(value); {
+			case name != m.Name && s.match.in([]string{value}):
+				return m.DoubledReason() + ": " + m.DoubledCure()
 			case bare != value && s.match.in([]string{bare}):
-				return m.quotedReason() + ": " + quotedCure
+				return m.QuotedReason() + ": " + challenge.QuotedCure
 			}
 		}
 	}

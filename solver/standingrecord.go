@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/challenge"
 	"github.com/everseal/everseal/solver/internal/dnsclient"
 	"golang.org/x/net/dns/dnsmessage"
 )
@@ -30,7 +31,7 @@ func standing(p acme.Proof) textMatch {
 	if err != nil {
 		return textMatch{}
 	}
-	return textMatch{text, func(found string) bool { return stands(found, p, time.Now()) }}
+	return textMatch{text, func(found string) bool { return challenge.IsStandingRecord(found, p, time.Now()) }}
 }
 
 // lookOnce asks each server once, side by side. It returns nil if one has the record, else what they said.

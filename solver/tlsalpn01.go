@@ -3,13 +3,12 @@ package solver
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/challenge"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -17,9 +16,6 @@ import (
 // (RFC 8737 §6.2). It must be among the NextProtos of a server's [tls.Config]: crypto/tls refuses the
 // connection before it asks for a certificate otherwise.
 const ALPNProto = "acme-tls/1"
-
-// ErrNoALPN reports that a server does not offer the protocol [ALPNProto].
-var ErrNoALPN = errors.New(`solver: the server does not offer the protocol "acme-tls/1"`)
 
 // TLSALPN01 proves control of a domain name or an IP address by answering a TLS handshake on its
 // port 443 (RFC 8737, RFC 8738). It needs no port of its own: its GetCertificate is called for the
@@ -31,10 +27,6 @@ type TLSALPN01 struct {
 	// Storage keeps the answers, so that every process on the same storage can give them. Nil: they
 	// are kept in this TLSALPN01 alone.
 	Storage storage.Store
-
-	// Dial opens the connections of Check, to a host and a port. The host is a name or an address, and where a
-	// name leads is then up to Dial. Nil: a [net.Dialer] does, to such addresses as the CA reaches.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Logger is told when an answer has to wait for another order's. Nil: [slog.Default].
 	Logger *slog.Logger
@@ -116,7 +108,7 @@ func (t *TLSALPN01) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate
 	if !IsChallenge(hello) {
 		return nil, nil
 	}
-	id, ok := parseServerName(hello.ServerName)
+	id, ok := challenge.ParseServerName(hello.ServerName)
 	if hello.ServerName == "" {
 		return nil, fmt.Errorf("solver: tls-alpn-01 was asked without a server name, which no CA does: %w", fs.ErrNotExist)
 	}
@@ -132,6 +124,14 @@ func (t *TLSALPN01) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate
 		return nil, fmt.Errorf("solver: tls-alpn-01 for %q: %w", id, err)
 	}
 	return newChallengeCertificate(id, a.KeyAuthorization)
+}
+
+// WithStorage returns a TLSALPN01 with the same fields and that Storage, or t itself if it has one.
+func (t *TLSALPN01) WithStorage(s storage.Store) acme.Solver {
+	if t.Storage != nil {
+		return t
+	}
+	return &TLSALPN01{Storage: s, Logger: t.Logger}
 }
 
 func (t *TLSALPN01) store() storage.Store {

@@ -188,10 +188,10 @@ func TestWebhookGetsTheTarget(t *testing.T) {
 	var bodies strings.Builder
 	w := startWebhook(t, func(_ http.ResponseWriter, r *http.Request) { io.Copy(&bodies, r.Body) })
 	d := &solver.DNS01{Provider: w, DNS: dnsOf(dns), FollowCNAME: true}
-	proof := newProof(acme.TypeDNS01, "example.com")
+	proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
 	_, value := txtOf(t, proof)
-	present(t, d, proof)
-	cleanUp(t, d, proof)
+	solvertest.Present(t, d, proof)
+	solvertest.CleanUp(t, d, proof)
 	if got, want := bodies.String(), strings.Repeat(`{"fqdn":"abc.example.net.","value":"`+value+`"}`+"\n", 2); got != want {
 		t.Errorf("the service got %q, want %q", got, want)
 	}

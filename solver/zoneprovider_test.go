@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -212,6 +213,9 @@ func wait(ctx context.Context, s acme.Solver, p acme.Proof) error {
 }
 
 // dnsOf returns a DNS that asks d.
-func dnsOf(d *solvertest.DNS) *solver.DNS {
-	return &solver.DNS{Resolvers: []string{solvertest.ResolverAddr}, Dial: d.Dial}
+func dnsOf(d *solvertest.DNS) *solver.DNS { return dnsBy(d.Dial) }
+
+// dnsBy returns a DNS that asks by dial.
+func dnsBy(dial func(ctx context.Context, network, address string) (net.Conn, error)) *solver.DNS {
+	return &solver.DNS{Resolvers: []string{solvertest.ResolverAddr}, Dial: dial}
 }

@@ -44,7 +44,7 @@ func TestAddresses(t *testing.T) {
 		t.Errorf("%v, %v, want %v", got, err, want[1:])
 	}
 	d.Resolver.Answer(failing(dnsmessage.TypeAAAA, dnsmessage.TypeA))
-	if _, err := clientOf(t, d).Addresses(t.Context(), "www.example.com"); !errors.Is(err, RcodeError(dnsmessage.RCodeServerFailure)) {
+	if _, err := clientOf(t, d).Addresses(t.Context(), "www.example.com"); !errors.Is(err, RCodeError(dnsmessage.RCodeServerFailure)) {
 		t.Errorf("got %v", err)
 	}
 }

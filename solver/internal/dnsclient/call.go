@@ -49,6 +49,7 @@ type answers struct {
 	known map[Query]*Reply // guarded by mu
 }
 
+// ErrSpent reports that a server was not asked for want of packets.
 var ErrSpent = errors.New("not asked, as there were too many questions already: do the zone's servers not answer, or does it lead through too many?")
 
 // open takes one of the sockets and of the packets. What it returns gives the socket back.
@@ -75,8 +76,8 @@ func (p *packets) take() bool {
 	return true
 }
 
-// privately reports whether the CA is on a private network, if that is not said.
-func (c *call) privately(said bool) reach.PrivateFunc {
+// caIsPrivate reports whether the CA is on a private network, if that is not said.
+func (c *call) caIsPrivate(said bool) reach.PrivateFunc {
 	if said {
 		return func() (bool, error) { return true, nil }
 	}
@@ -85,7 +86,7 @@ func (c *call) privately(said bool) reach.PrivateFunc {
 
 // admit returns why a name server that a zone has named is not to be asked, or nil.
 func (c *call) admit(server netip.AddrPort) error {
-	if err := reach.Check(server.Addr(), c.privately(c.private)); err != nil {
+	if err := reach.Check(server.Addr(), c.caIsPrivate(c.private)); err != nil {
 		return err
 	}
 	c.targets.mu.Lock()

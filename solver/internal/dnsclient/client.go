@@ -79,8 +79,8 @@ func (c *Client) Uncounted() *Client {
 	return &next
 }
 
-// Privately returns what reports whether the CA is on a private network, if that is not said.
-func (c *Client) Privately(said bool) reach.PrivateFunc { return c.call.privately(said) }
+// CAIsPrivate returns what reports whether the CA is on a private network. It is, if that is said.
+func (c *Client) CAIsPrivate(said bool) reach.PrivateFunc { return c.call.caIsPrivate(said) }
 
 func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return reach.Dialer(c.settings.Dial)(ctx, network, address)

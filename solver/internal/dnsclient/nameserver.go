@@ -61,7 +61,7 @@ func (c *Client) nameserverNames(ctx context.Context, zone string) ([]string, er
 		}
 	}
 	if len(names) == 0 {
-		return nil, fmt.Errorf("%.260q has no NS records: the resolver says %s", BareName(zone), RcodeText(r.RCode))
+		return nil, fmt.Errorf("%.260q has no NS records: the resolver says %s", BareName(zone), RCodeText(r.RCode))
 	}
 	slices.Sort(names)
 	return slices.Compact(names), nil

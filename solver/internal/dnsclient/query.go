@@ -41,8 +41,10 @@ type ExchangeError struct {
 	NoRoute bool // nothing could be sent: no route, no such address family
 }
 
+// Error names the server and what each try met with.
 func (e *ExchangeError) Error() string { return fmt.Sprintf("%.100q: %v", e.server, e.Tries) }
 
+// Unwrap returns the tries.
 func (e *ExchangeError) Unwrap() error { return e.Tries }
 
 // Exchange asks one server: by UDP, and by TCP where the answer does not fit or none that is usable

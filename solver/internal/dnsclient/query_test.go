@@ -52,7 +52,7 @@ func TestExchangeOnLoopback(t *testing.T) {
 	}
 	wantValues(t, r, "value")
 	if !r.Authoritative || r.RCode != dnsmessage.RCodeSuccess {
-		t.Errorf("authoritative %v, code %s", r.Authoritative, RcodeText(r.RCode))
+		t.Errorf("authoritative %v, code %s", r.Authoritative, RCodeText(r.RCode))
 	}
 	long := strings.Repeat("0123456789", 200)
 	s.Add(solvertest.ChallengeName, "TXT", long)
@@ -271,9 +271,9 @@ func TestExchangeReturnsFailures(t *testing.T) {
 		s.Answer(solvertest.Failing(code))
 		r, err := clientOf(t, d).Exchange(t.Context(), "192.0.2.1", challengeQuery)
 		if err != nil {
-			t.Errorf("%s: %v", RcodeText(code), err)
+			t.Errorf("%s: %v", RCodeText(code), err)
 		} else if r.RCode != code {
-			t.Errorf("%s: got %s", RcodeText(code), RcodeText(r.RCode))
+			t.Errorf("%s: got %s", RCodeText(code), RCodeText(r.RCode))
 		}
 	}
 }

@@ -191,10 +191,11 @@ func BareName(name string) string {
 // SameName compares names as DNS does. Letters beyond ASCII have no case there.
 func SameName(a, b string) bool { return BareName(a) == BareName(b) }
 
-// An RcodeError is a server's word that it has no answer.
-type RcodeError dnsmessage.RCode
+// An RCodeError is a server's word that it has no answer.
+type RCodeError dnsmessage.RCode
 
-func (e RcodeError) Error() string { return RcodeText(dnsmessage.RCode(e)) }
+// Error returns the name of the code.
+func (e RCodeError) Error() string { return RCodeText(dnsmessage.RCode(e)) }
 
 // A Refusal is a reply without an answer. It wraps the rcodeError.
 type Refusal struct {
@@ -202,20 +203,22 @@ type Refusal struct {
 	Reply  *Reply
 }
 
+// Error names the server and what it said.
 func (e *Refusal) Error() string { return fmt.Sprintf("%.100q: %s", e.server, e.Said()) }
 
 // Said is the reply in words.
 func (e *Refusal) Said() string {
 	if extended := ExtendedText(e.Reply.Extended); extended != "" {
-		return RcodeText(e.Reply.RCode) + " (" + extended + ")"
+		return RCodeText(e.Reply.RCode) + " (" + extended + ")"
 	}
-	return RcodeText(e.Reply.RCode)
+	return RCodeText(e.Reply.RCode)
 }
 
-func (e *Refusal) Unwrap() error { return RcodeError(e.Reply.RCode) }
+// Unwrap returns the RCodeError.
+func (e *Refusal) Unwrap() error { return RCodeError(e.Reply.RCode) }
 
-// RcodeText returns the name that DNS tools print for a response code.
-func RcodeText(c dnsmessage.RCode) string {
+// RCodeText returns the name that DNS tools print for a response code.
+func RCodeText(c dnsmessage.RCode) string {
 	switch c {
 	case dnsmessage.RCodeSuccess:
 		return "NOERROR"

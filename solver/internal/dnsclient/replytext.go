@@ -16,7 +16,7 @@ func (r *Reply) Text(asked Query) string {
 }
 
 func (r *Reply) content(asked Query) string {
-	text := RcodeText(r.RCode)
+	text := RCodeText(r.RCode)
 	values := r.Texts(asked.Name)
 	alias := r.Follow(BareName(asked.Name))
 	switch {

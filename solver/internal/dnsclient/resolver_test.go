@@ -160,7 +160,7 @@ func TestResolveFails(t *testing.T) {
 		if err == nil || err.Error() != want {
 			t.Errorf("the error is\n%v, want\n%s", err, want)
 		}
-		if !errors.Is(err, RcodeError(dnsmessage.RCodeServerFailure)) {
+		if !errors.Is(err, RCodeError(dnsmessage.RCodeServerFailure)) {
 			t.Error("that it was SERVFAIL cannot be told")
 		}
 		second.Answer(solvertest.Silent)

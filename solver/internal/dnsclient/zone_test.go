@@ -51,7 +51,7 @@ func TestZone(t *testing.T) {
 		}
 	}
 	_, err := clientOf(t, d).Zone(t.Context(), "_acme-challenge.lame.example.com")
-	if !errors.Is(err, RcodeError(dnsmessage.RCodeServerFailure)) {
+	if !errors.Is(err, RCodeError(dnsmessage.RCodeServerFailure)) {
 		t.Errorf("a zone that is delegated to nobody: %v", err)
 	}
 }

@@ -41,6 +41,7 @@ func (e peerError) Unwrap() error { return e.err }
 // Errors are reasons of one failure, in one line.
 type Errors []error
 
+// Error lists them.
 func (f Errors) Error() string {
 	words := make([]string, len(f))
 	for i, err := range f {
@@ -49,4 +50,5 @@ func (f Errors) Error() string {
 	return strings.Join(words, "; ")
 }
 
+// Unwrap returns them.
 func (f Errors) Unwrap() []error { return f }

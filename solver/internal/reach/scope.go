@@ -86,10 +86,12 @@ var ErrPrivate = errors.New("the address is not one that a CA on the Internet re
 // A ScopeError is ErrPrivate for an address.
 type ScopeError struct{ addr netip.Addr }
 
+// Error says what the address is.
 func (e *ScopeError) Error() string {
 	return fmt.Sprintf("%v is %s, which no CA on the Internet reaches", e.addr, ScopeOf(e.addr))
 }
 
+// Unwrap returns ErrPrivate.
 func (e *ScopeError) Unwrap() error { return ErrPrivate }
 
 // A PrivateFunc reports whether the CA is on a private network. The error is an *UnlocatedError.
@@ -98,10 +100,12 @@ type PrivateFunc func() (bool, error)
 // An UnlocatedError says why it is not known whether the CA is on a private network.
 type UnlocatedError struct{ Err error }
 
+// Error says that it is not known, and why.
 func (e *UnlocatedError) Error() string {
 	return fmt.Sprintf("whether the CA is on a private network too is not known: %v", e.Err)
 }
 
+// Unwrap returns Err.
 func (e *UnlocatedError) Unwrap() error { return e.Err }
 
 // Check returns an error unless an address that the DNS, or a server, has named may be asked: any for a
