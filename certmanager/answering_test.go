@@ -57,6 +57,39 @@ func TestSolversAskFromTheVantage(t *testing.T) {
 	}
 }
 
+// Solvers that keep something do so in the manager's storage, unless they have one of their own.
+func TestSolversKeepThingsInTheManagersStorage(t *testing.T) {
+	shared, own := new(storage.Memory), new(storage.Memory)
+	for _, test := range []struct {
+		given []acme.Solver
+		want  storage.Store
+	}{
+		{[]acme.Solver{new(solver.DNS01), new(solver.DNSAccount01), new(solver.HTTP01), new(solver.TLSALPN01)}, shared},
+		{[]acme.Solver{&solver.DNS01{Storage: own}, &solver.DNSAccount01{Storage: own}, &solver.HTTP01{Storage: own}, &solver.TLSALPN01{Storage: own}}, own},
+		{nil, shared},
+	} {
+		m, err := New(Config{CA: "https://ca.example/directory", Storage: shared, Solvers: test.given})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.http01.Storage != test.want || m.tlsALPN01.Storage != test.want {
+			t.Error("the answers of servers are kept elsewhere")
+		}
+		for _, s := range m.solvers {
+			switch s := s.(type) {
+			case *solver.DNS01:
+				if s.Storage != test.want {
+					t.Error("the records of dns-01 are kept elsewhere")
+				}
+			case *solver.DNSAccount01:
+				if s.Storage != test.want {
+					t.Error("the records of dns-account-01 are kept elsewhere")
+				}
+			}
+		}
+	}
+}
+
 // Of a server at an address that no CA reaches nothing is to be learned: the CA is asked at once, and no server is
 // said to be missing.
 func TestServersInsideAreNotWaitedFor(t *testing.T) {

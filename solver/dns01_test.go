@@ -2,7 +2,6 @@ package solver_test
 
 import (
 	"errors"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -285,43 +284,4 @@ func TestDNS01ProviderFails(t *testing.T) {
 			t.Errorf("the error is %v, want %s…", err, wantDelete)
 		}
 	})
-}
-
-// A field that is added and forgotten here would be lost in a manager.
-func TestDNS01WithStorage(t *testing.T) {
-	d := &solver.DNS01{
-		Provider:    new(zoneProvider),
-		DNS:         &solver.DNS{Resolvers: []string{"192.0.2.1"}},
-		Propagation: solver.Propagation{Quorum: 1},
-		Zone:        "example.com",
-		FollowCNAME: true,
-		TTL:         time.Hour,
-	}
-	s := new(storage.Memory)
-	with, ok := d.WithStorage(s).(*solver.DNS01)
-	account, accountOK := (*solver.DNSAccount01)(d).WithStorage(s).(*solver.DNSAccount01)
-	if !ok || !accountOK {
-		t.Fatal("WithStorage returns another type")
-	}
-	fields := reflect.TypeFor[solver.DNS01]()
-	for i := range fields.NumField() {
-		field := fields.Field(i)
-		if !field.IsExported() {
-			continue
-		}
-		want := reflect.ValueOf(d).Elem().Field(i).Interface()
-		if field.Name == "Storage" {
-			want = s
-		} else if reflect.ValueOf(want).IsZero() {
-			t.Errorf("%s is not tested", field.Name)
-		}
-		for _, got := range []reflect.Value{reflect.ValueOf(with).Elem(), reflect.ValueOf(account).Elem()} {
-			if !reflect.DeepEqual(got.Field(i).Interface(), want) {
-				t.Errorf("%s is %v, want %v", field.Name, got.Field(i), want)
-			}
-		}
-	}
-	if with.WithStorage(new(storage.Memory)) != acme.Solver(with) || account.WithStorage(new(storage.Memory)) != acme.Solver(account) {
-		t.Error("a storage that is set is replaced")
-	}
 }
