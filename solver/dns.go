@@ -11,7 +11,7 @@ import (
 // It is safe for concurrent use; its fields must not be changed after its first use.
 type DNS struct {
 	// Resolvers are the recursive resolvers, as IP addresses or host names, each with or without a port:
-	// "192.0.2.1", "[2001:db8::1]:5353", "fe80::1%eth0". Where the first gives no answer, the others are
+	// "192.0.2.1", "[2001:db8::1]:5353", "fe80::1%eth0". If the first gives no answer, the others are
 	// asked. Empty: those that the system is configured with.
 	Resolvers []string
 
@@ -22,7 +22,7 @@ type DNS struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Private says that zones may have their name servers on private networks and on this machine, as they do
-	// where the CA is on a private network itself: at such addresses they are asked also without it if the
+	// if the CA is on a private network itself: at such addresses they are asked also without it if the
 	// CA's directory is at one. Otherwise only name servers on the Internet are asked. Resolvers may be anywhere.
 	Private bool
 }

@@ -75,7 +75,7 @@ func (d *DNS01) Wait(ctx context.Context, p acme.Proof) error {
 }
 
 // CleanUp has the records deleted that Present created for the proof, in this process or another, and with
-// them those that have been left behind at the same name for a week. Where the provider fails they stay
+// them those that have been left behind at the same name for a week. If the provider fails, they stay
 // remembered, for this or a later CleanUp at the name.
 func (d *DNS01) CleanUp(ctx context.Context, p acme.Proof) error {
 	return d.cleanUp(ctx, p, acme.TypeDNS01)
@@ -119,7 +119,7 @@ func recordOf(p acme.Proof, challengeType string) (name, value string, err error
 	return name, value, nil
 }
 
-// WithStorage returns a DNS01 with the same fields and that Storage, or d itself where it has one.
+// WithStorage returns a DNS01 with the same fields and that Storage, or d itself if it has one.
 func (d *DNS01) WithStorage(s storage.Store) acme.Solver {
 	if d.Storage != nil {
 		return d

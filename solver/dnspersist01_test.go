@@ -166,7 +166,7 @@ func TestDNSPersist01WithoutAnswers(t *testing.T) {
 		silence()
 		d.Provider = p
 		err := d.Present(t.Context(), persistProof())
-		const want = "solver: dns-persist-01 for example.com: look whether the record is there already: the TXT record "
+		const want = "solver: dns-persist-01 for example.com: check whether the record is there already: the TXT record "
 		if err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("the error is %v, want %s…", err, want)
 		}

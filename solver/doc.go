@@ -41,7 +41,7 @@
 // Present finds the zone by its SOA record, notes in the storage what it is about to create, and has a
 // [Provider] create it, beside other values at the same name: those of a wildcard and its base name, or of
 // two orders at once. Wait asks each authoritative server until all have the record, as [Propagation] says;
-// a time-out is a [*PropagationError] that names the servers without it and what they said. CleanUp deletes
+// a timeout is a [*PropagationError] that names the servers without it and what they said. CleanUp deletes
 // what the storage says was created for the proof, and nothing else: also after a crash, in another
 // process, and where the zone was set up anew meanwhile.
 //

@@ -41,8 +41,8 @@ func (h *HTTP01) Type() string { return acme.TypeHTTP01 }
 // wildcard, for which http-01 is no proof.
 func (h *HTTP01) Supports(id acme.Identifier, wildcard bool) bool { return supports(id, wildcard) }
 
-// Present stores the answer, and opens the listener where Addr asks for one: it listens when Present
-// returns. Where that fails, the error says what can be done instead.
+// Present stores the answer, and opens the listener if Addr asks for one: it listens when Present
+// returns. If that fails, the error says what can be done instead.
 func (h *HTTP01) Present(ctx context.Context, p acme.Proof) error {
 	a, err := newAnswer(p, acme.TypeHTTP01)
 	if err != nil {
@@ -85,7 +85,7 @@ func (h *HTTP01) CleanUp(ctx context.Context, p acme.Proof) error {
 // nil stands for 404 Not Found.
 //
 // What this HTTP01 presented is answered from memory. For another token Storage is asked, for that
-// token's record alone, and not twice within a second where there is none. For tokens that are not
+// token's record alone, and not twice within a second if there is none. For tokens that are not
 // pending it is asked 25 times a second at most, after a burst of 50; beyond that a request waits for up to
 // two seconds. Tokens that were found a moment ago come first, then those that several networks ask for (the
 // /24 of an IPv4 address, the /64 of an IPv6 address), as CAs do from several places at once, then those of
@@ -95,7 +95,7 @@ func (h *HTTP01) CleanUp(ctx context.Context, p acme.Proof) error {
 // network, unless the Handler gets requests with the client's own address in RemoteAddr. Behind a proxy, tokens
 // that many requests are for come first, so that only tokens tried once each do no harm.
 //
-// Where it could not be found out whether a token is pending, as Storage failed or was asked for too much,
+// If it could not be found out whether a token is pending, as Storage failed or was asked for too much,
 // the answer is 503 Service Unavailable. A CA does not ask again after that: the validation has
 // failed, and another order is needed. If Storage was asked for too much and next has a file (it succeeds, and
 // not with an HTML page), that is the answer: an application's own files go on being served.

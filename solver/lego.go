@@ -15,7 +15,7 @@ import (
 // Lego is a solver of dns-01 that works by a DNS provider of github.com/go-acme/lego; [LegoV4] and [LegoV5]
 // make one. Any such provider will do, as it is; this package does not import them.
 //
-// A provider's own time-out and interval, from its method Timeout, hold where Propagation has none. One with
+// A provider's own timeout and interval, from its method Timeout, hold if Propagation has none. One with
 // a method Sequential is called for one record after another, with that pause between two presented; what was
 // presented is waited for side by side.
 //
@@ -170,7 +170,7 @@ func (l *Lego) call(p acme.Proof, what string, f func() error) error {
 	return nil
 }
 
-// inTurn calls f, and nothing else beside it where the provider asks for that.
+// inTurn calls f, and nothing else beside it if the provider asks for that.
 func (l *Lego) inTurn(ctx context.Context, f func() error) error {
 	if l.gap == nil {
 		return f()

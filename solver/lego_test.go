@@ -262,7 +262,7 @@ func TestLegoWaitsForItsTurn(t *testing.T) {
 	})
 }
 
-// A provider's own time-out holds where Propagation has none, also in one that is set later.
+// A provider's own timeout holds where Propagation has none, also in one that is set later.
 func TestLegoTimeout(t *testing.T) {
 	for _, test := range []struct {
 		propagation solver.Propagation

@@ -260,8 +260,8 @@ func TestListenerCutsOffSilentClient(t *testing.T) {
 		ln.conns <- server
 		start := time.Now()
 		l.release(t.Context(), "holder")
-		if waited := time.Since(start); waited != closingTime {
-			t.Errorf("it was waited for %v, want %v", waited, closingTime)
+		if waited := time.Since(start); waited != closingTimeout {
+			t.Errorf("it was waited for %v, want %v", waited, closingTimeout)
 		}
 		if _, err := client.Read(make([]byte, 1)); err != io.EOF {
 			t.Errorf("the client reads %v, want the end", err)

@@ -4,7 +4,7 @@ import "time"
 
 // answerTerm is for how long an answer is its presenter's alone: longer than the time from its
 // presentation to the end of a CA's validation, which takes seconds. After that it counts as left
-// behind where others wait for its place. Its presenter measures from before it was stored, the others
+// behind if others wait for its place. Its presenter measures from before it was stored, the others
 // from when they first saw it, each on its own clock: so none of them is early.
 const answerTerm = 2 * time.Minute
 
@@ -12,7 +12,7 @@ const answerTerm = 2 * time.Minute
 // storage as long as nobody else may have changed them. The zero value is empty.
 type ownAnswers struct {
 	answers map[string]ownAnswer
-	most    int // how many there may be before those that are over are looked for
+	limit   int // how many there may be before those that are over are dropped
 }
 
 type ownAnswer struct {
@@ -26,7 +26,7 @@ func (o *ownAnswers) add(key string, a answer, since time.Time) {
 		o.answers = make(map[string]ownAnswer)
 	}
 	o.answers[key] = ownAnswer{a, since}
-	if len(o.answers) <= o.most {
+	if len(o.answers) <= o.limit {
 		return
 	}
 	for key, own := range o.answers {
@@ -34,7 +34,7 @@ func (o *ownAnswers) add(key string, a answer, since time.Time) {
 			delete(o.answers, key)
 		}
 	}
-	o.most = 2*len(o.answers) + 100
+	o.limit = 2*len(o.answers) + 100
 }
 
 // remove forgets the answer under key if it is a.

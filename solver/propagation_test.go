@@ -354,9 +354,9 @@ func TestPropagationWithoutServers(t *testing.T) {
 		d := solvertest.NewMemoryDNS(t)
 		d.Resolver.Answer(solvertest.Failing(dnsmessage.RCodeServerFailure))
 		failure := wantNotSpread(t, d, Propagation{})
-		const want = `solver: the TXT record "_acme-challenge.example.com" with "value" was not looked for, as its name servers are not known, ` +
+		const want = `solver: the TXT record "_acme-challenge.example.com" with "value" was not asked for, as its name servers are not known, ` +
 			`within 5m0s: no resolver has an answer for CNAME "_acme-challenge.example.com": "192.0.2.53:53": SERVFAIL. ` +
-			`Name the zone by the solver's Zone, have resolvers asked by Propagation.Recursive, or leave out looking by Propagation.Off`
+			`Name the zone by the solver's Zone, have resolvers asked by Propagation.Recursive, or leave out the check by Propagation.Off`
 		if failure.Error() != want || !errors.Is(failure, dnsclient.RCodeError(dnsmessage.RCodeServerFailure)) {
 			t.Errorf("the error is\n%v, want\n%s", failure, want)
 		}

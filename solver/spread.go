@@ -41,28 +41,28 @@ type spreadServer struct {
 	since    time.Time
 	interval time.Duration // until it is asked next
 	tries    int
-	last     sighting
+	last     probeResult
 	usable   bool // it answered from the zone at least once
 }
 
-// A sighting is the outcome of one question to a server.
-type sighting struct {
+// A probeResult is the outcome of one question to a server.
+type probeResult struct {
 	found   bool
 	usable  bool   // an answer from the zone, with the record or without
 	nowhere bool   // there is no way to the server
 	said    string // escaped and bounded
 }
 
-// look returns nil once servers enough have the record.
-func (s *spread) look(ctx context.Context) error {
+// check returns nil once servers enough have the record.
+func (s *spread) check(ctx context.Context) error {
 	timeout := s.propagation.Timeout
 	if timeout <= 0 {
 		timeout = propagationTimeout
 	}
-	looking, cancel := context.WithTimeout(ctx, timeout)
+	checking, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	begun := time.Now()
-	if s.watch(looking) {
+	if s.watch(checking) {
 		return nil
 	}
 	failure := s.failure(time.Since(begun))
@@ -94,7 +94,7 @@ func (s *spread) watch(ctx context.Context) bool {
 	return true
 }
 
-// study looks, shortly before time is out, whether there is a record that nearly is the one.
+// study checks, shortly before time is out, whether there is a record that nearly is the one.
 func (s *spread) study(ctx context.Context) {
 	deadline, _ := ctx.Deadline()
 	left := time.Until(deadline)
@@ -133,7 +133,7 @@ func (s *spread) later(ctx context.Context, delay time.Duration, work func() (fi
 // find looks up the servers after a delay, and again and again, less and less often, and has new ones asked.
 func (s *spread) find(ctx context.Context, delay time.Duration) {
 	s.later(ctx, delay, func() func() {
-		dns := s.dns.Anew()
+		dns := s.dns.Fresh()
 		target, servers, err := s.lookUp(ctx, dns)
 		alias := ""
 		if s.advise != nil && (err != nil || target != s.name || s.propagation.Recursive) {
@@ -148,7 +148,7 @@ func (s *spread) find(ctx context.Context, delay time.Duration) {
 			for _, server := range s.take(target, servers) {
 				s.ask(ctx, server)
 			}
-			s.find(ctx, min(max(2*delay, reconsiderInterval), longestReconsiderInterval))
+			s.find(ctx, min(max(2*delay, reconsiderInterval), maxReconsiderInterval))
 		}
 	})
 }
@@ -157,7 +157,7 @@ func (s *spread) find(ctx context.Context, delay time.Duration) {
 func (s *spread) ask(ctx context.Context, server *spreadServer) {
 	q := dnsclient.Query{Name: s.target, Type: dnsmessage.TypeTXT, Recurse: s.propagation.Recursive}
 	s.later(ctx, server.interval, func() func() {
-		seen := s.sight(ctx, server, q)
+		seen := s.probe(ctx, server, q)
 		return func() {
 			server.note(seen)
 			server.interval = s.propagation.next(server.interval)
@@ -169,7 +169,7 @@ func (s *spread) ask(ctx context.Context, server *spreadServer) {
 }
 
 // take makes these the servers, and returns those that are new. What is known of the others is kept, unless
-// the record is now looked for at another name.
+// the record is now checked for at another name.
 func (s *spread) take(target string, servers []*spreadServer) (added []*spreadServer) {
 	for i, server := range servers {
 		known := func(old *spreadServer) bool {
@@ -195,11 +195,11 @@ func (s *spread) lookUp(ctx context.Context, dns *dnsclient.Client) (target stri
 		}
 		return s.name, servers, err
 	}
-	chain, err := dns.Canonical(ctx, s.name)
+	chain, err := dns.CNAMEChain(ctx, s.name)
 	if err != nil {
 		return "", nil, err
 	}
-	chain = dns.Current(ctx, chain)
+	chain = dns.CurrentChain(ctx, chain)
 	target = chain[len(chain)-1]
 	zone, err := dns.Zone(ctx, target)
 	if err != nil {
@@ -233,7 +233,7 @@ func (s *spread) enough() bool {
 	return found > 0 && missing == 0
 }
 
-// isInside reports whether all servers are where none is asked.
+// isInside reports whether all servers are at addresses of which none is asked.
 func (s *spread) isInside() bool {
 	asked := func(server *spreadServer) bool {
 		return !errors.Is(server.err, reach.ErrPrivate) || server.tries == 0
@@ -241,7 +241,7 @@ func (s *spread) isInside() bool {
 	return len(s.servers) > 0 && !slices.ContainsFunc(s.servers, asked)
 }
 
-func (server *spreadServer) note(seen sighting) {
+func (server *spreadServer) note(seen probeResult) {
 	server.tries++
 	server.last = seen
 	server.usable = server.usable || seen.usable
@@ -252,32 +252,32 @@ func (server *spreadServer) isLeftOut(now time.Time) bool {
 	return !server.usable && (server.last.nowhere || silent)
 }
 
-// sight asks one server once.
-func (s *spread) sight(ctx context.Context, server *spreadServer, ask dnsclient.Query) sighting {
+// probe asks one server once.
+func (s *spread) probe(ctx context.Context, server *spreadServer, ask dnsclient.Query) probeResult {
 	if server.err != nil {
 		return server.unasked()
 	}
 	r, err := s.dns.Uncounted().Exchange(ctx, server.address, ask)
 	if failure, ok := errors.AsType[*dnsclient.ExchangeError](err); ok {
-		return sighting{nowhere: failure.NoRoute, said: fmt.Sprintf("nothing: %.300v", failure.Tries)}
+		return probeResult{nowhere: failure.NoRoute, said: fmt.Sprintf("nothing: %.300v", failure.Tries)}
 	}
 	if err != nil {
-		return sighting{said: fmt.Sprintf("nothing: %.300v", err)}
+		return probeResult{said: fmt.Sprintf("nothing: %.300v", err)}
 	}
 	answered := r.RCode == dnsmessage.RCodeSuccess || r.RCode == dnsmessage.RCodeNameError
 	usable := answered && (r.Authoritative || ask.Recurse)
-	return sighting{
+	return probeResult{
 		found:  usable && s.match.in(r.Texts(ask.Name)),
 		usable: usable,
 		said:   r.Text(ask),
 	}
 }
 
-// unasked is the sighting of a server that cannot be asked.
-func (server *spreadServer) unasked() sighting {
+// unasked is the probeResult of a server that cannot be asked.
+func (server *spreadServer) unasked() probeResult {
 	if server.address != "" {
-		return sighting{nowhere: errors.Is(server.err, reach.ErrPrivate), said: fmt.Sprintf("nothing, it is not asked: %.300v", server.err)}
+		return probeResult{nowhere: errors.Is(server.err, reach.ErrPrivate), said: fmt.Sprintf("nothing, it is not asked: %.300v", server.err)}
 	}
 	cause, ok := errors.AsType[*net.DNSError](server.err)
-	return sighting{nowhere: ok && cause.IsNotFound, said: fmt.Sprintf("nothing, its address is not known: %.300v", server.err)}
+	return probeResult{nowhere: ok && cause.IsNotFound, said: fmt.Sprintf("nothing, its address is not known: %.300v", server.err)}
 }

@@ -10,7 +10,7 @@ import (
 
 // nearMiss returns what is wrong with a record that was written and not seen, and what to do, or "".
 func (s *spread) nearMiss(ctx context.Context, target string) string {
-	dns := s.dns.Anew()
+	dns := s.dns.Fresh()
 	zone, err := dns.Zone(ctx, target)
 	if err != nil {
 		return ""

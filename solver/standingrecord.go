@@ -12,14 +12,14 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// A textMatch is a record that is looked for: text names it, and matches says whether another that is
+// A textMatch is a record that is wanted: text names it, and matches says whether another that is
 // found does as well. Nil: only the text itself does.
 type textMatch struct {
 	text    string
 	matches func(found string) bool
 }
 
-// in reports whether one of the values is what is looked for.
+// in reports whether one of the values is what is wanted.
 func (m textMatch) in(values []string) bool {
 	return slices.Contains(values, m.text) || m.matches != nil && slices.ContainsFunc(values, m.matches)
 }
@@ -34,17 +34,17 @@ func standing(p acme.Proof) textMatch {
 	return textMatch{text, func(found string) bool { return challenge.IsStandingRecord(found, p, time.Now()) }}
 }
 
-// lookOnce asks each server once, side by side. It returns nil if one has the record, else what they said.
-func (s *spread) lookOnce(ctx context.Context) *PropagationError {
+// probeOnce asks each server once, side by side. It returns nil if one has the record, else what they said.
+func (s *spread) probeOnce(ctx context.Context) *PropagationError {
 	begun := time.Now()
-	target, servers, err := s.lookUp(ctx, s.dns.Anew())
+	target, servers, err := s.lookUp(ctx, s.dns.Fresh())
 	if s.unknown = err; err == nil {
 		s.take(target, servers)
 	}
 	var asking sync.WaitGroup
 	for _, server := range s.servers {
 		asking.Go(func() {
-			server.note(s.sight(ctx, server, dnsclient.Query{Name: s.target, Type: dnsmessage.TypeTXT, Recurse: s.propagation.Recursive}))
+			server.note(s.probe(ctx, server, dnsclient.Query{Name: s.target, Type: dnsmessage.TypeTXT, Recurse: s.propagation.Recursive}))
 		})
 	}
 	asking.Wait()

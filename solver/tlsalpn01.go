@@ -60,7 +60,7 @@ func (t *TLSALPN01) Present(ctx context.Context, p acme.Proof) error {
 	return nil
 }
 
-// Wait makes sure that the answer is in place still before the CA is told. If this TLSALPN01 presented
+// Wait makes sure that the answer is still published before the CA is told. If this TLSALPN01 presented
 // it within the last minute, Wait returns at once. If not, as when other names of the order had to wait,
 // it presents it again: another order may have taken it for left by a killed process.
 func (t *TLSALPN01) Wait(ctx context.Context, p acme.Proof) error {
@@ -96,12 +96,12 @@ func IsChallenge(hello *tls.ClientHelloInfo) bool {
 // [tls.Config.GetCertificate], called first there.
 //
 // What this TLSALPN01 presented is answered from memory. For another name Storage is asked, for that
-// name's record alone, and not twice within a second where there is none. For names that have no
+// name's record alone, and not twice within a second if there is none. For names that have no
 // challenge it is asked 25 times a second at most, after a burst of 50; beyond that a handshake waits for up
 // to two seconds. Names that had a challenge a moment ago come first, then those that several networks ask for,
 // then those of networks that wait for few; see [HTTP01.Handler], also for what that is no help against.
 //
-// The error wraps [fs.ErrNotExist] where no challenge is pending for the name. It does not where that
+// The error wraps [fs.ErrNotExist] if no challenge is pending for the name. It does not if that
 // could not be found out, as Storage failed or was asked for too much. Either way the handshake fails,
 // and as a CA does not try again, so has the validation: another order is needed.
 func (t *TLSALPN01) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {

@@ -30,7 +30,7 @@ type Webhook struct {
 	Username string // for HTTP basic authentication; empty: none
 	Password string
 
-	HTTPClient *http.Client // nil: one with a time-out of half a minute
+	HTTPClient *http.Client // nil: one with a timeout of half a minute
 }
 
 const (

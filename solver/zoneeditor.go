@@ -72,10 +72,10 @@ func (z *zoneEditor) place(ctx context.Context, name, value string, ttl time.Dur
 	return Record{}, fmt.Errorf("the record %s is not in the zone %.260q that is set: set the zone that it is in, or none for it to be found", name, r.Zone)
 }
 
-// delegated returns where the CNAMEs of a name lead, or the name itself where there are none. One that comes
+// delegated returns where the CNAMEs of a name lead, or the name itself if there are none. One that comes
 // from a wildcard is not followed: a record created beside the wildcard comes before it.
 func (z *zoneEditor) delegated(ctx context.Context, name string) (string, error) {
-	chain, err := z.dns.Canonical(ctx, name)
+	chain, err := z.dns.CNAMEChain(ctx, name)
 	if err != nil {
 		return "", err
 	}
@@ -107,7 +107,7 @@ func (z *zoneEditor) isSynthesized(ctx context.Context, name, target string) (bo
 	if err != nil {
 		return false, err
 	}
-	return r.Alias(beside) == target || z.dns.IsGone(ctx, name), nil
+	return r.Alias(beside) == target || z.dns.HasNoCNAME(ctx, name), nil
 }
 
 // create has the provider create the record.
@@ -118,7 +118,7 @@ func (z *zoneEditor) create(ctx context.Context, r Record) error {
 	return nil
 }
 
-// adviceTimeout is for looking up what to advise where a record could not be created.
+// adviceTimeout is for looking up what to advise if a record could not be created.
 const adviceTimeout = 5 * time.Second
 
 // adviser returns what gives advice on a name by the answers of a DNS.
@@ -130,7 +130,7 @@ func (z *zoneEditor) adviser(name string) func(ctx context.Context, c *dnsclient
 	}
 }
 
-// advice returns what may be wrong where a record at a name could not be created, or is not seen, as the end of
+// advice returns what may be wrong if a record at a name could not be created, or is not seen, as the end of
 // a sentence: with a CNAME there, no other record can be.
 func (z *zoneEditor) advice(ctx context.Context, name string) string {
 	if z.followCNAME || ctx.Err() != nil {

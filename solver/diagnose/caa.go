@@ -151,7 +151,7 @@ func (s caaSet) judgeIssuer(r caaRecord, name string, request caaRequest) *verdi
 	return nil
 }
 
-// foreign is the verdict where no record names the CA.
+// foreign is the verdict if no record names the CA.
 func (s caaSet) foreign(tag string, records []caaRecord, name string, request caaRequest) *verdict {
 	if len(request.identities) == 0 {
 		return because(CauseCAA, "add a record with the CA's own domain name there",
@@ -213,13 +213,13 @@ func isAlphanumeric(r rune) bool {
 
 // text lists the records.
 func (s caaSet) text() string {
-	const most = 3
+	const maxListed = 3
 	var words []string
-	for _, r := range s.records[:min(len(s.records), most)] {
+	for _, r := range s.records[:min(len(s.records), maxListed)] {
 		words = append(words, r.String())
 	}
-	if len(s.records) > most {
-		words = append(words, fmt.Sprintf("%d more", len(s.records)-most))
+	if len(s.records) > maxListed {
+		words = append(words, fmt.Sprintf("%d more", len(s.records)-maxListed))
 	}
 	return strings.Join(words, ", ")
 }

@@ -178,7 +178,7 @@ func serverTests() []diagnoseTest {
 			w.put("192.0.2.1:80", solvertest.ServeRaw(w.t, "SSH-2.0-OpenSSH\r\n"))
 		},
 		want: `port 80 of example.com at 192.0.2.1 gives no answer that can be read: ` +
-			`malformed HTTP response "SSH-2.0-OpenSSH": look whether this process is the server there, and into its log`,
+			`malformed HTTP response "SSH-2.0-OpenSSH": check whether this process is the server there, and read its log`,
 	}, {
 		name: "no ALPN", proof: overTLS, cause: diagnose.CauseNoALPN,
 		setUp: func(w *world) {
@@ -345,7 +345,7 @@ func redirectTests() []diagnoseTest {
 		want: "example.com answers with a redirect to 10.0.0.5, a private address, from a public address, which is not followed: " + followCure,
 	}, {
 		name: "redirect without a slash", cause: diagnose.CauseRedirect, setUp: site(redirect("https://www.example.com.well-known/acme-challenge/x")),
-		want: `example.com answers with a redirect to the host "www.example.com.well-known", where a slash is missing after the host: ` + followCure,
+		want: `example.com answers with a redirect to the host "www.example.com.well-known": a slash is missing after the host: ` + followCure,
 	}}
 	return withProof(tests, overHTTP)
 }

@@ -9,7 +9,7 @@ import (
 
 // A frontend is a server between the CA and this process.
 type frontend struct {
-	name string // "Cloudflare"; "a proxy" where only that can be told
+	name string // "Cloudflare"; "a proxy" if only that can be told
 	kind string // "CDN", "proxy" or "load balancer"
 	mark string // the header it was known by, such as "server: cloudflare"
 }

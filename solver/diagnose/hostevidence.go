@@ -93,7 +93,7 @@ func (i *inspection) findHosts(ctx context.Context) hostEvidence {
 	return h
 }
 
-// findAuthoritative asks the servers of the name's zone, and of those that CNAMEs lead into. Where they
+// findAuthoritative asks the servers of the name's zone, and of those that CNAMEs lead into. If they
 // cannot be asked, nothing is known.
 func (i *inspection) findAuthoritative(ctx context.Context, name string, h *hostEvidence) {
 	for range maxChain {

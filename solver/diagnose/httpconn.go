@@ -74,9 +74,9 @@ func (c *httpConn) speak(ctx context.Context, target *url.URL) (*http.Response, 
 		c.conn, c.state = conn, &state
 	}
 	sent := request.Write(c.conn)
-	const mostInterim = 5
+	const maxInterim = 5
 	reader := bufio.NewReader(c)
-	for range mostInterim {
+	for range maxInterim {
 		response, err := http.ReadResponse(reader, request)
 		if err != nil {
 			return nil, cmp.Or(sent, err) // a server may answer without having read the request
@@ -100,8 +100,8 @@ func noClientCertificate(asked *bool) func(*tls.CertificateRequestInfo) (*tls.Ce
 // body returns the beginning of an answer's body, decompressed.
 func (c *httpConn) body(ctx context.Context, response *http.Response) ([]byte, error) {
 	defer context.AfterFunc(ctx, func() { c.raw.Close() })()
-	const mostFraming = 16 << 10 // of a body in chunks of one byte
-	c.left += maxSeenBody + mostFraming
+	const maxFraming = 16 << 10 // of a body in chunks of one byte
+	c.left += maxSeenBody + maxFraming
 	body, err := readBeginning(response)
 	if err != nil && ctx.Err() != nil {
 		err = ctx.Err()

@@ -24,7 +24,7 @@ type inspection struct {
 	dns     *dnsclient.Client // of from, during the diagnosis
 	private reach.PrivateFunc
 	problem *acme.Problem // the CA's words; may be nil
-	failed  bool          // the CA looked, and did not see the answer
+	failed  bool          // the CA validated, and did not see the answer
 
 	mu      sync.Mutex
 	lookups []Lookup // guarded by mu

@@ -12,7 +12,7 @@ import (
 	"github.com/everseal/everseal/solver/internal/reach"
 )
 
-// judgeFailure judges a failure of the CA's where nothing wrong was seen from here.
+// judgeFailure judges a failure of the CA's when nothing wrong was seen from here.
 func (i *inspection) judgeFailure() *verdict {
 	if i.problem == nil {
 		return nil
@@ -49,8 +49,8 @@ func (i *inspection) judgeFailure() *verdict {
 	if private := i.privateAddress(); private.IsValid() {
 		return i.leadsToPrivate(private)
 	}
-	return because(CauseVantagePoints, fmt.Sprintf("open port %s to every address: CAs look from several networks and countries at once", i.port()),
-		"%s answers right from here, but not from each place that the CA looks from (%s): a firewall may let only some of them in%s",
+	return because(CauseVantagePoints, fmt.Sprintf("open port %s to every address: CAs validate from several networks and countries at once", i.port()),
+		"%s answers right from here, but not from each place that the CA validates from (%s): a firewall may let only some of them in%s",
 		i.domain, words, i.besides())
 }
 
@@ -79,7 +79,7 @@ func (i *inspection) detail() string {
 	return words
 }
 
-// isValidationFailure reports whether the CA looked, and did not see the answer.
+// isValidationFailure reports whether the CA validated, and did not see the answer.
 func (i *inspection) isValidationFailure() bool {
 	if i.problem == nil {
 		return false
@@ -107,17 +107,17 @@ func (i *inspection) privateAddress() netip.Addr {
 	return netip.Addr{}
 }
 
-// unseenCAA is the verdict where the CA says that CAA forbids, and what is seen from here does not.
+// unseenCAA is the verdict when the CA says that CAA forbids, and what is seen from here does not.
 func (i *inspection) unseenCAA(words string) *verdict {
 	if i.caa.name == "" {
-		return because(CauseCAA, "look whether all name servers of the zone, and of those above it, answer questions for CAA",
+		return because(CauseCAA, "check whether all name servers of the zone, and of those above it, answer questions for CAA",
 			"CAA does not let the CA issue for %s (%s), though no CAA record is seen from here", i.name, words)
 	}
 	return because(CauseCAA, "write the CA's own domain name there as it writes it itself, in lower case",
 		"CAA does not let the CA issue for %s (%s): the records at %s are %s", i.name, words, escape.Text(i.caa.name, 260), i.caa.text())
 }
 
-// judgeAddressAsked judges the address that the CA says it asked, where it names one.
+// judgeAddressAsked judges the address that the CA says it asked, if it names one.
 func (i *inspection) judgeAddressAsked(detail, words string) *verdict {
 	addr := addressIn(detail)
 	if !addr.IsValid() || i.proof.Identifier.Type == acme.TypeIP {

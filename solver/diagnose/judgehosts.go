@@ -16,7 +16,7 @@ func (i *inspection) judgeNames() *verdict {
 	errs := []error{i.caaErr, i.records.resolverErr, i.records.err}
 	h := &i.hosts
 	if len(h.resolved) == 0 && len(h.authoritative) == 0 {
-		errs = append(errs, h.errs...) // that one of A and AAAA fails does not matter where the other is enough
+		errs = append(errs, h.errs...) // that one of A and AAAA fails does not matter if the other is enough
 	}
 	for _, err := range errs {
 		if v := i.judgeLookup(err); v != nil {
@@ -50,13 +50,13 @@ func (i *inspection) isAsked() bool {
 
 // joined lists addresses.
 func joined(addrs []netip.Addr) string {
-	const most = 3
-	words := make([]string, 0, most)
-	for _, addr := range addrs[:min(len(addrs), most)] {
+	const maxListed = 3
+	words := make([]string, 0, maxListed)
+	for _, addr := range addrs[:min(len(addrs), maxListed)] {
 		words = append(words, addr.String())
 	}
-	if len(addrs) > most {
-		words = append(words, fmt.Sprintf("%d more", len(addrs)-most))
+	if len(addrs) > maxListed {
+		words = append(words, fmt.Sprintf("%d more", len(addrs)-maxListed))
 	}
 	return strings.Join(words, " and ")
 }
@@ -202,7 +202,7 @@ func familyOf(addr netip.Addr) string {
 	return "IPv4"
 }
 
-// addressMismatch is the verdict where one address family is right and the other is not. Where nobody takes
+// addressMismatch is the verdict when one address family is right and the other is not. If nobody takes
 // the connection, CAs are known to try the other family: that alone is no cause before one has failed.
 func (i *inspection) addressMismatch(wrong, right visit) *verdict {
 	if !i.failed && (wrong.outcome == outcomeRefused || wrong.outcome == outcomeUnanswered) {

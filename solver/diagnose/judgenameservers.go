@@ -24,7 +24,7 @@ func (s *faultyServer) outside() *reach.ScopeError {
 	return err
 }
 
-// silentServer returns what is wrong with a server that gave no answer, or nil where the reason may be here.
+// silentServer returns what is wrong with a server that gave no answer, or nil if the reason may be here.
 func silentServer(ns dnsclient.Nameserver, err error) *faultyServer {
 	if failure, ok := errors.AsType[*dnsclient.ExchangeError](err); ok {
 		if failure.NoRoute || errors.Is(err, dnsclient.ErrSpent) {
@@ -57,7 +57,7 @@ func (i *inspection) faulty() (servers []faultyServer, zone string, working bool
 
 const repairCure = "repair that server, or take it out of the zone's NS records"
 
-// judgeNameservers judges the authoritative servers that are of no use, where that is what fails the CA.
+// judgeNameservers judges the authoritative servers that are of no use, if that is what fails the CA.
 func (i *inspection) judgeNameservers() *verdict {
 	servers, zone, working := i.faulty()
 	if len(servers) == 0 || !i.says(acme.ErrDNS) && (working || i.isAsked()) {
@@ -78,13 +78,13 @@ func (i *inspection) judgeNameservers() *verdict {
 
 // besides names the servers that are of no use though others are, as the end of a sentence; empty: there are none.
 func (i *inspection) besides() string {
-	const most = 2
+	const maxListed = 2
 	servers, zone, working := i.faulty()
 	if len(servers) == 0 || !working {
 		return ""
 	}
 	var words []string
-	for _, s := range servers[:min(len(servers), most)] {
+	for _, s := range servers[:min(len(servers), maxListed)] {
 		words = append(words, s.Text()+" says "+s.said)
 	}
 	return "; and of the name servers of the zone " + escape.Text(zone, 260) + " " + strings.Join(words, ", ")

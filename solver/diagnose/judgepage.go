@@ -23,7 +23,7 @@ func (v *visit) guard() (guard, bool) {
 	}
 	switch status := v.page.StatusCode; {
 	case strings.Contains(string(v.page.body), challenge.UnreadableAnswer):
-		return guard{"cannot read the storage that its answers are in", "look into its log, and at what it reads its storage from"}, true
+		return guard{"cannot read the storage that its answers are in", "read its log, and check what it reads its storage from"}, true
 	case isBlockPage(v.page.body), status == http.StatusForbidden, status == http.StatusNotAcceptable:
 		return guard{"blocks the request, as firewalls and access rules do", pass}, true
 	case status == http.StatusUnauthorized, status == http.StatusProxyAuthRequired:
@@ -32,7 +32,7 @@ func (v *visit) guard() (guard, bool) {
 		return guard{"is the portal of a network that wants a log-in first", "let that network pass connections to the server without a log-in"}, true
 	case status == http.StatusServiceUnavailable, status == http.StatusBadGateway, status == http.StatusGatewayTimeout:
 		return guard{"is a load balancer without a healthy target, or a server that is not ready",
-			"look why its health check fails, which must not need the certificate that is yet to come"}, true
+			"find out why its health check fails, which must not need the certificate that is yet to come"}, true
 	}
 	return guard{}, false
 }
@@ -75,7 +75,7 @@ func (i *inspection) judgeWrapped(v visit, where string) *verdict {
 		"%s answers with the key authorization, but with %s", where, strings.Join(around, " and "))
 }
 
-// behindFrontend is the verdict where a content delivery network, a proxy or a load balancer answers.
+// behindFrontend is the verdict if a content delivery network, a proxy or a load balancer answers.
 func (i *inspection) behindFrontend(f frontend, v visit, subject string) *verdict {
 	reason := fmt.Sprintf("%s answers from %s (%s), not from this process", subject, f.name, f.mark)
 	cure := "let the " + f.kind + " forward " + challenge.HTTP01Path
@@ -110,7 +110,7 @@ func originFailure(status int) (does, cure string) {
 		return "does not take the certificate of the server behind it, as its SSL/TLS encryption mode demands",
 			"exempt " + challenge.HTTP01Path + " from redirects to https, or set the mode from Full (strict) to Full and let that server show any certificate until it has its own"
 	}
-	return "does not reach the server behind it", "look whether that server listens, and lets Cloudflare's addresses in"
+	return "does not reach the server behind it", "check whether that server listens, and lets Cloudflare's addresses in"
 }
 
 // judgeLoop is the verdict on redirects without end. With a content delivery network in front, they mostly
@@ -140,7 +140,7 @@ func (f frontend) schemeCure() string {
 	return "have the " + f.kind + " ask the server behind it by https: one asked by http redirects to https again"
 }
 
-// withoutClientAuth is the cure where a TLS server asks for client certificates.
+// withoutClientAuth is the cure if a TLS server asks for client certificates.
 const withoutClientAuth = "answer acme-tls/1 without ClientAuth: let GetConfigForClient return a tls.Config without it if solver.IsChallenge"
 
 // judgeClientCertificate is the verdict on a server that asks for a client certificate.

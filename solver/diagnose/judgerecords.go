@@ -30,7 +30,7 @@ func (i *inspection) judgeCAA() *verdict {
 // judgeLookup judges a question that the resolvers have no answer to. That they cannot be reached from here
 // says nothing of the CA's.
 func (i *inspection) judgeLookup(err error) *verdict {
-	const zoneCure = "look whether the zone's name servers are up and hold the zone"
+	const zoneCure = "check whether the zone's name servers are up and hold the zone"
 	lookup, ok := errors.AsType[*lookupError](err)
 	if !ok {
 		if err != nil && i.says(acme.ErrDNS) {
@@ -59,10 +59,10 @@ func (i *inspection) judgeLookup(err error) *verdict {
 	return nil
 }
 
-// signCure is the cure where DNSSEC is broken.
+// signCure is the cure if DNSSEC is broken.
 const signCure = "sign the zone anew, or correct the DS record at its registrar"
 
-// blocked is the verdict where a resolver has an answer, and does not give it.
+// blocked is the verdict if a resolver has an answer, and does not give it.
 func blocked(name, qtype string, extended []dnsclient.ExtendedError) *verdict {
 	return because(CauseDNSFailure, "take the name off that resolver's list, or have other resolvers asked by DNS.Resolvers",
 		"a resolver keeps the %s record of %s back (%s)", qtype, name, dnsclient.ExtendedText(extended))
@@ -101,7 +101,7 @@ func (i *inspection) judgeRecords() *verdict {
 		if slices.ContainsFunc(e.resolver.Extended, dnsclient.ExtendedError.IsPolicy) {
 			return blocked(escape.Text(e.name, 260), "TXT", e.resolver.Extended)
 		}
-		return because(CauseRecordMissing, "wait until the old answer is forgotten before the CA is told to look (DNS01.Propagation)",
+		return because(CauseRecordMissing, "wait until the old answer is forgotten before the CA is told to validate (DNS01.Propagation)",
 			"the resolvers do not see the TXT record %s: they say %s", escape.Text(e.name, 260), saidText(e.resolver, e.name))
 	}
 	return nil
@@ -131,7 +131,7 @@ func (i *inspection) missingCure() string {
 	if i.proof.Type == acme.TypeDNSPersist01 {
 		return "set it once, for good"
 	}
-	return "look whether the provider writes to this zone, and wait longer before the CA is told to look (DNS01.Propagation)"
+	return "check whether the provider writes to this zone, and wait longer before the CA is told to validate (DNS01.Propagation)"
 }
 
 // said is the server's answer without the record, as a sentence.

@@ -98,10 +98,10 @@ func (v *visit) redirects() string {
 	return fmt.Sprintf("redirects in a loop, from %s to %s and back", escape.Text(v.back, 150), escape.Text(last.URL, 150))
 }
 
-// exemption is the cure where redirects are wrong.
+// exemption is the cure if redirects are wrong.
 const exemption = "exempt " + challenge.HTTP01Path + " from redirects"
 
-// judgeVisit returns the verdict on one visit. at tells its address, where another was answered otherwise.
+// judgeVisit returns the verdict on one visit. at tells its address, if another was answered otherwise.
 func (i *inspection) judgeVisit(v visit, at string) *verdict {
 	subject := i.domain + at
 	switch v.outcome {
@@ -146,7 +146,7 @@ func (i *inspection) isElsewhere(v visit) bool {
 	return v.host != "" && !strings.EqualFold(v.host, i.domain)
 }
 
-// callFirst is the cure where a TLS server does not know of the challenge.
+// callFirst is the cure if a TLS server does not know of the challenge.
 const callFirst = "let that server call TLSALPN01.GetCertificate first, or pass the connections on to this process"
 
 // judgeServer is the verdict on a server that is the identifier's own, as far as can be told.
@@ -160,7 +160,7 @@ func (i *inspection) judgeServer(v visit, subject string) *verdict {
 		return because(CausePortFiltered, fmt.Sprintf("open port %s to the whole Internet in the firewall, or forward it to this process", v.port),
 			"%s does not answer within %v, as behind a firewall that drops packets", where, visitTimeout)
 	case outcomeSilent:
-		return because(CauseBrokenServer, "look why the server there does not answer", "%s takes connections and gives no answer within %v", where, visitTimeout)
+		return because(CauseBrokenServer, "find out why the server there does not answer", "%s takes connections and gives no answer within %v", where, visitTimeout)
 	case outcomeClientCertificate:
 		return i.judgeClientCertificate(v, where)
 	case outcomeBroken:
@@ -171,7 +171,7 @@ func (i *inspection) judgeServer(v visit, subject string) *verdict {
 			}
 			return because(CauseOtherServer, cure, "%s is answered by a server that refuses the handshake: %s", where, escape.Text(v.err.Error(), 200))
 		}
-		return because(CauseBrokenServer, "look whether this process is the server there, and into its log",
+		return because(CauseBrokenServer, "check whether this process is the server there, and read its log",
 			"%s gives no answer that can be read: %s", where, escape.Text(v.err.Error(), 200))
 	case outcomeNoALPN:
 		return because(CauseNoALPN, "put solver.ALPNProto into its tls.Config.NextProtos, use the TLSConfig of a certmanager.Manager, or use another challenge",

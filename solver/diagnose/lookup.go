@@ -15,7 +15,7 @@ type lookupError struct {
 	name     string
 	qtype    dnsmessage.Type
 	servfail bool // a resolver said SERVFAIL
-	dnssec   bool // and has an answer where it need not be valid by DNSSEC
+	dnssec   bool // and has an answer if it need not be valid by DNSSEC
 	extended []dnsclient.ExtendedError
 	err      error
 }
@@ -55,16 +55,16 @@ func (i *inspection) lookup(ctx context.Context, name string, qtype dnsmessage.T
 
 // note adds to the evidence. Of a zone that says more than any honest one, the rest is left out.
 func (i *inspection) note(l Lookup) {
-	const most, mostBytes = 100, 32 << 10
+	const maxLookups, maxBytes = 100, 32 << 10
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, value := range l.Values {
 		i.noted += len(value)
 	}
-	if i.noted > mostBytes {
+	if i.noted > maxBytes {
 		l.Values, l.Error = nil, "left out: the zone has too much"
 	}
-	if len(i.lookups) < most {
+	if len(i.lookups) < maxLookups {
 		i.lookups = append(i.lookups, l)
 	}
 }
@@ -123,7 +123,7 @@ func replyLookup(server, name string, qtype dnsmessage.Type, r *dnsclient.Reply)
 			l.Values = append(l.Values, record.String())
 		}
 	}
-	const most = 10
-	l.Values = l.Values[:min(len(l.Values), most)]
+	const maxValues = 10
+	l.Values = l.Values[:min(len(l.Values), maxValues)]
 	return l
 }

@@ -40,7 +40,7 @@ func (w *world) breaks(name string, dnssec bool) {
 
 const (
 	signCure   = "sign the zone anew, or correct the DS record at its registrar"
-	zoneCure   = "look whether the zone's name servers are up and hold the zone"
+	zoneCure   = "check whether the zone's name servers are up and hold the zone"
 	publicCure = "let the public record lead to this server, or use DNS-01"
 	reachCure  = "set its record to an address that the Internet reaches, or use DNS-01; for a CA on that network, set Vantage.Private"
 	aaaaCure   = "set the AAAA record to this server's address, or remove it"
@@ -175,16 +175,16 @@ func (w *world) splitHorizon() {
 
 func failureTests() []diagnoseTest {
 	right := func(w *world) { w.site(w.answering()) }
-	const openCure = "open port 80 to every address: CAs look from several networks and countries at once"
+	const openCure = "open port 80 to every address: CAs validate from several networks and countries at once"
 	return []diagnoseTest{{
 		name: "a firewall that lets some vantage points in", proof: overHTTP, cause: diagnose.CauseVantagePoints, setUp: right,
 		failure: refusal(acme.ErrConnection, "During secondary validation: 192.0.2.1: Fetching http://example.com/: Timeout during connect (likely firewall problem)"),
-		want: "example.com answers right from here, but not from each place that the CA looks from (its words: During secondary validation: " +
+		want: "example.com answers right from here, but not from each place that the CA validates from (its words: During secondary validation: " +
 			"192.0.2.1: Fetching http://example.com/: Timeout during connect (likely firewall problem)): a firewall may let only some of them in: " + openCure,
 	}, {
-		name: "a time-out that only the CA sees", proof: overHTTP, cause: diagnose.CauseVantagePoints, setUp: right,
+		name: "a timeout that only the CA sees", proof: overHTTP, cause: diagnose.CauseVantagePoints, setUp: right,
 		failure: refusal(acme.ErrConnection, "Timeout during connect"),
-		want: "example.com answers right from here, but not from each place that the CA looks from (its words: Timeout during connect): " +
+		want: "example.com answers right from here, but not from each place that the CA validates from (its words: Timeout during connect): " +
 			"a firewall may let only some of them in: " + openCure,
 	}, {
 		name: "vantage points and tls-alpn-01", proof: overTLS, cause: diagnose.CauseVantagePoints,
@@ -193,8 +193,8 @@ func failureTests() []diagnoseTest {
 			Type: acme.ErrMalformed, Detail: "some failed",
 			Subproblems: []*acme.Problem{{Detail: "Perspectives disagreed"}, nil},
 		}),
-		want: "example.com answers right from here, but not from each place that the CA looks from (its words: some failed): " +
-			"a firewall may let only some of them in: open port 443 to every address: CAs look from several networks and countries at once",
+		want: "example.com answers right from here, but not from each place that the CA validates from (its words: some failed): " +
+			"a firewall may let only some of them in: open port 443 to every address: CAs validate from several networks and countries at once",
 	}, {
 		name: "resolvers that refuse, and a CA that fails too", proof: overHTTP, cause: diagnose.CauseDNSFailure,
 		setUp:   func(w *world) { w.Resolver.Answer(solvertest.Failing(dnsmessage.RCodeRefused)) },
@@ -204,7 +204,7 @@ func failureTests() []diagnoseTest {
 		name: "CAA that only the CA sees", proof: overHTTP, cause: diagnose.CauseCAA, setUp: right,
 		failure: refusal(acme.ErrCAA, "CAA record for example.com prevents issuance"),
 		want: "CAA does not let the CA issue for example.com (its words: CAA record for example.com prevents issuance), though no CAA record is seen from here: " +
-			"look whether all name servers of the zone, and of those above it, answer questions for CAA",
+			"check whether all name servers of the zone, and of those above it, answer questions for CAA",
 	}, {
 		name: "CAA in capitals", proof: overHTTP, cause: diagnose.CauseCAA,
 		setUp: func(w *world) {

@@ -37,7 +37,7 @@ func nearMissTests() []diagnoseTest {
 		name:  "another value at the name with the zone twice",
 		setUp: func(w *world) { w.add(doubledName, "TXT", "old") },
 		want: "no server of the zone example.com has the TXT record " + solvertest.ChallengeName + " with the value " + value + ": " + ns1 +
-			" says that there is no such name (NXDOMAIN): look whether the provider writes to this zone, and wait longer before the CA is told to look (DNS01.Propagation)",
+			" says that there is no such name (NXDOMAIN): check whether the provider writes to this zone, and wait longer before the CA is told to validate (DNS01.Propagation)",
 	}, {
 		name: "a standing record in quotes", proof: persist,
 		setUp: func(w *world) { w.add("_validation-persist.example.com", "TXT", `"`+solvertest.ValueOf(persist)+`"`) },

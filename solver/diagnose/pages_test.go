@@ -20,7 +20,7 @@ import (
 const (
 	port80       = "port 80 of example.com at 192.0.2.1"
 	passCure     = "let firewalls and access rules pass requests for /.well-known/acme-challenge/ from every address"
-	healthCure   = "look why its health check fails, which must not need the certificate that is yet to come"
+	healthCure   = "find out why its health check fails, which must not need the certificate that is yet to come"
 	flexibleCure = ", or set Cloudflare's SSL/TLS encryption mode to Full (strict): in the mode Flexible it asks a server by http that then redirects to https again"
 	oldCure      = "wait until its time to live has passed before the next try; if the CA asks there again, let every name server answer all askers alike"
 )
@@ -75,7 +75,7 @@ func guardTests() []diagnoseTest {
 			broken := &solver.HTTP01{Storage: brokenStore{new(storage.Memory)}}
 			w.site(broken.Handler(nil))
 		},
-		want: port80 + " cannot read the storage that its answers are in: it answers 503 Service Unavailable: look into its log, and at what it reads its storage from",
+		want: port80 + " cannot read the storage that its answers are in: it answers 503 Service Unavailable: read its log, and check what it reads its storage from",
 	}}
 	for i := range tests {
 		tests[i].cause = diagnose.CauseOtherServer
@@ -158,7 +158,7 @@ func originTests() []diagnoseTest {
 	}, {
 		name: "Cloudflare and a server that is down", cause: diagnose.CauseCDN, setUp: page(521, "error code: 521", "Server", "cloudflare"),
 		want: "example.com answers from Cloudflare (server: cloudflare), which does not reach the server behind it: 521 status code 521: " +
-			"use DNS-01, or look whether that server listens, and lets Cloudflare's addresses in",
+			"use DNS-01, or check whether that server listens, and lets Cloudflare's addresses in",
 	}}, overHTTP)
 }
 

@@ -12,8 +12,8 @@ func problemOf(err error, name string) *acme.Problem {
 	var first, own *acme.Problem
 	var walk func(err error, depth int)
 	walk = func(err error, depth int) {
-		const deepest = 30
-		if err == nil || depth > deepest || own != nil {
+		const maxDepth = 30
+		if err == nil || depth > maxDepth || own != nil {
 			return
 		}
 		switch e := err.(type) {

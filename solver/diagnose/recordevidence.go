@@ -85,7 +85,7 @@ func (i *inspection) findRecords(ctx context.Context) {
 	i.findDoubled(ctx, e)
 }
 
-// findDoubled looks for a record that no server has where a panel may have put it.
+// findDoubled asks for a record that no server has at the name where a panel may have put it.
 func (i *inspection) findDoubled(ctx context.Context, e *recordEvidence) {
 	has, lacks, _ := e.count()
 	if len(has) > 0 || len(lacks) == 0 {
@@ -100,10 +100,10 @@ func (i *inspection) findDoubled(ctx context.Context, e *recordEvidence) {
 }
 
 func (i *inspection) findRecordServers(ctx context.Context, e *recordEvidence) (err error) {
-	if e.chain, err = i.dns.Canonical(ctx, e.name); err != nil {
+	if e.chain, err = i.dns.CNAMEChain(ctx, e.name); err != nil {
 		return err
 	}
-	e.chain = i.dns.Current(ctx, e.chain)
+	e.chain = i.dns.CurrentChain(ctx, e.chain)
 	last := e.chain[len(e.chain)-1]
 	if len(e.chain) > 1 {
 		i.note(Lookup{Name: escape.Text(e.name, 260), Type: "CNAME", Server: "resolver", Code: "NOERROR", Values: escapedNames(e.chain[1:])})

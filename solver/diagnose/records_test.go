@@ -17,7 +17,7 @@ const (
 
 func recordTests() []diagnoseTest {
 	value := solvertest.ValueOf(overDNS)
-	const waitCure = "look whether the provider writes to this zone, and wait longer before the CA is told to look (DNS01.Propagation)"
+	const waitCure = "check whether the provider writes to this zone, and wait longer before the CA is told to validate (DNS01.Propagation)"
 	const transferCure = "wait until all servers have it (DNS01.Propagation), or repair the transfer of the zone to this server"
 	persist := solvertest.Persistent(false)
 	account := solvertest.NewProof(acme.TypeDNSAccount01, "example.com")
@@ -98,7 +98,7 @@ func nameserverTests() []diagnoseTest {
 			})
 		},
 		want: "the resolvers do not see the TXT record _acme-challenge.example.com: they say that there is no TXT record: " +
-			"wait until the old answer is forgotten before the CA is told to look (DNS01.Propagation)",
+			"wait until the old answer is forgotten before the CA is told to validate (DNS01.Propagation)",
 	}, {
 		name: "name servers that tell the CA otherwise", cause: diagnose.CauseVantagePoints, failure: refusal(acme.ErrUnauthorized, "No TXT record found"),
 		setUp: func(w *world) { w.add(solvertest.ChallengeName, "TXT", value) },

@@ -34,7 +34,7 @@ const (
 	CauseNoAddress         Cause = "no-address"         // the name does not exist, or has no address
 	CausePrivateAddress    Cause = "private-address"    // the name leads to an address that the Internet does not reach
 	CauseSplitHorizon      Cause = "split-horizon"      // the name leads elsewhere for this process than for the CA
-	CauseVantagePoints     Cause = "vantage-points"     // all is right from here, but not from each place that the CA looks from
+	CauseVantagePoints     Cause = "vantage-points"     // all is right from here, but not from each place that the CA validates from
 	CauseDNSFailure        Cause = "dns-failure"        // the DNS servers fail
 	CauseDNSSEC            Cause = "dnssec"             // the DNS answers fail validation by DNSSEC
 	CauseCAA               Cause = "caa"                // CAA records do not let the CA issue (RFC 8659, RFC 8657)
@@ -49,7 +49,7 @@ type Report struct {
 	Identifier    string `json:"identifier"` // as in the order: with "*." for a wildcard
 	ChallengeType string `json:"challengeType"`
 
-	// Seen says that the answer was seen from here wherever a CA may look for it.
+	// Seen says that the answer was seen from here wherever a CA may ask for it.
 	Seen bool `json:"seen"`
 
 	Cause  Cause  `json:"cause,omitempty"`

@@ -274,7 +274,7 @@ func TestDiagnoseOfSilence(t *testing.T) {
 			start := time.Now()
 			d := diagnose.Before(t.Context(), p, diagnose.Vantage{DNS: dnsFor(dns), Dial: silent})
 			port := map[string]string{acme.TypeHTTP01: "80", acme.TypeTLSALPN01: "443"}[p.Type]
-			want := "port " + port + " of example.com at 192.0.2.1 takes connections and gives no answer within 10s: look why the server there does not answer"
+			want := "port " + port + " of example.com at 192.0.2.1 takes connections and gives no answer within 10s: find out why the server there does not answer"
 			if waited := time.Since(start); d.Cause != diagnose.CauseBrokenServer || d.String() != want || waited != 10*time.Second {
 				t.Errorf("after %v: %q, %s, want %s", waited, d.Cause, d, want)
 			}

@@ -14,7 +14,7 @@ import (
 
 // Visible checks once whether the answer to p can be seen from there, as a CA does: with http-01 by a request to port 80
 // of the identifier, following redirects to ports 80 and 443 without verifying certificates; with tls-alpn-01 by a
-// handshake with port 443. It asks one address of a host, where [Before] asks all, and gives up after ten seconds or
+// handshake with port 443. It asks one address of a host ([Before] asks all), and gives up after ten seconds or
 // when ctx ends.
 //
 // Without a Vantage.DNS, hosts are found as the system finds them, or by Vantage.Dial if that is set. If the CA's

@@ -89,7 +89,7 @@ type page struct {
 	from           netip.AddrPort
 }
 
-// get makes one request and notes it. Where no answer comes, it notes why and returns nil.
+// get makes one request and notes it. If no answer comes, it notes why and returns nil.
 func (v *visit) get(ctx context.Context, target *url.URL, from netip.Addr, connect connectFunc) *page {
 	v.Hops = append(v.Hops, Hop{URL: escape.Text(target.String(), 300)})
 	hop := &v.Hops[len(v.Hops)-1]
@@ -169,11 +169,11 @@ func checkRedirect(status int, next *url.URL) error {
 	case status == http.StatusSeeOther:
 		return errors.New("a redirect by 303 See Other, which CAs do not follow")
 	case next.Scheme != "http" && next.Scheme != "https":
-		return fmt.Errorf("a redirect to the scheme %.20q, where CAs follow http and https alone", next.Scheme)
+		return fmt.Errorf("a redirect to the scheme %.20q; CAs follow http and https alone", next.Scheme)
 	case port != "80" && port != "443":
-		return fmt.Errorf("a redirect to port %.5s, where CAs follow those to 80 and 443 alone", port)
+		return fmt.Errorf("a redirect to port %.5s; CAs follow those to 80 and 443 alone", port)
 	case strings.HasSuffix(next.Hostname(), ".well-known"):
-		return fmt.Errorf("a redirect to the host %.100q, where a slash is missing after the host", next.Hostname())
+		return fmt.Errorf("a redirect to the host %.100q: a slash is missing after the host", next.Hostname())
 	case next.Hostname() == "", len(next.Hostname()) > 253, strings.Contains(next.Hostname(), "%"), isOddAddress(next.Hostname()):
 		return fmt.Errorf("a redirect to %.100q, which is no host", next.Hostname())
 	case len(next.Path) > maxTargetPath:

@@ -24,7 +24,7 @@ func TestTargetsAreBounded(t *testing.T) {
 			t.Fatalf("the %dth: %v", i+1, err)
 		}
 	}
-	for _, call := range []*call{d.call, d.Anew().call, d.Uncounted().call} {
+	for _, call := range []*call{d.call, d.Fresh().call, d.Uncounted().call} {
 		if err := call.admit(server(maxTargets)); err == nil || !strings.Contains(err.Error(), "zones have led to 100 servers already") {
 			t.Errorf("one more: %v", err)
 		}
@@ -39,7 +39,7 @@ func TestPacketsAreBounded(t *testing.T) {
 		d := New(t.Context(), nil, "https://192.0.2.1/directory")
 		sent := func() (n int) {
 			for {
-				done, err := d.Anew().call.open(t.Context())
+				done, err := d.Fresh().call.open(t.Context())
 				if errors.Is(err, ErrSpent) {
 					return n
 				}
@@ -72,7 +72,7 @@ func TestSocketsAreBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for _, call := range []*call{d.call, d.Anew().call, d.Uncounted().call} {
+		for _, call := range []*call{d.call, d.Fresh().call, d.Uncounted().call} {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			if _, err := call.open(ctx); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("one more was opened: %v", err)
@@ -103,7 +103,7 @@ func TestAnswersAreRemembered(t *testing.T) {
 			t.Errorf("asked %d times, want 1", n)
 		}
 		for want := 2; want <= 3; want++ {
-			if _, err := d.Anew().Resolve(t.Context(), "example.com", dnsmessage.TypeA); err != nil {
+			if _, err := d.Fresh().Resolve(t.Context(), "example.com", dnsmessage.TypeA); err != nil {
 				t.Fatal(err)
 			}
 			if n := network.Resolver.Asked("example.com", "A"); n != want {

@@ -57,8 +57,8 @@ func (c *Client) InZone(zone string) *Client {
 	return &next
 }
 
-// Anew returns a client for the same call that remembers no answers of before, but where the CA is.
-func (c *Client) Anew() *Client {
+// Fresh returns a client for the same call that remembers no answers of before, but where the CA is.
+func (c *Client) Fresh() *Client {
 	next, again := *c, *c.call
 	again.located = sync.OnceValues(func() (bool, error) {
 		if inside, err := c.call.located(); err == nil {

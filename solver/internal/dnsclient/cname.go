@@ -12,8 +12,8 @@ import (
 // maxAliases bounds the CNAMEs that are followed; resolvers give up at about as many.
 const maxAliases = 10
 
-// Canonical returns the chain of CNAMEs from name on: name itself, and last the name where records live.
-func (c *Client) Canonical(ctx context.Context, name string) ([]string, error) {
+// CNAMEChain returns the chain of CNAMEs from name on: name itself, and last the name where records live.
+func (c *Client) CNAMEChain(ctx context.Context, name string) ([]string, error) {
 	chain := []string{BareName(name)}
 	for len(chain) <= maxAliases+1 {
 		last := chain[len(chain)-1]
@@ -33,20 +33,20 @@ func (c *Client) Canonical(ctx context.Context, name string) ([]string, error) {
 	return nil, fmt.Errorf("more than %d CNAMEs follow one another from %.260q, which CAs do not follow", maxAliases, chain[0])
 }
 
-// Current returns the part of a chain of CNAMEs that is there now. A resolver goes on telling what it has
+// CurrentChain returns the part of a chain of CNAMEs that is there now. A resolver goes on telling what it has
 // cached: for a name that has just been made beside a wildcard CNAME, that there is the wildcard's. So the
 // name's own servers are asked; the chain ends where one of them says that there is no CNAME.
-func (c *Client) Current(ctx context.Context, chain []string) []string {
+func (c *Client) CurrentChain(ctx context.Context, chain []string) []string {
 	for i := range len(chain) - 1 {
-		if c.IsGone(ctx, chain[i]) {
+		if c.HasNoCNAME(ctx, chain[i]) {
 			return chain[:i+1]
 		}
 	}
 	return chain
 }
 
-// IsGone reports whether a server of the name's zone says that the name has no CNAME.
-func (c *Client) IsGone(ctx context.Context, name string) bool {
+// HasNoCNAME reports whether a server of the name's zone says that the name has no CNAME.
+func (c *Client) HasNoCNAME(ctx context.Context, name string) bool {
 	zone, err := c.Zone(ctx, name)
 	if err != nil {
 		return false

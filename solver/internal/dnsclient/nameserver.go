@@ -40,7 +40,7 @@ func (c *Client) Nameservers(ctx context.Context, zone string) ([]Nameserver, er
 	return c.locate(ctx, names[:min(len(names), maxNameservers)], maxAddresses), nil
 }
 
-// FewNameservers is nameservers for where some of them are enough.
+// FewNameservers is Nameservers for when some of them are enough.
 func (c *Client) FewNameservers(ctx context.Context, zone string) ([]Nameserver, error) {
 	names, err := c.nameserverNames(ctx, zone)
 	if err != nil {

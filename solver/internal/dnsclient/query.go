@@ -47,7 +47,7 @@ func (e *ExchangeError) Error() string { return fmt.Sprintf("%.100q: %v", e.serv
 // Unwrap returns the tries.
 func (e *ExchangeError) Unwrap() error { return e.Tries }
 
-// Exchange asks one server: by UDP, and by TCP where the answer does not fit or none that is usable
+// Exchange asks one server: by UDP, and by TCP if the answer does not fit or none that is usable
 // comes. Every answer in reply to the question is returned, failures such as SERVFAIL too; the error is
 // an *exchangeError, or says why nothing was asked.
 //

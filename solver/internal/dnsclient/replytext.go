@@ -39,16 +39,16 @@ func (r *Reply) content(asked Query) string {
 
 // valuesText lists the first of some TXT values.
 func valuesText(values []string) string {
-	const most = 4
+	const maxListed = 4
 	var text strings.Builder
 	text.WriteString("TXT")
-	for i, value := range values[:min(len(values), most)] {
+	for i, value := range values[:min(len(values), maxListed)] {
 		if i > 0 {
 			text.WriteString(",")
 		}
 		fmt.Fprintf(&text, " %.100q", value)
 	}
-	if more := len(values) - most; more > 0 {
+	if more := len(values) - maxListed; more > 0 {
 		fmt.Fprintf(&text, " and %d more", more)
 	}
 	return text.String()

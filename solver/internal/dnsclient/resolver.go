@@ -76,8 +76,8 @@ func serverAddress(server string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// resolverPatience is how long one resolver is waited for before the next is asked too.
-const resolverPatience = time.Second
+// resolverInterval is how long one resolver is waited for before the next is asked too.
+const resolverInterval = time.Second
 
 // Resolve asks the resolvers for the records of one type at a name. That there are none (NXDOMAIN, or
 // NOERROR without answers) is a reply; CNAMEs on the way stand in the answers. If all resolvers fail, the
@@ -126,7 +126,7 @@ func (c *Client) ask(ctx context.Context, q Query) (*Reply, error) {
 			outcomes <- outcome{r, err}
 		})
 	}
-	patience := time.NewTicker(resolverPatience)
+	patience := time.NewTicker(resolverInterval)
 	defer patience.Stop()
 	var failed escape.Errors
 	for askNext(); len(failed) < len(servers); askNext() {

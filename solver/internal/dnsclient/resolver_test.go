@@ -122,7 +122,7 @@ func TestResolveAsksTheNextResolver(t *testing.T) {
 		"fine":     {nil, 0, 0},
 		"SERVFAIL": {solvertest.Failing(dnsmessage.RCodeServerFailure), 0, 1},
 		"REFUSED":  {solvertest.Failing(dnsmessage.RCodeRefused), 0, 1},
-		"silent":   {solvertest.Silent, resolverPatience, 1},
+		"silent":   {solvertest.Silent, resolverInterval, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -153,12 +153,12 @@ func TestCanonical(t *testing.T) {
 		"l2.example.com": {"l2.example.com", "l3.example.com", "l4.example.com", "l5.example.com", "l6.example.com", "l7.example.com",
 			"l8.example.com", "l9.example.com", "l10.example.com", "l11.example.com", "l12.example.com"},
 	} {
-		if got, err := clientOf(t, d).Canonical(t.Context(), name); err != nil || !slices.Equal(got, want) {
+		if got, err := clientOf(t, d).CNAMEChain(t.Context(), name); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: %q, %v; want %q", name, got, err, want)
 		}
 	}
 	for name, want := range map[string]string{"loop1.example.com": "circle", "self.example.com": "circle", "l1.example.com": "more than 10"} {
-		if got, err := clientOf(t, d).Canonical(t.Context(), name); err == nil || !strings.Contains(err.Error(), want) {
+		if got, err := clientOf(t, d).CNAMEChain(t.Context(), name); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
 	}

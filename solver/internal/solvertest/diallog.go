@@ -20,7 +20,7 @@ type DialLog struct {
 	mu        sync.Mutex // guards what follows
 	addresses []string
 	open      int
-	mostOpen  int
+	maxOpen   int
 }
 
 // Dial connects to an address, and notes it.
@@ -28,7 +28,7 @@ func (l *DialLog) Dial(ctx context.Context, network, address string) (net.Conn, 
 	l.mu.Lock()
 	l.addresses = append(l.addresses, address)
 	l.open++
-	l.mostOpen = max(l.mostOpen, l.open)
+	l.maxOpen = max(l.maxOpen, l.open)
 	l.mu.Unlock()
 	conn, err := l.DNS.Dial(ctx, network, address)
 	if err != nil {
@@ -120,8 +120,8 @@ func HostileChain(t *testing.T) *DialLog {
 func (l *DialLog) WantCost(t *testing.T, packets, targets int) {
 	t.Helper()
 	const sockets = 40
-	t.Logf("%d packets, to %d targets, by %d sockets at once", len(l.addresses), l.targets(), l.mostOpen)
-	if len(l.addresses) > packets || l.targets() > targets || l.mostOpen > sockets {
+	t.Logf("%d packets, to %d targets, by %d sockets at once", len(l.addresses), l.targets(), l.maxOpen)
+	if len(l.addresses) > packets || l.targets() > targets || l.maxOpen > sockets {
 		t.Errorf("more than %d packets, %d targets or %d sockets", packets, targets, sockets)
 	}
 	if l.open != 0 {
