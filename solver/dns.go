@@ -8,6 +8,11 @@ import (
 )
 
 // DNS says how to ask the Domain Name System. The zero value, and a nil *DNS, ask as the system does.
+//
+// Answers are matched to their questions, and bounded. Whoever has a zone may write into it any name servers and CNAMEs:
+// of name servers, those that a public CA does not reach are not asked either (see Private), and how many servers are
+// asked, and how often, is bounded for each call of a solver.
+//
 // It is safe for concurrent use; its fields must not be changed after its first use.
 type DNS struct {
 	// Resolvers are the recursive resolvers, as IP addresses or host names, each with or without a port:

@@ -16,6 +16,12 @@ import (
 // _acme-challenge (RFC 8555 §8.4). It has a [Provider] create the record, waits until it can be seen
 // everywhere, and has it deleted, and nothing else, afterwards.
 //
+// In the Storage, what was created for challenges at a name is a JSON object. Its array records has an object for each
+// TXT record: zone, name and value, ttl in nanoseconds, and created, a time in UTC. It is there before the TXT record is,
+// and until that is deleted.
+//
+// Several zones with different providers take a DNS01 each, with Zone set: each supports the names in its zone only.
+//
 // Only Provider is required. A DNS01 is safe for concurrent use and must not be copied; its fields must
 // not be changed after its first use.
 type DNS01 struct {
@@ -39,7 +45,7 @@ type DNS01 struct {
 
 	// FollowCNAME creates the record where a CNAME at _acme-challenge leads, for names whose challenges are
 	// delegated to another zone. A wildcard CNAME, which leads all names of a domain somewhere, is not
-	// taken for that.
+	// taken for that. If a CNAME is in the way of the record and this is not set, the error says so.
 	FollowCNAME bool
 
 	// TTL is that of the record, in whole seconds. Zero: one minute.

@@ -13,7 +13,6 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
-	"github.com/everseal/everseal/solver/diagnose"
 )
 
 // DNSAccount01 has the fields of DNS01, and a name of the account's own for the record.
@@ -156,13 +155,17 @@ func ExamplePropagation() {
 	// true
 }
 
-// In a split-horizon network, the resolvers of the Internet tell where a CA is led, and a dialer gets there.
+// In a split-horizon network, the resolvers of the Internet tell which servers a zone has, and a dialer gets there.
 func ExampleDNS() {
-	outside := &solver.DNS{Resolvers: []string{"192.0.2.53", "[2001:db8::53]:5353"}}
 	byTheGateway := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}}
-
-	vantage := diagnose.Vantage{DNS: outside, Dial: byTheGateway.DialContext}
-	if d := diagnose.Before(context.Background(), exampleProof(acme.TypeHTTP01), vantage); d.Cause != "" {
-		log.Print(d)
+	dns01 := &solver.DNS01{
+		Provider: new(zoneFile),
+		DNS: &solver.DNS{
+			Resolvers: []string{"192.0.2.53", "[2001:db8::53]:5353"},
+			Dial:      byTheGateway.DialContext,
+		},
 	}
+	fmt.Println(dns01.Supports(acme.Identifier{Type: acme.TypeDNS, Value: "example.com"}, true))
+	// Output:
+	// true
 }

@@ -18,6 +18,13 @@ import (
 // HTTP01 proves control of a domain name or an IP address by answering a request to its port 80
 // (RFC 8555 §8.3). Mount [HTTP01.Handler] on the server that owns that port, or set Addr.
 //
+// In the Storage, the answer is a JSON object with token, keyAuthorization, identifier, directoryURL and created, the
+// time of its creation in UTC.
+//
+// Only pending challenges are answered, and nothing of a request is reflected. A token is base64url of at most 256 bytes;
+// what is not never reaches the storage. What is costs at most one Load of one key, shared by all who ask for it at the
+// time. The loads that find nothing are bounded: see Handler.
+//
 // The zero value is useful. An HTTP01 is safe for concurrent use and must not be copied; its fields
 // must not be changed after its first use.
 type HTTP01 struct {

@@ -83,6 +83,14 @@ func LegoV4(provider interface {
 }
 
 // LegoV5 returns a solver for a DNS provider of lego version 5.
+//
+// The token for Cloudflare's API, which may edit the zone's DNS, goes to
+//
+//	config := cloudflare.NewDefaultConfig()
+//	config.AuthToken = token
+//	provider, err := cloudflare.NewDNSProviderConfig(config)
+//	…
+//	dns01 := solver.LegoV5(provider)
 func LegoV5(provider interface {
 	Present(ctx context.Context, domain, token, keyAuth string) error
 	CleanUp(ctx context.Context, domain, token, keyAuth string) error

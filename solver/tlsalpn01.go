@@ -21,6 +21,21 @@ const ALPNProto = "acme-tls/1"
 // port 443 (RFC 8737, RFC 8738). It needs no port of its own: its GetCertificate is called for the
 // handshakes of the server that owns the port.
 //
+// crypto/tls settles the application protocol before it asks for a certificate. So NextProtos must have [ALPNProto]
+// beside the server's own protocols, and GetCertificate must ask the solver first:
+//
+//	GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+//		if solver.IsChallenge(hello) {
+//			return tlsALPN01.GetCertificate(hello)
+//		}
+//		return ownCertificate(hello)
+//	},
+//
+// A server that takes connections from several configurations, by GetConfigForClient, needs both in each of them.
+//
+// In the Storage, the answer is a JSON object with token, keyAuthorization, identifier, directoryURL and created, the
+// time of its creation in UTC.
+//
 // The zero value is useful. A TLSALPN01 is safe for concurrent use and must not be copied; its fields
 // must not be changed after its first use.
 type TLSALPN01 struct {

@@ -11,7 +11,7 @@ import (
 // diagnoseTimeout bounds a whole diagnosis: some DNS lookups, then visits side by side.
 const diagnoseTimeout = 30 * time.Second
 
-// Before looks at what a CA looks at to validate p, before one is told to, and says why that would fail.
+// Before asks for what a CA asks for to validate p, before one is told to, and says why that would fail.
 //
 // It must be called while the answer is published, before CleanUp. For http-01 and tls-alpn-01 it resolves
 // the identifier, here and at its zone's authoritative servers, and asks each address for the answer; for
@@ -19,12 +19,13 @@ const diagnoseTimeout = 30 * time.Second
 // reads the CAA records. It takes half a minute at most, and less if ctx ends; what was not seen by then is
 // not judged.
 //
-// A set-up that is right from here has no cause. What cannot be judged from here, such as IPv6 addresses on a machine
-// without IPv6, is none either.
+// Cause is empty if the set-up is right from here. What cannot be judged from here, such as IPv6 addresses on a machine
+// without IPv6, is no cause either.
 func Before(ctx context.Context, p acme.Proof, from Vantage) *Report { return After(ctx, p, nil, from) }
 
 // After is [Before] for a validation that has failed: it says why. problem is what the CA said, an error in which an
-// [*acme.AuthorizationError] or an [*acme.Problem] can be found; what only the CA can have seen is concluded from it.
+// [*acme.AuthorizationError] or an [*acme.Problem] can be found; what only the CA can have seen is concluded from it. Nil stands for a
+// CA that was not told yet.
 func After(ctx context.Context, p acme.Proof, problem error, from Vantage) *Report {
 	i := newInspection(p, problem, from)
 	if err := i.checkProof(); err != nil {

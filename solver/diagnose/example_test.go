@@ -11,8 +11,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"syscall"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver"
 	"github.com/everseal/everseal/solver/diagnose"
 )
 
@@ -80,4 +82,33 @@ func ExampleVisible() {
 	fmt.Println(errors.Is(err, diagnose.CauseNoALPN))
 	// Output:
 	// true
+}
+
+// Nothing listens on port 80 yet, which is found out before a failed validation tells.
+func ExampleBefore() {
+	proof := proofOf(acme.TypeHTTP01)
+	proof.Identifier = acme.Identifier{Type: acme.TypeIP, Value: "192.0.2.1"}
+	from := diagnose.Vantage{
+		Dial: func(context.Context, string, string) (net.Conn, error) { return nil, syscall.ECONNREFUSED },
+	}
+
+	report := diagnose.Before(context.Background(), proof, from)
+	fmt.Println(report.Cause)
+	fmt.Println(report.Reason)
+	fmt.Println(report.Cure)
+	// Output:
+	// port-closed
+	// port 80 of 192.0.2.1 at 192.0.2.1 is closed: connections are refused
+	// let a server listen on port 80 of every address, or forward it to this process
+}
+
+// In a split-horizon network, the resolvers of the Internet tell where a CA is led, and a dialer gets there.
+func ExampleVantage() {
+	outside := &solver.DNS{Resolvers: []string{"192.0.2.53", "[2001:db8::53]:5353"}}
+	byTheGateway := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}}
+
+	vantage := diagnose.Vantage{DNS: outside, Dial: byTheGateway.DialContext}
+	if d := diagnose.Before(context.Background(), proofOf(acme.TypeHTTP01), vantage); d.Cause != "" {
+		log.Print(d)
+	}
 }

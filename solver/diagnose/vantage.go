@@ -8,14 +8,14 @@ import (
 	"github.com/everseal/everseal/solver/internal/dnsclient"
 )
 
-// A Vantage is where a diagnosis looks from, and for whom. The zero value looks from this process, as the
-// system does. A split-horizon set-up leads it elsewhere by DNS and Dial.
+// A Vantage is from where a proof is diagnosed, and for whom. The zero value asks from this process, as the system does. A
+// split-horizon set-up leads it elsewhere by DNS and Dial.
 type Vantage struct {
 	// DNS says how to ask the Domain Name System. Nil: as the system does.
 	DNS *solver.DNS
 
-	// Dial opens the connections to servers. The address is an IP address, which Private lets be asked, and a
-	// port. Nil: a [net.Dialer] does.
+	// Dial opens the connections to servers. The address is an IP address, which Private lets be asked, and a port.
+	// [Visible] without DNS gives it names too, and where one leads is then up to Dial. Nil: a [net.Dialer] does.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// CAAIdentities are the domain names of which the CA says that they mean it in CAA records: the
@@ -25,7 +25,7 @@ type Vantage struct {
 	// Private says that the CA is on a private network itself. Names, name servers and redirects may lead to
 	// private networks then, and names also to this machine. It is so without it if the CA's directory is at
 	// such an address. Otherwise what leads to loopback, link-local or private addresses is not asked there,
-	// wherever Dial leads: a public CA would not, and whoever has a name could have a look inside by it. From
+	// wherever Dial leads: a public CA would not, and whoever has a name could see inside by it. From
 	// the Internet, no redirect is ever followed to this machine or its segment.
 	Private bool
 }

@@ -70,7 +70,7 @@ func (v *visit) follow(ctx context.Context, p acme.Proof, connect connectFunc) {
 	}
 }
 
-// http01URL returns where a CA looks for an answer (RFC 8555 §8.3, RFC 8738 §5).
+// http01URL returns where a CA asks for an answer (RFC 8555 §8.3, RFC 8738 §5).
 func http01URL(id acme.Identifier, token string) string {
 	return (&url.URL{Scheme: "http", Host: urlHost(id), Path: challenge.HTTP01Path + token}).String()
 }

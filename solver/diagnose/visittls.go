@@ -44,7 +44,7 @@ func (v *visit) shakeHands(ctx context.Context, p acme.Proof, connect connectFun
 	conn := tls.Client(raw, &tls.Config{
 		ServerName:         challenge.ServerName(p.Identifier),
 		NextProtos:         []string{solver.ALPNProto},
-		InsecureSkipVerify: true, // the certificate looked for is self-signed; checkCertificate judges it
+		InsecureSkipVerify: true, // the certificate wanted is self-signed; checkCertificate judges it
 
 		GetClientCertificate: noClientCertificate(&v.asksClient),
 	})

@@ -1,5 +1,5 @@
 // Package challenge says what CAs ask for with each type of challenge, and what answers it: which proofs can be answered,
-// and what a server, a certificate or a TXT record must have. Solvers publish answers by it, and diagnoses look for them.
+// and what a server, a certificate or a TXT record must have. Solvers publish answers by it, and diagnoses check for them.
 // Its errors are parts of those of its callers, who put their package's name before them.
 package challenge
 

@@ -1,4 +1,3 @@
-// Package dnsclient asks questions to DNS servers.
 package dnsclient
 
 import (
@@ -11,7 +10,7 @@ import (
 	"github.com/everseal/everseal/solver/internal/reach"
 )
 
-// A Settings says how to ask the Domain Name System: it is a solver.DNS, which tells what the fields are.
+// Settings say how to ask the Domain Name System. They are those of solver.DNS, which tells what the fields are.
 type Settings struct {
 	Resolvers []string
 	Dial      func(ctx context.Context, network, address string) (net.Conn, error)
