@@ -59,7 +59,7 @@ func TestDiagnoseBlamesNoNameServerForAnotherFailure(t *testing.T) {
 }
 
 // Without a Dial, a check connects to nothing inside for a CA on the Internet.
-func TestVisibleKeepOut(t *testing.T) {
+func TestVisibleKeepsOut(t *testing.T) {
 	for _, address := range []string{"127.0.0.1", "::1"} {
 		for _, err := range []error{
 			diagnose.Visible(t.Context(), solvertest.NewProof(acme.TypeHTTP01, address), diagnose.Vantage{}), diagnose.Visible(t.Context(), solvertest.NewProof(acme.TypeTLSALPN01, address), diagnose.Vantage{}),
@@ -78,7 +78,7 @@ func TestVisibleKeepOut(t *testing.T) {
 }
 
 // With a Dial, which finds out itself where names lead, a redirect to an address inside is not followed all the same.
-func TestVisibleWithADialKeepRedirectsOut(t *testing.T) {
+func TestVisibleWithADialKeepsRedirectsOut(t *testing.T) {
 	for target, want := range map[string]string{
 		"http://10.0.0.5/":               "a redirect to 10.0.0.5, a private address",
 		"http://127.0.0.1/":              "a redirect to 127.0.0.1, a loopback address",

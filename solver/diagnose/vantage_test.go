@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver"
 	"github.com/everseal/everseal/solver/diagnose"
 	"github.com/everseal/everseal/solver/internal/solvertest"
 )
@@ -58,4 +59,29 @@ func TestBlockedDNSOut(t *testing.T) {
 			t.Errorf("after %v: %q, %v", waited, d.Cause, d)
 		}
 	})
+}
+
+// Solvers ask as the vantage does, and what was given stays as it is.
+func TestForSolvers(t *testing.T) {
+	given := &solver.DNS{Resolvers: []string{"192.0.2.53"}}
+	private := &solver.DNS{Private: true}
+	for _, test := range []struct {
+		vantage diagnose.Vantage
+		same    *solver.DNS // that is returned; nil: another, unless there is none
+		private bool
+	}{
+		{vantage: diagnose.Vantage{DNS: given}, same: given},
+		{vantage: diagnose.Vantage{DNS: private}, same: private, private: true},
+		{vantage: diagnose.Vantage{DNS: private, Private: true}, same: private, private: true},
+		{vantage: diagnose.Vantage{DNS: given, Private: true}, private: true},
+		{vantage: diagnose.Vantage{Private: true}, private: true},
+	} {
+		got := test.vantage.ForSolvers()
+		if got == nil || got.Private != test.private || test.same != nil && got != test.same || test.vantage.DNS == given && got.Resolvers[0] != "192.0.2.53" {
+			t.Errorf("%+v: %+v", test.vantage, got)
+		}
+	}
+	if (diagnose.Vantage{}).ForSolvers() != nil || given.Private {
+		t.Error("nothing becomes something, or what was given is changed")
+	}
 }

@@ -149,7 +149,7 @@ func TestVisibleHTTP01Reports(t *testing.T) {
 	}
 }
 
-func TestVisibleRefuseWhatPresentRefuses(t *testing.T) {
+func TestVisibleRefusesWhatPresentRefuses(t *testing.T) {
 	p := solvertest.NewProof(acme.TypeHTTP01, "example.com:8080")
 	solvertest.RequireError(t, diagnose.Visible(t.Context(), p, diagnose.Vantage{}), "example.com:8080")
 	p.Type = acme.TypeTLSALPN01
@@ -171,7 +171,7 @@ func TestVisibleOfClosedPort(t *testing.T) {
 }
 
 // A server that takes connections and never answers.
-func TestVisibleGiveUp(t *testing.T) {
+func TestVisibleGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dial := func(context.Context, string, string) (net.Conn, error) {
 			client, server := net.Pipe()
