@@ -77,6 +77,20 @@ func TestVisibleKeepsOut(t *testing.T) {
 	}
 }
 
+// What is an address need not be looked up, so that Dial has no say in it.
+func TestVisibleWithADialAsksNoAddressInside(t *testing.T) {
+	dial := func(_ context.Context, _, address string) (net.Conn, error) {
+		t.Errorf("dialled %s", address)
+		return nil, errUnroutable
+	}
+	for _, challengeType := range []string{acme.TypeHTTP01, acme.TypeTLSALPN01} {
+		err := diagnose.Visible(t.Context(), solvertest.NewProof(challengeType, "10.0.0.5"), diagnose.Vantage{Dial: dial})
+		if !errors.Is(err, diagnose.CausePrivateAddress) {
+			t.Errorf("%s: %v", challengeType, err)
+		}
+	}
+}
+
 // With a Dial, which finds out itself where names lead, a redirect to an address inside is not followed all the same.
 func TestVisibleWithADialKeepsRedirectsOut(t *testing.T) {
 	for target, want := range map[string]string{

@@ -134,7 +134,7 @@ func TestNameserversAreBounded(t *testing.T) {
 	}
 }
 
-func TestCanonical(t *testing.T) {
+func TestCNAMEChain(t *testing.T) {
 	d := solvertest.NewDNS(t)
 	s := challengeServer(d)
 	target := d.Zone("validation.example", "192.0.2.3")[0]
