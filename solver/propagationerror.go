@@ -160,3 +160,8 @@ func (e *PropagationError) cure(lacking int) string {
 
 // Unwrap returns Err.
 func (e *PropagationError) Unwrap() error { return e.Err }
+
+// answered reports whether a server gave an answer from the zone.
+func (e *PropagationError) answered() bool {
+	return slices.ContainsFunc(e.Servers, func(a ServerAnswer) bool { return a.Answered })
+}

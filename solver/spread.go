@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
+	"github.com/everseal/everseal/solver/internal/challenge"
 	"github.com/everseal/everseal/solver/internal/dnsclient"
 	"github.com/everseal/everseal/solver/internal/reach"
 )
@@ -280,4 +281,49 @@ func (server *spreadServer) unasked() probeResult {
 	}
 	cause, ok := errors.AsType[*net.DNSError](server.err)
 	return probeResult{nowhere: ok && cause.IsNotFound, said: fmt.Sprintf("nothing, its address is not known: %.300v", server.err)}
+}
+
+// probeOnce asks each server once, side by side. It returns nil if one has the record, else what they said.
+func (s *spread) probeOnce(ctx context.Context) *PropagationError {
+	begun := time.Now()
+	target, servers, err := s.lookUp(ctx, s.dns.Fresh())
+	if s.unknown = err; err == nil {
+		s.take(target, servers)
+	}
+	var asking sync.WaitGroup
+	for _, server := range s.servers {
+		asking.Go(func() {
+			server.note(s.probe(ctx, server, dnsclient.Query{Name: s.target, Type: dnsmessage.TypeTXT, Recurse: s.propagation.Recursive}))
+		})
+	}
+	asking.Wait()
+	if slices.ContainsFunc(s.servers, func(server *spreadServer) bool { return server.last.found }) {
+		return nil
+	}
+	return s.failure(time.Since(begun))
+}
+
+// nearMiss returns what is wrong with a record that was written and not seen, and what to do, or "".
+func (s *spread) nearMiss(ctx context.Context, target string) string {
+	dns := s.dns.Fresh()
+	zone, err := dns.Zone(ctx, target)
+	if err != nil {
+		return ""
+	}
+	m := challenge.NearMiss{Name: target, Zone: zone}
+	for _, name := range []string{m.Name, m.Doubled()} {
+		r, err := dns.Resolve(ctx, name, dnsmessage.TypeTXT)
+		if err != nil {
+			continue
+		}
+		for _, value := range r.Texts(name) {
+			switch bare := challenge.Unquoted(value); {
+			case name != m.Name && s.match.in([]string{value}):
+				return m.DoubledReason() + ": " + m.DoubledCure()
+			case bare != value && s.match.in([]string{bare}):
+				return m.QuotedReason() + ": " + challenge.QuotedCure
+			}
+		}
+	}
+	return ""
 }
