@@ -28,12 +28,18 @@ const module = "github.com/everseal/everseal"
 // dependencies are all modules that the core's go.mod may name.
 var dependencies = []string{"github.com/go-jose/go-jose/v4", "golang.org/x/net", "golang.org/x/sync", "golang.org/x/text"}
 
-// imports says what the code of a folder, its tests left out, may import of the module.
+// imports says what the code of a folder and those below it, its tests left out, may import of the module: folders too,
+// with those below them that are not named here.
 var imports = map[string][]string{
 	"acme":        {},
 	"storage":     {"storage"}, // storagetest
-	"solver":      {"acme", "storage"},
-	"certmanager": {"acme", "storage", "solver", "certmanager"},
+	"solver":      {"acme", "storage", "solver/internal"},
+	"certmanager": {"acme", "storage", "solver", "solver/diagnose", "certmanager"},
+
+	"solver/diagnose":            {"acme", "solver", "solver/internal"},
+	"solver/internal":            {"acme", "solver/internal"},
+	"solver/internal/solvertest": {"acme"}, // for tests alone
+	"acme/acmetest":              {"acme"},
 }
 
 const (
@@ -44,7 +50,7 @@ const (
 )
 
 // exports bounds the package-level functions and types that a package exports.
-var exports = map[string]int{"acme": 50, "solver": 38, "storage": 30, "certmanager": 36}
+var exports = map[string]int{"acme": 50, "solver": 24, "solver/diagnose": 16, "storage": 30, "certmanager": 36}
 
 func main() {
 	var c checker
@@ -229,22 +235,25 @@ func (c *checker) checkCore(path string, file *ast.File) {
 }
 
 func (c *checker) checkImports(path string, file *ast.File) {
-	folder, _, _ := strings.Cut(path, "/")
-	allowed := imports[folder]
-	if strings.HasPrefix(path, "acme/acmetest/") {
-		allowed = []string{"acme"}
-	}
+	allowed := imports[named(filepath.Dir(path))]
 	for _, spec := range file.Imports {
 		imported, err := strconv.Unquote(spec.Path.Value)
 		if err != nil {
 			continue // the parser has reported it
 		}
 		below, ours := strings.CutPrefix(imported, module+"/")
-		from, _, _ := strings.Cut(below, "/")
-		if ours && !slices.Contains(allowed, from) {
+		if ours && !slices.Contains(allowed, named(below)) {
 			c.at(spec, "%s must not import %s", filepath.Dir(path), imported)
 		}
 	}
+}
+
+// named returns the nearest folder around one, or itself, that imports names.
+func named(folder string) string {
+	for folder != "." && imports[folder] == nil {
+		folder = filepath.Dir(folder)
+	}
+	return folder
 }
 
 func (c *checker) checkFunction(path string, f *ast.FuncDecl) {

@@ -13,22 +13,16 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/diagnose"
 	"github.com/everseal/everseal/storage"
 )
-
-// A checker is a solver that can look whether its own answer can be seen.
-type checker interface {
-	acme.Solver
-	Supports(id acme.Identifier, wildcard bool) bool
-	Check(ctx context.Context, p acme.Proof) error
-}
 
 // An answering is a solver whose answers are given by a server that the manager may not have started.
 // A failed validation costs one of few attempts that a CA grants, so the first answers are looked for
 // before the CA is told.
 type answering struct {
-	checker
-	vantage solver.Vantage
+	acme.Solver
+	vantage diagnose.Vantage
 	logger  *slog.Logger
 	seen    atomic.Bool // the server is there
 	warned  atomic.Bool // it was looked for in vain, which was said
@@ -40,11 +34,16 @@ const (
 	lookEvery = 500 * time.Millisecond
 )
 
+// Supports reports whether the identifier can be answered for.
+func (a *answering) Supports(id acme.Identifier, wildcard bool) bool {
+	return acme.Supports(a.Solver, id, wildcard)
+}
+
 // Wait returns once the answer is seen, or after a while with a warning: from where this process is,
 // the name may lead elsewhere than for the CA. Only a server that was reached and can't answer is an
 // error.
 func (a *answering) Wait(ctx context.Context, p acme.Proof) error {
-	if waiting, ok := a.checker.(interface {
+	if waiting, ok := a.Solver.(interface {
 		Wait(context.Context, acme.Proof) error
 	}); ok {
 		if err := waiting.Wait(ctx, p); err != nil {
@@ -56,16 +55,16 @@ func (a *answering) Wait(ctx context.Context, p acme.Proof) error {
 	}
 	deadline := time.Now().Add(lookTime)
 	for {
-		err := a.look(ctx, p)
+		err := diagnose.Visible(ctx, p, a.vantage)
 		switch {
 		case err == nil:
 			a.seen.Store(true)
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, solver.ErrPrivateAddress):
+		case errors.Is(err, diagnose.CausePrivateAddress):
 			return nil // it was not looked there: the name may lead elsewhere for the CA
-		case errors.Is(err, solver.ErrNoALPN) && !a.warned.Swap(true):
+		case errors.Is(err, diagnose.CauseNoALPN) && !a.warned.Swap(true):
 			return fmt.Errorf("the CA was not asked to look, for it seems that it would fail; it is asked next time: %w", err)
 		case a.warned.Load():
 			return nil
@@ -84,51 +83,43 @@ func (a *answering) Wait(ctx context.Context, p acme.Proof) error {
 	}
 }
 
-// look looks once, from the vantage point where one is set.
-func (a *answering) look(ctx context.Context, p acme.Proof) error {
-	if a.vantage.DNS == nil && a.vantage.Dial == nil && !a.vantage.Private {
-		return a.Check(ctx, p)
-	}
-	ctx, cancel := context.WithTimeout(ctx, lookTime)
-	defer cancel()
-	diagnosis := solver.Diagnose(ctx, p, nil, a.vantage)
-	switch {
-	case diagnosis.Seen:
-		return nil
-	case diagnosis.Cause == solver.CauseNoALPN:
-		return fmt.Errorf("%w (%v)", solver.ErrNoALPN, diagnosis)
-	case diagnosis.Cause == solver.CausePrivateAddress:
-		return fmt.Errorf("%w (%v)", solver.ErrPrivateAddress, diagnosis)
-	}
-	return errors.New(diagnosis.String())
-}
-
 // useSolvers prepares the solvers, in the order of preference: those given, then the built-in ones.
 func (m *Manager) useSolvers() {
-	m.http01 = &solver.HTTP01{Storage: m.store}
-	m.tlsALPN01 = &solver.TLSALPN01{Storage: m.store, Logger: m.logger}
+	m.http01, m.tlsALPN01 = new(solver.HTTP01), new(solver.TLSALPN01)
 	for _, s := range m.config.Solvers {
 		switch given := s.(type) {
 		case *solver.TLSALPN01:
 			m.tlsALPN01 = given
-			if given.Storage == nil {
-				m.tlsALPN01 = &solver.TLSALPN01{Storage: m.store, Dial: given.Dial, Logger: cmp.Or(given.Logger, m.logger)}
-			}
 		case *solver.HTTP01:
 			m.http01 = given
-			if given.Storage == nil {
-				m.http01 = &solver.HTTP01{Storage: m.store, Addr: given.Addr, Dial: given.Dial}
-			}
 		}
 	}
-	m.overTLS = &answering{checker: m.tlsALPN01, vantage: m.config.Vantage, logger: m.logger}
-	m.overHTTP = &answering{checker: m.http01, vantage: m.config.Vantage, logger: m.logger}
+	m.http01 = withStorage(m.http01, m.store)
+	if given := m.tlsALPN01; given.Storage == nil {
+		m.tlsALPN01 = withStorage(given, m.store)
+		m.tlsALPN01.Logger = cmp.Or(given.Logger, m.logger)
+	}
+	m.overTLS = &answering{Solver: m.tlsALPN01, vantage: m.config.Vantage, logger: m.logger}
+	m.overHTTP = &answering{Solver: m.http01, vantage: m.config.Vantage, logger: m.logger}
 	m.overHTTP.seen.Store(m.http01.Addr != "") // it has a listener of its own
 	if m.config.Preflight == PreflightOff {
 		m.overTLS.seen.Store(true)
 		m.overHTTP.seen.Store(true)
 	}
 	m.solvers = m.prepared(m.config.Solvers)
+}
+
+// A storingSolver keeps something, and can do so in its user's storage if it has none of its own.
+type storingSolver interface {
+	WithStorage(s storage.Store) acme.Solver
+}
+
+// withStorage returns the solver as it keeps things in the storage, if it keeps any and has no other storage.
+func withStorage[S acme.Solver](s S, store storage.Store) S {
+	if storing, ok := any(s).(storingSolver); ok {
+		return storing.WithStorage(store).(S)
+	}
+	return s
 }
 
 // prepared returns the solvers as the manager uses them: those that keep something, with its storage, those that ask
@@ -145,15 +136,13 @@ func (m *Manager) prepared(given []acme.Solver) []acme.Solver {
 			logged := *s
 			logged.Logger = cmp.Or(s.Logger, m.logger)
 			solvers[i] = &logged
-		case interface {
-			WithStorage(storage.Store) acme.Solver
-		}:
-			solvers[i] = s.WithStorage(m.store)
+		default:
+			solvers[i] = withStorage(s, m.store)
 		}
 		if looking, ok := solvers[i].(interface {
-			WithVantage(solver.Vantage) acme.Solver
+			WithDNS(*solver.DNS) acme.Solver
 		}); ok {
-			solvers[i] = looking.WithVantage(m.config.Vantage)
+			solvers[i] = looking.WithDNS(m.config.Vantage.ForSolvers())
 		}
 	}
 	if !slices.Contains(solvers, acme.Solver(m.overTLS)) {

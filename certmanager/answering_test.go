@@ -12,6 +12,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/diagnose"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -21,7 +22,7 @@ func TestSolversAskFromTheVantage(t *testing.T) {
 	given := []acme.Solver{new(solver.DNS01), &solver.DNS01{DNS: own}, new(solver.DNSAccount01), new(solver.DNSPersist01), new(solver.Lego)}
 	m, err := New(Config{
 		CA: "https://ca.example/directory", Storage: new(storage.Memory), Solvers: given,
-		Vantage: solver.Vantage{DNS: outside, Private: true},
+		Vantage: diagnose.Vantage{DNS: outside, Private: true},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -56,6 +57,39 @@ func TestSolversAskFromTheVantage(t *testing.T) {
 	}
 }
 
+// Solvers that keep something do so in the manager's storage, unless they have one of their own.
+func TestSolversKeepThingsInTheManagersStorage(t *testing.T) {
+	shared, own := new(storage.Memory), new(storage.Memory)
+	for _, test := range []struct {
+		given []acme.Solver
+		want  storage.Store
+	}{
+		{[]acme.Solver{new(solver.DNS01), new(solver.DNSAccount01), new(solver.HTTP01), new(solver.TLSALPN01)}, shared},
+		{[]acme.Solver{&solver.DNS01{Storage: own}, &solver.DNSAccount01{Storage: own}, &solver.HTTP01{Storage: own}, &solver.TLSALPN01{Storage: own}}, own},
+		{nil, shared},
+	} {
+		m, err := New(Config{CA: "https://ca.example/directory", Storage: shared, Solvers: test.given})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.http01.Storage != test.want || m.tlsALPN01.Storage != test.want {
+			t.Error("the answers of servers are kept elsewhere")
+		}
+		for _, s := range m.solvers {
+			switch s := s.(type) {
+			case *solver.DNS01:
+				if s.Storage != test.want {
+					t.Error("the records of dns-01 are kept elsewhere")
+				}
+			case *solver.DNSAccount01:
+				if s.Storage != test.want {
+					t.Error("the records of dns-account-01 are kept elsewhere")
+				}
+			}
+		}
+	}
+}
+
 // Of a server at an address that no CA reaches nothing is to be learned: the CA is asked at once, and no server is
 // said to be missing.
 func TestServersInsideAreNotWaitedFor(t *testing.T) {
@@ -64,10 +98,10 @@ func TestServersInsideAreNotWaitedFor(t *testing.T) {
 		Identifier: acme.Identifier{Type: acme.TypeIP, Value: "10.0.0.5"}, KeyAuthorization: "token.thumbprint", DirectoryURL: "https://192.0.2.1/directory",
 	}
 	unused := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("dialled") }
-	for _, vantage := range []solver.Vantage{{}, {Dial: unused}} {
+	for _, vantage := range []diagnose.Vantage{{}, {Dial: unused}} {
 		synctest.Test(t, func(t *testing.T) {
 			var logs bytes.Buffer
-			a := &answering{checker: new(solver.HTTP01), vantage: vantage, logger: slog.New(slog.NewTextHandler(&logs, nil))}
+			a := &answering{Solver: new(solver.HTTP01), vantage: vantage, logger: slog.New(slog.NewTextHandler(&logs, nil))}
 			begun := time.Now()
 			if err := a.Wait(t.Context(), p); err != nil || logs.Len() > 0 || time.Since(begun) > 0 {
 				t.Errorf("%v after %v, having said %s", err, time.Since(begun), &logs)

@@ -17,7 +17,7 @@ import (
 	"strings"
 
 	"github.com/everseal/everseal/acme"
-	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/diagnose"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -59,7 +59,7 @@ type Config struct {
 	// Vantage is where the manager looks from, before and after a validation fails. Solvers that wait until
 	// name servers have a record, such as a *solver.DNS01, ask from there too, unless they have a DNS of their own;
 	// Private holds for them in either case. Zero: from this process, as the system does.
-	Vantage solver.Vantage
+	Vantage diagnose.Vantage
 
 	// Storage keeps account, certificates and work under way. Nil: a storage.Dir in systemd's
 	// $STATE_DIRECTORY, or else in the folder "everseal" of the user's configuration folder.

@@ -225,7 +225,7 @@ func TestServerWithoutALPN(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		config := w.config("example.com")
-		config.Solvers = []acme.Solver{&solver.TLSALPN01{Storage: w.store, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) { return w.dial(ctx) }}}
+		config.Solvers = []acme.Solver{&solver.TLSALPN01{Storage: w.store}}
 		m, err := certmanager.New(config)
 		if err != nil {
 			t.Fatal(err)
@@ -265,9 +265,10 @@ func TestNoServer(t *testing.T) {
 		logs := new(logs)
 		config := w.config("example.com")
 		config.Logger = logs.logger()
-		config.Solvers = []acme.Solver{&solver.TLSALPN01{Storage: w.store, Dial: func(context.Context, string, string) (net.Conn, error) {
+		config.Solvers = []acme.Solver{&solver.TLSALPN01{Storage: w.store}}
+		config.Vantage.Dial = func(context.Context, string, string) (net.Conn, error) {
 			return nil, &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}
-		}}}
+		}
 		m, err := certmanager.New(config)
 		if err != nil {
 			t.Fatal(err)

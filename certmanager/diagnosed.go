@@ -7,13 +7,13 @@ import (
 	"sync"
 
 	"github.com/everseal/everseal/acme"
-	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/diagnose"
 )
 
 // A diagnosed error is a failure with what was seen of its cause.
 type diagnosed struct {
 	err       error
-	diagnoses []*solver.Diagnosis
+	diagnoses []*diagnose.Report
 }
 
 // Error adds cause and cure to the error's own words.
@@ -30,7 +30,7 @@ func (d *diagnosed) Error() string {
 func (d *diagnosed) Unwrap() error { return d.err }
 
 // diagnosesOf returns those in an error.
-func diagnosesOf(err error) []*solver.Diagnosis {
+func diagnosesOf(err error) []*diagnose.Report {
 	if d, ok := errors.AsType[*diagnosed](err); ok {
 		return d.diagnoses
 	}
@@ -60,10 +60,10 @@ func (f *preflight) diagnose(ctx context.Context, err error, proofs []acme.Proof
 			all = append(all, failed{p, authorization})
 		}
 	}
-	diagnoses := make([]*solver.Diagnosis, len(all))
+	diagnoses := make([]*diagnose.Report, len(all))
 	var group sync.WaitGroup
 	for i, one := range all {
-		group.Go(func() { diagnoses[i] = solver.Diagnose(ctx, one.proof, one.authorization, vantage) })
+		group.Go(func() { diagnoses[i] = diagnose.After(ctx, one.proof, one.authorization, vantage) })
 	}
 	group.Wait()
 	return &diagnosed{err, diagnoses}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/diagnose"
 )
 
 // A zones is the Domain Name System in memory, as one server of all zones: each two labels at the end of a
@@ -22,8 +23,8 @@ type zones struct {
 }
 
 // vantage returns a vantage point that asks the zones, and that dial connects to servers.
-func (z *zones) vantage(dial func(ctx context.Context, network, address string) (net.Conn, error)) solver.Vantage {
-	return solver.Vantage{DNS: &solver.DNS{Resolvers: []string{"192.0.2.53"}, Dial: z.dial}, Dial: dial, Private: true}
+func (z *zones) vantage(dial func(ctx context.Context, network, address string) (net.Conn, error)) diagnose.Vantage {
+	return diagnose.Vantage{DNS: &solver.DNS{Resolvers: []string{"192.0.2.53"}, Dial: z.dial}, Dial: dial, Private: true}
 }
 
 // remove lets a name no longer exist.

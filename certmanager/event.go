@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/diagnose"
 )
 
 // An EventKind says what happened.
@@ -35,7 +35,7 @@ type Event struct {
 
 	// Diagnoses say, with failed and warning, what this process saw of the failed validations, or of those
 	// that it expects to fail. Their causes and cures stand in Err's text, too.
-	Diagnoses []*solver.Diagnosis
+	Diagnoses []*diagnose.Report
 }
 
 // LogValue shows the event in a log.

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
-	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/diagnose"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -46,7 +46,7 @@ type Request struct {
 	// Preflight and Vantage are those of the Config: whether to look at what a CA is about to validate, and
 	// from where, also when a validation has failed.
 	Preflight Preflight
-	Vantage   solver.Vantage
+	Vantage   diagnose.Vantage
 
 	// Warn reports what needs a look though it does not keep the certificate from being issued. Nil:
 	// nobody is told.

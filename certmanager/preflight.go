@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/everseal/everseal/acme"
-	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/diagnose"
 )
 
-// A Preflight says what becomes of the look that the manager takes itself, by [solver.Diagnose], before a CA
+// A Preflight says what becomes of the look that the manager takes itself, by [diagnose.Before], before a CA
 // is told to look: a validation that fails costs one of few attempts that a CA grants an hour.
 type Preflight string
 
@@ -55,7 +55,7 @@ type preflight struct {
 }
 
 // vantage returns where to look from.
-func (f *preflight) vantage(ctx context.Context) solver.Vantage {
+func (f *preflight) vantage(ctx context.Context) diagnose.Vantage {
 	vantage := f.request.Vantage
 	if directory, err := f.client.GetDirectory(ctx); err == nil && vantage.CAAIdentities == nil {
 		vantage.CAAIdentities = directory.Meta.CAAIdentities
@@ -85,8 +85,8 @@ func (f *preflight) look(ctx context.Context, p acme.Proof) error {
 	case PreflightOff:
 		return nil
 	case PreflightRequire:
-		if diagnosis := solver.Diagnose(ctx, p, nil, f.vantage(ctx)); diagnosis.Cause != "" {
-			return &diagnosed{errors.New("the CA was not asked to look"), []*solver.Diagnosis{diagnosis}}
+		if diagnosis := diagnose.Before(ctx, p, f.vantage(ctx)); diagnosis.Cause != "" {
+			return &diagnosed{errors.New("the CA was not asked to look"), []*diagnose.Report{diagnosis}}
 		}
 		return nil
 	}
@@ -96,7 +96,7 @@ func (f *preflight) look(ctx context.Context, p acme.Proof) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, preflightTime)
 	defer cancel()
-	diagnosis := solver.Diagnose(limited, p, nil, f.vantage(limited))
+	diagnosis := diagnose.Before(limited, p, f.vantage(limited))
 	slow := limited.Err() != nil && ctx.Err() == nil
 	if limited.Err() == nil {
 		f.account.blind.sawInTime(p.Type)
@@ -108,7 +108,7 @@ func (f *preflight) look(ctx context.Context, p acme.Proof) error {
 	f.faults[spot] = slow
 	f.mu.Unlock()
 	if diagnosis.Cause != "" {
-		f.warn(&diagnosed{errors.New("the CA is asked to look, though from here it seems that it will fail"), []*solver.Diagnosis{diagnosis}})
+		f.warn(&diagnosed{errors.New("the CA is asked to look, though from here it seems that it will fail"), []*diagnose.Report{diagnosis}})
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/everseal/everseal/acme/acmetest"
 	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/diagnose"
 )
 
 // inBubbleWorld runs f with a world in a bubble.
@@ -29,7 +30,7 @@ func TestPreflightWarns(t *testing.T) {
 		m, stop := w.start(w.config("example.com"))
 		defer stop()
 		warning := w.await(certmanager.EventWarning, "example.com", 1)
-		if len(warning.Diagnoses) != 1 || warning.Diagnoses[0].Cause != solver.CauseNoAddress {
+		if len(warning.Diagnoses) != 1 || warning.Diagnoses[0].Cause != diagnose.CauseNoAddress {
 			t.Errorf("diagnoses %v", warning.Diagnoses)
 		}
 		for _, word := range []string{"example.com does not resolve", "register the name"} {
@@ -66,7 +67,7 @@ func TestPreflightLearnsByName(t *testing.T) {
 			}
 		}
 		warning := w.await(certmanager.EventWarning, "even.example.com", 1)
-		if len(warning.Diagnoses) != 1 || warning.Diagnoses[0].Cause != solver.CauseNoAddress {
+		if len(warning.Diagnoses) != 1 || warning.Diagnoses[0].Cause != diagnose.CauseNoAddress {
 			t.Errorf("the fault of another name is not seen: %v", warning.Err)
 		}
 		if learnt := w.await(certmanager.EventWarning, "even.example.com", 2); !strings.Contains(learnt.Err.Error(), " for even.example.com: the CA validated") {
@@ -86,7 +87,7 @@ func TestPreflightRequires(t *testing.T) {
 		_, stop := w.start(config)
 		defer stop()
 		failed := w.await(certmanager.EventFailed, "example.com", 1)
-		if len(failed.Diagnoses) != 1 || failed.Diagnoses[0].Cause != solver.CauseNoAddress || !strings.Contains(failed.Err.Error(), "register the name") {
+		if len(failed.Diagnoses) != 1 || failed.Diagnoses[0].Cause != diagnose.CauseNoAddress || !strings.Contains(failed.Err.Error(), "register the name") {
 			t.Errorf("failed with %v, diagnoses %v", failed.Err, failed.Diagnoses)
 		}
 		if n := w.ca.Requests()["challenge"]; n != 0 {
@@ -99,7 +100,7 @@ func TestPreflightOff(t *testing.T) {
 	inBubbleWorld(t, func(t *testing.T, w *world) {
 		config := w.config("example.com", "example.net")
 		config.Preflight = certmanager.PreflightOff
-		config.Vantage = solver.Vantage{} // to look would leave the bubble
+		config.Vantage = diagnose.Vantage{} // to look would leave the bubble
 		w.ca.FailValidations("example.net", 1)
 		_, stop := w.start(config)
 		defer stop()
@@ -128,7 +129,7 @@ func TestFailureIsDiagnosed(t *testing.T) {
 		if !errors.As(failed.Err, &unproved) || unproved.ChallengeType != acme.TypeTLSALPN01 {
 			t.Errorf("the error %v holds no AuthorizationError", failed.Err)
 		}
-		if len(failed.Diagnoses) != 1 || failed.Diagnoses[0].Cause != solver.CauseNoAddress {
+		if len(failed.Diagnoses) != 1 || failed.Diagnoses[0].Cause != diagnose.CauseNoAddress {
 			t.Fatalf("diagnoses %v", failed.Diagnoses)
 		}
 		diagnosis := failed.Diagnoses[0]
@@ -253,7 +254,7 @@ func TestAllFailuresAreDiagnosed(t *testing.T) {
 				var diagnosed []string
 				for _, diagnosis := range failed.Diagnoses {
 					diagnosed = append(diagnosed, diagnosis.Identifier)
-					if diagnosis.Cause != solver.CauseNoAddress || !strings.Contains(failed.Err.Error(), diagnosis.Reason) {
+					if diagnosis.Cause != diagnose.CauseNoAddress || !strings.Contains(failed.Err.Error(), diagnosis.Reason) {
 						t.Errorf("%s: cause %q, and the error is %v", diagnosis.Identifier, diagnosis.Cause, failed.Err)
 					}
 				}

@@ -372,9 +372,7 @@ func TestHTTP01(t *testing.T) {
 	})
 	t.Run("HTTPHandler", func(t *testing.T) {
 		s := newSite(t, "example.com")
-		s.config.Solvers = []acme.Solver{&solver.HTTP01{Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, s.plain)
-		}}}
+		s.config.Solvers = []acme.Solver{new(solver.HTTP01)}
 		m, err := certmanager.New(s.config)
 		if err != nil {
 			t.Fatal(err)

@@ -3,7 +3,6 @@ package certmanager_test
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -59,7 +58,7 @@ func TestHairpinToTheRouter(t *testing.T) {
 		}()
 		inside := func(ctx context.Context, _, _ string) (net.Conn, error) { return router.dial(ctx) }
 		config := w.config("example.com")
-		config.Solvers = []acme.Solver{&solver.TLSALPN01{Dial: inside}}
+		config.Solvers = []acme.Solver{new(solver.TLSALPN01)}
 		config.Vantage.Dial = inside
 		_, stop := w.startOwn(config)
 		defer stop()
@@ -76,7 +75,7 @@ func TestRequireSeesAFilteredPort(t *testing.T) {
 	inBubbleWorld(t, func(t *testing.T, w *world) {
 		config := w.config("example.com")
 		config.Preflight = certmanager.PreflightRequire
-		config.Solvers = []acme.Solver{&solver.TLSALPN01{Dial: hangDial}}
+		config.Solvers = []acme.Solver{new(solver.TLSALPN01)}
 		config.Vantage.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			select {
 			case <-ctx.Done():
@@ -105,7 +104,7 @@ func TestHairpinSilent(t *testing.T) {
 	inBubbleWorld(t, func(t *testing.T, w *world) {
 		config := w.config()
 		config.OnDemand = func(context.Context, string) error { return nil }
-		config.Solvers = []acme.Solver{&solver.TLSALPN01{Dial: hangDial}}
+		config.Solvers = []acme.Solver{new(solver.TLSALPN01)}
 		config.Vantage.Dial = hangDial
 		dial := config.Vantage.DNS.Dial
 		config.Vantage.DNS.Dial = func(ctx context.Context, n, a string) (net.Conn, error) {
@@ -139,10 +138,7 @@ func TestDeadDNS(t *testing.T) {
 				}
 				config := w.config()
 				config.Subjects = []certmanager.Subject{{Names: names}}
-				config.Solvers = []acme.Solver{&solver.TLSALPN01{Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-					time.Sleep(10 * time.Second) // the system's resolver gives up
-					return nil, errors.New("lookup failed")
-				}}}
+				config.Solvers = []acme.Solver{new(solver.TLSALPN01)}
 				config.Vantage.DNS.Dial = hangDial
 				m, stop := w.startOwn(config)
 				defer stop()

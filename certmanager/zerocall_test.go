@@ -19,6 +19,7 @@ import (
 	"github.com/everseal/everseal/acme/acmetest"
 	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/diagnose"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -47,9 +48,13 @@ func zeroCalls() map[string]func(ctx context.Context) any {
 		"solver.TLSALPN01.GetCertificate":        func(context.Context) any { return errorOf(new(solver.TLSALPN01).GetCertificate(challengeHello())) },
 		"solver.TLSALPN01.GetCertificate of nil": func(context.Context) any { return errorOf(new(solver.TLSALPN01).GetCertificate(nil)) },
 		"solver.DNS01.WithStorage of nil":        func(context.Context) any { return new(solver.DNS01).WithStorage(nil) },
-		"solver.Diagnosis.String of nil":         func(context.Context) any { return (*solver.Diagnosis)(nil) },
+		"solver.HTTP01.WithStorage of nil":       func(context.Context) any { return new(solver.HTTP01).WithStorage(nil) },
+		"solver.TLSALPN01.WithStorage of nil":    func(context.Context) any { return new(solver.TLSALPN01).WithStorage(nil) },
+		"diagnose.Report.String of nil":          func(context.Context) any { return (*diagnose.Report)(nil) },
 		"solver.ServerAnswer.String":             func(context.Context) any { return &solver.PropagationError{Servers: []solver.ServerAnswer{{}, {}}} },
-		"solver.Diagnose":                        func(ctx context.Context) any { return solver.Diagnose(ctx, acme.Proof{}, nil, solver.Vantage{}) },
+		"diagnose.Before":                        func(ctx context.Context) any { return diagnose.Before(ctx, acme.Proof{}, diagnose.Vantage{}) },
+		"diagnose.After":                         func(ctx context.Context) any { return diagnose.After(ctx, acme.Proof{}, nil, diagnose.Vantage{}) },
+		"diagnose.Visible":                       func(ctx context.Context) any { return diagnose.Visible(ctx, acme.Proof{}, diagnose.Vantage{}) },
 		"solver.LegoV4":                          func(ctx context.Context) any { return solver.LegoV4(nil).Present(ctx, proof(acme.TypeDNS01)) },
 		"solver.LegoV5":                          func(ctx context.Context) any { return solver.LegoV5(nil).CleanUp(ctx, proof(acme.TypeDNS01)) },
 		"storage.CheckKey":                       func(context.Context) any { return storage.CheckKey("") },
@@ -177,7 +182,7 @@ func TestZeroArgumentsOfClient(t *testing.T) {
 func TestZeroProofs(t *testing.T) {
 	dns := &solver.DNS{Resolvers: []string{"192.0.2.1"}, Dial: noDial}
 	for _, s := range []acme.Solver{
-		&solver.HTTP01{Dial: noDial}, &solver.TLSALPN01{Dial: noDial}, &solver.DNS01{DNS: dns}, &solver.DNSAccount01{DNS: dns},
+		&solver.HTTP01{}, &solver.TLSALPN01{}, &solver.DNS01{DNS: dns}, &solver.DNSAccount01{DNS: dns},
 		&solver.DNSPersist01{DNS: dns}, &solver.Lego{DNS: dns}, &solver.Webroot{}, &solver.Webroot{Dir: t.TempDir()},
 		&solver.DNS01{DNS: dns, Provider: &solver.Exec{}}, &solver.DNS01{DNS: dns, Provider: &solver.Webhook{}},
 		&solver.DNS01{DNS: dns, Provider: &solver.Exec{}, Zone: "example.com"}, &solver.DNS01{DNS: dns, Provider: &solver.Webhook{}, Zone: "example.com"},
@@ -191,8 +196,11 @@ func TestZeroProofs(t *testing.T) {
 			for _, p := range []acme.Proof{{}, {Challenge: acme.Challenge{Type: s.Type()}}, unnamed, nameless, tokenless, noAuthorization, noIssuer, whole} {
 				for _, ended := range []bool{false, true} {
 					try(t, "proof", ended, func(_ *testing.T, ctx context.Context) any { return answer(ctx, s, p) })
-					try(t, "Diagnose", ended, func(_ *testing.T, ctx context.Context) any {
-						return solver.Diagnose(ctx, p, &acme.AuthorizationError{}, solver.Vantage{DNS: dns, Dial: noDial})
+					try(t, "Visible", ended, func(_ *testing.T, ctx context.Context) any {
+						return diagnose.Visible(ctx, p, diagnose.Vantage{DNS: dns, Dial: noDial})
+					})
+					try(t, "After", ended, func(_ *testing.T, ctx context.Context) any {
+						return diagnose.After(ctx, p, &acme.AuthorizationError{}, diagnose.Vantage{DNS: dns, Dial: noDial})
 					})
 				}
 			}
@@ -209,11 +217,6 @@ func answer(ctx context.Context, s acme.Solver, p acme.Proof) any {
 		Wait(ctx context.Context, p acme.Proof) error
 	}); ok {
 		errs = append(errs, waiting.Wait(ctx, p))
-	}
-	if checking, ok := s.(interface {
-		Check(ctx context.Context, p acme.Proof) error
-	}); ok {
-		errs = append(errs, checking.Check(ctx, p))
 	}
 	return append(errs, s.CleanUp(ctx, p))
 }

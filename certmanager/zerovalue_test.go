@@ -28,6 +28,7 @@ import (
 	"github.com/everseal/everseal/acme/acmetest"
 	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/diagnose"
 	"github.com/everseal/everseal/storage"
 	"github.com/everseal/everseal/storage/storagetest"
 )
@@ -50,11 +51,12 @@ func zeroTypes() (quiet, dialing []reflect.Type) {
 		reflect.TypeFor[acmetest.RateLimits](), reflect.TypeFor[acmetest.RenewalInfo](), reflect.TypeFor[acmetest.Response](),
 		reflect.TypeFor[acmetest.Network](), reflect.TypeFor[acmetest.Server](),
 
-		reflect.TypeFor[solver.Cause](), reflect.TypeFor[solver.Diagnosis](), reflect.TypeFor[solver.DNS](),
-		reflect.TypeFor[solver.Exec](), reflect.TypeFor[solver.Hop](), reflect.TypeFor[solver.Lookup](),
-		reflect.TypeFor[solver.Propagation](), reflect.TypeFor[solver.PropagationError](), reflect.TypeFor[solver.Record](),
-		reflect.TypeFor[solver.ServerAnswer](), reflect.TypeFor[solver.StandingRecordError](), reflect.TypeFor[solver.Vantage](),
-		reflect.TypeFor[solver.Visit](), reflect.TypeFor[solver.Webroot](),
+		reflect.TypeFor[solver.DNS](), reflect.TypeFor[solver.Exec](), reflect.TypeFor[solver.Propagation](),
+		reflect.TypeFor[solver.PropagationError](), reflect.TypeFor[solver.Record](), reflect.TypeFor[solver.ServerAnswer](),
+		reflect.TypeFor[solver.StandingRecordError](), reflect.TypeFor[solver.Webroot](),
+
+		reflect.TypeFor[diagnose.Cause](), reflect.TypeFor[diagnose.Hop](), reflect.TypeFor[diagnose.Lookup](),
+		reflect.TypeFor[diagnose.Report](), reflect.TypeFor[diagnose.Vantage](), reflect.TypeFor[diagnose.Visit](),
 
 		reflect.TypeFor[storage.Dir](), reflect.TypeFor[storage.Item](), reflect.TypeFor[storage.Lease](),
 		reflect.TypeFor[storage.Memory](), reflect.TypeFor[storage.Revision](), reflect.TypeFor[storage.Claim](),
@@ -133,7 +135,7 @@ func nameOf(of reflect.Type) string { return path.Base(of.PkgPath()) + "." + of.
 // exported returns the exported types but interfaces, and the exported functions, as the source has them.
 func exported(t *testing.T) (types, functions []string) {
 	t.Helper()
-	for _, folder := range []string{"../acme", "../acme/acmetest", "../solver", "../storage", "../storage/storagetest", "."} {
+	for _, folder := range []string{"../acme", "../acme/acmetest", "../solver", "../solver/diagnose", "../storage", "../storage/storagetest", "."} {
 		files, err := filepath.Glob(filepath.Join(folder, "*.go"))
 		if err != nil {
 			t.Fatal(err)
@@ -280,7 +282,7 @@ func judge(t *testing.T, result any) {
 		for _, flaw := range flawsOf(r) {
 			t.Errorf("%s in %q", flaw, r)
 		}
-	case *solver.Diagnosis:
+	case *diagnose.Report:
 		judge(t, []any{r.String(), r.LogValue()})
 	case slog.Value:
 		judge(t, r.String())

@@ -8,15 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/challenge"
 	"github.com/everseal/everseal/storage"
 )
-
-// maxToken bounds tokens in bytes. CAs use 43 and less; RFC 8555 names no limit.
-const maxToken = 256
 
 // An answer is the record of one pending challenge.
 type answer struct {
@@ -27,46 +24,16 @@ type answer struct {
 	Created          time.Time       `json:"created"`
 }
 
-// checkProof reports that a proof is for the solver of another type of challenge, or of nothing.
-func checkProof(p acme.Proof, challengeType string) error {
-	switch {
-	case p.Type == "":
-		return fmt.Errorf("solver: a proof without a type of challenge was given to the solver of %s", challengeType)
-	case p.Type != challengeType:
-		return fmt.Errorf("solver: a challenge of type %.60q was given to the solver of %s", p.Type, challengeType)
-	case p.Identifier.Value == "":
-		return fmt.Errorf("solver: %s: the proof has no identifier", challengeType)
-	}
-	return nil
-}
-
-// newAnswer returns the answer to a challenge of the given type, or an error if p, much of which came
-// from a CA, is none that could be answered.
+// newAnswer returns the answer to a challenge of the given type, or an error if p is none that could be answered.
 func newAnswer(p acme.Proof, challengeType string) (answer, error) {
-	if err := checkProof(p, challengeType); err != nil {
-		return answer{}, err
-	}
-	id, err := acme.ParseIdentifier(p.Identifier.Value)
-	switch {
-	case err != nil:
-		return answer{}, fmt.Errorf("solver: %s: %w", challengeType, err)
-	case id.Type != p.Identifier.Type:
-		return answer{}, fmt.Errorf("solver: %s: %q is not of identifier type %.60q", challengeType, id, p.Identifier.Type)
-	case p.Wildcard || isWildcard(id):
-		return answer{}, fmt.Errorf("solver: %s is no proof for a wildcard, which %q is asked for as: use a DNS challenge", challengeType, id)
-	case p.Token == "":
-		return answer{}, fmt.Errorf("solver: %s for %q: the proof has no token", challengeType, id)
-	case !isToken(p.Token):
-		return answer{}, fmt.Errorf("solver: %s for %q: the CA's token %.60q is not base64url of 1 to %d bytes", challengeType, id, p.Token, maxToken)
-	}
-	thumbprint, ok := strings.CutPrefix(p.KeyAuthorization, p.Token+".")
-	if !ok || !isToken(thumbprint) {
-		return answer{}, fmt.Errorf("solver: %s for %q: the proof's key authorization is not its token, a dot and a thumbprint", challengeType, id)
+	p, err := challenge.Validate(p, challengeType)
+	if err != nil {
+		return answer{}, fmt.Errorf("solver: %w", err)
 	}
 	return answer{
 		Token:            p.Token,
 		KeyAuthorization: p.KeyAuthorization,
-		Identifier:       id,
+		Identifier:       p.Identifier,
 		DirectoryURL:     p.DirectoryURL,
 		Created:          time.Now().UTC(),
 	}, nil
@@ -74,22 +41,7 @@ func newAnswer(p acme.Proof, challengeType string) (answer, error) {
 
 // supports reports whether a host can prove control of an identifier by answering itself.
 func supports(id acme.Identifier, wildcard bool) bool {
-	return (id.Type == acme.TypeDNS || id.Type == acme.TypeIP) && !wildcard && !isWildcard(id)
-}
-
-func isWildcard(id acme.Identifier) bool { return strings.HasPrefix(id.Value, "*.") }
-
-// isToken reports whether s is unpadded base64url (RFC 8555 §8.3) of a length worth looking up.
-func isToken(s string) bool {
-	if s == "" || len(s) > maxToken {
-		return false
-	}
-	for _, c := range []byte(s) {
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
-			return false
-		}
-	}
-	return true
+	return (id.Type == acme.TypeDNS || id.Type == acme.TypeIP) && !wildcard && !challenge.IsWildcard(id)
 }
 
 // http01Key returns the key of the answer to an http-01 challenge. Tokens differ by case, which keys

@@ -11,25 +11,12 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 	"github.com/everseal/everseal/storage"
 )
 
 func solversOn(s storage.Store) []acme.Solver {
 	return []acme.Solver{&solver.HTTP01{Storage: s}, &solver.TLSALPN01{Storage: s}}
-}
-
-func present(t *testing.T, s acme.Solver, p acme.Proof) {
-	t.Helper()
-	if err := s.Present(t.Context(), p); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func cleanUp(t *testing.T, s acme.Solver, p acme.Proof) {
-	t.Helper()
-	if err := s.CleanUp(t.Context(), p); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func keysOf(t *testing.T, s storage.Store) []string {
@@ -61,9 +48,9 @@ func TestRecordFormat(t *testing.T) {
 		t.Run(test.key, func(t *testing.T) {
 			store := new(storage.Memory)
 			s := test.solver(store)
-			p := newProof(s.Type(), test.identifier)
+			p := solvertest.NewProof(s.Type(), test.identifier)
 			before := time.Now()
-			present(t, s, p)
+			solvertest.Present(t, s, p)
 			item, err := store.Load(t.Context(), test.key)
 			if err != nil {
 				t.Fatalf("%v; stored are %q", err, keysOf(t, store))
@@ -82,7 +69,7 @@ func TestRecordFormat(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := fmt.Sprintf(`{"directoryURL":"https://ca.example/directory","identifier":{"type":%q,"value":%q},"keyAuthorization":%q,"token":%q}`,
-				p.Identifier.Type, test.value, token+"."+thumbprint, token)
+				p.Identifier.Type, test.value, solvertest.Token+"."+solvertest.Thumbprint, solvertest.Token)
 			if string(got) != want {
 				t.Errorf("stored %s\nwant   %s", got, want)
 			}
@@ -99,18 +86,18 @@ func TestPresentRefuses(t *testing.T) {
 		"an unknown type of identifier":    func(p *acme.Proof) { p.Identifier.Type = "permanent-identifier" },
 		"a wildcard":                       func(p *acme.Proof) { p.Wildcard = true },
 		"a wildcard's own name":            func(p *acme.Proof) { p.Identifier.Value = "*.example.com" },
-		"no token":                         func(p *acme.Proof) { *p = withToken(*p, "") },
-		"a token that is a path":           func(p *acme.Proof) { *p = withToken(*p, "../../../etc/passwd") },
-		"a token of 257 bytes":             func(p *acme.Proof) { *p = withToken(*p, strings.Repeat("a", 257)) },
+		"no token":                         func(p *acme.Proof) { *p = solvertest.WithToken(*p, "") },
+		"a token that is a path":           func(p *acme.Proof) { *p = solvertest.WithToken(*p, "../../../etc/passwd") },
+		"a token of 257 bytes":             func(p *acme.Proof) { *p = solvertest.WithToken(*p, strings.Repeat("a", 257)) },
 		"no key authorization":             func(p *acme.Proof) { p.KeyAuthorization = "" },
-		"another token's":                  func(p *acme.Proof) { p.KeyAuthorization = "abc." + thumbprint },
+		"another token's":                  func(p *acme.Proof) { p.KeyAuthorization = "abc." + solvertest.Thumbprint },
 		"a key authorization with markup":  func(p *acme.Proof) { p.KeyAuthorization = p.Token + ".<script>" },
 		"a key authorization without more": func(p *acme.Proof) { p.KeyAuthorization = p.Token + "." },
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := &watchedStore{Store: new(storage.Memory)}
 			for _, s := range solversOn(store) {
-				p := newProof(s.Type(), "example.com")
+				p := solvertest.NewProof(s.Type(), "example.com")
 				spoil(&p)
 				if err := s.Present(t.Context(), p); err == nil {
 					t.Errorf("%s: Present took it", s.Type())
@@ -153,22 +140,22 @@ func TestSupports(t *testing.T) {
 func TestPresentTwice(t *testing.T) {
 	store := new(storage.Memory)
 	for _, s := range solversOn(store) {
-		p := newProof(s.Type(), "example.com")
-		present(t, s, p)
-		present(t, s, p)
-		cleanUp(t, s, p)
+		p := solvertest.NewProof(s.Type(), "example.com")
+		solvertest.Present(t, s, p)
+		solvertest.Present(t, s, p)
+		solvertest.CleanUp(t, s, p)
 		if keys := keysOf(t, store); keys != nil {
 			t.Errorf("%s: after one CleanUp there are still %q", s.Type(), keys)
 		}
-		cleanUp(t, s, p)
+		solvertest.CleanUp(t, s, p)
 	}
 }
 
 func TestCleanUpAfterRestart(t *testing.T) {
 	store := new(storage.Memory)
 	for i, s := range solversOn(store) {
-		p := newProof(s.Type(), "example.com")
-		present(t, s, p)
+		p := solvertest.NewProof(s.Type(), "example.com")
+		solvertest.Present(t, s, p)
 		journal, err := json.Marshal(p)
 		if err != nil {
 			t.Fatal(err)
@@ -177,7 +164,7 @@ func TestCleanUpAfterRestart(t *testing.T) {
 		if err := json.Unmarshal(journal, &restored); err != nil {
 			t.Fatal(err)
 		}
-		cleanUp(t, solversOn(store)[i], restored)
+		solvertest.CleanUp(t, solversOn(store)[i], restored)
 		if keys := keysOf(t, store); keys != nil {
 			t.Errorf("%s: there are still %q", s.Type(), keys)
 		}
@@ -191,7 +178,7 @@ func takePlace(t *testing.T, store storage.Store, p acme.Proof) {
 	other := new(storage.Memory)
 	for _, s := range solversOn(other) {
 		if s.Type() == p.Type {
-			present(t, s, p)
+			solvertest.Present(t, s, p)
 		}
 	}
 	key := keysOf(t, other)[0]
@@ -210,12 +197,12 @@ func takePlace(t *testing.T, store storage.Store, p acme.Proof) {
 func TestCleanUpLeavesNewerAnswer(t *testing.T) {
 	store := new(storage.Memory)
 	for _, s := range solversOn(store) {
-		older := newProof(s.Type(), "example.com")
+		older := solvertest.NewProof(s.Type(), "example.com")
 		newer := older
-		newer.KeyAuthorization = token + "." + strings.Repeat("x", 43)
-		present(t, s, older)
+		newer.KeyAuthorization = solvertest.Token + "." + strings.Repeat("x", 43)
+		solvertest.Present(t, s, older)
 		takePlace(t, store, newer)
-		cleanUp(t, s, older)
+		solvertest.CleanUp(t, s, older)
 		keys := keysOf(t, store)
 		if len(keys) != 1 {
 			t.Fatalf("%s: stored are %q, want the newer answer", s.Type(), keys)
@@ -224,7 +211,7 @@ func TestCleanUpLeavesNewerAnswer(t *testing.T) {
 		if err != nil || !strings.Contains(string(item.Value), newer.KeyAuthorization) {
 			t.Errorf("%s: stored is %s, %v; want the newer answer", s.Type(), item.Value, err)
 		}
-		cleanUp(t, s, newer)
+		solvertest.CleanUp(t, s, newer)
 	}
 }
 
@@ -232,16 +219,16 @@ func TestCleanUpLeavesNewerAnswer(t *testing.T) {
 func TestCleanUpLosesRace(t *testing.T) {
 	store := &watchedStore{Store: new(storage.Memory)}
 	for _, s := range solversOn(store) {
-		older := newProof(s.Type(), "example.com")
+		older := solvertest.NewProof(s.Type(), "example.com")
 		newer := older
-		newer.KeyAuthorization = token + "." + strings.Repeat("x", 43)
-		present(t, s, older)
+		newer.KeyAuthorization = solvertest.Token + "." + strings.Repeat("x", 43)
+		solvertest.Present(t, s, older)
 		store.afterLoad = func() { takePlace(t, store.Store, newer) }
-		cleanUp(t, s, older)
+		solvertest.CleanUp(t, s, older)
 		if keys := keysOf(t, store); len(keys) != 1 {
 			t.Errorf("%s: stored are %q, want the newer answer", s.Type(), keys)
 		}
-		cleanUp(t, s, newer)
+		solvertest.CleanUp(t, s, newer)
 	}
 }
 
@@ -250,14 +237,14 @@ func TestUnreadableRecord(t *testing.T) {
 	for _, value := range []string{"", "not JSON", `{"token":"abc"}`} {
 		store := new(storage.Memory)
 		for _, s := range solversOn(store) {
-			p := newProof(s.Type(), "example.com")
-			present(t, s, p)
+			p := solvertest.NewProof(s.Type(), "example.com")
+			solvertest.Present(t, s, p)
 			key := keysOf(t, store)[0]
 			damage := func([]byte) ([]byte, error) { return []byte(value), nil }
 			if _, err := storage.Update(t.Context(), store, key, damage); err != nil {
 				t.Fatal(err)
 			}
-			cleanUp(t, s, p)
+			solvertest.CleanUp(t, s, p)
 			if keys := keysOf(t, store); keys != nil {
 				t.Errorf("%s: %q is still there", s.Type(), value)
 			}
@@ -269,7 +256,7 @@ func TestStorageFailure(t *testing.T) {
 	store := &watchedStore{Store: new(storage.Memory)}
 	store.failing.Store(true)
 	for _, s := range solversOn(store) {
-		p := newProof(s.Type(), "example.com")
+		p := solvertest.NewProof(s.Type(), "example.com")
 		for name, err := range map[string]error{"Present": s.Present(t.Context(), p), "CleanUp": s.CleanUp(t.Context(), p)} {
 			if !errors.Is(err, errStoreDown) || !strings.Contains(err.Error(), "example.com") {
 				t.Errorf("%s of %s: %v", name, s.Type(), err)
@@ -282,13 +269,10 @@ func TestContextEnded(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, s := range solversOn(nil) {
-		p := newProof(s.Type(), "example.com")
+		p := solvertest.NewProof(s.Type(), "example.com")
 		for name, method := range map[string]func(context.Context, acme.Proof) error{
 			"Present": s.Present,
 			"CleanUp": s.CleanUp,
-			"Check": s.(interface {
-				Check(context.Context, acme.Proof) error
-			}).Check,
 		} {
 			if err := method(ctx, p); !errors.Is(err, context.Canceled) {
 				t.Errorf("%s of %s: %v", name, s.Type(), err)

@@ -7,12 +7,20 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/challenge"
+	"github.com/everseal/everseal/solver/internal/dnsclient"
 	"github.com/everseal/everseal/storage"
 )
 
 // DNS01 proves control of a domain name, or of all names that a wildcard stands for, by a TXT record at
 // _acme-challenge (RFC 8555 §8.4). It has a [Provider] create the record, waits until it can be seen
 // everywhere, and has it deleted, and nothing else, afterwards.
+//
+// In the Storage, what was created for challenges at a name is a JSON object. Its array records has an object for each
+// TXT record: zone, name and value, ttl in nanoseconds, and created, a time in UTC. It is there before the TXT record is,
+// and until that is deleted.
+//
+// Several zones with different providers take a DNS01 each, with Zone set: each supports the names in its zone only.
 //
 // Only Provider is required. A DNS01 is safe for concurrent use and must not be copied; its fields must
 // not be changed after its first use.
@@ -37,7 +45,7 @@ type DNS01 struct {
 
 	// FollowCNAME creates the record where a CNAME at _acme-challenge leads, for names whose challenges are
 	// delegated to another zone. A wildcard CNAME, which leads all names of a domain somewhere, is not
-	// taken for that.
+	// taken for that. If a CNAME is in the way of the record and this is not set, the error says so.
 	FollowCNAME bool
 
 	// TTL is that of the record, in whole seconds. Zero: one minute.
@@ -58,7 +66,7 @@ func (d *DNS01) Type() string { return acme.TypeDNS01 }
 // is not, only names in the zone are supported: several solvers can so be configured, one for each zone.
 func (d *DNS01) Supports(id acme.Identifier, _ bool) bool {
 	return id.Type == acme.TypeDNS &&
-		(d.Zone == "" || d.FollowCNAME || isWithin(strings.TrimPrefix(id.Value, "*."), bareName(d.Zone)))
+		(d.Zone == "" || d.FollowCNAME || dnsclient.IsWithin(strings.TrimPrefix(id.Value, "*."), dnsclient.BareName(d.Zone)))
 }
 
 // Present has the record created, after it has been noted in Storage.
@@ -73,7 +81,7 @@ func (d *DNS01) Wait(ctx context.Context, p acme.Proof) error {
 }
 
 // CleanUp has the records deleted that Present created for the proof, in this process or another, and with
-// them those that have been left behind at the same name for a week. Where the provider fails they stay
+// them those that have been left behind at the same name for a week. If the provider fails, they stay
 // remembered, for this or a later CleanUp at the name.
 func (d *DNS01) CleanUp(ctx context.Context, p acme.Proof) error {
 	return d.cleanUp(ctx, p, acme.TypeDNS01)
@@ -104,11 +112,11 @@ func (d *DNSAccount01) CleanUp(ctx context.Context, p acme.Proof) error {
 
 // recordOf returns the name and value of the record that answers the proof.
 func recordOf(p acme.Proof, challengeType string) (name, value string, err error) {
-	if err := checkProof(p, challengeType); err != nil {
-		return "", "", err
+	if err := challenge.CheckProof(p, challengeType); err != nil {
+		return "", "", fmt.Errorf("solver: %w", err)
 	}
 	id, err := acme.ParseIdentifier(p.Identifier.Value)
-	if err != nil || id.Type != acme.TypeDNS || id.Value != p.Identifier.Value || isWildcard(id) {
+	if err != nil || id.Type != acme.TypeDNS || id.Value != p.Identifier.Value || challenge.IsWildcard(id) {
 		return "", "", fmt.Errorf("solver: %s: %.100q is no domain name in the form of acme.ParseIdentifier", challengeType, p.Identifier.Value)
 	}
 	if name, value, err = p.TXTRecord(); err != nil {
@@ -117,7 +125,7 @@ func recordOf(p acme.Proof, challengeType string) (name, value string, err error
 	return name, value, nil
 }
 
-// WithStorage returns a DNS01 with the same fields and that Storage, or d itself where it has one.
+// WithStorage returns a DNS01 with the same fields and that Storage, or d itself if it has one.
 func (d *DNS01) WithStorage(s storage.Store) acme.Solver {
 	if d.Storage != nil {
 		return d
@@ -137,33 +145,32 @@ func (d *DNSAccount01) WithStorage(s storage.Store) acme.Solver {
 	return (*DNSAccount01)((*DNS01)(d).withStorage(s))
 }
 
-// WithVantage returns a DNS01 with the same fields that asks from there: by that DNS where d has none, and also name
-// servers on private networks where that is Private. It returns d itself if that is the same. What d remembers
-// without a Storage is not shared.
-func (d *DNS01) WithVantage(from Vantage) acme.Solver {
-	if from.dnsOf(d.DNS) == d.DNS {
+// WithDNS returns a DNS01 with the same fields that asks by that DNS, or d itself if it has one of its own. One that
+// has asks private networks too if the other does. What d remembers without a Storage is not shared.
+func (d *DNS01) WithDNS(dns *DNS) acme.Solver {
+	if over(d.DNS, dns) == d.DNS {
 		return d
 	}
-	return d.withVantage(from)
+	return d.withDNS(dns)
 }
 
-func (d *DNS01) withVantage(from Vantage) *DNS01 {
+func (d *DNS01) withDNS(dns *DNS) *DNS01 {
 	with := d.withStorage(d.Storage)
-	with.DNS = from.dnsOf(d.DNS)
+	with.DNS = over(d.DNS, dns)
 	return with
 }
 
-// WithVantage does as [DNS01.WithVantage].
-func (d *DNSAccount01) WithVantage(from Vantage) acme.Solver {
-	if from.dnsOf(d.DNS) == d.DNS {
+// WithDNS does as [DNS01.WithDNS].
+func (d *DNSAccount01) WithDNS(dns *DNS) acme.Solver {
+	if over(d.DNS, dns) == d.DNS {
 		return d
 	}
-	return (*DNSAccount01)((*DNS01)(d).withVantage(from))
+	return (*DNSAccount01)((*DNS01)(d).withDNS(dns))
 }
 
 // editor returns what creates records as the fields say, in a call on behalf of a CA.
 func (d *DNS01) editor(ctx context.Context, p acme.Proof) *zoneEditor {
-	dns := d.DNS.inZone(d.Zone).during(ctx, p.DirectoryURL)
+	dns := d.DNS.client(ctx, p.DirectoryURL).InZone(d.Zone)
 	return &zoneEditor{provider: d.Provider, dns: dns, zone: d.Zone, followCNAME: d.FollowCNAME}
 }
 
@@ -193,7 +200,7 @@ func (d *DNS01) wait(ctx context.Context, p acme.Proof, challengeType string) er
 	}
 	editor := d.editor(ctx, p)
 	return d.Propagation.waitFor(ctx, &spread{
-		dns: editor.dns, name: bareName(name), match: textMatch{text: value}, advise: editor.adviser(name),
+		dns: editor.dns, name: dnsclient.BareName(name), match: textMatch{text: value}, advise: editor.adviser(name),
 	})
 }
 

@@ -2,7 +2,6 @@ package solver_test
 
 import (
 	"errors"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -18,9 +18,9 @@ import (
 func inZones(t *testing.T, zones []string, f func(t *testing.T, d *solver.DNS01, p *zoneProvider)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		dns := solver.NewMemoryDNS(t)
+		dns := solvertest.NewMemoryDNS(t)
 		p := newZones(dns, zones...)
-		f(t, &solver.DNS01{Provider: p, Storage: new(storage.Memory), DNS: dns.Client()}, p)
+		f(t, &solver.DNS01{Provider: p, Storage: new(storage.Memory), DNS: dnsOf(dns)}, p)
 	})
 }
 
@@ -35,17 +35,17 @@ func TestDNSChallenges(t *testing.T) {
 				if s.Type() != challengeType {
 					t.Errorf("the type is %q", s.Type())
 				}
-				proof := newProof(challengeType, "www.example.com")
+				proof := solvertest.NewProof(challengeType, "www.example.com")
 				name, value := txtOf(t, proof)
-				present(t, s, proof)
-				present(t, s, proof) // again is no error
+				solvertest.Present(t, s, proof)
+				solvertest.Present(t, s, proof) // again is no error
 				p.wantRecords(t, solver.Record{Zone: "example.com", Name: name, Value: value, TTL: time.Minute})
 				begun := time.Now()
 				if err := wait(t.Context(), s, proof); err != nil || time.Since(begun) != 0 {
 					t.Errorf("after %v: %v", time.Since(begun), err)
 				}
-				cleanUp(t, s, proof)
-				cleanUp(t, s, proof)
+				solvertest.CleanUp(t, s, proof)
+				solvertest.CleanUp(t, s, proof)
 				p.wantRecords(t)
 				p.wantCalls(t, "append "+name+" in example.com", "append "+name+" in example.com", "delete "+name+" in example.com")
 				if keys := keysOf(t, d.Storage); len(keys) > 0 {
@@ -65,9 +65,9 @@ func TestDNS01WaitsForSlowServers(t *testing.T) {
 			p.zones[r.Zone][0].Add(r.Name, "TXT", r.Value)
 			time.AfterFunc(10*time.Second, func() { p.zones[r.Zone][1].Add(r.Name, "TXT", r.Value) })
 		}
-		proof := newProof(acme.TypeDNS01, "example.com")
+		proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
 		_, value := txtOf(t, proof)
-		present(t, d, proof)
+		solvertest.Present(t, d, proof)
 		p.wantRecords(t, solver.Record{Zone: "validation.example.net", Name: "abc.validation.example.net", Value: value, TTL: time.Minute})
 		begun := time.Now()
 		if err := d.Wait(t.Context(), proof); err != nil {
@@ -85,34 +85,34 @@ func TestDNS01WaitsForSlowServers(t *testing.T) {
 func TestDNS01ValuesSideBySide(t *testing.T) {
 	inZones(t, []string{"example.com"}, func(t *testing.T, d *solver.DNS01, p *zoneProvider) {
 		p.add("example.com", "_acme-challenge.example.com", "TXT", "somebody else's")
-		base := newProof(acme.TypeDNS01, "example.com")
-		wildcard := withToken(base, "the_wildcards_token")
+		base := solvertest.NewProof(acme.TypeDNS01, "example.com")
+		wildcard := solvertest.WithToken(base, "the_wildcards_token")
 		wildcard.Wildcard = true
-		other := withToken(base, "another_orders_token")
-		present(t, d, base)
-		present(t, d, wildcard)
-		present(t, &solver.DNS01{Provider: p, Storage: d.Storage, DNS: d.DNS}, other)
+		other := solvertest.WithToken(base, "another_orders_token")
+		solvertest.Present(t, d, base)
+		solvertest.Present(t, d, wildcard)
+		solvertest.Present(t, &solver.DNS01{Provider: p, Storage: d.Storage, DNS: d.DNS}, other)
 		for _, proof := range []acme.Proof{base, wildcard, other} {
 			if err := d.Wait(t.Context(), proof); err != nil {
 				t.Error(err)
 			}
 		}
-		cleanUp(t, d, wildcard)
+		solvertest.CleanUp(t, d, wildcard)
 		record := func(proof acme.Proof) solver.Record {
 			name, value := txtOf(t, proof)
 			return solver.Record{Zone: "example.com", Name: name, Value: value, TTL: time.Minute}
 		}
 		p.wantRecords(t, record(base), record(other))
-		cleanUp(t, d, other)
+		solvertest.CleanUp(t, d, other)
 		p.wantRecords(t, record(base))
-		cleanUp(t, d, base)
+		solvertest.CleanUp(t, d, base)
 		p.wantRecords(t)
 		for _, s := range p.zones["example.com"] {
 			if s.Asked("_acme-challenge.example.com", "TXT") != 3 {
 				t.Error("a server was not asked for each value")
 			}
 		}
-		if left := p.dns.TXT(t, "_acme-challenge.example.com"); !slices.Equal(left, []string{"somebody else's"}) {
+		if left := p.dns.TXT("_acme-challenge.example.com"); !slices.Equal(left, []string{"somebody else's"}) {
 			t.Errorf("what is left is %q", left)
 		}
 	})
@@ -123,7 +123,7 @@ func TestDNS01ManyOrdersAtOnce(t *testing.T) {
 		done := make(chan error)
 		const orders = 10
 		for i := range orders {
-			proof := withToken(newProof(acme.TypeDNS01, "example.com"), "token"+string(rune('0'+i)))
+			proof := solvertest.WithToken(solvertest.NewProof(acme.TypeDNS01, "example.com"), "token"+string(rune('0'+i)))
 			go func() {
 				err := d.Present(t.Context(), proof)
 				if err == nil {
@@ -160,7 +160,7 @@ func TestDNS01FindsTheZone(t *testing.T) {
 			inZones(t, zones, func(t *testing.T, d *solver.DNS01, p *zoneProvider) {
 				p.add("example.com", "dept.example.com", "NS", "ns1.dept.example.com")
 				d.Zone = test.set
-				proof := newProof(acme.TypeDNS01, test.identifier)
+				proof := solvertest.NewProof(acme.TypeDNS01, test.identifier)
 				name, value := txtOf(t, proof)
 				err := d.Present(t.Context(), proof)
 				if test.failure != "" {
@@ -185,9 +185,9 @@ func TestDNS01FindsTheZone(t *testing.T) {
 func TestDNS01TTL(t *testing.T) {
 	inZones(t, []string{"example.com"}, func(t *testing.T, d *solver.DNS01, p *zoneProvider) {
 		d.TTL = 5 * time.Minute
-		proof := newProof(acme.TypeDNS01, "example.com")
+		proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
 		name, value := txtOf(t, proof)
-		present(t, d, proof)
+		solvertest.Present(t, d, proof)
 		p.wantRecords(t, solver.Record{Zone: "example.com", Name: name, Value: value, TTL: 5 * time.Minute})
 	})
 }
@@ -221,7 +221,7 @@ func TestDNS01Supports(t *testing.T) {
 }
 
 func TestDNS01Refuses(t *testing.T) {
-	good := newProof(acme.TypeDNS01, "example.com")
+	good := solvertest.NewProof(acme.TypeDNS01, "example.com")
 	changed := func(change func(*acme.Proof)) acme.Proof {
 		p := good
 		change(&p)
@@ -231,17 +231,17 @@ func TestDNS01Refuses(t *testing.T) {
 		proof acme.Proof
 		want  string
 	}{
-		"another type":         {newProof(acme.TypeHTTP01, "example.com"), `solver: a challenge of type "http-01" was given to the solver of dns-01`},
-		"the account's label":  {newProof(acme.TypeDNSAccount01, "example.com"), `solver: a challenge of type "dns-account-01" was given to the solver of dns-01`},
-		"an address":           {newProof(acme.TypeDNS01, "192.0.2.1"), `solver: dns-01: "192.0.2.1" is no domain name in the form of acme.ParseIdentifier`},
-		"a name not as parsed": {newProof(acme.TypeDNS01, "Example.com"), `solver: dns-01: "Example.com" is no domain name in the form of acme.ParseIdentifier`},
-		"a wildcard's form":    {newProof(acme.TypeDNS01, "*.example.com"), `solver: dns-01: "*.example.com" is no domain name in the form of acme.ParseIdentifier`},
+		"another type":         {solvertest.NewProof(acme.TypeHTTP01, "example.com"), `solver: a challenge of type "http-01" was given to the solver of dns-01`},
+		"the account's label":  {solvertest.NewProof(acme.TypeDNSAccount01, "example.com"), `solver: a challenge of type "dns-account-01" was given to the solver of dns-01`},
+		"an address":           {solvertest.NewProof(acme.TypeDNS01, "192.0.2.1"), `solver: dns-01: "192.0.2.1" is no domain name in the form of acme.ParseIdentifier`},
+		"a name not as parsed": {solvertest.NewProof(acme.TypeDNS01, "Example.com"), `solver: dns-01: "Example.com" is no domain name in the form of acme.ParseIdentifier`},
+		"a wildcard's form":    {solvertest.NewProof(acme.TypeDNS01, "*.example.com"), `solver: dns-01: "*.example.com" is no domain name in the form of acme.ParseIdentifier`},
 		"no key authorization": {changed(func(p *acme.Proof) { p.KeyAuthorization = "" }), "solver: acme: example.com: dns-01: the proof has no key authorization"},
 		"a wrong identifier's type": {changed(func(p *acme.Proof) { p.Identifier.Type = acme.TypeIP }),
 			"solver: acme: example.com: dns-01: an address has no DNS record to answer by"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newZones(solver.NewMemoryDNS(t), "example.com")
+			p := newZones(solvertest.NewMemoryDNS(t), "example.com")
 			d := &solver.DNS01{Provider: p}
 			for method, err := range map[string]error{
 				"Present": d.Present(t.Context(), test.proof),
@@ -256,7 +256,7 @@ func TestDNS01Refuses(t *testing.T) {
 		})
 	}
 	d := new(solver.DNSAccount01)
-	proof := newProof(acme.TypeDNSAccount01, "example.com")
+	proof := solvertest.NewProof(acme.TypeDNSAccount01, "example.com")
 	const want = "solver: dns-account-01 for example.com: the Provider that edits the zone is nil: set it"
 	for _, err := range []error{d.Present(t.Context(), proof), d.CleanUp(t.Context(), proof)} {
 		if err == nil || err.Error() != want {
@@ -270,7 +270,7 @@ func TestDNS01ProviderFails(t *testing.T) {
 	inZones(t, []string{"example.com"}, func(t *testing.T, d *solver.DNS01, p *zoneProvider) {
 		failure := errors.New("no\nentry \x1b[31m" + strings.Repeat("x", 1000))
 		p.failing(func(string, solver.Record) error { return failure })
-		err := d.Present(t.Context(), newProof(acme.TypeDNS01, "example.com"))
+		err := d.Present(t.Context(), solvertest.NewProof(acme.TypeDNS01, "example.com"))
 		if !errors.Is(err, failure) {
 			t.Errorf("the error does not wrap the provider's: %v", err)
 		}
@@ -278,49 +278,10 @@ func TestDNS01ProviderFails(t *testing.T) {
 		if !strings.HasPrefix(err.Error(), want) || len(err.Error()) > 600 {
 			t.Errorf("the error is %v, want %s…", err, want)
 		}
-		err = d.CleanUp(t.Context(), newProof(acme.TypeDNS01, "example.com"))
+		err = d.CleanUp(t.Context(), solvertest.NewProof(acme.TypeDNS01, "example.com"))
 		const wantDelete = `solver: dns-01 for example.com: delete the TXT record "_acme-challenge.example.com" from the zone "example.com": no\nentry \x1b[31mxxx`
 		if !errors.Is(err, failure) || !strings.HasPrefix(err.Error(), wantDelete) || len(err.Error()) > 600 {
 			t.Errorf("the error is %v, want %s…", err, wantDelete)
 		}
 	})
-}
-
-// A field that is added and forgotten here would be lost in a manager.
-func TestDNS01WithStorage(t *testing.T) {
-	d := &solver.DNS01{
-		Provider:    new(zoneProvider),
-		DNS:         &solver.DNS{Resolvers: []string{"192.0.2.1"}},
-		Propagation: solver.Propagation{Quorum: 1},
-		Zone:        "example.com",
-		FollowCNAME: true,
-		TTL:         time.Hour,
-	}
-	s := new(storage.Memory)
-	with, ok := d.WithStorage(s).(*solver.DNS01)
-	account, accountOK := (*solver.DNSAccount01)(d).WithStorage(s).(*solver.DNSAccount01)
-	if !ok || !accountOK {
-		t.Fatal("WithStorage returns another type")
-	}
-	fields := reflect.TypeFor[solver.DNS01]()
-	for i := range fields.NumField() {
-		field := fields.Field(i)
-		if !field.IsExported() {
-			continue
-		}
-		want := reflect.ValueOf(d).Elem().Field(i).Interface()
-		if field.Name == "Storage" {
-			want = s
-		} else if reflect.ValueOf(want).IsZero() {
-			t.Errorf("%s is not tested", field.Name)
-		}
-		for _, got := range []reflect.Value{reflect.ValueOf(with).Elem(), reflect.ValueOf(account).Elem()} {
-			if !reflect.DeepEqual(got.Field(i).Interface(), want) {
-				t.Errorf("%s is %v, want %v", field.Name, got.Field(i), want)
-			}
-		}
-	}
-	if with.WithStorage(new(storage.Memory)) != acme.Solver(with) || account.WithStorage(new(storage.Memory)) != acme.Solver(account) {
-		t.Error("a storage that is set is replaced")
-	}
 }

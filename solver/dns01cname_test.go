@@ -8,6 +8,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 )
 
 func TestDNS01FollowsCNAME(t *testing.T) {
@@ -42,7 +43,7 @@ func TestDNS01FollowsCNAME(t *testing.T) {
 				for _, r := range test.records {
 					p.add(zoneAround(r[0]), r[0], "CNAME", r[1])
 				}
-				proof := newProof(acme.TypeDNS01, "www.example.com")
+				proof := solvertest.NewProof(acme.TypeDNS01, "www.example.com")
 				_, value := txtOf(t, proof)
 				err := d.Present(t.Context(), proof)
 				if test.failure != "" {
@@ -59,7 +60,7 @@ func TestDNS01FollowsCNAME(t *testing.T) {
 				if err := d.Wait(t.Context(), proof); err != nil {
 					t.Error(err)
 				}
-				cleanUp(t, d, proof)
+				solvertest.CleanUp(t, d, proof)
 				p.wantRecords(t)
 			})
 		})
@@ -79,7 +80,7 @@ func TestDNS01AdvisesToFollowCNAME(t *testing.T) {
 	const advice = `. A CNAME leads from there to "abc.example.net": set FollowCNAME for the record to be created where it leads`
 	inZones(t, []string{"example.com", "example.net"}, func(t *testing.T, d *solver.DNS01, p *zoneProvider) {
 		p.add("example.com", "_acme-challenge.example.com", "CNAME", "abc.example.net")
-		proof := newProof(acme.TypeDNS01, "example.com")
+		proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
 		p.failing(failOn("append"))
 		err := d.Present(t.Context(), proof)
 		const want = `solver: dns-01 for example.com: create the TXT record _acme-challenge.example.com in the zone "example.com": the provider's error` + advice
@@ -90,7 +91,7 @@ func TestDNS01AdvisesToFollowCNAME(t *testing.T) {
 		// Some servers take the record without a word, and leave it out (RFC 2136 §3.4.2.2).
 		p.failing(nil)
 		p.spread = func(solver.Record, func()) {}
-		present(t, d, proof)
+		solvertest.Present(t, d, proof)
 		err = d.Wait(t.Context(), proof)
 		if unseen, ok := errors.AsType[*solver.PropagationError](err); !ok || unseen.Target != "abc.example.net" || !strings.HasSuffix(err.Error(), advice) {
 			t.Errorf("the error is %v, want %s at its end", err, advice)
@@ -100,22 +101,22 @@ func TestDNS01AdvisesToFollowCNAME(t *testing.T) {
 		d.FollowCNAME = true
 		p.add("example.com", "_acme-challenge.example.com", "CNAME", "abc.example.net")
 		p.spread = func(solver.Record, func()) {}
-		proof := newProof(acme.TypeDNS01, "example.com")
-		present(t, d, proof)
+		proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
+		solvertest.Present(t, d, proof)
 		if err := d.Wait(t.Context(), proof); err == nil || strings.Contains(err.Error(), "FollowCNAME") {
 			t.Errorf("who has set FollowCNAME is told to: %v", err)
 		}
 	})
 	inZones(t, []string{"example.com", "example.net"}, func(t *testing.T, d *solver.DNS01, p *zoneProvider) {
 		p.add("example.com", "*.example.com", "CNAME", "site.example.net")
-		proof := newProof(acme.TypeDNS01, "example.com")
+		proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
 		p.failing(failOn("append"))
 		if err := d.Present(t.Context(), proof); err == nil || strings.Contains(err.Error(), "CNAME") {
 			t.Errorf("a wildcard is blamed: %v", err)
 		}
 		p.failing(nil)
 		p.spread = func(solver.Record, func()) {}
-		present(t, d, proof)
+		solvertest.Present(t, d, proof)
 		if err := d.Wait(t.Context(), proof); err == nil || strings.Contains(err.Error(), "FollowCNAME") {
 			t.Errorf("a wildcard is blamed: %v", err)
 		}
@@ -127,16 +128,16 @@ func TestDNSAccount01FollowsCNAME(t *testing.T) {
 	inZones(t, []string{"example.com", "example.net"}, func(t *testing.T, d *solver.DNS01, p *zoneProvider) {
 		d.FollowCNAME = true
 		account := (*solver.DNSAccount01)(d)
-		proof := newProof(acme.TypeDNSAccount01, "example.com")
+		proof := solvertest.NewProof(acme.TypeDNSAccount01, "example.com")
 		name, value := txtOf(t, proof)
 		p.add("example.com", "_acme-challenge.example.com", "CNAME", "elsewhere.example.net")
 		p.add("example.com", name, "CNAME", "here.example.net")
-		present(t, account, proof)
+		solvertest.Present(t, account, proof)
 		p.wantRecords(t, solver.Record{Zone: "example.net", Name: "here.example.net", Value: value, TTL: time.Minute})
 		if err := account.Wait(t.Context(), proof); err != nil {
 			t.Error(err)
 		}
-		cleanUp(t, account, proof)
+		solvertest.CleanUp(t, account, proof)
 		p.wantRecords(t)
 	})
 }

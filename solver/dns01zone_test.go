@@ -7,6 +7,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 	"golang.org/x/net/dns/dnsmessage"
 )
 
@@ -15,9 +16,9 @@ func failSOA(p *zoneProvider, picked func(name string) bool) {
 	p.dns.Resolver.Answer(func(network string, query, reply *dnsmessage.Message) [][]byte {
 		q := query.Questions[0]
 		if name := strings.TrimSuffix(q.Name.String(), "."); q.Type == dnsmessage.TypeSOA && picked(name) {
-			return solver.Failing(dnsmessage.RCodeServerFailure)(network, query, reply)
+			return solvertest.Failing(dnsmessage.RCodeServerFailure)(network, query, reply)
 		}
-		return solver.PackDNS(reply)
+		return solvertest.Pack(reply)
 	})
 }
 
@@ -37,12 +38,12 @@ func TestZoneSetAsksForNoSOA(t *testing.T) {
 				p.spread = func(_ solver.Record, set func()) { time.AfterFunc(5*time.Second, set) }
 				proof := persistProof()
 				if challengeType != acme.TypeDNSPersist01 {
-					proof = newProof(challengeType, "example.com")
+					proof = solvertest.NewProof(challengeType, "example.com")
 				}
 				name, _ := txtOf(t, proof)
 				p.add("example.com", name, "CNAME", "abc.example.com") // a look at what a name has now knows the zone too
 				s := use(d)
-				present(t, s, proof)
+				solvertest.Present(t, s, proof)
 				if err := wait(t.Context(), s, proof); err != nil {
 					t.Error(err)
 				}
@@ -73,7 +74,7 @@ func TestZoneOfANameWhoseSOAFails(t *testing.T) {
 			inZones(t, []string{"com", "example.com"}, func(t *testing.T, d *solver.DNS01, p *zoneProvider) {
 				p.add("com", "example.com", "NS", "ns1.example.com")
 				failSOA(p, test.fails)
-				proof := newProof(acme.TypeDNS01, "www.example.com")
+				proof := solvertest.NewProof(acme.TypeDNS01, "www.example.com")
 				err := d.Present(t.Context(), proof)
 				if test.want == "" {
 					if err == nil || !strings.Contains(err.Error(), test.failure) {
@@ -98,7 +99,7 @@ func TestZoneOfANameWhoseSOAFails(t *testing.T) {
 func TestZoneThatIsDelegatedAndBroken(t *testing.T) {
 	inZones(t, []string{"example.com"}, func(t *testing.T, d *solver.DNS01, p *zoneProvider) {
 		p.add("example.com", "lame.example.com", "NS", "ns.nowhere.example")
-		err := d.Present(t.Context(), newProof(acme.TypeDNS01, "www.lame.example.com"))
+		err := d.Present(t.Context(), solvertest.NewProof(acme.TypeDNS01, "www.lame.example.com"))
 		if err == nil || !strings.Contains(err.Error(), "SERVFAIL") {
 			t.Errorf("the error is %v", err)
 		}
@@ -109,8 +110,8 @@ func TestZoneThatIsDelegatedAndBroken(t *testing.T) {
 // A wait that could find no zone names all that may be set.
 func TestWaitWithoutAZone(t *testing.T) {
 	inZones(t, []string{"example.com"}, func(t *testing.T, d *solver.DNS01, p *zoneProvider) {
-		proof := newProof(acme.TypeDNS01, "example.com")
-		present(t, d, proof)
+		proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
+		solvertest.Present(t, d, proof)
 		failSOA(p, func(string) bool { return true })
 		begun := time.Now()
 		err := d.Wait(t.Context(), proof)

@@ -17,6 +17,7 @@ import (
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/acme/acmetest"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -36,7 +37,7 @@ func inDNSWorld(t *testing.T, configure func(*acmetest.Server), f func(t *testin
 		configure(ca)
 		ca.StartInMemory()
 		t.Cleanup(ca.Close)
-		zones := newZones(solver.NewMemoryDNS(t), "example.com", "example.net")
+		zones := newZones(solvertest.NewMemoryDNS(t), "example.com", "example.net")
 		zones.ca = ca
 		zones.spread = func(r solver.Record, set func()) {
 			zones.zones[r.Zone][0].Add(r.Name, "TXT", r.Value)
@@ -95,7 +96,7 @@ func (w *dnsWorld) wantClean(t *testing.T, names ...string) {
 	t.Helper()
 	w.wantRecords(t)
 	for _, name := range names {
-		if values := w.dns.TXT(t, name); len(values) > 0 {
+		if values := w.dns.TXT(name); len(values) > 0 {
 			t.Errorf("%s has %q left", name, values)
 		}
 	}
@@ -105,7 +106,7 @@ func (w *dnsWorld) wantClean(t *testing.T, names ...string) {
 }
 
 func (w *dnsWorld) dns01() *solver.DNS01 {
-	return &solver.DNS01{Provider: w, Storage: w.store, DNS: w.dns.Client()}
+	return &solver.DNS01{Provider: w, Storage: w.store, DNS: dnsOf(w.dns)}
 }
 
 // The first validation succeeds, or the order would not: a CA gives no second try.
@@ -178,7 +179,7 @@ func TestIssueByDNSPersist(t *testing.T) {
 	for _, hashed := range []bool{false, true} {
 		configure := func(ca *acmetest.Server) { ca.Challenges, ca.HashedAccounts = []string{acme.TypeDNSPersist01}, hashed }
 		inDNSWorld(t, configure, func(t *testing.T, w *dnsWorld) {
-			d := &solver.DNSPersist01{DNS: w.dns.Client()}
+			d := &solver.DNSPersist01{DNS: dnsOf(w.dns)}
 			err := w.issue(t, d, "example.com", "*.example.com")
 			missing, ok := errors.AsType[*solver.StandingRecordError](err)
 			if !ok {
@@ -215,7 +216,7 @@ func TestIssueByDNSPersist(t *testing.T) {
 func TestIssueByDNSPersistForAnyDomain(t *testing.T) {
 	configure := func(ca *acmetest.Server) { ca.Challenges, ca.HashedAccounts = []string{acme.TypeDNSPersist01}, true }
 	inDNSWorld(t, configure, func(t *testing.T, w *dnsWorld) {
-		d := &solver.DNSPersist01{DNS: w.dns.Client()}
+		d := &solver.DNSPersist01{DNS: dnsOf(w.dns)}
 		missing, ok := errors.AsType[*solver.StandingRecordError](w.issue(t, d, "example.com"))
 		if !ok {
 			t.Fatal("nothing is to be set")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/dnsclient"
 )
 
 // DNSPersist01 proves control of a domain name, or of all names that a wildcard stands for, by a TXT record
@@ -15,8 +16,8 @@ import (
 // at which CA may have certificates for the domain: whoever holds the account's key can have them for as
 // long as the record is there.
 //
-// Nothing is presented for an order. The solver looks whether a record is there that names the CA and the
-// account; where none is, it fails with a [*StandingRecordError] that says what to set. With a Provider it
+// Nothing is presented for an order. The solver checks whether a record is there that names the CA and the
+// account; if none is, it fails with a [*StandingRecordError] that says what to set. With a Provider it
 // sets the record itself, and never deletes it. A record that is there, in whatever form, is left as it is.
 //
 // The zero value is useful. A DNSPersist01 is safe for concurrent use; its fields must not be changed after
@@ -28,7 +29,7 @@ type DNSPersist01 struct {
 	// DNS says how to ask for zones and records. Nil: as the system does.
 	DNS *DNS
 
-	// Propagation says when the record counts as spread. Where it is Off, a Provider is asked each time to
+	// Propagation says when the record counts as spread. If it is Off, a Provider is asked each time to
 	// set the record, and without one the record is taken to be there.
 	Propagation Propagation
 
@@ -76,7 +77,7 @@ func (d *DNSPersist01) Type() string { return acme.TypeDNSPersist01 }
 // Supports reports whether the identifier is a domain name; wildcards are supported.
 func (d *DNSPersist01) Supports(id acme.Identifier, _ bool) bool { return id.Type == acme.TypeDNS }
 
-// Present looks whether the record is there. Where no server has it, the Provider is asked to set it, or the
+// Present checks whether the record is there. If no server has it, the Provider is asked to set it, or the
 // error is a [*StandingRecordError]. A Provider is asked for nothing while no server answers.
 func (d *DNSPersist01) Present(ctx context.Context, p acme.Proof) error {
 	r, err := d.record(p)
@@ -84,7 +85,7 @@ func (d *DNSPersist01) Present(ctx context.Context, p acme.Proof) error {
 		return err
 	}
 	if !d.Propagation.Off {
-		unseen := d.look(ctx, r.Name, p)
+		unseen := d.probe(ctx, r.Name, p)
 		if unseen == nil || ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -92,7 +93,7 @@ func (d *DNSPersist01) Present(ctx context.Context, p acme.Proof) error {
 			return &StandingRecordError{Record: r, Err: inner{unseen}}
 		}
 		if !unseen.answered() {
-			return fmt.Errorf("solver: dns-persist-01 for %s: look whether the record is there already: %w", p.Identifier.Value, inner{unseen})
+			return fmt.Errorf("solver: dns-persist-01 for %s: check whether the record is there already: %w", p.Identifier.Value, inner{unseen})
 		}
 	}
 	if d.Provider == nil {
@@ -108,14 +109,14 @@ func (d *DNSPersist01) Present(ctx context.Context, p acme.Proof) error {
 	return nil
 }
 
-// look returns nil if a server has the record, else what they said. It tries again where none answers.
-func (d *DNSPersist01) look(ctx context.Context, name string, p acme.Proof) *PropagationError {
+// probe returns nil if a server has the record, else what they said. It tries again if none answers.
+func (d *DNSPersist01) probe(ctx context.Context, name string, p acme.Proof) *PropagationError {
 	ctx, cancel := findingPlace(ctx)
 	defer cancel()
 	dns := d.editor(ctx, p).dns
 	for try := 1; ; try++ {
-		s := &spread{propagation: &d.Propagation, dns: dns, name: bareName(name), match: standing(p)}
-		unseen := s.lookOnce(ctx)
+		s := &spread{propagation: &d.Propagation, dns: dns, name: dnsclient.BareName(name), match: standing(p)}
+		unseen := s.probeOnce(ctx)
 		if unseen == nil || unseen.answered() || try == standingTries || pause(ctx, firstInterval) != nil {
 			return unseen
 		}
@@ -130,7 +131,7 @@ func (d *DNSPersist01) Wait(ctx context.Context, p acme.Proof) error {
 		return err
 	}
 	editor := d.editor(ctx, p)
-	s := &spread{dns: editor.dns, name: bareName(r.Name), match: standing(p)}
+	s := &spread{dns: editor.dns, name: dnsclient.BareName(r.Name), match: standing(p)}
 	if d.Provider != nil {
 		s.advise = editor.adviser(r.Name)
 	}
@@ -144,15 +145,15 @@ func (d *DNSPersist01) Wait(ctx context.Context, p acme.Proof) error {
 // CleanUp does nothing: the record stays.
 func (d *DNSPersist01) CleanUp(context.Context, acme.Proof) error { return nil }
 
-// WithVantage does as [DNS01.WithVantage].
-func (d *DNSPersist01) WithVantage(from Vantage) acme.Solver {
+// WithDNS does as [DNS01.WithDNS].
+func (d *DNSPersist01) WithDNS(dns *DNS) acme.Solver {
 	with := *d
-	with.DNS = from.dnsOf(d.DNS)
+	with.DNS = over(d.DNS, dns)
 	return &with
 }
 
 func (d *DNSPersist01) editor(ctx context.Context, p acme.Proof) *zoneEditor {
-	dns := d.DNS.inZone(d.Zone).during(ctx, p.DirectoryURL)
+	dns := d.DNS.client(ctx, p.DirectoryURL).InZone(d.Zone)
 	return &zoneEditor{provider: d.Provider, dns: dns, zone: d.Zone, followCNAME: d.FollowCNAME}
 }
 

@@ -11,13 +11,14 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 )
 
 const standingName = "_validation-persist.example.com"
 
 // persistProof returns a proof of dns-persist-01 for example.com.
 func persistProof() acme.Proof {
-	p := newProof(acme.TypeDNSPersist01, "example.com")
+	p := solvertest.NewProof(acme.TypeDNSPersist01, "example.com")
 	p.Token, p.KeyAuthorization = "", ""
 	p.Issuers = []string{"ca.example", "second.ca.example"}
 	p.AccountURI = p.AccountURL
@@ -55,7 +56,7 @@ func TestDNSPersist01SaysWhatToSet(t *testing.T) {
 
 		// It is there, in the end at every server, and never taken away.
 		p.zones["example.com"][0].Add(standingName, "TXT", text)
-		present(t, d, proof)
+		solvertest.Present(t, d, proof)
 		d.Propagation.Timeout = time.Minute
 		err = d.Wait(t.Context(), proof)
 		if _, ok := errors.AsType[*solver.StandingRecordError](err); !ok || strings.Contains(err.Error(), "ns1.example.com (192.0.2.1:53)") {
@@ -65,8 +66,8 @@ func TestDNSPersist01SaysWhatToSet(t *testing.T) {
 		if err := d.Wait(t.Context(), proof); err != nil {
 			t.Error(err)
 		}
-		cleanUp(t, d, proof)
-		if values := p.dns.TXT(t, standingName); !slices.Equal(values, []string{text}) {
+		solvertest.CleanUp(t, d, proof)
+		if values := p.dns.TXT(standingName); !slices.Equal(values, []string{text}) {
 			t.Errorf("what is left is %q", values)
 		}
 	})
@@ -123,23 +124,23 @@ func TestDNSPersist01SetsItOnce(t *testing.T) {
 		if s := d.Type(); s != "dns-persist-01" {
 			t.Errorf("the type is %q", s)
 		}
-		present(t, d, proof)
+		solvertest.Present(t, d, proof)
 		if err := d.Wait(t.Context(), proof); err != nil {
 			t.Fatal(err)
 		}
 		for range 3 {
-			present(t, d, proof)
+			solvertest.Present(t, d, proof)
 			if err := d.Wait(t.Context(), proof); err != nil {
 				t.Error(err)
 			}
-			cleanUp(t, d, proof)
+			solvertest.CleanUp(t, d, proof)
 		}
 		p.wantRecords(t, solver.Record{Zone: "example.com", Name: name, Value: value, TTL: time.Hour})
 		p.wantCalls(t, "append "+standingName+" in example.com")
 
 		// A wildcard needs a record that says so; that one does for the base name as well.
 		proof.Wildcard = true
-		present(t, d, proof)
+		solvertest.Present(t, d, proof)
 		p.wantCalls(t, "append "+standingName+" in example.com")
 	})
 }
@@ -149,7 +150,7 @@ func TestDNSPersist01LeavesOtherFormsAlone(t *testing.T) {
 		d.Provider = p
 		// One server that has it is enough for not setting it a second time.
 		p.zones["example.com"][1].Add(standingName, "TXT", "second.ca.example;accounturi=https://ca.example/account/1;policy=wildcard")
-		present(t, d, persistProof())
+		solvertest.Present(t, d, persistProof())
 		p.wantCalls(t)
 	})
 }
@@ -159,13 +160,13 @@ func TestDNSPersist01WithoutAnswers(t *testing.T) {
 	inPersistentZones(t, func(t *testing.T, d *solver.DNSPersist01, p *zoneProvider) {
 		silence := func() {
 			for _, s := range p.zones["example.com"] {
-				s.Answer(solver.Silent)
+				s.Answer(solvertest.Silent)
 			}
 		}
 		silence()
 		d.Provider = p
 		err := d.Present(t.Context(), persistProof())
-		const want = "solver: dns-persist-01 for example.com: look whether the record is there already: the TXT record "
+		const want = "solver: dns-persist-01 for example.com: check whether the record is there already: the TXT record "
 		if err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("the error is %v, want %s…", err, want)
 		}
@@ -176,7 +177,7 @@ func TestDNSPersist01WithoutAnswers(t *testing.T) {
 				s.Answer(nil)
 			}
 		})
-		present(t, d, persistProof())
+		solvertest.Present(t, d, persistProof())
 		p.wantCalls(t, "append "+standingName+" in example.com")
 
 		silence()
@@ -191,7 +192,7 @@ func TestDNSPersist01WithoutLooking(t *testing.T) {
 	inPersistentZones(t, func(t *testing.T, d *solver.DNSPersist01, p *zoneProvider) {
 		d.Propagation.Off = true
 		proof := persistProof()
-		present(t, d, proof)
+		solvertest.Present(t, d, proof)
 		if err := d.Wait(t.Context(), proof); err != nil {
 			t.Error(err)
 		}
@@ -199,7 +200,7 @@ func TestDNSPersist01WithoutLooking(t *testing.T) {
 			t.Errorf("the record was looked for %d times", n)
 		}
 		d.Provider, d.Zone = p, "example.com"
-		present(t, d, proof)
+		solvertest.Present(t, d, proof)
 		p.wantCalls(t, "append "+standingName+" in example.com")
 	})
 }
@@ -225,7 +226,7 @@ func TestDNSPersist01FollowsCNAME(t *testing.T) {
 
 		p.failing(nil)
 		d.FollowCNAME = true
-		present(t, d, proof)
+		solvertest.Present(t, d, proof)
 		p.wantRecords(t, solver.Record{Zone: "example.net", Name: "persist.example.net", Value: value, TTL: 5 * time.Minute})
 		if err := d.Wait(t.Context(), proof); err != nil {
 			t.Error(err)
@@ -241,7 +242,7 @@ func TestDNSPersist01Refuses(t *testing.T) {
 		unnamed := persistProof()
 		unnamed.Issuers = nil
 		for want, proof := range map[string]acme.Proof{
-			`solver: a challenge of type "dns-01" was given to the solver of dns-persist-01`:                                      newProof(acme.TypeDNS01, "example.com"),
+			`solver: a challenge of type "dns-01" was given to the solver of dns-persist-01`:                                      solvertest.NewProof(acme.TypeDNS01, "example.com"),
 			fmt.Sprintf("solver: acme: example.com: dns-persist-01: the account %q cannot stand in a record", hostile.AccountURI): hostile,
 			"solver: acme: example.com: dns-persist-01: the challenge has 0 names for the CA, from 1 to 10 are possible":          unnamed,
 		} {

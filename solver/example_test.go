@@ -3,7 +3,6 @@ package solver_test
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -125,18 +124,4 @@ func ExampleTLSALPN01() {
 	fmt.Println(state.NegotiatedProtocol, state.PeerCertificates[0].DNSNames)
 	// Output:
 	// acme-tls/1 [example.com]
-}
-
-// The preflight finds out that a server could not answer before a failed validation does.
-func ExampleTLSALPN01_Check() {
-	server := httptest.NewUnstartedServer(http.NotFoundHandler())
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.StartTLS() // with a tls.Config that knows nothing of ALPNProto
-	defer server.Close()
-
-	tlsALPN01 := &solver.TLSALPN01{Dial: dialTo(server.Listener.Addr().String())}
-	err := tlsALPN01.Check(context.Background(), exampleProof(acme.TypeTLSALPN01))
-	fmt.Println(errors.Is(err, solver.ErrNoALPN))
-	// Output:
-	// true
 }

@@ -155,13 +155,17 @@ func ExamplePropagation() {
 	// true
 }
 
-// In a split-horizon network, the resolvers of the Internet tell where a CA is led, and a dialer gets there.
+// In a split-horizon network, the resolvers of the Internet tell which servers a zone has, and a dialer gets there.
 func ExampleDNS() {
-	outside := &solver.DNS{Resolvers: []string{"192.0.2.53", "[2001:db8::53]:5353"}}
 	byTheGateway := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}}
-
-	vantage := solver.Vantage{DNS: outside, Dial: byTheGateway.DialContext}
-	if d := solver.Diagnose(context.Background(), exampleProof(acme.TypeHTTP01), nil, vantage); d.Cause != "" {
-		log.Print(d)
+	dns01 := &solver.DNS01{
+		Provider: new(zoneFile),
+		DNS: &solver.DNS{
+			Resolvers: []string{"192.0.2.53", "[2001:db8::53]:5353"},
+			Dial:      byTheGateway.DialContext,
+		},
 	}
+	fmt.Println(dns01.Supports(acme.Identifier{Type: acme.TypeDNS, Value: "example.com"}, true))
+	// Output:
+	// true
 }

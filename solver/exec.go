@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/everseal/everseal/solver/internal/escape"
 )
 
 // Exec is a [Provider] that runs a program: a script for a DNS service that nothing else speaks to. The
@@ -44,7 +46,7 @@ import (
 //	#!/usr/bin/env bash
 //	. ~/.acme.sh/acme.sh _initpath; . ~/.acme.sh/dnsapi/dns_$1.sh; case $2 in append) dns_$1_add "$3" "$4";; delete) dns_$1_rm "$3" "$4";; esac
 type Exec struct {
-	Path string   // of the program, looked up in PATH where it has no slash; the only required field
+	Path string   // of the program, looked up in PATH if it has no slash; the only required field
 	Args []string // before those of the record
 	Env  []string // as "NAME=value", in addition to this process's own
 
@@ -54,10 +56,10 @@ type Exec struct {
 }
 
 const (
-	execTimeout  = 2 * time.Minute
-	execGrace    = 2 * time.Second // for what the program leaves running to let go of its output
-	maxOutput    = 64 << 10        // bytes of the program's output that are kept
-	minInherited = 8               // bytes of an inherited variable that may be a secret
+	execTimeout     = 2 * time.Minute
+	execGracePeriod = 2 * time.Second // for what the program leaves running to let go of its output
+	maxOutput       = 64 << 10        // bytes of the program's output that are kept
+	minInherited    = 8               // bytes of an inherited variable that may be a secret
 )
 
 // AppendRecord runs the program to create the record.
@@ -112,7 +114,7 @@ func (e *Exec) run(ctx context.Context, action string, r Record) error {
 		"EVERSEAL_VALUE="+r.Value, "EVERSEAL_TTL="+strconv.Itoa(r.seconds()))
 	var output tail
 	command.Stdout, command.Stderr = &output, &output
-	command.WaitDelay = execGrace
+	command.WaitDelay = execGracePeriod
 	killTogether(command)
 	err := command.Run()
 	if errors.Is(err, exec.ErrWaitDelay) && running.Err() == nil {
@@ -121,7 +123,7 @@ func (e *Exec) run(ctx context.Context, action string, r Record) error {
 	if err == nil {
 		return nil
 	}
-	printed := peerError{output.last(e.secrets(r))}
+	printed := escape.Error(output.last(e.secrets(r)))
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("solver: %s %s was stopped: %w; it printed last: %w", e.Path, action, context.Cause(ctx), printed)
@@ -186,12 +188,12 @@ type tail struct {
 }
 
 func (t *tail) Write(p []byte) (int, error) {
-	const most = maxOutput / 2 // of either: cut seldom, and then much
-	last := p[max(0, len(p)-most):]
+	const maxKept = maxOutput / 2 // of either: cut seldom, and then much
+	last := p[max(0, len(p)-maxKept):]
 	t.cut = t.cut || len(last) < len(p)
 	if len(t.kept)+len(last) > maxOutput {
 		t.cut = true
-		t.kept = append(t.kept[:0], t.kept[len(t.kept)-most:]...)
+		t.kept = append(t.kept[:0], t.kept[len(t.kept)-maxKept:]...)
 	}
 	t.kept = append(t.kept, last...)
 	return len(p), nil
@@ -199,7 +201,7 @@ func (t *tail) Write(p []byte) (int, error) {
 
 // last returns the last bytes written, as an error for peerError to wrap.
 func (t *tail) last(s secrets) error {
-	const most = 250
+	const maxReported = 250
 	text := s.mask(string(t.kept))
 	if t.cut {
 		text = s.maskCut(string(t.kept), true)
@@ -208,5 +210,5 @@ func (t *tail) last(s secrets) error {
 	if text == "" {
 		return errors.New("nothing")
 	}
-	return errors.New(text[max(0, len(text)-most):])
+	return errors.New(text[max(0, len(text)-maxReported):])
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -183,7 +184,7 @@ func TestProviderThatCannotWorkSaysSoAtOnce(t *testing.T) {
 		} {
 			proof := persistProof()
 			if s.Type() == acme.TypeDNS01 {
-				proof = newProof(s.Type(), "example.com")
+				proof = solvertest.NewProof(s.Type(), "example.com")
 			}
 			if err := s.Present(t.Context(), proof); err == nil || !strings.Contains(err.Error(), want) || strings.Count(err.Error(), "solver: ") != 1 {
 				t.Errorf("the error is %v, want %s", err, want)
@@ -309,7 +310,7 @@ dns_fake_rm() {
 			t.Fatal(err)
 		}
 	}
-	dns := solver.NewTestDNS(t)
+	dns := solvertest.NewDNS(t)
 	dns.Zone("example.com", "192.0.2.1")
 	d := &solver.DNS01{
 		Provider: &solver.Exec{
@@ -317,12 +318,12 @@ dns_fake_rm() {
 			Args: []string{"fake"},
 			Env:  []string{"HOME=" + home},
 		},
-		DNS: dns.Client(),
+		DNS: dnsOf(dns),
 	}
-	proof := newProof(acme.TypeDNS01, "example.com")
+	proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
 	name, value := txtOf(t, proof)
-	present(t, d, proof)
-	cleanUp(t, d, proof)
+	solvertest.Present(t, d, proof)
+	solvertest.CleanUp(t, d, proof)
 	if got, want := contents(t, filepath.Join(home, "zone")), "add "+name+" "+value+" a saved token\nrm "+name+" "+value+"\n"; got != want {
 		t.Errorf("the scripts did\n%swant\n%s", got, want)
 	}

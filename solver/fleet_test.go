@@ -10,6 +10,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -23,8 +24,8 @@ func TestFleetAnswers(t *testing.T) {
 	for range 3 {
 		h, s := &solver.HTTP01{Storage: store}, &solver.TLSALPN01{Storage: store}
 		http01, tlsALPN01 = append(http01, h), append(tlsALPN01, s)
-		web = append(web, serveHTTP(t, h.Handler(site)))
-		server, _ := serveTLS(t, newServerConfig(t, s))
+		web = append(web, solvertest.ServeHTTP(t, h.Handler(solvertest.Site())))
+		server, _ := solvertest.ServeTLS(t, solvertest.NewServerConfig(t, s.GetCertificate))
 		tlsServers = append(tlsServers, server)
 	}
 	var names sync.WaitGroup
@@ -32,12 +33,12 @@ func TestFleetAnswers(t *testing.T) {
 		presenter, cleaner := i%3, (i+i/3)%3
 		name := fmt.Sprintf("name%d.example", i)
 		names.Go(func() {
-			p := withToken(newProof(acme.TypeHTTP01, name), fmt.Sprint("token", i))
-			validateAtAll(t, web, func(server string) error { return validateHTTP01(t, server, p) }, http01[presenter], http01[cleaner], p)
+			p := solvertest.WithToken(solvertest.NewProof(acme.TypeHTTP01, name), fmt.Sprint("token", i))
+			validateAtAll(t, web, func(server string) error { return solvertest.ValidateHTTP01(t, server, p) }, http01[presenter], http01[cleaner], p)
 		})
 		names.Go(func() {
-			p := withToken(newProof(acme.TypeTLSALPN01, name), fmt.Sprint("token", i))
-			validateAtAll(t, tlsServers, func(server string) error { return validateTLSALPN01(t, server, name, p) }, tlsALPN01[presenter], tlsALPN01[cleaner], p)
+			p := solvertest.WithToken(solvertest.NewProof(acme.TypeTLSALPN01, name), fmt.Sprint("token", i))
+			validateAtAll(t, tlsServers, func(server string) error { return solvertest.ValidateTLSALPN01(t, server, name, p) }, tlsALPN01[presenter], tlsALPN01[cleaner], p)
 		})
 	}
 	names.Wait()
@@ -84,21 +85,21 @@ func TestOneLoadPerRequest(t *testing.T) {
 	elsewhere := solversOn(store)
 	for i := range 3 {
 		for _, s := range elsewhere {
-			p := withToken(newProof(s.Type(), fmt.Sprintf("name%d.example", i)), fmt.Sprint("token", i))
+			p := solvertest.WithToken(solvertest.NewProof(s.Type(), fmt.Sprintf("name%d.example", i)), fmt.Sprint("token", i))
 			p.DirectoryURL = fmt.Sprintf("https://ca%d.example/directory", i)
-			present(t, s, p)
+			solvertest.Present(t, s, p)
 		}
 	}
-	web := serveHTTP(t, (&solver.HTTP01{Storage: store}).Handler(site))
-	server, results := serveTLS(t, newServerConfig(t, &solver.TLSALPN01{Storage: store}))
-	pending := withToken(newProof(acme.TypeHTTP01, "name1.example"), "token1")
+	web := solvertest.ServeHTTP(t, (&solver.HTTP01{Storage: store}).Handler(solvertest.Site()))
+	server, results := solvertest.ServeTLS(t, solvertest.NewServerConfig(t, (&solver.TLSALPN01{Storage: store}).GetCertificate))
+	pending := solvertest.WithToken(solvertest.NewProof(acme.TypeHTTP01, "name1.example"), "token1")
 	for name, test := range map[string]struct {
 		request func() error
 		loads   int64
 	}{
 		"another path":     {func() error { _, _ = get(t, http.MethodGet, web, "/.well-known/security.txt"); return nil }, 0},
 		"an unknown token": {func() error { _, _ = get(t, http.MethodGet, web, "/.well-known/acme-challenge/unknown"); return nil }, 1},
-		"a pending token":  {func() error { return validateHTTP01(t, web, pending) }, 1},
+		"a pending token":  {func() error { return solvertest.ValidateHTTP01(t, web, pending) }, 1},
 		"a browser":        {func() error { return browse(server, results) }, 0},
 		"an unknown name":  {func() error { _ = handshake(t, server, "unknown.example", results); return nil }, 1},
 		"a pending name":   {func() error { return handshake(t, server, "name1.example", results) }, 1},

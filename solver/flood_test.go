@@ -14,6 +14,8 @@ import (
 	"testing/fstest"
 	"testing/synctest"
 	"time"
+
+	"github.com/everseal/everseal/solver/internal/challenge"
 )
 
 // flood asks for 30 made-up tokens a second until ctx ends, each six times at once. It is waited for by the
@@ -32,7 +34,7 @@ func flood(ctx context.Context, group *sync.WaitGroup, ask func(ctx context.Cont
 // requestFrom is request from an address.
 func requestFrom(ctx context.Context, handler http.Handler, token, address string) *httptest.ResponseRecorder {
 	recorder := httptest.NewRecorder()
-	r := httptest.NewRequestWithContext(ctx, http.MethodGet, http01Path+token, nil)
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, challenge.HTTP01Path+token, nil)
 	r.RemoteAddr = netip.AddrPortFrom(netip.MustParseAddr(address), 4711).String()
 	handler.ServeHTTP(recorder, r)
 	return recorder

@@ -15,13 +15,13 @@ import (
 // What a gate lets through. CAs give up after ten seconds and do not ask again: whoever has to wait must
 // be answered well before that.
 const (
-	maxLoads     = 8                      // loads under way at once
-	maxWaiting   = 4096                   // keys that wait for their load
-	waitTime     = 2 * time.Second        // for which a request waits for its load to begin
-	loadTime     = 4 * time.Second        // for which a load may take
-	absentPeriod = time.Second            // between two loads of a key under which nothing was found
-	foundPeriod  = 100 * time.Millisecond // between two loads of another key
-	foundMemory  = 30 * time.Second       // for which a key is known to have had an answer
+	maxLoads       = 8                      // loads under way at once
+	maxWaiting     = 4096                   // keys that wait for their load
+	waitTimeout    = 2 * time.Second        // for which a request waits for its load to begin
+	loadTimeout    = 4 * time.Second        // for which a load may take
+	absentPeriod   = time.Second            // between two loads of a key under which nothing was found
+	foundPeriod    = 100 * time.Millisecond // between two loads of another key
+	rememberPeriod = 30 * time.Second       // for which a key is known to have had an answer
 )
 
 // errBusy ends requests that the bounds of a gate left no room for. Like all errors of a gate it is a part of the
@@ -37,7 +37,7 @@ var errBusy = fmt.Errorf("more challenges are asked for than the storage is aske
 // shown: an answer that another process presents right after a scanner asked for it is found when the
 // CA does. So requests in a pause wait, instead of being told what is out of date.
 //
-// Loads that find nothing use up an allowance. When it is exhausted, keys wait in a line. There, those
+// Loads that find nothing use up an allowance. When it is exhausted, keys wait in a queue. There, those
 // that had an answer a moment ago come first, then those that several networks ask for: a CA asks for one
 // token from several places at once. Next are those of a network that waits for few: a scanner waits for many.
 // Who has waited too long or must make room gets errBusy, which is not to be taken for the answer that there is
@@ -48,7 +48,7 @@ type gate struct {
 	mu        sync.Mutex // guards what follows; not held while the storage is asked
 	presented ownAnswers
 	inquiries map[string]*inquiry // by key
-	waiting   line
+	waiting   queue
 	loads     int       // under way
 	misses    allowance // for loads that find nothing
 	wake      *time.Timer
@@ -58,11 +58,11 @@ type gate struct {
 type inquiry struct {
 	key     string
 	last    knowledge
-	by      network   // on whose behalf it was loaded last, first of all
-	current *look     // which is loading
-	next    *look     // for which the load has not begun
-	pause   time.Time // until when no other load begins
-	until   time.Time // when the inquiry is forgotten
+	by      network     // on whose behalf it was loaded last, first of all
+	current *sharedLoad // which is loading
+	next    *sharedLoad // for which the load has not begun
+	pause   time.Time   // until when no other load begins
+	until   time.Time   // when the inquiry is forgotten
 	forget  *time.Timer
 }
 
@@ -75,15 +75,15 @@ const (
 	wasFound
 )
 
-// A look is one load on behalf of all who asked before it began. The gate's mu guards it, but for
+// A sharedLoad is one load on behalf of all who asked before it began. The gate's mu guards it, but for
 // answer and err, which are read after done was closed.
-type look struct {
+type sharedLoad struct {
 	inquiry  *inquiry
 	askers   int
 	networks [maxNetworks]network // distinct ones of those who have asked, of which there are from
 	from     int
 	place    place
-	resting  *time.Timer   // puts it into the line after the pause
+	resting  *time.Timer   // puts it into the queue after the pause
 	turn     chan struct{} // has one element when it is for one of the askers to load
 	done     chan struct{}
 	answer   *answer // nil: err
@@ -91,7 +91,7 @@ type look struct {
 }
 
 // join adds one who asks.
-func (l *look) join(by network) {
+func (l *sharedLoad) join(by network) {
 	l.askers++
 	if l.from < maxNetworks && !slices.Contains(l.networks[:l.from], by) {
 		l.networks[l.from] = by
@@ -100,7 +100,7 @@ func (l *look) join(by network) {
 }
 
 // result returns what the load has shown.
-func (l *look) result() (answer, error) {
+func (l *sharedLoad) result() (answer, error) {
 	if l.answer == nil {
 		return answer{}, l.err
 	}
@@ -156,7 +156,7 @@ func (g *gate) load(ctx context.Context, s storage.Store, q question) (answer, e
 		return l.result()
 	default:
 	}
-	patience := time.NewTimer(waitTime)
+	patience := time.NewTimer(waitTimeout)
 	defer patience.Stop()
 	expired := patience.C
 	for {
@@ -178,8 +178,8 @@ func (g *gate) load(ctx context.Context, s storage.Store, q question) (answer, e
 	}
 }
 
-// enter returns what this process presented under key, or the look to wait for.
-func (g *gate) enter(key string, by network) (answer, *look) {
+// enter returns what this process presented under key, or the load to wait for.
+func (g *gate) enter(key string, by network) (answer, *sharedLoad) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
@@ -199,7 +199,7 @@ func (g *gate) enter(key string, by network) (answer, *look) {
 		g.waiting.promote(q.next)
 		return answer{}, q.next
 	}
-	l := &look{inquiry: q, turn: make(chan struct{}, 1), done: make(chan struct{})}
+	l := &sharedLoad{inquiry: q, turn: make(chan struct{}, 1), done: make(chan struct{})}
 	l.join(by)
 	q.next = l
 	if q.current == nil {
@@ -208,7 +208,7 @@ func (g *gate) enter(key string, by network) (answer, *look) {
 	return answer{}, l
 }
 
-// schedule puts the next look of q into the line, when its pause is over.
+// schedule puts the next load of q into the queue, when its pause is over.
 func (g *gate) schedule(q *inquiry, now time.Time) {
 	l := q.next
 	if wait := q.pause.Sub(now); wait > 0 {
@@ -224,7 +224,7 @@ func (g *gate) schedule(q *inquiry, now time.Time) {
 	g.enqueue(l)
 }
 
-func (g *gate) enqueue(l *look) {
+func (g *gate) enqueue(l *sharedLoad) {
 	g.waiting.add(l)
 	if g.waiting.length > maxWaiting {
 		given := g.waiting.hindmost()
@@ -258,7 +258,7 @@ func (g *gate) dispatch() {
 }
 
 // expire takes one away who has asked for too long, unless the load has begun.
-func (g *gate) expire(l *look) bool {
+func (g *gate) expire(l *sharedLoad) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if l.inquiry.next != l {
@@ -271,7 +271,7 @@ func (g *gate) expire(l *look) bool {
 }
 
 // leave takes one away who asked.
-func (g *gate) leave(l *look) {
+func (g *gate) leave(l *sharedLoad) {
 	if g.expire(l) {
 		return
 	}
@@ -290,8 +290,8 @@ func (g *gate) leave(l *look) {
 	}
 }
 
-// drop takes a look away whose load has not begun.
-func (g *gate) drop(l *look) {
+// drop takes a load away that has not begun.
+func (g *gate) drop(l *sharedLoad) {
 	g.waiting.remove(l)
 	if l.resting != nil {
 		l.resting.Stop()
@@ -302,8 +302,8 @@ func (g *gate) drop(l *look) {
 }
 
 // perform loads for all who asked. It goes on when the one who does it is gone.
-func (g *gate) perform(ctx context.Context, s storage.Store, l *look) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTime)
+func (g *gate) perform(ctx context.Context, s storage.Store, l *sharedLoad) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
 	defer cancel()
 	l.err = errors.New("the load of a challenge's answer did not end") // if it panics
 	defer g.performed(l)
@@ -313,14 +313,14 @@ func (g *gate) perform(ctx context.Context, s storage.Store, l *look) {
 	}
 }
 
-func (g *gate) performed(l *look) {
+func (g *gate) performed(l *sharedLoad) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	q, now := l.inquiry, time.Now()
 	q.by, q.pause = l.networks[0], now.Add(foundPeriod)
 	switch {
 	case l.err == nil:
-		q.last, q.until = wasFound, now.Add(foundMemory)
+		q.last, q.until = wasFound, now.Add(rememberPeriod)
 		g.misses.giveBack()
 	case errors.Is(l.err, fs.ErrNotExist):
 		q.last, q.pause = wasAbsent, now.Add(absentPeriod)
@@ -330,7 +330,7 @@ func (g *gate) performed(l *look) {
 	g.finish(q)
 }
 
-// finish ends the current look of q and begins what can be begun then.
+// finish ends the current load of q and begins what can be begun then.
 func (g *gate) finish(q *inquiry) {
 	q.current = nil
 	g.loads--

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/everseal/everseal/solver/internal/challenge"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -58,7 +59,7 @@ func presentElsewhere(t *testing.T, s *sharedStore, token string) {
 // request asks for a token, and returns the status and the body.
 func request(ctx context.Context, handler http.Handler, token string) (int, string) {
 	recorder := httptest.NewRecorder()
-	handler.ServeHTTP(recorder, httptest.NewRequestWithContext(ctx, http.MethodGet, http01Path+token, nil))
+	handler.ServeHTTP(recorder, httptest.NewRequestWithContext(ctx, http.MethodGet, challenge.HTTP01Path+token, nil))
 	return recorder.Code, recorder.Body.String()
 }
 
@@ -121,7 +122,7 @@ func TestScanIsBounded(t *testing.T) {
 				if unknown != loads || unknown+busy != int64(s.asked) {
 					t.Errorf("of %d, %d were told 404 after %d loads, and %d were told 503", s.asked, unknown, loads, busy)
 				}
-				if longest := time.Duration(s.longest.Load()); longest > waitTime+store.latency {
+				if longest := time.Duration(s.longest.Load()); longest > waitTimeout+store.latency {
 					t.Errorf("one waited for %v", longest)
 				}
 				requireForgotten(t, &h.gate)
@@ -133,7 +134,7 @@ func TestScanIsBounded(t *testing.T) {
 // requireForgotten fails the test unless the gate is as new once its memory has run out.
 func requireForgotten(t *testing.T, g *gate) {
 	t.Helper()
-	_ = pause(t.Context(), foundMemory+time.Second)
+	_ = pause(t.Context(), rememberPeriod+time.Second)
 	synctest.Wait()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -315,7 +316,7 @@ func TestStorageThatHangs(t *testing.T) {
 		if n := s.statuses[http.StatusServiceUnavailable].Load(); n != int64(s.asked) {
 			t.Errorf("%d of %d were told 503", n, s.asked)
 		}
-		if longest := time.Duration(s.longest.Load()); longest > waitTime+loadTime {
+		if longest := time.Duration(s.longest.Load()); longest > waitTimeout+loadTimeout {
 			t.Errorf("one waited for %v", longest)
 		}
 		if most := store.most.Load(); most > maxLoads {
@@ -425,7 +426,7 @@ func TestOwnAnswers(t *testing.T) {
 		_ = pause(t.Context(), 1)
 		store.hangs.Store(false)
 		ask(http.StatusOK, 1)
-		_ = pause(t.Context(), foundMemory)
+		_ = pause(t.Context(), rememberPeriod)
 		other := p
 		other.KeyAuthorization = p.Token + ".other"
 		if err := h.Present(t.Context(), other); err != nil {

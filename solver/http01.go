@@ -5,18 +5,25 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/challenge"
 	"github.com/everseal/everseal/storage"
 )
 
 // HTTP01 proves control of a domain name or an IP address by answering a request to its port 80
 // (RFC 8555 §8.3). Mount [HTTP01.Handler] on the server that owns that port, or set Addr.
+//
+// In the Storage, the answer is a JSON object with token, keyAuthorization, identifier, directoryURL and created, the
+// time of its creation in UTC.
+//
+// Only pending challenges are answered, and nothing of a request is reflected. A token is base64url of at most 256 bytes;
+// what is not never reaches the storage. What is costs at most one Load of one key, shared by all who ask for it at the
+// time. The loads that find nothing are bounded: see Handler.
 //
 // The zero value is useful. An HTTP01 is safe for concurrent use and must not be copied; its fields
 // must not be changed after its first use.
@@ -28,10 +35,6 @@ type HTTP01 struct {
 	// Addr, if not empty, is the TCP address, such as ":80", of a listener of the solver's own. It is
 	// open while a challenge is pending: from the first Present until the last CleanUp.
 	Addr string
-
-	// Dial opens the connections of Check, to a host and a port. The host is a name or an address, and where a
-	// name leads is then up to Dial. Nil: a [net.Dialer] does, to such addresses as the CA reaches.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	memory   storage.Memory
 	gate     gate
@@ -45,8 +48,8 @@ func (h *HTTP01) Type() string { return acme.TypeHTTP01 }
 // wildcard, for which http-01 is no proof.
 func (h *HTTP01) Supports(id acme.Identifier, wildcard bool) bool { return supports(id, wildcard) }
 
-// Present stores the answer, and opens the listener where Addr asks for one: it listens when Present
-// returns. Where that fails, the error says what can be done instead.
+// Present stores the answer, and opens the listener if Addr asks for one: it listens when Present
+// returns. If that fails, the error says what can be done instead.
 func (h *HTTP01) Present(ctx context.Context, p acme.Proof) error {
 	a, err := newAnswer(p, acme.TypeHTTP01)
 	if err != nil {
@@ -84,15 +87,12 @@ func (h *HTTP01) CleanUp(ctx context.Context, p acme.Proof) error {
 	return err
 }
 
-// unreadableAnswer is what a CA is told if Storage fails.
-const unreadableAnswer = "the answer to this challenge cannot be read at present"
-
 // Handler returns a handler that answers GET and HEAD requests for the tokens of pending challenges
 // below /.well-known/acme-challenge/. All other requests, those for unknown tokens too, go to next;
 // nil stands for 404 Not Found.
 //
 // What this HTTP01 presented is answered from memory. For another token Storage is asked, for that
-// token's record alone, and not twice within a second where there is none. For tokens that are not
+// token's record alone, and not twice within a second if there is none. For tokens that are not
 // pending it is asked 25 times a second at most, after a burst of 50; beyond that a request waits for up to
 // two seconds. Tokens that were found a moment ago come first, then those that several networks ask for (the
 // /24 of an IPv4 address, the /64 of an IPv6 address), as CAs do from several places at once, then those of
@@ -102,7 +102,7 @@ const unreadableAnswer = "the answer to this challenge cannot be read at present
 // network, unless the Handler gets requests with the client's own address in RemoteAddr. Behind a proxy, tokens
 // that many requests are for come first, so that only tokens tried once each do no harm.
 //
-// Where it could not be found out whether a token is pending, as Storage failed or was asked for too much,
+// If it could not be found out whether a token is pending, as Storage failed or was asked for too much,
 // the answer is 503 Service Unavailable. A CA does not ask again after that: the validation has
 // failed, and another order is needed. If Storage was asked for too much and next has a file (it succeeds, and
 // not with an HTML page), that is the answer: an application's own files go on being served.
@@ -125,11 +125,19 @@ func (h *HTTP01) Handler(next http.Handler) http.Handler {
 		case err != nil:
 			// A page of next must not be the answer: the CA would take it for that of the challenge, and fail
 			// with a reason that hides the true one.
-			http.Error(w, unreadableAnswer, http.StatusServiceUnavailable)
+			http.Error(w, challenge.UnreadableAnswer, http.StatusServiceUnavailable)
 		default:
 			writeAnswer(w, a.KeyAuthorization)
 		}
 	})
+}
+
+// WithStorage returns an HTTP01 with the same fields and that Storage, or h itself if it has one.
+func (h *HTTP01) WithStorage(s storage.Store) acme.Solver {
+	if h.Storage != nil {
+		return h
+	}
+	return &HTTP01{Storage: s, Addr: h.Addr}
 }
 
 func (h *HTTP01) store() storage.Store {
@@ -139,16 +147,13 @@ func (h *HTTP01) store() storage.Store {
 	return h.Storage
 }
 
-// http01Path is the path below which tokens are asked for (RFC 8555 §8.3).
-const http01Path = "/.well-known/acme-challenge/"
-
 // requestedToken returns the token a request asks for, or false if it is none of a CA's.
 func requestedToken(method, path string) (string, bool) {
 	if method != http.MethodGet && method != http.MethodHead {
 		return "", false
 	}
-	token, ok := strings.CutPrefix(path, http01Path)
-	return token, ok && isToken(token)
+	token, ok := strings.CutPrefix(path, challenge.HTTP01Path)
+	return token, ok && challenge.IsToken(token)
 }
 
 func writeAnswer(w http.ResponseWriter, keyAuthorization string) {

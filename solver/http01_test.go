@@ -11,37 +11,28 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 	"github.com/everseal/everseal/storage"
 )
-
-// serveHTTP serves handler on a loopback socket until the test ends, and returns its address.
-func serveHTTP(t *testing.T, handler http.Handler) string {
-	t.Helper()
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	return server.Listener.Addr().String()
-}
-
-var site = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "the site itself") })
 
 func TestHTTP01(t *testing.T) {
 	for _, identifier := range []string{"example.com", "xn--bcher-kva.example", "192.0.2.1", "2001:db8::1"} {
 		t.Run(identifier, func(t *testing.T) {
 			h := new(solver.HTTP01)
-			server := serveHTTP(t, h.Handler(site))
-			p := newProof(acme.TypeHTTP01, identifier)
-			if err := validateHTTP01(t, server, p); err == nil {
+			server := solvertest.ServeHTTP(t, h.Handler(solvertest.Site()))
+			p := solvertest.NewProof(acme.TypeHTTP01, identifier)
+			if err := solvertest.ValidateHTTP01(t, server, p); err == nil {
 				t.Fatal("valid before Present")
 			}
-			present(t, h, p)
-			if err := validateHTTP01(t, server, p); err != nil {
+			solvertest.Present(t, h, p)
+			if err := solvertest.ValidateHTTP01(t, server, p); err != nil {
 				t.Error(err)
 			}
-			if err := validateHTTP01(t, server, withToken(p, "another-token")); err == nil {
+			if err := solvertest.ValidateHTTP01(t, server, solvertest.WithToken(p, "another-token")); err == nil {
 				t.Error("valid for another token")
 			}
-			cleanUp(t, h, p)
-			if err := validateHTTP01(t, server, p); err == nil {
+			solvertest.CleanUp(t, h, p)
+			if err := solvertest.ValidateHTTP01(t, server, p); err == nil {
 				t.Error("valid after CleanUp")
 			}
 		})
@@ -50,10 +41,10 @@ func TestHTTP01(t *testing.T) {
 
 func TestHTTP01OfAnotherProcess(t *testing.T) {
 	store := storage.Dir(t.TempDir())
-	server := serveHTTP(t, (&solver.HTTP01{Storage: store}).Handler(nil))
-	p := newProof(acme.TypeHTTP01, "2001:db8::1")
-	present(t, &solver.HTTP01{Storage: store}, p)
-	if err := validateHTTP01(t, server, p); err != nil {
+	server := solvertest.ServeHTTP(t, (&solver.HTTP01{Storage: store}).Handler(nil))
+	p := solvertest.NewProof(acme.TypeHTTP01, "2001:db8::1")
+	solvertest.Present(t, &solver.HTTP01{Storage: store}, p)
+	if err := solvertest.ValidateHTTP01(t, server, p); err != nil {
 		t.Error(err)
 	}
 }
@@ -78,11 +69,11 @@ func get(t *testing.T, method, server, path string) (*http.Response, string) {
 
 func TestHTTP01Answer(t *testing.T) {
 	h := new(solver.HTTP01)
-	present(t, h, newProof(acme.TypeHTTP01, "example.com"))
-	server := serveHTTP(t, h.Handler(site))
-	for method, want := range map[string]string{"GET": token + "." + thumbprint, "HEAD": ""} {
-		response, body := get(t, method, server, "/.well-known/acme-challenge/"+token+"?x=<script>")
-		if response.StatusCode != http.StatusOK || body != want || response.ContentLength != int64(len(token+"."+thumbprint)) {
+	solvertest.Present(t, h, solvertest.NewProof(acme.TypeHTTP01, "example.com"))
+	server := solvertest.ServeHTTP(t, h.Handler(solvertest.Site()))
+	for method, want := range map[string]string{"GET": solvertest.Token + "." + solvertest.Thumbprint, "HEAD": ""} {
+		response, body := get(t, method, server, "/.well-known/acme-challenge/"+solvertest.Token+"?x=<script>")
+		if response.StatusCode != http.StatusOK || body != want || response.ContentLength != int64(len(solvertest.Token+"."+solvertest.Thumbprint)) {
 			t.Errorf("%s: %s, %d bytes announced, body %q", method, response.Status, response.ContentLength, body)
 		}
 		for name, want := range map[string]string{
@@ -99,19 +90,19 @@ func TestHTTP01Answer(t *testing.T) {
 
 func TestHandlerFallsThrough(t *testing.T) {
 	h := new(solver.HTTP01)
-	present(t, h, newProof(acme.TypeHTTP01, "example.com"))
-	server := serveHTTP(t, h.Handler(site))
-	alone := serveHTTP(t, h.Handler(nil))
+	solvertest.Present(t, h, solvertest.NewProof(acme.TypeHTTP01, "example.com"))
+	server := solvertest.ServeHTTP(t, h.Handler(solvertest.Site()))
+	alone := solvertest.ServeHTTP(t, h.Handler(nil))
 	for _, request := range []struct{ method, path string }{
 		{"GET", "/"},
 		{"GET", "/.well-known/acme-challenge/"},
 		{"GET", "/.well-known/acme-challenge/unknown"},
-		{"GET", "/.well-known/acme-challenge/" + token + "/"},
-		{"GET", "/.well-known/acme-challenge/" + strings.ToLower(token)},
-		{"GET", "/.well-known/" + token},
-		{"GET", "/sub/.well-known/acme-challenge/" + token},
-		{"POST", "/.well-known/acme-challenge/" + token},
-		{"DELETE", "/.well-known/acme-challenge/" + token},
+		{"GET", "/.well-known/acme-challenge/" + solvertest.Token + "/"},
+		{"GET", "/.well-known/acme-challenge/" + strings.ToLower(solvertest.Token)},
+		{"GET", "/.well-known/" + solvertest.Token},
+		{"GET", "/sub/.well-known/acme-challenge/" + solvertest.Token},
+		{"POST", "/.well-known/acme-challenge/" + solvertest.Token},
+		{"DELETE", "/.well-known/acme-challenge/" + solvertest.Token},
 	} {
 		if _, body := get(t, request.method, server, request.path); body != "the site itself" {
 			t.Errorf("%s %s: %q", request.method, request.path, body)
@@ -150,8 +141,8 @@ func TestHostileTokensNeverReachStorage(t *testing.T) {
 func TestHandlerStorageFailure(t *testing.T) {
 	store := &watchedStore{Store: new(storage.Memory)}
 	h := &solver.HTTP01{Storage: store}
-	server := serveHTTP(t, h.Handler(site))
-	path := "/.well-known/acme-challenge/" + token
+	server := solvertest.ServeHTTP(t, h.Handler(solvertest.Site()))
+	path := "/.well-known/acme-challenge/" + solvertest.Token
 	store.failing.Store(true)
 	response, body := get(t, "GET", server, path)
 	if response.StatusCode != http.StatusServiceUnavailable || strings.Contains(body, "secret-host") {
@@ -161,7 +152,7 @@ func TestHandlerStorageFailure(t *testing.T) {
 		t.Errorf("store down: the site answers %q", body)
 	}
 	store.failing.Store(false)
-	present(t, &solver.HTTP01{Storage: store}, newProof(acme.TypeHTTP01, "example.com"))
+	solvertest.Present(t, &solver.HTTP01{Storage: store}, solvertest.NewProof(acme.TypeHTTP01, "example.com"))
 	damage := func([]byte) ([]byte, error) { return []byte("<html>"), nil }
 	if _, err := storage.Update(t.Context(), store, keysOf(t, store)[0], damage); err != nil {
 		t.Fatal(err)
@@ -179,7 +170,7 @@ func TestAddrTaken(t *testing.T) {
 	defer occupied.Close()
 	store := new(storage.Memory)
 	h := &solver.HTTP01{Storage: store, Addr: occupied.Addr().String()}
-	err = h.Present(t.Context(), newProof(acme.TypeHTTP01, "example.com"))
+	err = h.Present(t.Context(), solvertest.NewProof(acme.TypeHTTP01, "example.com"))
 	if err == nil {
 		t.Fatal("Present took an address that is taken")
 	}

@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/escape"
 )
 
 // Lego is a solver of dns-01 that works by a DNS provider of github.com/go-acme/lego; [LegoV4] and [LegoV5]
 // make one. Any such provider will do, as it is; this package does not import them.
 //
-// A provider's own time-out and interval, from its method Timeout, hold where Propagation has none. One with
+// A provider's own timeout and interval, from its method Timeout, hold if Propagation has none. One with
 // a method Sequential is called for one record after another, with that pause between two presented; what was
 // presented is waited for side by side.
 //
@@ -82,6 +83,14 @@ func LegoV4(provider interface {
 }
 
 // LegoV5 returns a solver for a DNS provider of lego version 5.
+//
+// The token for Cloudflare's API, which may edit the zone's DNS, goes to
+//
+//	config := cloudflare.NewDefaultConfig()
+//	config.AuthToken = token
+//	provider, err := cloudflare.NewDNSProviderConfig(config)
+//	…
+//	dns01 := solver.LegoV5(provider)
 func LegoV5(provider interface {
 	Present(ctx context.Context, domain, token, keyAuth string) error
 	CleanUp(ctx context.Context, domain, token, keyAuth string) error
@@ -107,10 +116,10 @@ func newLego(provider legoProvider, given any) *Lego {
 	return l
 }
 
-// WithVantage does as [DNS01.WithVantage].
-func (l *Lego) WithVantage(from Vantage) acme.Solver {
+// WithDNS does as [DNS01.WithDNS].
+func (l *Lego) WithDNS(dns *DNS) acme.Solver {
 	with := *l
-	with.DNS = from.dnsOf(l.DNS)
+	with.DNS = over(l.DNS, dns)
 	return &with
 }
 
@@ -142,7 +151,7 @@ func (l *Lego) Wait(ctx context.Context, p acme.Proof) error {
 		propagation.Timeout = cmp.Or(propagation.Timeout, timeout)
 		propagation.Interval = cmp.Or(propagation.Interval, interval)
 	}
-	return propagation.wait(ctx, l.DNS.during(ctx, p.DirectoryURL), name, value)
+	return propagation.wait(ctx, l.DNS.client(ctx, p.DirectoryURL), name, value)
 }
 
 // CleanUp has the provider take the record away.
@@ -164,12 +173,12 @@ func (l *Lego) call(p acme.Proof, what string, f func() error) error {
 		return errors.New("solver: this Lego has no provider: give one to LegoV4 or LegoV5")
 	}
 	if err := f(); err != nil {
-		return fmt.Errorf("solver: dns-01 for %s: %s the TXT record %s: %w", p.Identifier.Value, what, name, peerError{err})
+		return fmt.Errorf("solver: dns-01 for %s: %s the TXT record %s: %w", p.Identifier.Value, what, name, escape.Error(err))
 	}
 	return nil
 }
 
-// inTurn calls f, and nothing else beside it where the provider asks for that.
+// inTurn calls f, and nothing else beside it if the provider asks for that.
 func (l *Lego) inTurn(ctx context.Context, f func() error) error {
 	if l.gap == nil {
 		return f()

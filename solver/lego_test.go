@@ -13,6 +13,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 )
 
 // A legoProvider is a DNS provider with the methods of lego's, version 5. It edits the zone example.com.
@@ -48,7 +49,7 @@ func (p *legoProvider) call(ctx context.Context, what, domain, token, keyAuth st
 		p.under--
 	}()
 	time.Sleep(p.takes)
-	proof := withToken(newProof(acme.TypeDNS01, domain), token)
+	proof := solvertest.WithToken(solvertest.NewProof(acme.TypeDNS01, domain), token)
 	if proof.KeyAuthorization != keyAuth {
 		return fmt.Errorf("the key authorization is %q", keyAuth)
 	}
@@ -99,7 +100,7 @@ func (p sequentialProviderV4) CleanUp(domain, token, keyAuth string) error {
 func inLegoZone(t *testing.T, f func(t *testing.T, p *legoProvider)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		f(t, &legoProvider{zones: newZones(solver.NewMemoryDNS(t), "example.com")})
+		f(t, &legoProvider{zones: newZones(solvertest.NewMemoryDNS(t), "example.com")})
 	})
 }
 
@@ -113,21 +114,21 @@ func TestLego(t *testing.T) {
 		t.Run("version "+version, func(t *testing.T) {
 			inLegoZone(t, func(t *testing.T, p *legoProvider) {
 				s := use(p)
-				s.DNS = p.zones.dns.Client()
+				s.DNS = dnsOf(p.zones.dns)
 				if s.Type() != "dns-01" || !s.Supports(acme.Identifier{Type: acme.TypeDNS, Value: "example.com"}, true) || s.Supports(acme.Identifier{Type: acme.TypeIP, Value: "192.0.2.1"}, false) {
 					t.Error("not a solver of dns-01 for domain names")
 				}
-				proof := newProof(acme.TypeDNS01, "example.com")
+				proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
 				proof.Wildcard = true
 				_, value := txtOf(t, proof)
-				present(t, s, proof)
+				solvertest.Present(t, s, proof)
 				if err := s.Wait(t.Context(), proof); err != nil {
 					t.Error(err)
 				}
-				if values := p.zones.dns.TXT(t, "_acme-challenge.example.com"); !slices.Equal(values, []string{value}) {
+				if values := p.zones.dns.TXT("_acme-challenge.example.com"); !slices.Equal(values, []string{value}) {
 					t.Errorf("the values are %q", values)
 				}
-				cleanUp(t, s, proof)
+				solvertest.CleanUp(t, s, proof)
 				p.zones.wantRecords(t)
 
 				p.zones.failing(func(action string, _ solver.Record) error {
@@ -173,7 +174,7 @@ func proveSideBySide(t *testing.T, s *solver.Lego, proofs []acme.Proof) (took [3
 
 func legoProofs() (proofs []acme.Proof) {
 	for _, name := range []string{"a.example.com", "b.example.com", "c.example.com"} {
-		proofs = append(proofs, newProof(acme.TypeDNS01, name))
+		proofs = append(proofs, solvertest.NewProof(acme.TypeDNS01, name))
 	}
 	return proofs
 }
@@ -188,7 +189,7 @@ func TestLegoSequential(t *testing.T) {
 				p.takes = time.Second
 				p.zones.spread = func(_ solver.Record, set func()) { time.AfterFunc(20*time.Second, set) }
 				s := use(p)
-				s.DNS = p.zones.dns.Client()
+				s.DNS = dnsOf(p.zones.dns)
 				took := proveSideBySide(t, s, legoProofs())
 				// 1 s each with 10 s between; then the last is there after 20 s and seen by the question 30 s
 				// after the first; then 1 s each without a gap.
@@ -206,7 +207,7 @@ func TestLegoSequential(t *testing.T) {
 	inLegoZone(t, func(t *testing.T, p *legoProvider) {
 		p.takes = time.Second
 		s := solver.LegoV5(sequentialProvider{p, 0})
-		s.DNS = p.zones.dns.Client()
+		s.DNS = dnsOf(p.zones.dns)
 		if took, want := proveSideBySide(t, s, legoProofs()), [3]time.Duration{3 * time.Second, 0, 3 * time.Second}; took != want || p.most != 1 {
 			t.Errorf("the steps took %v with %d calls at once, want %v", took, p.most, want)
 		}
@@ -215,7 +216,7 @@ func TestLegoSequential(t *testing.T) {
 	inLegoZone(t, func(t *testing.T, p *legoProvider) {
 		p.takes = time.Second
 		s := solver.LegoV5(p)
-		s.DNS = p.zones.dns.Client()
+		s.DNS = dnsOf(p.zones.dns)
 		if took, want := proveSideBySide(t, s, legoProofs()), [3]time.Duration{time.Second, 0, time.Second}; took != want || p.most != 3 {
 			t.Errorf("the steps took %v with %d calls at once, want %v", took, p.most, want)
 		}
@@ -226,23 +227,23 @@ func TestLegoSequential(t *testing.T) {
 func TestLegoWaitsForItsTurn(t *testing.T) {
 	inLegoZone(t, func(t *testing.T, p *legoProvider) {
 		s := solver.LegoV5(sequentialProvider{p, time.Hour})
-		s.DNS = p.zones.dns.Client()
+		s.DNS = dnsOf(p.zones.dns)
 		proofs := legoProofs()
-		present(t, s, proofs[0])
+		solvertest.Present(t, s, proofs[0])
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		ended := make(chan error)
 		go func() { ended <- s.Present(ctx, proofs[1]) }()
 		time.Sleep(time.Second)
 		begun := time.Now()
-		cleanUp(t, s, proofs[0])
+		solvertest.CleanUp(t, s, proofs[0])
 		if took := time.Since(begun); took != 0 {
 			t.Errorf("the clean-up took %v", took)
 		}
 		if err := <-ended; !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "the pause of 1h0m0s") {
 			t.Errorf("the error is %v", err)
 		}
-		present(t, s, proofs[1])
+		solvertest.Present(t, s, proofs[1])
 		if took := time.Since(bubbleStart); took != time.Hour {
 			t.Errorf("the second was presented after %v, want an hour", took)
 		}
@@ -261,7 +262,7 @@ func TestLegoWaitsForItsTurn(t *testing.T) {
 	})
 }
 
-// A provider's own time-out holds where Propagation has none, also in one that is set later.
+// A provider's own timeout holds where Propagation has none, also in one that is set later.
 func TestLegoTimeout(t *testing.T) {
 	for _, test := range []struct {
 		propagation solver.Propagation
@@ -276,9 +277,9 @@ func TestLegoTimeout(t *testing.T) {
 		inLegoZone(t, func(t *testing.T, p *legoProvider) {
 			p.zones.spread = func(solver.Record, func()) {}
 			s := solver.LegoV5(sequentialProvider{p, 0})
-			s.DNS, s.Propagation = p.zones.dns.Client(), test.propagation
-			proof := newProof(acme.TypeDNS01, "example.com")
-			present(t, s, proof)
+			s.DNS, s.Propagation = dnsOf(p.zones.dns), test.propagation
+			proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
+			solvertest.Present(t, s, proof)
 			err := s.Wait(t.Context(), proof)
 			if _, ok := errors.AsType[*solver.PropagationError](err); !ok || time.Since(bubbleStart) != test.want {
 				t.Errorf("%+v: after %v: %v", test.propagation, time.Since(bubbleStart), err)
@@ -296,7 +297,7 @@ func TestLegoV4Context(t *testing.T) {
 		s := solver.LegoV4(legoProviderV4{p})
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(errors.New("no more"))
-		proof := newProof(acme.TypeDNS01, "example.com")
+		proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
 		for _, err := range []error{s.Present(ctx, proof), s.CleanUp(ctx, proof)} {
 			if err == nil || !strings.HasSuffix(err.Error(), ": no more") {
 				t.Errorf("the error is %v", err)
@@ -309,7 +310,7 @@ func TestLegoV4Context(t *testing.T) {
 }
 
 func TestLegoWithoutProvider(t *testing.T) {
-	proof := newProof(acme.TypeDNS01, "example.com")
+	proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
 	for _, s := range []*solver.Lego{new(solver.Lego), solver.LegoV4(nil), solver.LegoV5(nil)} {
 		for _, err := range []error{s.Present(t.Context(), proof), s.CleanUp(t.Context(), proof)} {
 			if want := "solver: this Lego has no provider: give one to LegoV4 or LegoV5"; err == nil || err.Error() != want {
@@ -318,7 +319,7 @@ func TestLegoWithoutProvider(t *testing.T) {
 		}
 	}
 	s := solver.LegoV5(new(legoProvider))
-	other := newProof(acme.TypeDNSAccount01, "example.com")
+	other := solvertest.NewProof(acme.TypeDNSAccount01, "example.com")
 	for _, err := range []error{s.Present(t.Context(), other), s.Wait(t.Context(), other), s.CleanUp(t.Context(), other)} {
 		if want := `solver: a challenge of type "dns-account-01" was given to the solver of dns-01`; err == nil || err.Error() != want {
 			t.Errorf("the error is %v, want %s", err, want)

@@ -26,8 +26,8 @@ type listening struct {
 }
 
 const (
-	requestTime = 10 * time.Second // for reading a request, and as much for answering it
-	closingTime = time.Second      // for requests under way at the end: by then they have their answer, or get none
+	requestTimeout = 10 * time.Second // for reading a request, and as much for answering it
+	closingTimeout = time.Second      // for requests under way at the end: by then they have their answer, or get none
 )
 
 // acquire adds a holder, and opens the listener for the first. It reports whether the holder is new.
@@ -51,7 +51,7 @@ func (l *listener) acquire(ctx context.Context, addr string, handler http.Handle
 }
 
 // release takes a holder away. With the last it closes the listener, and returns when no request is
-// under way or was cut off when closingTime or ctx was over.
+// under way or was cut off when closingTimeout or ctx was over.
 func (l *listener) release(ctx context.Context, holder string) {
 	l.mu.Lock()
 	delete(l.holders, holder)
@@ -79,9 +79,9 @@ func listen(ctx context.Context, addr string, handler http.Handler) (*listening,
 func serve(ln net.Listener, handler http.Handler) *listening {
 	server := &http.Server{
 		Handler:           handler,
-		ReadHeaderTimeout: requestTime,
-		ReadTimeout:       requestTime,
-		WriteTimeout:      requestTime,
+		ReadHeaderTimeout: requestTimeout,
+		ReadTimeout:       requestTimeout,
+		WriteTimeout:      requestTimeout,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          log.New(io.Discard, "", 0),
 	}
@@ -97,7 +97,7 @@ func serve(ln net.Listener, handler http.Handler) *listening {
 // shutdown follows Close: it ends what was accepted before.
 func (l *listening) shutdown(ctx context.Context) {
 	<-l.ended // from here on the server knows of every connection that was accepted
-	ctx, cancel := context.WithTimeout(ctx, closingTime)
+	ctx, cancel := context.WithTimeout(ctx, closingTimeout)
 	defer cancel()
 	if l.server.Shutdown(ctx) != nil {
 		l.server.Close()

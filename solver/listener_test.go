@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/challenge"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -35,7 +36,7 @@ func ask(t *testing.T, open *listening, p acme.Proof) error {
 		return err
 	}
 	defer conn.Close()
-	fmt.Fprintf(conn, "GET %s%s HTTP/1.1\r\nHost: example.com\r\n\r\n", http01Path, p.Token)
+	fmt.Fprintf(conn, "GET %s%s HTTP/1.1\r\nHost: example.com\r\n\r\n", challenge.HTTP01Path, p.Token)
 	return readAnswer(conn, p)
 }
 
@@ -259,8 +260,8 @@ func TestListenerCutsOffSilentClient(t *testing.T) {
 		ln.conns <- server
 		start := time.Now()
 		l.release(t.Context(), "holder")
-		if waited := time.Since(start); waited != closingTime {
-			t.Errorf("it was waited for %v, want %v", waited, closingTime)
+		if waited := time.Since(start); waited != closingTimeout {
+			t.Errorf("it was waited for %v, want %v", waited, closingTimeout)
 		}
 		if _, err := client.Read(make([]byte, 1)); err != io.EOF {
 			t.Errorf("the client reads %v, want the end", err)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/everseal/everseal/solver/internal/dnsclient"
 )
 
-// A Propagation says when a record counts as spread, so that a CA can be told to look. The zero value asks
+// A Propagation says when a record counts as spread, so that a CA can be told to validate. The zero value asks
 // every authoritative server of the zone until all have it, and then goes at once.
 //
 // A server is an address: a host with an IPv4 and an IPv6 address counts as two. The servers are asked side
@@ -14,7 +16,7 @@ import (
 // are followed as a CA follows them, and the zone, its servers and the CNAMEs are looked up again now and
 // then. At most 24 servers are asked, some of each name.
 type Propagation struct {
-	// Off leaves out looking. Delay is waited for still.
+	// Off leaves out the check. Delay is waited for still.
 	Off bool
 
 	// Recursive asks DNS.Resolvers rather than the authoritative servers. It is for networks that let no DNS
@@ -32,7 +34,7 @@ type Propagation struct {
 	// Delay is waited for after the record was seen, on top.
 	Delay time.Duration
 
-	// Timeout is for how long the record is looked for. Zero: five minutes.
+	// Timeout is for how long the record is checked for. Zero: five minutes.
 	Timeout time.Duration
 
 	// Interval lies between two questions to one server. Zero: two seconds, growing to ten.
@@ -42,25 +44,25 @@ type Propagation struct {
 const (
 	propagationTimeout = 5 * time.Minute
 	firstInterval      = 2 * time.Second
-	longestInterval    = 10 * time.Second
+	maxInterval        = 10 * time.Second
 	reconsiderInterval = 30 * time.Second // until it is first looked up again which servers there are
 
-	longestReconsiderInterval = 5 * time.Minute
-	unusableServerPeriod      = 15 * time.Second // as Propagation.Quorum says
-	unusableServerTries       = 2
+	maxReconsiderInterval = 5 * time.Minute
+	unusableServerPeriod  = 15 * time.Second // as Propagation.Quorum says
+	unusableServerTries   = 2
 )
 
 // wait returns once servers enough have a TXT record with the value at the name, and Delay has passed. If
 // ctx or Timeout ends it, the error is a *PropagationError.
-func (p *Propagation) wait(ctx context.Context, during *DNS, name, value string) error {
-	return p.waitFor(ctx, &spread{dns: during, name: bareName(name), match: textMatch{text: value}})
+func (p *Propagation) wait(ctx context.Context, c *dnsclient.Client, name, value string) error {
+	return p.waitFor(ctx, &spread{dns: c, name: dnsclient.BareName(name), match: textMatch{text: value}})
 }
 
 // waitFor is wait for what is to be followed.
 func (p *Propagation) waitFor(ctx context.Context, s *spread) error {
 	if !p.Off {
 		s.propagation, s.findings = p, make(chan func())
-		if err := s.look(ctx); err != nil {
+		if err := s.check(ctx); err != nil {
 			return err
 		}
 	}
@@ -93,5 +95,5 @@ func (p *Propagation) next(interval time.Duration) time.Duration {
 	case interval == 0:
 		return firstInterval
 	}
-	return min(interval*3/2, longestInterval)
+	return min(interval*3/2, maxInterval)
 }

@@ -13,7 +13,7 @@ import (
 // A PropagationError says that a TXT record was not seen at servers enough in time, which of them lacked it
 // and what they said.
 type PropagationError struct {
-	// Name is where the record was to be seen and Target where the CNAMEs there lead: to Name itself where
+	// Name is where the record was to be seen and Target where the CNAMEs there lead: to Name itself if
 	// there are none. Both are without a final dot.
 	Name, Target string
 
@@ -23,10 +23,10 @@ type PropagationError struct {
 	// Servers are those that were asked. None: which they are could not be found out, as Err says.
 	Servers []ServerAnswer
 
-	// After is how long the record was looked for.
+	// After is how long the record was checked for.
 	After time.Duration
 
-	// Err is why looking ended before its time or could not begin: what ended the context, or the failure to
+	// Err is why the check ended before its time or could not begin: what ended the context, or the failure to
 	// find the servers. Nil: time ran out, or all servers are at addresses that are not asked.
 	Err error
 
@@ -88,9 +88,9 @@ func (s *spread) unknownServers() error {
 		err = errors.New("the resolvers gave no answer in time")
 	}
 	if s.propagation.Recursive {
-		return err // no zone was looked for
+		return err // no zone was asked about
 	}
-	return fmt.Errorf("%w. Name the zone by the solver's Zone, have resolvers asked by Propagation.Recursive, or leave out looking by Propagation.Off", inner{err})
+	return fmt.Errorf("%w. Name the zone by the solver's Zone, have resolvers asked by Propagation.Recursive, or leave out the check by Propagation.Off", err)
 }
 
 // maxNamedServers bounds the servers in the text of an error.
@@ -117,13 +117,13 @@ func (e *PropagationError) Error() string {
 		}
 	}
 	if len(e.Servers) == 0 {
-		text.WriteString("not looked for, as its name servers are not known,")
+		text.WriteString("not asked for, as its name servers are not known,")
 	} else {
 		fmt.Fprintf(&text, "not seen at %d of %d servers", len(lacking), len(e.Servers))
 	}
 	fmt.Fprintf(&text, " within %v", e.After.Round(time.Millisecond))
 	if e.Err != nil {
-		fmt.Fprintf(&text, ": %v", inner{e.Err})
+		fmt.Fprintf(&text, ": %v", e.Err)
 	}
 	for i, server := range lacking[:min(len(lacking), maxNamedServers)] {
 		fmt.Fprintf(&text, "%s%s", []string{": ", "; "}[min(i, 1)], server)
@@ -135,7 +135,7 @@ func (e *PropagationError) Error() string {
 	return text.String()
 }
 
-// cure returns what to do, as the end of a sentence; there is nothing to say where no server was asked.
+// cure returns what to do, as the end of a sentence; there is nothing to say if no server was asked.
 func (e *PropagationError) cure(lacking int) string {
 	answered := slices.ContainsFunc(e.Servers, func(a ServerAnswer) bool { return a.Answered })
 	resolvers := !slices.ContainsFunc(e.Servers, func(a ServerAnswer) bool { return a.Server != "" })
@@ -151,7 +151,7 @@ func (e *PropagationError) cure(lacking int) string {
 	case resolvers:
 		return ". A resolver keeps what it was told before until that expires: give it more time by Propagation.Timeout"
 	case !answered:
-		return ". Where DNS can get out to resolvers only, set Propagation.Recursive"
+		return ". If DNS can get out to resolvers only, set Propagation.Recursive"
 	case lacking < len(e.Servers):
 		return ". See why the zone does not get to all of its servers, give it more time by Propagation.Timeout, or set Propagation.Quorum"
 	}
@@ -160,3 +160,8 @@ func (e *PropagationError) cure(lacking int) string {
 
 // Unwrap returns Err.
 func (e *PropagationError) Unwrap() error { return e.Err }
+
+// answered reports whether a server gave an answer from the zone.
+func (e *PropagationError) answered() bool {
+	return slices.ContainsFunc(e.Servers, func(a ServerAnswer) bool { return a.Answered })
+}

@@ -2,8 +2,9 @@ package solver
 
 import (
 	"context"
-	"strings"
 	"time"
+
+	"github.com/everseal/everseal/solver/internal/challenge"
 )
 
 // A Record is a TXT record of a DNS zone. Names have no final dot, and the value no quotes.
@@ -15,7 +16,15 @@ type Record struct {
 }
 
 // A Provider edits DNS zones: it is the interface to whoever serves them. Its methods are called
-// concurrently, also for one name.
+// concurrently, also for one name. Names that come from the DNS, by a CNAME, are given to it only if they are made of
+// letters, digits, hyphens and underscores.
+//
+// With github.com/everseal/everseal/solver/libdns, the token for Cloudflare's API, which may edit the zone's DNS, goes to
+//
+//	dns01 := &solver.DNS01{Provider: libdns.New(&cloudflare.Provider{APIToken: token})}
+//
+// If both lego and libdns know a service, libdns is to be preferred: a Provider follows CNAMEs as told, serves all three
+// types of challenges, and cleans up in any process.
 type Provider interface {
 	// AppendRecord adds the record beside others of the same name. That it is there already is no error.
 	AppendRecord(ctx context.Context, r Record) error
@@ -25,10 +34,7 @@ type Provider interface {
 
 // label returns the record's name relative to its zone, "@" for the zone itself.
 func (r Record) label() string {
-	if r.Name == r.Zone {
-		return "@"
-	}
-	return strings.TrimSuffix(r.Name, "."+r.Zone)
+	return challenge.RelativeName(r.Name, r.Zone)
 }
 
 // seconds returns the TTL in whole seconds, at least one.

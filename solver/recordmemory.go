@@ -11,11 +11,12 @@ import (
 	"slices"
 	"time"
 
+	"github.com/everseal/everseal/solver/internal/escape"
 	"github.com/everseal/everseal/storage"
 )
 
 // A recordMemory remembers in a store which records were created for the challenges at one name: those of
-// all orders side by side, and more than one for a value where the name's CNAME or zone changed between two
+// all orders side by side, and more than one for a value if the name's CNAME or zone changed between two
 // attempts.
 type recordMemory struct {
 	store storage.Store
@@ -33,9 +34,9 @@ type storedRecords struct {
 	Records []createdRecord `json:"records"`
 }
 
-// leftBehindAge is when a record counts as left behind, by a process that was killed or a provider that
+// leftBehindPeriod is when a record counts as left behind, by a process that was killed or a provider that
 // failed: no CA keeps an authorization pending for longer.
-const leftBehindAge = 7 * 24 * time.Hour
+const leftBehindPeriod = 7 * 24 * time.Hour
 
 // memoryOf returns the memory of what was created for challenges at a name.
 func memoryOf(s storage.Store, name string) recordMemory {
@@ -62,16 +63,16 @@ func (m recordMemory) add(ctx context.Context, r Record) error {
 func (m recordMemory) clear(ctx context.Context, value string, deleteRecord func(context.Context, Record) error) error {
 	records, _, err := m.load(ctx)
 	if err != nil {
-		return fmt.Errorf("look which TXT records were created: %w", err)
+		return fmt.Errorf("read which TXT records were created: %w", err)
 	}
-	var failed failures
+	var failed escape.Errors
 	var deleted []createdRecord
 	for _, r := range records {
-		if r.Value != value && time.Since(r.Created) < leftBehindAge {
+		if r.Value != value && time.Since(r.Created) < leftBehindPeriod {
 			continue
 		}
 		if err := deleteRecord(ctx, r.Record); err != nil {
-			failed = append(failed, fmt.Errorf("delete the TXT record %.260q from the zone %.260q: %w", r.Name, r.Zone, peerError{inner{err}}))
+			failed = append(failed, fmt.Errorf("delete the TXT record %.260q from the zone %.260q: %w", r.Name, r.Zone, escape.Error(inner{err})))
 			continue
 		}
 		deleted = append(deleted, r)
@@ -91,7 +92,7 @@ func (m recordMemory) clear(ctx context.Context, value string, deleteRecord func
 	return nil
 }
 
-// change stores what f makes of the records, by compare-and-swap; where none are left, nothing is stored.
+// change stores what f makes of the records, by compare-and-swap; if none are left, nothing is stored.
 func (m recordMemory) change(ctx context.Context, f func([]createdRecord) []createdRecord) error {
 	for {
 		records, revision, err := m.load(ctx)

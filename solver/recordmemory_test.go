@@ -12,6 +12,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -19,10 +20,10 @@ import (
 func TestDNS01CleansUpAfterACrash(t *testing.T) {
 	inZones(t, []string{"example.com", "example.net"}, func(t *testing.T, d *solver.DNS01, p *zoneProvider) {
 		d.FollowCNAME = true
-		proof := newProof(acme.TypeDNS01, "example.com")
-		present(t, d, proof)
+		proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
+		solvertest.Present(t, d, proof)
 		p.add("example.com", "_acme-challenge.example.com", "CNAME", "abc.example.net")
-		present(t, d, proof) // the order goes on in a second process
+		solvertest.Present(t, d, proof) // the order goes on in a second process
 		_, value := txtOf(t, proof)
 		p.wantRecords(t,
 			solver.Record{Zone: "example.com", Name: "_acme-challenge.example.com", Value: value, TTL: time.Minute},
@@ -30,7 +31,7 @@ func TestDNS01CleansUpAfterACrash(t *testing.T) {
 
 		p.remove("example.com", "_acme-challenge.example.com", "CNAME", "")
 		third := &solver.DNS01{Provider: p, Storage: d.Storage, DNS: &solver.DNS{Resolvers: []string{"192.0.2.99"}}, Zone: "example.org", TTL: time.Hour}
-		cleanUp(t, third, proof)
+		solvertest.CleanUp(t, third, proof)
 		p.wantRecords(t)
 		if keys := keysOf(t, d.Storage); len(keys) > 0 {
 			t.Errorf("%q are left in the storage", keys)
@@ -66,7 +67,7 @@ func TestDNS01IsKilled(t *testing.T) {
 				p.failing(func(action string, _ solver.Record) error {
 					return when(action == "append" && test.appending || action == "delete" && test.deleted)()
 				})
-				proof := newProof(acme.TypeDNS01, "example.com")
+				proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
 				err := killed.Present(t.Context(), proof)
 				if err == nil {
 					err = killed.CleanUp(t.Context(), proof)
@@ -74,14 +75,14 @@ func TestDNS01IsKilled(t *testing.T) {
 				if !errors.Is(err, errKilled) {
 					t.Fatalf("the error is %v", err)
 				}
-				if there := len(p.dns.TXT(t, "_acme-challenge.example.com")) > 0; there != test.wantRecord {
+				if there := len(p.dns.TXT("_acme-challenge.example.com")) > 0; there != test.wantRecord {
 					t.Errorf("the record is there: %t", there)
 				}
 				if remembered := len(keysOf(t, d.Storage)) > 0; remembered == test.save {
 					t.Errorf("the record is remembered: %t", remembered)
 				}
 				p.failing(nil)
-				cleanUp(t, d, proof)
+				solvertest.CleanUp(t, d, proof)
 				p.wantRecords(t)
 				if keys := keysOf(t, d.Storage); len(keys) > 0 {
 					t.Errorf("%q are left in the storage", keys)
@@ -95,10 +96,10 @@ func TestDNS01IsKilled(t *testing.T) {
 // needed.
 func TestDNS01DeletesWhatIsLeftBehind(t *testing.T) {
 	inZones(t, []string{"example.com"}, func(t *testing.T, d *solver.DNS01, p *zoneProvider) {
-		proof := newProof(acme.TypeDNS01, "example.com")
+		proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
 		name, value := txtOf(t, proof)
 		left := solver.Record{Zone: "example.com", Name: name, Value: value, TTL: time.Minute}
-		present(t, d, proof)
+		solvertest.Present(t, d, proof)
 		p.failing(failOn("delete"))
 		if err := d.CleanUp(t.Context(), proof); !errors.Is(err, errProvider) {
 			t.Fatalf("the error is %v", err)
@@ -107,9 +108,9 @@ func TestDNS01DeletesWhatIsLeftBehind(t *testing.T) {
 
 		for i, after := range []time.Duration{0, 6 * 24 * time.Hour, 25 * time.Hour} {
 			time.Sleep(after) // the bubble's clock
-			later := withToken(proof, "token"+string(rune('0'+i)))
-			present(t, d, later)
-			cleanUp(t, d, later)
+			later := solvertest.WithToken(proof, "token"+string(rune('0'+i)))
+			solvertest.Present(t, d, later)
+			solvertest.CleanUp(t, d, later)
 			if i < 2 {
 				p.wantRecords(t, left)
 			}
@@ -124,26 +125,26 @@ func TestDNS01DeletesWhatIsLeftBehind(t *testing.T) {
 // What is presented anew during a clean-up stays remembered: it is another's to delete.
 func TestDNS01PresentedDuringCleanUp(t *testing.T) {
 	inZones(t, []string{"example.com"}, func(t *testing.T, d *solver.DNS01, p *zoneProvider) {
-		proof := newProof(acme.TypeDNS01, "example.com")
-		other := withToken(proof, "another_orders_token")
-		present(t, d, proof)
+		proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
+		other := solvertest.WithToken(proof, "another_orders_token")
+		solvertest.Present(t, d, proof)
 		var once atomic.Bool
 		d.Storage = &hookedStore{Store: d.Storage, onDelete: func() error {
 			if !once.Swap(true) {
 				time.Sleep(time.Second) // so that its time is another
-				present(t, d, proof)
-				present(t, d, other)
+				solvertest.Present(t, d, proof)
+				solvertest.Present(t, d, other)
 			}
 			return nil
 		}}
-		cleanUp(t, d, proof)
+		solvertest.CleanUp(t, d, proof)
 		name, value := txtOf(t, proof)
 		_, otherValue := txtOf(t, other)
 		p.wantRecords(t,
 			solver.Record{Zone: "example.com", Name: name, Value: value, TTL: time.Minute},
 			solver.Record{Zone: "example.com", Name: name, Value: otherValue, TTL: time.Minute})
-		cleanUp(t, d, proof)
-		cleanUp(t, d, other)
+		solvertest.CleanUp(t, d, proof)
+		solvertest.CleanUp(t, d, other)
 		p.wantRecords(t)
 		if keys := keysOf(t, d.Storage); len(keys) > 0 {
 			t.Errorf("%q are left in the storage", keys)
@@ -155,7 +156,7 @@ func TestDNS01StorageFails(t *testing.T) {
 	inZones(t, []string{"example.com"}, func(t *testing.T, d *solver.DNS01, p *zoneProvider) {
 		store := &watchedStore{Store: d.Storage}
 		d.Storage = store
-		proof := newProof(acme.TypeDNS01, "example.com")
+		proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
 		store.failing.Store(true)
 		err := d.Present(t.Context(), proof)
 		const want = `solver: dns-01 for example.com: remember the TXT record "_acme-challenge.example.com" before it is created: the store is down: secret-host`
@@ -164,7 +165,7 @@ func TestDNS01StorageFails(t *testing.T) {
 		}
 		p.wantCalls(t) // nothing that would not be remembered
 		store.failing.Store(false)
-		present(t, d, proof)
+		solvertest.Present(t, d, proof)
 		store.failing.Store(true)
 		if err := d.CleanUp(t.Context(), proof); !errors.Is(err, errStoreDown) {
 			t.Errorf("the error is %v", err)
@@ -178,7 +179,7 @@ func TestDNS01StorageFails(t *testing.T) {
 		if keys := keysOf(t, d.Storage); len(keys) != 1 {
 			t.Errorf("%q are stored", keys)
 		}
-		cleanUp(t, d, proof)
+		solvertest.CleanUp(t, d, proof)
 		p.wantRecords(t)
 	})
 }
@@ -187,9 +188,9 @@ func TestDNS01StorageFails(t *testing.T) {
 func TestDNS01MemoryFormat(t *testing.T) {
 	const key = "challenges/dns-01/d61c5dab906f33d5c1152c117a3882018fd4529576c1f5b5560ca9af0da7506c" // printf _acme-challenge.example.com | sha256sum
 	inZones(t, []string{"example.com"}, func(t *testing.T, d *solver.DNS01, p *zoneProvider) {
-		proof := newProof(acme.TypeDNS01, "example.com")
+		proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
 		_, value := txtOf(t, proof)
-		present(t, d, proof)
+		solvertest.Present(t, d, proof)
 		if keys := keysOf(t, d.Storage); !slices.Equal(keys, []string{key}) {
 			t.Fatalf("the keys are %q, want %s", keys, key)
 		}
@@ -205,7 +206,7 @@ func TestDNS01MemoryFormat(t *testing.T) {
 		if string(item.Value) != want {
 			t.Errorf("stored is\n%s, want\n%s", item.Value, want)
 		}
-		cleanUp(t, d, proof)
+		solvertest.CleanUp(t, d, proof)
 
 		for _, unreadable := range []string{"", "[]", `{"records":[{"ttl":"1m"}]}`} {
 			revision, err := d.Storage.Save(t.Context(), key, []byte(unreadable), "")
@@ -228,12 +229,12 @@ func TestDNS01MemoryFormat(t *testing.T) {
 func TestDNS01RemembersItself(t *testing.T) {
 	inZones(t, []string{"example.com"}, func(t *testing.T, d *solver.DNS01, p *zoneProvider) {
 		d.Storage = storage.Store(nil)
-		proof := newProof(acme.TypeDNS01, "example.com")
+		proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
 		name, value := txtOf(t, proof)
-		present(t, d, proof)
-		cleanUp(t, &solver.DNS01{Provider: p, DNS: d.DNS}, proof)
+		solvertest.Present(t, d, proof)
+		solvertest.CleanUp(t, &solver.DNS01{Provider: p, DNS: d.DNS}, proof)
 		p.wantRecords(t, solver.Record{Zone: "example.com", Name: name, Value: value, TTL: time.Minute})
-		cleanUp(t, d, proof)
+		solvertest.CleanUp(t, d, proof)
 		p.wantRecords(t)
 	})
 }

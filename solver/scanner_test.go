@@ -18,6 +18,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/everseal/everseal/solver/internal/challenge"
 )
 
 // newHello returns what crypto/tls hands to GetCertificate for a CA's handshake, which goes on until ctx or
@@ -134,7 +136,7 @@ func TestAnswerIsFoundWhileItsNameIsScanned(t *testing.T) {
 }
 
 func isAnswer(certificate *tls.Certificate, keyAuthorization string) error {
-	want := acmeIdentifier(keyAuthorization).Value
+	want := challenge.ACMEIdentifier(keyAuthorization).Value
 	leaf, err := x509.ParseCertificate(certificate.Certificate[0])
 	if err != nil {
 		return err
@@ -158,7 +160,7 @@ func BenchmarkScanner(b *testing.B) {
 			request := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
 			return func() {
 				r := *request
-				r.URL = &url.URL{Path: http01Path + randomName() + randomName()}
+				r.URL = &url.URL{Path: challenge.HTTP01Path + randomName() + randomName()}
 				handler.ServeHTTP(discard{make(http.Header)}, &r)
 			}
 		})

@@ -6,20 +6,23 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/everseal/everseal/solver/internal/challenge"
+	"github.com/everseal/everseal/solver/internal/dnsclient"
+	"github.com/everseal/everseal/solver/internal/reach"
 )
 
 // A spread follows one record on its way to the servers.
 type spread struct {
 	propagation *Propagation
-	dns         *DNS // during the call
+	dns         *dnsclient.Client
 	name        string
 	match       textMatch
-	advise      func(ctx context.Context, d *DNS) string // as zoneEditor.advice does; may be nil
+	advise      func(ctx context.Context, c *dnsclient.Client) string // as zoneEditor.advice does; may be nil
 
 	target  string // where the CNAMEs of name led last
 	servers []*spreadServer
@@ -39,28 +42,28 @@ type spreadServer struct {
 	since    time.Time
 	interval time.Duration // until it is asked next
 	tries    int
-	last     sighting
+	last     probeResult
 	usable   bool // it answered from the zone at least once
 }
 
-// A sighting is the outcome of one question to a server.
-type sighting struct {
+// A probeResult is the outcome of one question to a server.
+type probeResult struct {
 	found   bool
 	usable  bool   // an answer from the zone, with the record or without
 	nowhere bool   // there is no way to the server
 	said    string // escaped and bounded
 }
 
-// look returns nil once servers enough have the record.
-func (s *spread) look(ctx context.Context) error {
+// check returns nil once servers enough have the record.
+func (s *spread) check(ctx context.Context) error {
 	timeout := s.propagation.Timeout
 	if timeout <= 0 {
 		timeout = propagationTimeout
 	}
-	looking, cancel := context.WithTimeout(ctx, timeout)
+	checking, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	begun := time.Now()
-	if s.watch(looking) {
+	if s.watch(checking) {
 		return nil
 	}
 	failure := s.failure(time.Since(begun))
@@ -92,7 +95,7 @@ func (s *spread) watch(ctx context.Context) bool {
 	return true
 }
 
-// study looks, shortly before time is out, whether there is a record that nearly is the one.
+// study checks, shortly before time is out, whether there is a record that nearly is the one.
 func (s *spread) study(ctx context.Context) {
 	deadline, _ := ctx.Deadline()
 	left := time.Until(deadline)
@@ -131,7 +134,7 @@ func (s *spread) later(ctx context.Context, delay time.Duration, work func() (fi
 // find looks up the servers after a delay, and again and again, less and less often, and has new ones asked.
 func (s *spread) find(ctx context.Context, delay time.Duration) {
 	s.later(ctx, delay, func() func() {
-		dns := s.dns.anew()
+		dns := s.dns.Fresh()
 		target, servers, err := s.lookUp(ctx, dns)
 		alias := ""
 		if s.advise != nil && (err != nil || target != s.name || s.propagation.Recursive) {
@@ -146,16 +149,16 @@ func (s *spread) find(ctx context.Context, delay time.Duration) {
 			for _, server := range s.take(target, servers) {
 				s.ask(ctx, server)
 			}
-			s.find(ctx, min(max(2*delay, reconsiderInterval), longestReconsiderInterval))
+			s.find(ctx, min(max(2*delay, reconsiderInterval), maxReconsiderInterval))
 		}
 	})
 }
 
 // ask asks a server when it is due, and again and again until it has the record or is one no longer.
 func (s *spread) ask(ctx context.Context, server *spreadServer) {
-	q := query{name: s.target, qtype: dnsmessage.TypeTXT, recurse: s.propagation.Recursive}
+	q := dnsclient.Query{Name: s.target, Type: dnsmessage.TypeTXT, Recurse: s.propagation.Recursive}
 	s.later(ctx, server.interval, func() func() {
-		seen := s.sight(ctx, server, q)
+		seen := s.probe(ctx, server, q)
 		return func() {
 			server.note(seen)
 			server.interval = s.propagation.next(server.interval)
@@ -167,7 +170,7 @@ func (s *spread) ask(ctx context.Context, server *spreadServer) {
 }
 
 // take makes these the servers, and returns those that are new. What is known of the others is kept, unless
-// the record is now looked for at another name.
+// the record is now checked for at another name.
 func (s *spread) take(target string, servers []*spreadServer) (added []*spreadServer) {
 	for i, server := range servers {
 		known := func(old *spreadServer) bool {
@@ -185,29 +188,29 @@ func (s *spread) take(target string, servers []*spreadServer) (added []*spreadSe
 }
 
 // lookUp returns which servers to ask, and for which name.
-func (s *spread) lookUp(ctx context.Context, dns *DNS) (target string, servers []*spreadServer, err error) {
+func (s *spread) lookUp(ctx context.Context, dns *dnsclient.Client) (target string, servers []*spreadServer, err error) {
 	if s.propagation.Recursive {
-		resolvers, err := dns.resolvers(ctx)
+		resolvers, err := dns.Resolvers(ctx)
 		for _, address := range resolvers {
 			servers = append(servers, &spreadServer{address: address})
 		}
 		return s.name, servers, err
 	}
-	chain, err := dns.canonical(ctx, s.name)
+	chain, err := dns.CNAMEChain(ctx, s.name)
 	if err != nil {
 		return "", nil, err
 	}
-	chain = dns.current(ctx, chain)
+	chain = dns.CurrentChain(ctx, chain)
 	target = chain[len(chain)-1]
-	zone, err := dns.zone(ctx, target)
+	zone, err := dns.Zone(ctx, target)
 	if err != nil {
 		return "", nil, err
 	}
-	nameservers, err := dns.nameservers(ctx, zone)
+	nameservers, err := dns.Nameservers(ctx, zone)
 	for _, ns := range nameservers {
-		server := &spreadServer{name: ns.name, err: ns.err}
-		if ns.addr.IsValid() {
-			server.address = ns.addr.String()
+		server := &spreadServer{name: ns.Name, err: ns.Err}
+		if ns.Addr.IsValid() {
+			server.address = ns.Addr.String()
 		}
 		servers = append(servers, server)
 	}
@@ -231,15 +234,15 @@ func (s *spread) enough() bool {
 	return found > 0 && missing == 0
 }
 
-// isInside reports whether all servers are where none is asked.
+// isInside reports whether all servers are at addresses of which none is asked.
 func (s *spread) isInside() bool {
 	asked := func(server *spreadServer) bool {
-		return !errors.Is(server.err, ErrPrivateAddress) || server.tries == 0
+		return !errors.Is(server.err, reach.ErrPrivate) || server.tries == 0
 	}
 	return len(s.servers) > 0 && !slices.ContainsFunc(s.servers, asked)
 }
 
-func (server *spreadServer) note(seen sighting) {
+func (server *spreadServer) note(seen probeResult) {
 	server.tries++
 	server.last = seen
 	server.usable = server.usable || seen.usable
@@ -250,79 +253,77 @@ func (server *spreadServer) isLeftOut(now time.Time) bool {
 	return !server.usable && (server.last.nowhere || silent)
 }
 
-// sight asks one server once.
-func (s *spread) sight(ctx context.Context, server *spreadServer, ask query) sighting {
+// probe asks one server once.
+func (s *spread) probe(ctx context.Context, server *spreadServer, ask dnsclient.Query) probeResult {
 	if server.err != nil {
 		return server.unasked()
 	}
-	r, err := s.dns.uncounted().exchange(ctx, server.address, ask)
-	if failure, ok := errors.AsType[*exchangeError](err); ok {
-		return sighting{nowhere: failure.noRoute, said: fmt.Sprintf("nothing: %.300v", failure.tries)}
+	r, err := s.dns.Uncounted().Exchange(ctx, server.address, ask)
+	if failure, ok := errors.AsType[*dnsclient.ExchangeError](err); ok {
+		return probeResult{nowhere: failure.NoRoute, said: fmt.Sprintf("nothing: %.300v", failure.Tries)}
 	}
 	if err != nil {
-		return sighting{said: fmt.Sprintf("nothing: %.300v", inner{err})}
+		return probeResult{said: fmt.Sprintf("nothing: %.300v", err)}
 	}
 	answered := r.RCode == dnsmessage.RCodeSuccess || r.RCode == dnsmessage.RCodeNameError
-	usable := answered && (r.Authoritative || ask.recurse)
-	return sighting{
-		found:  usable && s.match.in(textValues(r, ask.name)),
+	usable := answered && (r.Authoritative || ask.Recurse)
+	return probeResult{
+		found:  usable && s.match.in(r.Texts(ask.Name)),
 		usable: usable,
-		said:   replyText(r, ask),
+		said:   r.Text(ask),
 	}
 }
 
-// unasked is the sighting of a server that cannot be asked.
-func (server *spreadServer) unasked() sighting {
+// unasked is the probeResult of a server that cannot be asked.
+func (server *spreadServer) unasked() probeResult {
 	if server.address != "" {
-		return sighting{nowhere: errors.Is(server.err, ErrPrivateAddress), said: fmt.Sprintf("nothing, it is not asked: %.300v", inner{server.err})}
+		return probeResult{nowhere: errors.Is(server.err, reach.ErrPrivate), said: fmt.Sprintf("nothing, it is not asked: %.300v", server.err)}
 	}
 	cause, ok := errors.AsType[*net.DNSError](server.err)
-	return sighting{nowhere: ok && cause.IsNotFound, said: fmt.Sprintf("nothing, its address is not known: %.300v", inner{server.err})}
+	return probeResult{nowhere: ok && cause.IsNotFound, said: fmt.Sprintf("nothing, its address is not known: %.300v", server.err)}
 }
 
-// replyText says in a few words what a server answered to a question for TXT records.
-func replyText(r *reply, ask query) string {
-	if extended := extendedText(r.Extended); extended != "" {
-		return contentText(r, ask) + " (" + extended + ")"
+// probeOnce asks each server once, side by side. It returns nil if one has the record, else what they said.
+func (s *spread) probeOnce(ctx context.Context) *PropagationError {
+	begun := time.Now()
+	target, servers, err := s.lookUp(ctx, s.dns.Fresh())
+	if s.unknown = err; err == nil {
+		s.take(target, servers)
 	}
-	return contentText(r, ask)
+	var asking sync.WaitGroup
+	for _, server := range s.servers {
+		asking.Go(func() {
+			server.note(s.probe(ctx, server, dnsclient.Query{Name: s.target, Type: dnsmessage.TypeTXT, Recurse: s.propagation.Recursive}))
+		})
+	}
+	asking.Wait()
+	if slices.ContainsFunc(s.servers, func(server *spreadServer) bool { return server.last.found }) {
+		return nil
+	}
+	return s.failure(time.Since(begun))
 }
 
-func contentText(r *reply, ask query) string {
-	text := rcodeText(r.RCode)
-	values := textValues(r, ask.name)
-	alias := r.follow(bareName(ask.name))
-	switch {
-	case len(values) > 0:
-		text = valuesText(values)
-	case alias != bareName(ask.name):
-		text = fmt.Sprintf("a CNAME to %.260q without a TXT record", alias)
-	case r.RCode == dnsmessage.RCodeSuccess && !r.Authoritative && !ask.recurse:
-		return "that it does not hold the zone"
-	case r.RCode == dnsmessage.RCodeSuccess:
-		text = "that there is no TXT record"
-	case r.RCode == dnsmessage.RCodeNameError:
-		text = "that there is no such name (NXDOMAIN)"
+// nearMiss returns what is wrong with a record that was written and not seen, and what to do, or "".
+func (s *spread) nearMiss(ctx context.Context, target string) string {
+	dns := s.dns.Fresh()
+	zone, err := dns.Zone(ctx, target)
+	if err != nil {
+		return ""
 	}
-	if !r.Authoritative && !ask.recurse && (r.RCode == dnsmessage.RCodeSuccess || r.RCode == dnsmessage.RCodeNameError) {
-		text += ", without authority for the zone"
-	}
-	return text
-}
-
-// valuesText lists the first of some TXT values.
-func valuesText(values []string) string {
-	const most = 4
-	var text strings.Builder
-	text.WriteString("TXT")
-	for i, value := range values[:min(len(values), most)] {
-		if i > 0 {
-			text.WriteString(",")
+	m := challenge.NearMiss{Name: target, Zone: zone}
+	for _, name := range []string{m.Name, m.Doubled()} {
+		r, err := dns.Resolve(ctx, name, dnsmessage.TypeTXT)
+		if err != nil {
+			continue
 		}
-		fmt.Fprintf(&text, " %.100q", value)
+		for _, value := range r.Texts(name) {
+			switch bare := challenge.Unquoted(value); {
+			case name != m.Name && s.match.in([]string{value}):
+				return m.DoubledReason() + ": " + m.DoubledCure()
+			case bare != value && s.match.in([]string{bare}):
+				return m.QuotedReason() + ": " + challenge.QuotedCure
+			}
+		}
 	}
-	if more := len(values) - most; more > 0 {
-		fmt.Fprintf(&text, " and %d more", more)
-	}
-	return text.String()
+	return ""
 }

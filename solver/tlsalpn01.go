@@ -3,13 +3,12 @@ package solver
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/challenge"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -18,12 +17,24 @@ import (
 // connection before it asks for a certificate otherwise.
 const ALPNProto = "acme-tls/1"
 
-// ErrNoALPN reports that a server does not offer the protocol [ALPNProto].
-var ErrNoALPN = errors.New(`solver: the server does not offer the protocol "acme-tls/1"`)
-
 // TLSALPN01 proves control of a domain name or an IP address by answering a TLS handshake on its
 // port 443 (RFC 8737, RFC 8738). It needs no port of its own: its GetCertificate is called for the
 // handshakes of the server that owns the port.
+//
+// crypto/tls settles the application protocol before it asks for a certificate. So NextProtos must have [ALPNProto]
+// beside the server's own protocols, and GetCertificate must ask the solver first:
+//
+//	GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+//		if solver.IsChallenge(hello) {
+//			return tlsALPN01.GetCertificate(hello)
+//		}
+//		return ownCertificate(hello)
+//	},
+//
+// A server that takes connections from several configurations, by GetConfigForClient, needs both in each of them.
+//
+// In the Storage, the answer is a JSON object with token, keyAuthorization, identifier, directoryURL and created, the
+// time of its creation in UTC.
 //
 // The zero value is useful. A TLSALPN01 is safe for concurrent use and must not be copied; its fields
 // must not be changed after its first use.
@@ -31,10 +42,6 @@ type TLSALPN01 struct {
 	// Storage keeps the answers, so that every process on the same storage can give them. Nil: they
 	// are kept in this TLSALPN01 alone.
 	Storage storage.Store
-
-	// Dial opens the connections of Check, to a host and a port. The host is a name or an address, and where a
-	// name leads is then up to Dial. Nil: a [net.Dialer] does, to such addresses as the CA reaches.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Logger is told when an answer has to wait for another order's. Nil: [slog.Default].
 	Logger *slog.Logger
@@ -68,7 +75,7 @@ func (t *TLSALPN01) Present(ctx context.Context, p acme.Proof) error {
 	return nil
 }
 
-// Wait makes sure that the answer is in place still before the CA is told. If this TLSALPN01 presented
+// Wait makes sure that the answer is still published before the CA is told. If this TLSALPN01 presented
 // it within the last minute, Wait returns at once. If not, as when other names of the order had to wait,
 // it presents it again: another order may have taken it for left by a killed process.
 func (t *TLSALPN01) Wait(ctx context.Context, p acme.Proof) error {
@@ -104,19 +111,19 @@ func IsChallenge(hello *tls.ClientHelloInfo) bool {
 // [tls.Config.GetCertificate], called first there.
 //
 // What this TLSALPN01 presented is answered from memory. For another name Storage is asked, for that
-// name's record alone, and not twice within a second where there is none. For names that have no
+// name's record alone, and not twice within a second if there is none. For names that have no
 // challenge it is asked 25 times a second at most, after a burst of 50; beyond that a handshake waits for up
 // to two seconds. Names that had a challenge a moment ago come first, then those that several networks ask for,
 // then those of networks that wait for few; see [HTTP01.Handler], also for what that is no help against.
 //
-// The error wraps [fs.ErrNotExist] where no challenge is pending for the name. It does not where that
+// The error wraps [fs.ErrNotExist] if no challenge is pending for the name. It does not if that
 // could not be found out, as Storage failed or was asked for too much. Either way the handshake fails,
 // and as a CA does not try again, so has the validation: another order is needed.
 func (t *TLSALPN01) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if !IsChallenge(hello) {
 		return nil, nil
 	}
-	id, ok := parseServerName(hello.ServerName)
+	id, ok := challenge.ParseServerName(hello.ServerName)
 	if hello.ServerName == "" {
 		return nil, fmt.Errorf("solver: tls-alpn-01 was asked without a server name, which no CA does: %w", fs.ErrNotExist)
 	}
@@ -132,6 +139,14 @@ func (t *TLSALPN01) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate
 		return nil, fmt.Errorf("solver: tls-alpn-01 for %q: %w", id, err)
 	}
 	return newChallengeCertificate(id, a.KeyAuthorization)
+}
+
+// WithStorage returns a TLSALPN01 with the same fields and that Storage, or t itself if it has one.
+func (t *TLSALPN01) WithStorage(s storage.Store) acme.Solver {
+	if t.Storage != nil {
+		return t
+	}
+	return &TLSALPN01{Storage: s, Logger: t.Logger}
 }
 
 func (t *TLSALPN01) store() storage.Store {

@@ -1,79 +1,17 @@
 package solver_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io/fs"
-	"net"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 	"github.com/everseal/everseal/storage"
 )
-
-// serveTLS makes handshakes on a loopback socket until the test ends. It returns its address and what
-// the handshakes ended with.
-func serveTLS(t *testing.T, config *tls.Config) (string, <-chan error) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	results, ended := make(chan error, 100), make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			results <- tls.Server(conn, config).HandshakeContext(t.Context())
-			conn.Close()
-		}
-	}()
-	t.Cleanup(func() {
-		ln.Close()
-		<-ended
-	})
-	return ln.Addr().String(), results
-}
-
-// newCertificate returns a self-signed certificate made from template.
-func newCertificate(t *testing.T, template *x509.Certificate) *tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
-// newServerConfig returns the configuration of a server with a certificate of its own that asks s first.
-func newServerConfig(t *testing.T, s *solver.TLSALPN01) *tls.Config {
-	t.Helper()
-	own := newCertificate(t, &x509.Certificate{DNSNames: []string{"own.example"}})
-	return &tls.Config{
-		NextProtos: []string{"h2", "http/1.1", solver.ALPNProto},
-		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			if cert, err := s.GetCertificate(hello); cert != nil || err != nil {
-				return cert, err
-			}
-			return own, nil
-		},
-	}
-}
 
 var longName = strings.Repeat(strings.Repeat("a", 63)+".", 3) + strings.Repeat("b", 61) // 253 bytes
 
@@ -88,20 +26,20 @@ func TestTLSALPN01(t *testing.T) {
 	} {
 		t.Run(identifier, func(t *testing.T) {
 			s := new(solver.TLSALPN01)
-			server, _ := serveTLS(t, newServerConfig(t, s))
-			p := newProof(acme.TypeTLSALPN01, identifier)
-			if err := validateTLSALPN01(t, server, sni, p); err == nil {
+			server, _ := solvertest.ServeTLS(t, solvertest.NewServerConfig(t, s.GetCertificate))
+			p := solvertest.NewProof(acme.TypeTLSALPN01, identifier)
+			if err := solvertest.ValidateTLSALPN01(t, server, sni, p); err == nil {
 				t.Fatal("valid before Present")
 			}
-			present(t, s, p)
-			if err := validateTLSALPN01(t, server, sni, p); err != nil {
+			solvertest.Present(t, s, p)
+			if err := solvertest.ValidateTLSALPN01(t, server, sni, p); err != nil {
 				t.Error(err)
 			}
-			if err := validateTLSALPN01(t, server, sni, withToken(p, "another-token")); err == nil {
+			if err := solvertest.ValidateTLSALPN01(t, server, sni, solvertest.WithToken(p, "another-token")); err == nil {
 				t.Error("valid for another token")
 			}
-			cleanUp(t, s, p)
-			if err := validateTLSALPN01(t, server, sni, p); err == nil {
+			solvertest.CleanUp(t, s, p)
+			if err := solvertest.ValidateTLSALPN01(t, server, sni, p); err == nil {
 				t.Error("valid after CleanUp")
 			}
 		})
@@ -110,10 +48,10 @@ func TestTLSALPN01(t *testing.T) {
 
 func TestTLSALPN01OfAnotherProcess(t *testing.T) {
 	store := storage.Dir(t.TempDir())
-	server, _ := serveTLS(t, newServerConfig(t, &solver.TLSALPN01{Storage: store}))
-	p := newProof(acme.TypeTLSALPN01, "2001:db8::1")
-	present(t, &solver.TLSALPN01{Storage: store}, p)
-	if err := validateTLSALPN01(t, server, "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", p); err != nil {
+	server, _ := solvertest.ServeTLS(t, solvertest.NewServerConfig(t, (&solver.TLSALPN01{Storage: store}).GetCertificate))
+	p := solvertest.NewProof(acme.TypeTLSALPN01, "2001:db8::1")
+	solvertest.Present(t, &solver.TLSALPN01{Storage: store}, p)
+	if err := solvertest.ValidateTLSALPN01(t, server, "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", p); err != nil {
 		t.Error(err)
 	}
 }
@@ -121,7 +59,7 @@ func TestTLSALPN01OfAnotherProcess(t *testing.T) {
 func TestOtherHandshakesAreNotAnswered(t *testing.T) {
 	store := &watchedStore{Store: new(storage.Memory)}
 	s := &solver.TLSALPN01{Storage: store}
-	present(t, s, newProof(acme.TypeTLSALPN01, "example.com"))
+	solvertest.Present(t, s, solvertest.NewProof(acme.TypeTLSALPN01, "example.com"))
 	store.calls.Store(0)
 	for _, protos := range [][]string{nil, {"h2"}, {"acme-tls/1", "h2"}, {"h2", "acme-tls/1"}, {"acme-tls/1", "acme-tls/1"}, {"acme-tls/1.1"}, {"ACME-TLS/1"}} {
 		hello := &tls.ClientHelloInfo{ServerName: "example.com", SupportedProtos: protos}
@@ -135,7 +73,7 @@ func TestOtherHandshakesAreNotAnswered(t *testing.T) {
 	if n := store.calls.Load(); n != 0 {
 		t.Errorf("storage was asked %d times", n)
 	}
-	server, _ := serveTLS(t, newServerConfig(t, s))
+	server, _ := solvertest.ServeTLS(t, solvertest.NewServerConfig(t, s.GetCertificate))
 	conn, err := tls.Dial("tcp", server, &tls.Config{ServerName: "example.com", NextProtos: []string{"h2"}, InsecureSkipVerify: true})
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +97,7 @@ func handshake(t *testing.T, server, name string, results <-chan error) error {
 func TestHostileServerNamesNeverReachStorage(t *testing.T) {
 	store := &watchedStore{Store: new(storage.Memory)}
 	s := &solver.TLSALPN01{Storage: store}
-	server, results := serveTLS(t, newServerConfig(t, s))
+	server, results := solvertest.ServeTLS(t, solvertest.NewServerConfig(t, s.GetCertificate))
 	reverse := ".0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"
 	for _, hostile := range []string{
 		"..", "../../etc/passwd", `..\..\x`, "a/b", "a..b", "a b", "a_b.example", "*.example.com", "-a.example", "example.com\x00.evil",
@@ -192,8 +130,8 @@ func TestHostileServerNamesNeverReachStorage(t *testing.T) {
 func TestGetCertificateStorageFailure(t *testing.T) {
 	store := &watchedStore{Store: new(storage.Memory)}
 	s := &solver.TLSALPN01{Storage: store}
-	server, results := serveTLS(t, newServerConfig(t, s))
-	present(t, &solver.TLSALPN01{Storage: store}, newProof(acme.TypeTLSALPN01, "example.com"))
+	server, results := solvertest.ServeTLS(t, solvertest.NewServerConfig(t, s.GetCertificate))
+	solvertest.Present(t, &solver.TLSALPN01{Storage: store}, solvertest.NewProof(acme.TypeTLSALPN01, "example.com"))
 	store.failing.Store(true)
 	if err := handshake(t, server, "example.com", results); !errors.Is(err, errStoreDown) || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("store down: %v", err)

@@ -14,10 +14,10 @@ import (
 	"github.com/everseal/everseal/storage"
 )
 
-// How often it is looked whether another order's answer is gone.
+// The intervals between two checks whether another order's answer is gone.
 const (
-	firstTurnInterval   = 250 * time.Millisecond
-	longestTurnInterval = 2 * time.Second
+	firstTurnInterval = 250 * time.Millisecond
+	maxTurnInterval   = 2 * time.Second
 )
 
 // A turn is an answer's way to a place that holds one answer at a time. An answer of another order that
@@ -121,9 +121,9 @@ func (a answer) party() string {
 	return a.DirectoryURL + " " + thumbprint
 }
 
-// next returns how long to wait before the place is looked at again.
+// next returns how long to wait before the place is checked again.
 func (t *turn) next() time.Duration {
 	wait := t.interval*3/4 + rand.N(t.interval/2)
-	t.interval = min(2*t.interval, longestTurnInterval)
+	t.interval = min(2*t.interval, maxTurnInterval)
 	return wait
 }

@@ -67,7 +67,7 @@ func TestPresentWaitsForAnotherOrder(t *testing.T) {
 					if err := <-presented; err != nil || storedAnswer(t, store, "example.com") != second.KeyAuthorization {
 						t.Errorf("the second: %v, with %q stored", err, storedAnswer(t, store, "example.com"))
 					}
-					if waited := time.Since(done); waited > 2*longestTurnInterval {
+					if waited := time.Since(done); waited > 2*maxTurnInterval {
 						t.Errorf("it was presented %v after the first was cleaned up", waited)
 					}
 				})
@@ -125,10 +125,10 @@ func TestPresentAfterCrash(t *testing.T) {
 			if err := (&TLSALPN01{Storage: store}).Present(t.Context(), next); err != nil {
 				t.Fatal(err)
 			}
-			if waited := time.Since(begun); waited < test.least || waited > test.most+longestTurnInterval {
+			if waited := time.Since(begun); waited < test.least || waited > test.most+maxTurnInterval {
 				t.Errorf("%s waited for %v, want %v to %v", test.ca, waited, test.least, test.most)
 			}
-			if err := (&TLSALPN01{Storage: store}).Present(t.Context(), next); err != nil || time.Since(begun) > test.most+longestTurnInterval {
+			if err := (&TLSALPN01{Storage: store}).Present(t.Context(), next); err != nil || time.Since(begun) > test.most+maxTurnInterval {
 				t.Errorf("%s, presented again: %v, after %v", test.ca, err, time.Since(begun))
 			}
 		}

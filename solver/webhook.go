@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/everseal/everseal/solver/internal/escape"
 )
 
 // Webhook is a [Provider] that calls a service of one's own over HTTP, in the form of lego's provider
@@ -28,7 +30,7 @@ type Webhook struct {
 	Username string // for HTTP basic authentication; empty: none
 	Password string
 
-	HTTPClient *http.Client // nil: one with a time-out of half a minute
+	HTTPClient *http.Client // nil: one with a timeout of half a minute
 }
 
 const (
@@ -88,7 +90,7 @@ func (w *Webhook) post(ctx context.Context, action string, r Record) error {
 		err = wrapped.Err // without the URL
 	}
 	if err != nil {
-		return fmt.Errorf("solver: %v: %s: %w", w, action, peerError{maskedError{err, secrets}})
+		return fmt.Errorf("solver: %v: %s: %w", w, action, escape.Error(maskedError{err, secrets}))
 	}
 	defer response.Body.Close()
 	if response.StatusCode >= 200 && response.StatusCode <= 299 {

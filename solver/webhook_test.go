@@ -15,6 +15,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 )
 
 // startWebhook serves an endpoint and returns a Webhook that calls it.
@@ -181,16 +182,16 @@ func TestWebhookIsStopped(t *testing.T) {
 
 // The service gets the name that a CNAME leads to, and has nothing to follow.
 func TestWebhookGetsTheTarget(t *testing.T) {
-	dns := solver.NewTestDNS(t)
+	dns := solvertest.NewDNS(t)
 	zones := newZones(dns, "example.com", "example.net")
 	zones.add("example.com", "_acme-challenge.example.com", "CNAME", "abc.example.net")
 	var bodies strings.Builder
 	w := startWebhook(t, func(_ http.ResponseWriter, r *http.Request) { io.Copy(&bodies, r.Body) })
-	d := &solver.DNS01{Provider: w, DNS: dns.Client(), FollowCNAME: true}
-	proof := newProof(acme.TypeDNS01, "example.com")
+	d := &solver.DNS01{Provider: w, DNS: dnsOf(dns), FollowCNAME: true}
+	proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
 	_, value := txtOf(t, proof)
-	present(t, d, proof)
-	cleanUp(t, d, proof)
+	solvertest.Present(t, d, proof)
+	solvertest.CleanUp(t, d, proof)
 	if got, want := bodies.String(), strings.Repeat(`{"fqdn":"abc.example.net.","value":"`+value+`"}`+"\n", 2); got != want {
 		t.Errorf("the service got %q, want %q", got, want)
 	}

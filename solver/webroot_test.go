@@ -15,6 +15,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 )
 
 const answers = ".well-known/acme-challenge"
@@ -62,21 +63,21 @@ func TestWebroot(t *testing.T) {
 	for _, identifier := range []string{"example.com", "xn--bcher-kva.example", "192.0.2.1", "2001:db8::1"} {
 		t.Run(identifier, func(t *testing.T) {
 			dir := t.TempDir()
-			server := serveHTTP(t, http.FileServerFS(os.DirFS(dir)))
-			w, p := &solver.Webroot{Dir: dir}, newProof(acme.TypeHTTP01, identifier)
+			server := solvertest.ServeHTTP(t, http.FileServerFS(os.DirFS(dir)))
+			w, p := &solver.Webroot{Dir: dir}, solvertest.NewProof(acme.TypeHTTP01, identifier)
 			if !w.Supports(p.Identifier, false) || w.Supports(p.Identifier, true) {
 				t.Error("it supports other identifiers")
 			}
-			if err := validateHTTP01(t, server, p); err == nil {
+			if err := solvertest.ValidateHTTP01(t, server, p); err == nil {
 				t.Fatal("valid before Present")
 			}
-			present(t, w, p)
-			present(t, w, p)
-			if err := validateHTTP01(t, server, p); err != nil {
+			solvertest.Present(t, w, p)
+			solvertest.Present(t, w, p)
+			if err := solvertest.ValidateHTTP01(t, server, p); err != nil {
 				t.Error(err)
 			}
-			cleanUp(t, &solver.Webroot{Dir: dir}, p) // as another process does after a crash
-			cleanUp(t, w, p)
+			solvertest.CleanUp(t, &solver.Webroot{Dir: dir}, p) // as another process does after a crash
+			solvertest.CleanUp(t, w, p)
 			if got := tree(t, dir); got != "./" {
 				t.Errorf("after the clean-up there is %s", got)
 			}
@@ -96,13 +97,13 @@ func TestWebrootLeavesWhatIsNotItsOwn(t *testing.T) {
 			dir := t.TempDir()
 			prepare(dir)
 			before := tree(t, dir)
-			w, p := &solver.Webroot{Dir: dir}, newProof(acme.TypeHTTP01, "example.com")
-			cleanUp(t, w, withToken(p, "token"))
+			w, p := &solver.Webroot{Dir: dir}, solvertest.NewProof(acme.TypeHTTP01, "example.com")
+			solvertest.CleanUp(t, w, solvertest.WithToken(p, "token"))
 			if got := tree(t, dir); got != before {
 				t.Errorf("a clean-up of nothing leaves %s, before it was %s", got, before)
 			}
-			present(t, w, p)
-			cleanUp(t, w, p)
+			solvertest.Present(t, w, p)
+			solvertest.CleanUp(t, w, p)
 			if got := tree(t, dir); got != before {
 				t.Errorf("left is %s, before it was %s", got, before)
 			}
@@ -113,10 +114,10 @@ func TestWebrootLeavesWhatIsNotItsOwn(t *testing.T) {
 // What comes into a folder while answers are in it stays, and the folder with it.
 func TestWebrootLeavesWhatCameMeanwhile(t *testing.T) {
 	dir := t.TempDir()
-	w, p := &solver.Webroot{Dir: dir}, newProof(acme.TypeHTTP01, "example.com")
-	present(t, w, p)
+	w, p := &solver.Webroot{Dir: dir}, solvertest.NewProof(acme.TypeHTTP01, "example.com")
+	solvertest.Present(t, w, p)
 	put(t, dir+"/.well-known/security.txt", "")
-	cleanUp(t, w, p)
+	solvertest.CleanUp(t, w, p)
 	if got := tree(t, dir); got != "./ .well-known/ .well-known/.everseal .well-known/security.txt" {
 		t.Errorf("left is %s", got)
 	}
@@ -125,35 +126,35 @@ func TestWebrootLeavesWhatCameMeanwhile(t *testing.T) {
 // A process that is killed while it writes leaves a file that the clean-up finds.
 func TestWebrootAfterCrash(t *testing.T) {
 	dir := t.TempDir()
-	w, p := &solver.Webroot{Dir: dir}, newProof(acme.TypeHTTP01, "example.com")
-	other := withToken(p, "other")
-	present(t, w, p)
-	present(t, w, other)
+	w, p := &solver.Webroot{Dir: dir}, solvertest.NewProof(acme.TypeHTTP01, "example.com")
+	other := solvertest.WithToken(p, "other")
+	solvertest.Present(t, w, p)
+	solvertest.Present(t, w, other)
 	put(t, dir+"/"+answers+"/"+unfinishedName(p.Token), p.KeyAuthorization[:10])
 	put(t, dir+"/"+answers+"/"+unfinishedName(other.Token), "")
 	for _, folder := range []string{"", ".well-known/"} { // one that had not got its name
 		put(t, dir+"/"+folder+unfinishedFolder(p.Token)+"/.everseal", "")
 	}
-	cleanUp(t, w, p)
+	solvertest.CleanUp(t, w, p)
 	if got := tree(t, dir); strings.Contains(got, p.Token) || strings.Contains(got, unfinishedName(p.Token)) || !strings.Contains(got, "/other") || !strings.Contains(got, unfinishedName("other")) {
 		t.Errorf("left is %s", got)
 	}
-	cleanUp(t, w, other)
+	solvertest.CleanUp(t, w, other)
 	if got := tree(t, dir); got != "./" {
 		t.Errorf("left is %s", got)
 	}
 	// Killed before there was a folder for answers.
-	present(t, w, p)
+	solvertest.Present(t, w, p)
 	if err := os.RemoveAll(dir + "/" + answers); err != nil {
 		t.Fatal(err)
 	}
-	cleanUp(t, w, p)
+	solvertest.CleanUp(t, w, p)
 	if got := tree(t, dir); got != "./" {
 		t.Errorf("left is %s", got)
 	}
 	put(t, dir+"/"+unfinishedFolder(p.Token)+"/x", "")
-	present(t, w, p)
-	cleanUp(t, w, p)
+	solvertest.Present(t, w, p)
+	solvertest.CleanUp(t, w, p)
 	if got := tree(t, dir); got != "./" {
 		t.Errorf("left is %s", got)
 	}
@@ -164,7 +165,7 @@ func TestWebrootLinksOut(t *testing.T) {
 	for _, link := range []string{".well-known", answers} {
 		t.Run(link, func(t *testing.T) {
 			dir, outside := t.TempDir(), t.TempDir()
-			w, p := &solver.Webroot{Dir: dir}, newProof(acme.TypeHTTP01, "example.com")
+			w, p := &solver.Webroot{Dir: dir}, solvertest.NewProof(acme.TypeHTTP01, "example.com")
 			put(t, outside+"/acme-challenge/"+p.Token, p.KeyAuthorization)
 			put(t, outside+"/"+p.Token, p.KeyAuthorization)
 			if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, link)), 0o700); err != nil {
@@ -174,7 +175,7 @@ func TestWebrootLinksOut(t *testing.T) {
 				t.Skipf("no links: %v", err)
 			}
 			before := tree(t, outside)
-			for _, err := range []error{w.Present(t.Context(), withToken(p, "token")), w.CleanUp(t.Context(), p)} {
+			for _, err := range []error{w.Present(t.Context(), solvertest.WithToken(p, "token")), w.CleanUp(t.Context(), p)} {
 				if err == nil || !strings.Contains(err.Error(), "links there must be relative, and not lead out of it") || !strings.Contains(err.Error(), dir) {
 					t.Errorf("the error is %v", err)
 				}
@@ -190,19 +191,19 @@ func TestWebrootLinksOut(t *testing.T) {
 	if err := os.Symlink("acme", dir+"/.well-known"); err != nil {
 		t.Skipf("no links: %v", err)
 	}
-	w, p := &solver.Webroot{Dir: dir}, newProof(acme.TypeHTTP01, "example.com")
-	present(t, w, p)
+	w, p := &solver.Webroot{Dir: dir}, solvertest.NewProof(acme.TypeHTTP01, "example.com")
+	solvertest.Present(t, w, p)
 	if got, err := os.ReadFile(dir + "/acme/acme-challenge/" + p.Token); string(got) != p.KeyAuthorization {
 		t.Errorf("the answer is %q, %v", got, err)
 	}
-	cleanUp(t, w, p)
+	solvertest.CleanUp(t, w, p)
 	if got := tree(t, dir); got != "./ .well-known acme/ acme/x" {
 		t.Errorf("left is %s", got)
 	}
 }
 
 func TestWebrootFails(t *testing.T) {
-	p := newProof(acme.TypeHTTP01, "example.com")
+	p := solvertest.NewProof(acme.TypeHTTP01, "example.com")
 	file := filepath.Join(t.TempDir(), "file")
 	put(t, file, "")
 	for name, test := range map[string]struct {
@@ -219,13 +220,13 @@ func TestWebrootFails(t *testing.T) {
 			t.Errorf("%s: the error is %v", name, err)
 		}
 		if strings.HasPrefix(name, "no") {
-			cleanUp(t, test.w, p) // nothing was presented: a warning would only repeat what is wrong
+			solvertest.CleanUp(t, test.w, p) // nothing was presented: a warning would only repeat what is wrong
 		}
 	}
 	dir := t.TempDir()
 	w := &solver.Webroot{Dir: dir}
 	for _, hostile := range []string{"", ".", "..", "../x", `..\x`, "a/b", ".everseal", "a\x00b", strings.Repeat("a", 257)} {
-		if w.Present(t.Context(), withToken(p, hostile)) == nil || w.CleanUp(t.Context(), withToken(p, hostile)) == nil {
+		if w.Present(t.Context(), solvertest.WithToken(p, hostile)) == nil || w.CleanUp(t.Context(), solvertest.WithToken(p, hostile)) == nil {
 			t.Errorf("the token %q is taken", hostile)
 		}
 	}
@@ -250,7 +251,7 @@ func TestWebrootManyOrders(t *testing.T) {
 			entries, _ := os.ReadDir(dir + "/" + answers)
 			for _, entry := range entries {
 				text, err := os.ReadFile(dir + "/" + answers + "/" + entry.Name())
-				if err == nil && !strings.HasPrefix(entry.Name(), ".") && string(text) != entry.Name()+"."+thumbprint {
+				if err == nil && !strings.HasPrefix(entry.Name(), ".") && string(text) != entry.Name()+"."+solvertest.Thumbprint {
 					t.Errorf("%s is seen as %q", entry.Name(), text)
 				}
 			}
@@ -260,7 +261,7 @@ func TestWebrootManyOrders(t *testing.T) {
 		orders.Go(func() {
 			w := &solver.Webroot{Dir: dir}
 			for j := range 100 {
-				p := withToken(newProof(acme.TypeHTTP01, "example.com"), fmt.Sprintf("token-%d-%d", i, j))
+				p := solvertest.WithToken(solvertest.NewProof(acme.TypeHTTP01, "example.com"), fmt.Sprintf("token-%d-%d", i, j))
 				if err := w.Present(t.Context(), p); err != nil {
 					t.Error(err)
 					return

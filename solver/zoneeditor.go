@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/everseal/everseal/solver/internal/dnsclient"
+	"github.com/everseal/everseal/solver/internal/escape"
 )
 
 // usualTTL is short, for what comes and goes.
@@ -19,7 +22,7 @@ var errNoProvider = errors.New("the Provider that edits the zone is nil: set it"
 // A zoneEditor creates records by a provider, in the zone where they belong.
 type zoneEditor struct {
 	provider    Provider
-	dns         *DNS
+	dns         *dnsclient.Client
 	zone        string // zero: found by SOA
 	followCNAME bool
 }
@@ -45,23 +48,23 @@ func (z *zoneEditor) place(ctx context.Context, name, value string, ttl time.Dur
 	}
 	ctx, cancel := findingPlace(ctx)
 	defer cancel()
-	r := Record{Zone: bareName(z.zone), Name: name, Value: value, TTL: cmp.Or(max(ttl, 0), usualTTL)}
+	r := Record{Zone: dnsclient.BareName(z.zone), Name: name, Value: value, TTL: cmp.Or(max(ttl, 0), usualTTL)}
 	var err error
 	if z.followCNAME {
 		if r.Name, err = z.delegated(ctx, name); err != nil {
-			return Record{}, inner{err}
+			return Record{}, err
 		}
 		if !isHostLike(r.Name) {
 			return Record{}, fmt.Errorf("the CNAME at %s leads to %.260q, where no record will be created: names of letters, digits, - and _ are taken", name, r.Name)
 		}
 	}
 	if r.Zone == "" {
-		if r.Zone, err = z.dns.zone(ctx, r.Name); err != nil {
-			return Record{}, fmt.Errorf("find the zone, or set Zone to it: %w", inner{err})
+		if r.Zone, err = z.dns.Zone(ctx, r.Name); err != nil {
+			return Record{}, fmt.Errorf("find the zone, or set Zone to it: %w", err)
 		}
 	}
 	switch {
-	case isWithin(r.Name, r.Zone):
+	case dnsclient.IsWithin(r.Name, r.Zone):
 		return r, nil
 	case r.Name != name:
 		return Record{}, fmt.Errorf("the CNAME at %s leads to %s, out of the zone %.260q that is set: set the one where it leads, or none for it to be found", name, r.Name, r.Zone)
@@ -69,10 +72,10 @@ func (z *zoneEditor) place(ctx context.Context, name, value string, ttl time.Dur
 	return Record{}, fmt.Errorf("the record %s is not in the zone %.260q that is set: set the zone that it is in, or none for it to be found", name, r.Zone)
 }
 
-// delegated returns where the CNAMEs of a name lead, or the name itself where there are none. One that comes
+// delegated returns where the CNAMEs of a name lead, or the name itself if there are none. One that comes
 // from a wildcard is not followed: a record created beside the wildcard comes before it.
 func (z *zoneEditor) delegated(ctx context.Context, name string) (string, error) {
-	chain, err := z.dns.canonical(ctx, name)
+	chain, err := z.dns.CNAMEChain(ctx, name)
 	if err != nil {
 		return "", err
 	}
@@ -100,34 +103,34 @@ func (z *zoneEditor) isSynthesized(ctx context.Context, name, target string) (bo
 	if len(beside) > 253 {
 		return false, nil // no name of the kind that a wildcard stands for could be asked about
 	}
-	r, err := z.dns.resolve(ctx, beside, dnsmessage.TypeCNAME)
+	r, err := z.dns.Resolve(ctx, beside, dnsmessage.TypeCNAME)
 	if err != nil {
 		return false, err
 	}
-	return r.alias(beside) == target || z.dns.isGone(ctx, name), nil
+	return r.Alias(beside) == target || z.dns.HasNoCNAME(ctx, name), nil
 }
 
 // create has the provider create the record.
 func (z *zoneEditor) create(ctx context.Context, r Record) error {
 	if err := z.provider.AppendRecord(ctx, r); err != nil {
-		return fmt.Errorf("create the TXT record %s in the zone %.260q: %w%s", r.Name, r.Zone, peerError{inner{err}}, z.advice(ctx, r.Name))
+		return fmt.Errorf("create the TXT record %s in the zone %.260q: %w%s", r.Name, r.Zone, escape.Error(inner{err}), z.advice(ctx, r.Name))
 	}
 	return nil
 }
 
-// adviceTimeout is for looking up what to advise where a record could not be created.
+// adviceTimeout is for looking up what to advise if a record could not be created.
 const adviceTimeout = 5 * time.Second
 
 // adviser returns what gives advice on a name by the answers of a DNS.
-func (z *zoneEditor) adviser(name string) func(ctx context.Context, d *DNS) string {
-	return func(ctx context.Context, d *DNS) string {
+func (z *zoneEditor) adviser(name string) func(ctx context.Context, c *dnsclient.Client) string {
+	return func(ctx context.Context, c *dnsclient.Client) string {
 		asking := *z
-		asking.dns = d
+		asking.dns = c
 		return asking.advice(ctx, name)
 	}
 }
 
-// advice returns what may be wrong where a record at a name could not be created, or is not seen, as the end of
+// advice returns what may be wrong if a record at a name could not be created, or is not seen, as the end of
 // a sentence: with a CNAME there, no other record can be.
 func (z *zoneEditor) advice(ctx context.Context, name string) string {
 	if z.followCNAME || ctx.Err() != nil {
@@ -136,7 +139,7 @@ func (z *zoneEditor) advice(ctx context.Context, name string) string {
 	ctx, cancel := context.WithTimeout(ctx, adviceTimeout)
 	defer cancel()
 	target, err := z.delegated(ctx, name)
-	if err != nil || target == bareName(name) {
+	if err != nil || target == dnsclient.BareName(name) {
 		return ""
 	}
 	return fmt.Sprintf(". A CNAME leads from there to %.260q: set FollowCNAME for the record to be created where it leads", target)

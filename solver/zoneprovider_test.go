@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -11,13 +12,14 @@ import (
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/acme/acmetest"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/internal/solvertest"
 	"github.com/everseal/everseal/storage"
 )
 
-// A zoneProvider is a Provider that edits the zones of a TestDNS.
+// A zoneProvider is a Provider that edits the zones of a solvertest.DNS.
 type zoneProvider struct {
-	dns   *solver.TestDNS
-	zones map[string][]*solver.TestNameserver
+	dns   *solvertest.DNS
+	zones map[string][]*solvertest.Nameserver
 
 	mu      sync.Mutex // guards what follows
 	records []solver.Record
@@ -31,9 +33,9 @@ type zoneProvider struct {
 
 var errProvider = errors.New("the provider's error")
 
-// newZones returns a TestDNS with zones, each held by two servers, and a provider for them.
-func newZones(d *solver.TestDNS, zones ...string) *zoneProvider {
-	p := &zoneProvider{dns: d, zones: make(map[string][]*solver.TestNameserver), aliases: make(map[string]string)}
+// newZones returns a solvertest.DNS with zones, each held by two servers, and a provider for them.
+func newZones(d *solvertest.DNS, zones ...string) *zoneProvider {
+	p := &zoneProvider{dns: d, zones: make(map[string][]*solvertest.Nameserver), aliases: make(map[string]string)}
 	for i, zone := range zones {
 		p.zones[zone] = d.Zone(zone, fmt.Sprintf("192.0.2.%d", 2*i+1), fmt.Sprintf("192.0.2.%d", 2*i+2))
 	}
@@ -208,4 +210,12 @@ func wait(ctx context.Context, s acme.Solver, p acme.Proof) error {
 	return s.(interface {
 		Wait(context.Context, acme.Proof) error
 	}).Wait(ctx, p)
+}
+
+// dnsOf returns a DNS that asks d.
+func dnsOf(d *solvertest.DNS) *solver.DNS { return dnsBy(d.Dial) }
+
+// dnsBy returns a DNS that asks by dial.
+func dnsBy(dial func(ctx context.Context, network, address string) (net.Conn, error)) *solver.DNS {
+	return &solver.DNS{Resolvers: []string{solvertest.ResolverAddr}, Dial: dial}
 }

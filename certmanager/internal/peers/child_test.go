@@ -32,7 +32,7 @@ type childConfig struct {
 	Storage   string // folder
 	Name      string
 	Others    []string    // more names, to have a certificate each
-	HTTP01    string      // where to look for answers to http-01; empty: tls-alpn-01 is used
+	HTTP01    bool        // http-01 is used; otherwise tls-alpn-01
 	DNS01     *nameServer // by which dns-01 is answered, which is used then
 	Webroot   string      // document root of another server, which answers http-01 then
 }
@@ -89,11 +89,8 @@ func (c childConfig) manager() certmanager.Config {
 			}
 		},
 	}
-	if c.HTTP01 != "" {
-		dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, c.HTTP01)
-		}
-		config.Solvers = []acme.Solver{&solver.HTTP01{Storage: config.Storage, Dial: dial}}
+	if c.HTTP01 {
+		config.Solvers = []acme.Solver{&solver.HTTP01{Storage: config.Storage}}
 	}
 	if c.DNS01 != nil {
 		config.Solvers = []acme.Solver{&solver.DNS01{Provider: c.DNS01, DNS: c.DNS01.dns()}}

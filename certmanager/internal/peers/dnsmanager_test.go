@@ -8,6 +8,7 @@ import (
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/solver/diagnose"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -23,7 +24,7 @@ func TestManagedWildcard(t *testing.T) {
 		Names:   []string{name},
 		Storage: store,
 		Solvers: []acme.Solver{&solver.DNS01{Provider: server, DNS: server.dns()}},
-		Vantage: solver.Vantage{DNS: server.dns()},
+		Vantage: diagnose.Vantage{DNS: server.dns()},
 	})
 	s.events.wait(t, certmanager.EventObtained, name)
 	s.served(t, "any.example.test") // verified
@@ -44,13 +45,13 @@ func TestManagedWildcardFails(t *testing.T) {
 	tests := map[string]struct {
 		name   string
 		solver *solver.DNS01
-		cause  solver.Cause // of a failure at the CA
+		cause  diagnose.Cause // of a failure at the CA
 		says   []string
 	}{
 		"the CA is told before the secondary has the record": {
 			name:   "*.example.test",
 			solver: &solver.DNS01{Provider: zone.primary, Propagation: solver.Propagation{Off: true}},
-			cause:  solver.CauseRecordMissing,
+			cause:  diagnose.CauseRecordMissing,
 			says:   []string{"not yet on every server of the zone example.test", "ns2.example.test", "repair the transfer"},
 		},
 		"a secondary never has the record": {
@@ -76,7 +77,7 @@ func TestManagedWildcardFails(t *testing.T) {
 			s := startServer(t, p, certmanager.Config{
 				Names:   []string{test.name},
 				Solvers: []acme.Solver{test.solver},
-				Vantage: solver.Vantage{DNS: zone.dns()},
+				Vantage: diagnose.Vantage{DNS: zone.dns()},
 			})
 			failed := s.events.wait(t, certmanager.EventFailed, test.name)
 			for _, words := range test.says {

@@ -91,7 +91,7 @@ func startFleet(t *testing.T, p *pebble, challenge string, members int, names []
 	}
 	asked, unasked := p.tls, p.http
 	if challenge == acme.TypeHTTP01 {
-		config.HTTP01 = p.http.Addr().String()
+		config.HTTP01 = true
 		asked, unasked = p.http, p.tls
 	}
 	f := new(fleet)

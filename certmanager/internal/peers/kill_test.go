@@ -17,7 +17,7 @@ import (
 func TestKill(t *testing.T) {
 	const rounds = 24
 	p := startPebble(t, pebbleSettings{})
-	longest := max(undisturbed(t, p, ""), undisturbed(t, p, p.http.Addr().String()))
+	longest := max(undisturbed(t, p, false), undisturbed(t, p, true))
 	for round := range rounds {
 		// The moments are spread evenly over the issuance, at random within each part of it.
 		at := time.Duration((float64(round) + rand.Float64()) / rounds * float64(longest))
@@ -27,7 +27,7 @@ func TestKill(t *testing.T) {
 		}
 		config := childConfig{Name: fmt.Sprintf("killed-%d.example.test", round)}
 		if round%2 == 1 {
-			config.HTTP01 = p.http.Addr().String()
+			config.HTTP01 = true
 		}
 		direct := round%4 >= 2
 		p.http.direct.Store(direct)
@@ -39,10 +39,10 @@ func TestKill(t *testing.T) {
 }
 
 // undisturbed returns how long a server takes from its start to its certificate.
-func undisturbed(t *testing.T, p *pebble, http01 string) time.Duration {
+func undisturbed(t *testing.T, p *pebble, http01 bool) time.Duration {
 	t.Helper()
 	name := "undisturbed.example.test"
-	if http01 != "" {
+	if http01 {
 		name = "plainly." + name
 	}
 	c := startChild(t, p, childConfig{Directory: p.directory, Trust: p.front.Certificate().Raw, Storage: t.TempDir(), Name: name, HTTP01: http01})

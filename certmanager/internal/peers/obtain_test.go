@@ -9,7 +9,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/solver"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -36,7 +38,7 @@ func TestObtain(t *testing.T) {
 				Storage:  new(storage.Memory),
 			}
 			if test.http01 {
-				config.Solvers = byHTTP01(p, config.Storage)
+				config.Solvers = []acme.Solver{&solver.HTTP01{Storage: config.Storage}}
 			}
 			s := startServer(t, p, config)
 			event := s.events.wait(t, certmanager.EventObtained, test.names[0])

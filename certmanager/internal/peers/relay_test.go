@@ -47,11 +47,6 @@ func startRelay(t testing.TB) *relay {
 
 func (r *relay) port() int { return r.Addr().(*net.TCPAddr).Port }
 
-// dial connects to the port whatever the address is: it stands in for the network between a server and itself.
-func (r *relay) dial(ctx context.Context, network, _ string) (net.Conn, error) {
-	return new(net.Dialer).DialContext(ctx, network, r.Addr().String())
-}
-
 // lead has the port lead to another server from now on.
 func (r *relay) lead(server string) {
 	r.mu.Lock()

@@ -15,9 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager"
-	"github.com/everseal/everseal/solver"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -81,11 +79,6 @@ func startServerOn(t *testing.T, secure net.Listener, p *pebble, config certmana
 const greeting = "served by the manager's certificate\n"
 
 func page(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, greeting) }
-
-// byHTTP01 is a solver for http-01 that looks for its answers where the CA does.
-func byHTTP01(p *pebble, s storage.Store) []acme.Solver {
-	return []acme.Solver{&solver.HTTP01{Storage: s, Dial: p.http.dial}}
-}
 
 // served returns the certificate with which the server answers a client that wants name and trusts the CA alone.
 func (s *server) served(t *testing.T, name string) *x509.Certificate {

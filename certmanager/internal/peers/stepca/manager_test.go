@@ -93,13 +93,13 @@ func serial(certificate *x509.Certificate) string {
 	return hex.EncodeToString(certificate.SerialNumber.Bytes())
 }
 
-// looking has the solvers for servers look for their answers where the CA does, instead of where the names lead.
-func looking(s *authorityServer, challenge string) []acme.Solver {
+// solversFor returns the solvers for a type of challenge.
+func solversFor(s *authorityServer, challenge string) []acme.Solver {
 	switch challenge {
 	case acme.TypeHTTP01:
-		return []acme.Solver{&solver.HTTP01{Dial: s.dial}}
+		return []acme.Solver{new(solver.HTTP01)}
 	case acme.TypeTLSALPN01:
-		return []acme.Solver{&solver.TLSALPN01{Dial: s.dial}}
+		return []acme.Solver{new(solver.TLSALPN01)}
 	}
 	return []acme.Solver{s.dns01()}
 }
@@ -119,7 +119,7 @@ func TestManagerObtains(t *testing.T) {
 			ca := start(t)
 			config := certmanager.Config{
 				Subjects: []certmanager.Subject{{Names: test.names}},
-				Solvers:  looking(ca, test.challenge),
+				Solvers:  solversFor(ca, test.challenge),
 				Storage:  new(storage.Memory),
 			}
 			s := startServer(t, ca, config)
@@ -151,7 +151,7 @@ func TestManagerRenews(t *testing.T) {
 			DefaultTLSDur: &provisioner.Duration{Duration: 10 * time.Second},
 		}
 	})
-	s := startServer(t, ca, certmanager.Config{Names: []string{name}, Solvers: looking(ca, acme.TypeTLSALPN01)})
+	s := startServer(t, ca, certmanager.Config{Names: []string{name}, Solvers: solversFor(ca, acme.TypeTLSALPN01)})
 	first := s.wait(t, certmanager.EventObtained, name)
 	if lifetime := first.NotAfter.Sub(first.Time); lifetime > 10*time.Second {
 		t.Fatalf("the certificate lives for %v", lifetime)
@@ -183,7 +183,7 @@ func TestManagerExternalAccount(t *testing.T) {
 	failed := refused.wait(t, certmanager.EventFailed, name)
 	tellsNoSecret(t, failed.Err.Error(), wrong)
 	refused.stop()
-	s := startServer(t, ca, certmanager.Config{Names: []string{name}, ExternalAccount: external, Solvers: looking(ca, acme.TypeTLSALPN01)})
+	s := startServer(t, ca, certmanager.Config{Names: []string{name}, ExternalAccount: external, Solvers: solversFor(ca, acme.TypeTLSALPN01)})
 	s.wait(t, certmanager.EventObtained, name)
 	s.served(t, name)
 	ca.wants(t, 1, 1)
@@ -193,7 +193,7 @@ func TestManagerExternalAccount(t *testing.T) {
 func TestManagerFails(t *testing.T) {
 	const bad, good = "wrong.example.test", "right.example.test"
 	ca := start(t)
-	s := startServer(t, ca, certmanager.Config{Names: []string{good}, Solvers: looking(ca, acme.TypeHTTP01)})
+	s := startServer(t, ca, certmanager.Config{Names: []string{good}, Solvers: solversFor(ca, acme.TypeHTTP01)})
 	s.wait(t, certmanager.EventObtained, good)
 	ca.lead(startWeb(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("not the answer"))
