@@ -34,18 +34,16 @@ const (
 	lookEvery = 500 * time.Millisecond
 )
 
-// Supports reports whether the identifier can be answered for.
-func (a *answering) Supports(id acme.Identifier, wildcard bool) bool {
-	return acme.Supports(a.Solver, id, wildcard)
-}
+// Unwrap returns the solver that answers.
+func (a *answering) Unwrap() acme.Solver { return a.Solver }
 
 // Wait returns once the answer is seen, or after a while with a warning: from where this process is,
 // the name may lead elsewhere than for the CA. Only a server that was reached and can't answer is an
 // error.
 func (a *answering) Wait(ctx context.Context, p acme.Proof) error {
-	if waiting, ok := a.Solver.(interface {
+	if waiting, ok := acme.As[interface {
 		Wait(context.Context, acme.Proof) error
-	}); ok {
+	}](a.Solver); ok {
 		if err := waiting.Wait(ctx, p); err != nil {
 			return err
 		}
@@ -176,5 +174,5 @@ type mounted struct {
 
 // Supports reports whether the identifier can be answered for.
 func (s mounted) Supports(id acme.Identifier, wildcard bool) bool {
-	return s.is.Load() && s.answering.Supports(id, wildcard)
+	return s.is.Load() && acme.Supports(s.Solver, id, wildcard)
 }
