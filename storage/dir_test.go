@@ -24,6 +24,7 @@ func TestDir(t *testing.T) {
 		Reopen: func(_ *testing.T, s storage.Store) storage.Store {
 			return s.(storage.Dir) + "/../b/"
 		},
+		Many: 500,
 	}.Run(t)
 }
 

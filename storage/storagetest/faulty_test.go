@@ -18,7 +18,13 @@ import (
 
 // A Faulty without faults keeps the contract, with one that only delays too.
 func TestFaultySuite(t *testing.T) {
-	t.Run("zero", func(t *testing.T) { Run(t, func(*testing.T) storage.Store { return new(Faulty) }) })
+	t.Run("zero", func(t *testing.T) {
+		Suite{
+			Open: func(*testing.T) storage.Store { return new(Faulty) },
+			Cut:  func(_ *testing.T, s storage.Store) { s.(*Faulty).CutWatches() },
+			Many: 2000,
+		}.Run(t)
+	})
 	t.Run("slow", func(t *testing.T) {
 		Run(t, func(*testing.T) storage.Store {
 			f := &Faulty{Store: new(storage.Memory)}
