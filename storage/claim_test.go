@@ -160,7 +160,7 @@ func TestTakeOverThroughFailures(t *testing.T) {
 	for _, share := range []float64{0.05, 0.2} {
 		synctest.Test(t, func(t *testing.T) {
 			var total time.Duration
-			const rounds = 100
+			const rounds = 1000
 			for round := range uint64(rounds) {
 				s := faulty{Seed: round}
 				abandon(t, &s, time.Minute)
