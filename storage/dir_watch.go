@@ -29,7 +29,7 @@ var errHintsLost = errors.New("hints were lost; watch again, and look at everyth
 
 // Watch yields the keys at or below the prefix that are changed, by whatever process; see [Watcher]. It looks twice
 // a second at a file of its own to which all writers append, which costs the same for ten records as for a million.
-// Writers in other processes take less than a tenth of a millisecond for it, and next to nothing when nobody watches.
+// Writers pay for it a fraction of what flushing a record costs, and next to nothing when nobody watches.
 //
 // Hints are lost, and the watch ends, if the caller leaves more than a megabyte of them waiting. A writer that
 // is killed between its change and its hint gives none.
