@@ -19,6 +19,7 @@ import (
 
 	"github.com/everseal/everseal/acme/acmetest"
 	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/storage/storagetest"
 )
 
 // accounts are those that a CA was seen to make.
@@ -61,7 +62,9 @@ func TestEightManagersMakeOneAccount(t *testing.T) {
 		names := siteNames(8)
 		for _, name := range names {
 			config := w.config(name)
-			config.Storage = distantStore{w.store, 5 * time.Millisecond} // all look for the account before one makes it
+			distant := &storagetest.Faulty{Store: w.store} // all look for the account before one makes it
+			distant.SetFaults(storagetest.Fault{Kind: storagetest.Slow, Delay: 5 * time.Millisecond})
+			config.Storage = distant
 			_, stop := w.start(config)
 			defer stop()
 		}
@@ -88,7 +91,7 @@ func TestKilledManagersMakeOneAccount(t *testing.T) {
 			for n, name := range names {
 				dead := make(chan struct{})
 				config := w.config(name)
-				config.Storage = &mortalStore{Store: w.store, reaches: reaches, writes: n, die: func() { close(dead) }}
+				config.Storage = mortal(w.store, n, reaches, func(string) { close(dead) })
 				m, err := certmanager.New(config)
 				if err != nil {
 					t.Fatal(err)

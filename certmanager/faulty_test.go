@@ -1,76 +1,48 @@
 package certmanager_test
 
 import (
-	"context"
 	"errors"
-	"strings"
 	"sync"
-	"time"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/storagetest"
 )
 
-// A faultyStore fails to save records under keys with a prefix.
-type faultyStore struct {
-	storage.Store
+var (
+	errDisk   = errors.New("no space left on device")
+	errKilled = errors.New("the process was killed")
+)
 
-	mu      sync.Mutex
-	prefix  string // of the keys
-	faults  int    // how often more; negative: for ever
-	reaches bool   // the record is saved nevertheless
-	failed  int    // how often so far
+// failingSaves returns a store that fails to save records under keys with the prefix, times often (0: always), and
+// may have stored them nevertheless.
+func failingSaves(s storage.Store, prefix string, times int, reaches bool) *storagetest.Faulty {
+	faulty := &storagetest.Faulty{Store: s}
+	faulty.SetFaults(savesFail(prefix, times, reaches))
+	return faulty
 }
 
-var errDisk = errors.New("no space left on device")
-
-func (s *faultyStore) set(prefix string, faults int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.prefix, s.faults = prefix, faults
+func savesFail(prefix string, times int, reaches bool) storagetest.Fault {
+	return storagetest.Fault{Kind: failing(reaches), On: storagetest.Save, Prefix: prefix, Times: times, Err: errDisk}
 }
 
-func (s *faultyStore) count() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.failed
-}
-
-func (s *faultyStore) Save(ctx context.Context, key string, value []byte, old storage.Revision) (storage.Revision, error) {
-	s.mu.Lock()
-	fails := s.faults != 0 && strings.HasPrefix(key, s.prefix)
-	if fails {
-		s.faults--
-		s.failed++
+// failing is how a call fails that reaches the medium or not.
+func failing(reaches bool) storagetest.Kind {
+	if reaches {
+		return storagetest.Lost
 	}
-	s.mu.Unlock()
-	switch {
-	case !fails:
-		return s.Store.Save(ctx, key, value, old)
-	case s.reaches:
-		if _, err := s.Store.Save(ctx, key, value, old); err != nil {
-			return "", err
-		}
-	}
-	return "", errDisk
+	return storagetest.Fail
 }
 
-// A distantStore takes its time for everything, so that what several processes do at once meets there.
-type distantStore struct {
-	storage.Store
-	delay time.Duration
-}
-
-func (s distantStore) Load(ctx context.Context, key string) (storage.Item, error) {
-	time.Sleep(s.delay)
-	return s.Store.Load(ctx, key)
-}
-
-func (s distantStore) Save(ctx context.Context, key string, value []byte, old storage.Revision) (storage.Revision, error) {
-	time.Sleep(s.delay)
-	return s.Store.Save(ctx, key, value, old)
-}
-
-func (s distantStore) Delete(ctx context.Context, key string, old storage.Revision) error {
-	time.Sleep(s.delay)
-	return s.Store.Delete(ctx, key, old)
+// mortal returns a storage as a process has it that is killed after so many writes, at the next: of that one, and of
+// all that comes after, nothing is known in the process. The write itself reaches the medium or not. die is told its key.
+func mortal(s storage.Store, writes int, reaches bool, die func(key string)) storage.Store {
+	faulty := &storagetest.Faulty{Store: s}
+	var once sync.Once
+	faulty.SetFaults(storagetest.Fault{Kind: failing(reaches), On: storagetest.Writes, After: writes, Err: errKilled, Hit: func(key string) {
+		once.Do(func() {
+			faulty.SetFaults(storagetest.Fault{Err: errKilled})
+			die(key)
+		})
+	}})
+	return faulty
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/storage/storagetest"
 )
 
 // TestHandshake asks in all the ways that clients ask.
@@ -208,7 +209,9 @@ func TestHandshakeDuringStart(t *testing.T) {
 		config.Solvers = append(config.Solvers, newDNS01(w.ca))
 		_, stop := w.serving(config)
 		stop()
-		config.Storage = distantStore{w.store, 10 * time.Second}
+		distant := &storagetest.Faulty{Store: w.store}
+		distant.SetFaults(storagetest.Fault{Kind: storagetest.Slow, Delay: 10 * time.Second})
+		config.Storage = distant
 		_, stop = w.running(config)
 		for _, name := range []string{"example.com", "www.example.com"} {
 			if _, err := w.handshake(t.Context(), name); err != nil {

@@ -115,7 +115,7 @@ func TestTakeOver(t *testing.T) {
 		front.answerWith(only("finalize", hang))
 		dead := make(chan struct{})
 		// Two writes of the probe; lease, account, its URL, order, answers: all that comes before finalize.
-		cut := &mortalStore{Store: w.store, writes: 9, die: func() { close(dead) }}
+		cut := mortal(w.store, 9, false, func(string) { close(dead) })
 		config := w.config("example.com")
 		config.HTTPClient, config.Storage = front.client(), cut
 		m, err := certmanager.New(config)

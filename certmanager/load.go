@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -36,6 +37,19 @@ func (m *Manager) probeStorage(ctx context.Context) error {
 		return err
 	}
 	return m.store.Delete(ctx, key, revision)
+}
+
+// logStorageWarnings logs what the storage has to say though it works, such as a [storage.Dir] that others can read.
+func (m *Manager) logStorageWarnings(ctx context.Context) {
+	s, ok := storage.As[interface {
+		Warnings(ctx context.Context) []error
+	}](m.store)
+	if !ok {
+		return
+	}
+	for _, warning := range s.Warnings(ctx) {
+		m.logger.LogAttrs(ctx, slog.LevelWarn, "the storage works, but", slog.Any("warning", warning))
+	}
 }
 
 // load reads what the storage has of the certificates, serves it, and puts into the queue when each is

@@ -219,6 +219,7 @@ func (m *Manager) run(ctx context.Context) error {
 		}
 		return fmt.Errorf("certmanager: the storage can't be used, and what can't be kept would be lost: set Config.Storage to one that can: %w", err)
 	}
+	m.logStorageWarnings(ctx)
 	m.work(ctx)
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/storagetest"
 )
 
 // stores are the storages that what is stored is tested with.
@@ -171,7 +172,7 @@ func TestRecordCannotBeStored(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				faulty := &faultyStore{Store: w.store, reaches: test.reaches}
+				faulty := &storagetest.Faulty{Store: w.store}
 				config := w.config("example.com")
 				config.Storage = faulty
 				m, stop := w.start(config)
@@ -183,7 +184,7 @@ func TestRecordCannotBeStored(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				faulty.set("certificates", -1)
+				faulty.SetFaults(savesFail("certificates", 0, test.reaches))
 				for len(w.ca.Certificates()) < 2 {
 					time.Sleep(time.Minute / 2)
 				}
@@ -196,7 +197,7 @@ func TestRecordCannotBeStored(t *testing.T) {
 				if _, item := w.certificateRecord("example.com"); !test.reaches && !bytes.Equal(item.Value, before.Value) {
 					t.Error("the record before was changed")
 				}
-				faulty.set("", 0)
+				faulty.SetFaults()
 				w.await(certmanager.EventObtained, "example.com", 2)
 				synctest.Wait()
 				if _, item := w.certificateRecord("example.com"); !bytes.Contains(item.Value, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: served.Raw})) {
@@ -218,8 +219,7 @@ func TestRecordCannotBeStored(t *testing.T) {
 func TestFirstRecordCannotBeStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		faulty := &faultyStore{Store: w.store}
-		faulty.set("certificates", -1)
+		faulty := failingSaves(w.store, "certificates", 0, false)
 		config := w.config("example.com")
 		config.Storage = faulty
 		_, stop := w.start(config)
@@ -232,7 +232,7 @@ func TestFirstRecordCannotBeStored(t *testing.T) {
 			t.Fatal(err)
 		}
 		stop()
-		if faulty.count() < 2 {
+		if faulty.Hits() < 2 {
 			t.Error("it was not tried twice to store the certificate")
 		}
 		_, stop = w.start(w.config("example.com"))
@@ -255,8 +255,7 @@ func TestAnythingCannotBeStored(t *testing.T) {
 			for faults := 1; faults <= 5; faults++ {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t)
-					faulty := &faultyStore{Store: w.store, reaches: reaches}
-					faulty.set(prefix, faults)
+					faulty := failingSaves(w.store, prefix, faults, reaches)
 					config := w.config("example.com")
 					config.Storage = faulty
 					_, stop := w.start(config)
@@ -265,7 +264,7 @@ func TestAnythingCannotBeStored(t *testing.T) {
 					if n := len(w.ca.Certificates()); n != 1 {
 						t.Errorf("%d failing saves of %s (reaching: %t): %d certificates, want 1", faults, prefix, reaches, n)
 					}
-					if faulty.count() == 0 {
+					if faulty.Hits() == 0 {
 						t.Errorf("no save of %s failed", prefix)
 					}
 				})

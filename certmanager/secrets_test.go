@@ -144,14 +144,10 @@ func TestSecretsAreNotSaid(t *testing.T) {
 			f.answerWith(only("authorization", func(*http.Request) (*http.Response, error) { return nil, errors.New("no route") }))
 		}},
 		{"a full disk for certificates", func(_ *confidant, config *certmanager.Config, _ *front) {
-			faulty := &faultyStore{Store: config.Storage}
-			faulty.set("certificates", -1)
-			config.Storage = faulty
+			config.Storage = failingSaves(config.Storage, "certificates", 0, false)
 		}},
 		{"a full disk for journals", func(_ *confidant, config *certmanager.Config, _ *front) {
-			faulty := &faultyStore{Store: config.Storage}
-			faulty.set("work", 3)
-			config.Storage = faulty
+			config.Storage = failingSaves(config.Storage, "work", 3, false)
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -412,9 +412,7 @@ func TestHTTP01(t *testing.T) {
 // TestServeStorageFails shows that Serve ends where the manager does.
 func TestServeStorageFails(t *testing.T) {
 	s := newSite(t, "example.com")
-	faulty := &faultyStore{Store: s.config.Storage}
-	faulty.set("probe", -1)
-	s.config.Storage = faulty
+	s.config.Storage = failingSaves(s.config.Storage, "probe", 0, false)
 	m, err := certmanager.New(s.config)
 	if err != nil {
 		t.Fatal(err)

@@ -62,7 +62,8 @@ func zeroTypes() (quiet, dialing []reflect.Type) {
 		reflect.TypeFor[storage.Memory](), reflect.TypeFor[storage.Revision](), reflect.TypeFor[storage.Claim](),
 		reflect.TypeFor[acme.SolverError](), reflect.TypeFor[storage.HeldError](), reflect.TypeFor[storage.KeyFunc](), reflect.TypeFor[storage.Record](),
 		reflect.TypeFor[storage.Sealed](), reflect.TypeFor[storage.SealingKey](), reflect.TypeFor[storage.ContractError](),
-		reflect.TypeFor[storagetest.Suite](),
+		reflect.TypeFor[storagetest.Fault](), reflect.TypeFor[storagetest.Faulty](), reflect.TypeFor[storagetest.Kind](),
+		reflect.TypeFor[storagetest.Methods](), reflect.TypeFor[storagetest.Suite](),
 
 		reflect.TypeFor[certmanager.Action](), reflect.TypeFor[certmanager.Config](), reflect.TypeFor[certmanager.Event](),
 		reflect.TypeFor[certmanager.EventKind](), reflect.TypeFor[certmanager.Failure](), reflect.TypeFor[certmanager.KeyType](),

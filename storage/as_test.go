@@ -21,9 +21,9 @@ func TestAs(t *testing.T) {
 		watcher, owners bool
 	}{
 		"memory":         {memory, true, false},
-		"folder":         {dir, false, true},
+		"folder":         {dir, true, true},
 		"wrapped":        {wrapper{wrapper{memory}}, true, false},
-		"wrapped folder": {wrapper{dir}, false, true},
+		"wrapped folder": {wrapper{dir}, true, true},
 		"covered":        {wrapper{cover{memory}}, false, false},
 		"nil":            {nil, false, false},
 		"around nil":     {wrapper{}, false, false},

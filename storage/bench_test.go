@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -11,6 +12,25 @@ import (
 var valueSizes = []int{8 << 10, storage.MaxValue}
 
 func BenchmarkDir(b *testing.B) { benchmark(b, storage.Dir(b.TempDir())) }
+
+// BenchmarkDirWatched is BenchmarkDir while a watch is told of each save.
+func BenchmarkDirWatched(b *testing.B) {
+	d := storage.Dir(b.TempDir())
+	ctx, cancel := context.WithCancel(b.Context())
+	listening, ended := make(chan bool), make(chan bool)
+	go func() {
+		defer close(ended)
+		for key, err := range d.Watch(ctx, "") {
+			if key == "" && err == nil {
+				close(listening)
+			}
+		}
+	}()
+	<-listening
+	benchmark(b, d)
+	cancel()
+	<-ended
+}
 
 func BenchmarkMemory(b *testing.B) { benchmark(b, new(storage.Memory)) }
 

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/storagetest"
 )
 
 // abandoned returns a lease whose holder stops renewing it at the call of kill, and does not give it back.
@@ -134,19 +134,19 @@ func TestFailedLookIsNoLook(t *testing.T) {
 		claim := storage.Claim{Store: &s, Key: "lease", Term: term}
 		wantHeld(t, errorOf(claim.Try(ctx)))
 		time.Sleep(term / 2)
-		s.fail(down, nil)
+		s.SetFaults(loadsDown)
 		for range 3 {
 			if _, err := claim.Try(ctx); !errors.Is(err, errDown) {
 				t.Errorf("error %v", err)
 			}
 			time.Sleep(term / 8)
 		}
-		s.fail(nil, saveDown)
+		s.SetFaults(savesDown)
 		time.Sleep(term / 8)
 		if _, err := claim.Try(ctx); !errors.Is(err, errDown) {
 			t.Errorf("error %v", err)
 		}
-		s.fail(nil, nil)
+		s.SetFaults()
 		lease, err := claim.Try(ctx)
 		if err != nil {
 			t.Fatalf("a whole term after the first look: %v", err)
@@ -159,24 +159,12 @@ func TestFailedLookIsNoLook(t *testing.T) {
 func TestTakeOverThroughFailures(t *testing.T) {
 	for _, share := range []float64{0.05, 0.2} {
 		synctest.Test(t, func(t *testing.T) {
-			random := rand.New(rand.NewPCG(1, uint64(share*100)))
 			var total time.Duration
-			const rounds = 100
-			for range rounds {
-				var s faulty
+			const rounds = 1000
+			for round := range uint64(rounds) {
+				s := faulty{Seed: round}
 				abandon(t, &s, time.Minute)
-				sometimes := func() error {
-					if random.Float64() < share {
-						return errDown
-					}
-					return nil
-				}
-				s.fail(sometimes, func(save func() error) error {
-					if err := sometimes(); err != nil {
-						return err
-					}
-					return save()
-				})
+				s.SetFaults(storagetest.Fault{Share: share})
 				start := time.Now()
 				lease, err := storage.Acquire(t.Context(), &s, "lease", time.Minute)
 				if err != nil {
@@ -187,7 +175,7 @@ func TestTakeOverThroughFailures(t *testing.T) {
 					t.Errorf("with %v of the calls failing it took %v", share, took)
 				}
 				total += took
-				s.fail(nil, nil)
+				s.SetFaults()
 				mustRelease(t, lease)
 			}
 			t.Logf("with %v of the calls failing: %v on average", share, total/rounds)
@@ -199,13 +187,13 @@ func TestTakeOverThroughFailures(t *testing.T) {
 func TestAcquireBearsFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s faulty
-		s.fail(down, nil)
+		s.SetFaults(loadsDown)
 		start := time.Now()
 		_, err := storage.Acquire(t.Context(), &s, "lease", time.Minute)
 		if took := time.Since(start); !errors.Is(err, errDown) || took < time.Minute || took > 70*time.Second {
 			t.Errorf("error %v after %v", err, took)
 		}
-		time.AfterFunc(50*time.Second, func() { s.fail(nil, nil) })
+		time.AfterFunc(50*time.Second, func() { s.SetFaults() })
 		lease, err := storage.Acquire(t.Context(), &s, "lease", time.Minute)
 		if err != nil {
 			t.Fatal(err)
@@ -214,7 +202,7 @@ func TestAcquireBearsFailures(t *testing.T) {
 
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		s.fail(down, nil)
+		s.SetFaults(loadsDown)
 		start = time.Now()
 		if _, err := storage.Acquire(ctx, &s, "lease", time.Minute); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v", err)

@@ -29,7 +29,7 @@ import (
 // is a/b.c.item. Bytes other than a-z, 0-9 and "-._" are written as "%" and two hexadecimal digits, and so
 // is the one or other byte in names that some system keeps for itself. Names that come out
 // longer than 200 bytes are shortened and end in a hash. Folders whose name begins with a dot belong to Dir:
-// locks, signs of life of lease owners, files being written; they must not be touched while it is in
+// locks, signs of life of lease owners, hints for watches, files being written; they must not be touched while it is in
 // use. All other files are passed by.
 //
 // A file begins with one line of text: format, revision, SHA-256 and length of the value, key. The value
@@ -124,6 +124,7 @@ func (d Dir) change(ctx context.Context, key string, old Revision, action func(r
 		err = Conflict(key)
 	default:
 		err = action(root, shard)
+		tellWatches(root, key) // after an error too: something may have been changed
 	}
 	return errors.Join(err, unlock(lock))
 }

@@ -62,6 +62,19 @@ func (d Dir) OwnerDead(_ context.Context, owner string) (bool, error) {
 		return false, fmt.Errorf("storage: can't use the folder %q: %w", string(d), err)
 	}
 	defer root.Close()
+	dead, err := ownerDead(root, owner)
+	if err != nil {
+		return false, fmt.Errorf("storage: can't tell whether the owner of a lease in the folder %q is alive: %w", string(d), err)
+	}
+	return dead, nil
+}
+
+// ownerDead is OwnerDead in an open folder.
+func ownerDead(root *os.Root, owner string) (bool, error) {
+	kernel, err := kernelID()
+	if err != nil || !isOwner(owner, kernel) {
+		return false, err
+	}
 	mark, err := tryLock(root, path.Join(ownerFolder, owner), 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -69,7 +82,7 @@ func (d Dir) OwnerDead(_ context.Context, owner string) (bool, error) {
 	case errors.Is(err, errLocked):
 		return false, nil
 	case err != nil:
-		return false, fmt.Errorf("storage: can't tell whether the owner of a lease in the folder %q is alive: %w", string(d), err)
+		return false, err
 	}
 	return true, unlock(mark)
 }

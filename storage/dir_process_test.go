@@ -22,7 +22,7 @@ const childVariable = "EVERSEAL_STORAGE_TEST_CHILD"
 
 func TestMain(m *testing.M) {
 	children := map[string]func(context.Context, Dir) error{
-		"write": childWrite, "count": childCount, "lock": childLock, "hold": childHold,
+		"write": childWrite, "count": childCount, "lock": childLock, "hold": childHold, "watch": childWatch, "durable": childDurable,
 	}
 	child, ok := children[os.Getenv(childVariable)]
 	if !ok {

@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,6 +25,12 @@ func TestDir(t *testing.T) {
 		Reopen: func(_ *testing.T, s storage.Store) storage.Store {
 			return s.(storage.Dir) + "/../b/"
 		},
+		Cut: func(t *testing.T, s storage.Store) {
+			if err := os.RemoveAll(filepath.Join(string(s.(storage.Dir)), ".watches")); err != nil {
+				t.Error(err)
+			}
+		},
+		Many: 500,
 	}.Run(t)
 }
 
@@ -54,7 +61,15 @@ func TestDirPermissions(t *testing.T) {
 		t.Skip("Windows has no such permissions")
 	}
 	d := storage.Dir(filepath.Join(t.TempDir(), "a", "b"))
+	next, stop := iter.Pull2(d.Watch(t.Context(), ""))
+	defer stop()
+	if _, err, ok := next(); err != nil || !ok {
+		t.Fatal(err)
+	}
 	mustCreate(t, d, "c/d/e", "x")
+	if hints, err := filepath.Glob(filepath.Join(string(d), ".watches", "*.*")); len(hints) != 1 {
+		t.Errorf("files of hints: %q (%v), want one", hints, err)
+	}
 	lease := mustAcquire(t, d, time.Hour)
 	err := filepath.WalkDir(filepath.Dir(string(d)), func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {

@@ -70,10 +70,16 @@
 // others have changed: as a hint, which may come late or twice. Both have to be looked at again: only what Load
 // returns is the truth. [As] finds what a store can do besides the four methods, through wrappers too.
 //
+// A Dir is a Watcher: each watch has a small file, to which all writers append the keys while it lasts, and which it looks
+// at twice a second. That costs the same for any number of records, works between processes, and on a network file
+// system as soon as that shows what others have appended. A watch whose process was killed costs nobody more than
+// a few kilobytes.
+//
 // # At rest
 //
 // [Sealed] encrypts values before another store gets them, with keys that can be rotated. [Dir] relies on the
-// permissions of its files without it.
+// permissions of its files without it: it makes folders that its user alone may enter, and one that was there before and
+// that others may enter is a warning, see [Dir.Warnings].
 //
 // # Other stores
 //
@@ -94,7 +100,8 @@
 //     one that Save has made, and a conflict is read back: if the stored revision is the one just made, it
 //     was no conflict.
 //   - [github.com/everseal/everseal/storage/storagetest] tests whether the contract is kept, with two handles as of two
-//     processes. Run it under the race detector, and against the real server.
+//     processes. Run it under the race detector, and against the real server. Its Faulty is a store whose calls go wrong,
+//     for tests of what is built on one.
 //   - Then what the engine can do better: Scan in pages (a range of keys, not a pattern), Watch where the engine
 //     pushes, [Owners] where its sessions end with their process. The suite tests these where it finds them.
 package storage

@@ -4,70 +4,27 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/storagetest"
 )
 
 const term = time.Minute
 
 // faulty is a Memory whose methods can be made to fail, and that counts their calls.
-type faulty struct {
-	storage.Memory
-	loads, saves atomic.Int64
-
-	mu     sync.Mutex
-	onLoad func() error                        // guarded by mu; asked before each Load
-	onSave func(save func() error) (err error) // guarded by mu; stands in for each Save
-}
-
-func (f *faulty) fail(onLoad func() error, onSave func(save func() error) error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.onLoad, f.onSave = onLoad, onSave
-}
-
-func (f *faulty) Load(ctx context.Context, key string) (storage.Item, error) {
-	f.loads.Add(1)
-	f.mu.Lock()
-	onLoad := f.onLoad
-	f.mu.Unlock()
-	if onLoad != nil {
-		if err := onLoad(); err != nil {
-			return storage.Item{}, err
-		}
-	}
-	return f.Memory.Load(ctx, key)
-}
-
-func (f *faulty) Save(ctx context.Context, key string, value []byte, old storage.Revision) (storage.Revision, error) {
-	f.saves.Add(1)
-	f.mu.Lock()
-	onSave := f.onSave
-	f.mu.Unlock()
-	if onSave == nil {
-		return f.Memory.Save(ctx, key, value, old)
-	}
-	var revision storage.Revision
-	err := onSave(func() (err error) {
-		revision, err = f.Memory.Save(ctx, key, value, old)
-		return err
-	})
-	if err != nil {
-		return "", err
-	}
-	return revision, nil
-}
+type faulty = storagetest.Faulty
 
 var errDown = errors.New("the medium is down")
 
-func down() error { return errDown }
-
-func saveDown(func() error) error { return errDown }
+// What goes wrong when the medium is down, for all calls or for some.
+var (
+	allDown   = storagetest.Fault{Err: errDown}
+	loadsDown = storagetest.Fault{On: storagetest.Load, Err: errDown}
+	savesDown = storagetest.Fault{On: storagetest.Save, Err: errDown}
+)
 
 func mustAcquire(t *testing.T, s storage.Store, term time.Duration) *storage.Lease {
 	t.Helper()
@@ -98,10 +55,10 @@ func TestLeaseIsTakenOverAfterTerm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		holder := new(faulty)
 		lost := mustAcquire(t, holder, term)
-		holder.fail(down, saveDown) // the holder alone: others use its Memory
+		holder.SetFaults(allDown) // the holder alone: others use its Memory
 		time.Sleep(7 * time.Second)
 		start := time.Now()
-		lease := mustAcquire(t, &holder.Memory, time.Second) // its own short term must not matter
+		lease := mustAcquire(t, holder.Unwrap(), time.Second) // its own short term must not matter
 		wantElapsed(t, "taken over", start, term)
 		if err := lost.Context().Err(); err == nil {
 			t.Error("the former holder has not noticed")
@@ -123,7 +80,7 @@ func TestLeaseIsRenewed(t *testing.T) {
 		if err := lease.Context().Err(); err != nil {
 			t.Errorf("the holder's context has ended: %v", err)
 		}
-		if got := s.saves.Load(); got != 1+40 && got != 1+39 {
+		if got := s.Calls(storagetest.Save); got != 1+40 && got != 1+39 {
 			t.Errorf("%d writes in ten terms, want one for taking and four a term", got)
 		}
 		mustRelease(t, lease)
@@ -140,37 +97,34 @@ func TestLeasePolling(t *testing.T) {
 			var s faulty
 			lease := mustAcquire(t, &s, time.Hour)
 			var last time.Time
-			s.fail(func() error {
+			s.SetFaults(storagetest.Fault{Kind: storagetest.Slow, On: storagetest.Load, Hit: func(string) {
 				if wait := time.Since(last); !last.IsZero() && (wait < test.shortest || wait > test.longest) {
 					t.Errorf("term %v: looked again after %v, want %v to %v", test.term, wait, test.shortest, test.longest)
 				}
 				last = time.Now()
-				return nil
-			}, nil)
+			}})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			if _, err := storage.Acquire(ctx, &s, "lease", test.term); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("Acquire beside a living holder: %v", err)
 			}
-			s.fail(nil, nil)
+			s.SetFaults()
 			mustRelease(t, lease)
 		})
 	}
 }
 
 func TestLeaseIsLostWithoutRenewal(t *testing.T) {
-	hang := make(chan struct{})
-	for name, onSave := range map[string]func(func() error) error{
-		"failing": saveDown,
-		"hanging": func(func() error) error { <-hang; return errDown },
+	for name, onSave := range map[string]storagetest.Fault{
+		"failing": savesDown,
+		"hanging": {Kind: storagetest.Stuck, On: storagetest.Save},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				hang = make(chan struct{})
 				var s faulty
 				start := time.Now()
 				lease := mustAcquire(t, &s, term)
-				s.fail(down, onSave)
+				s.SetFaults(loadsDown, onSave, savesDown)
 				<-lease.Context().Done()
 				wantElapsed(t, "lost", start, 40*time.Second)
 				cause := context.Cause(lease.Context())
@@ -180,17 +134,17 @@ func TestLeaseIsLostWithoutRenewal(t *testing.T) {
 				if name == "failing" && !strings.Contains(cause.Error(), errDown.Error()) {
 					t.Errorf("ended with %v, which does not say why", cause)
 				}
-				if name == "failing" && s.saves.Load() < 5 {
-					t.Errorf("only %d attempts to renew", s.saves.Load()-1)
+				if name == "failing" && s.Calls(storagetest.Save) < 5 {
+					t.Errorf("only %d attempts to renew", s.Calls(storagetest.Save)-1)
 				}
-				close(hang)
-				s.fail(nil, nil)
-				before := s.saves.Load()
+				s.Release()
+				s.SetFaults()
+				before := s.Calls(storagetest.Save)
 				if err := lease.Save(t.Context(), nil); !errors.Is(err, storage.ErrLost) {
 					t.Errorf("Save: %v, want ErrLost", err)
 				}
 				mustRelease(t, lease)
-				if got := s.saves.Load(); got != before {
+				if got := s.Calls(storagetest.Save); got != before {
 					t.Errorf("a lost lease has been written %d times", got-before)
 				}
 			})
@@ -203,21 +157,21 @@ func TestLeaseOutlivesShortOutage(t *testing.T) {
 		var s faulty
 		lease := mustAcquire(t, &s, term)
 		for range 5 {
-			s.fail(down, saveDown)
+			s.SetFaults(allDown)
 			time.Sleep(20 * time.Second) // at least one renewal falls into it
-			s.fail(nil, nil)
+			s.SetFaults()
 			time.Sleep(term)
 		}
 		if err := lease.Context().Err(); err != nil {
 			t.Errorf("lost: %v", context.Cause(lease.Context()))
 		}
 		start := time.Now()
-		s.fail(down, saveDown)
+		s.SetFaults(allDown)
 		<-lease.Context().Done()
 		if got := time.Since(start); got < 25*time.Second || got > 40*time.Second {
 			t.Errorf("lost %v into the next outage, want two thirds of the term since the last renewal", got)
 		}
-		s.fail(nil, nil)
+		s.SetFaults()
 		mustRelease(t, lease)
 	})
 }
@@ -266,7 +220,7 @@ func TestLeaseEndsWithContext(t *testing.T) {
 		start := time.Now()
 		cancel()
 		<-lease.Context().Done()
-		saves := s.saves.Load()
+		saves := s.Calls(storagetest.Save)
 		time.Sleep(20 * time.Second)
 		if err := lease.Save(t.Context(), []byte("tidied up")); err != nil {
 			t.Errorf("Save %v after the context's end: %v", time.Since(start), err)
@@ -279,7 +233,7 @@ func TestLeaseEndsWithContext(t *testing.T) {
 		if err := lease.Save(t.Context(), []byte("too late")); !errors.Is(err, storage.ErrLost) {
 			t.Errorf("Save two thirds of a term after the last one: %v, want ErrLost", err)
 		}
-		if got := s.saves.Load() - saves; got != 2 {
+		if got := s.Calls(storagetest.Save) - saves; got != 2 {
 			t.Errorf("%d writes after the context's end, want the two saves", got)
 		}
 	})
@@ -295,22 +249,22 @@ func TestAcquireFailures(t *testing.T) {
 		if _, err := storage.Acquire(ctx, &s, "../lease", term); !errors.Is(err, storage.ErrInvalidKey) {
 			t.Errorf("Acquire of an invalid key: %v", err)
 		}
-		s.fail(down, nil)
+		s.SetFaults(loadsDown)
 		if _, err := storage.Acquire(ctx, &s, "lease", term); !errors.Is(err, errDown) || !strings.Contains(err.Error(), `"lease"`) {
 			t.Errorf("Acquire from a store that can't be read: %v", err)
 		}
-		s.fail(nil, saveDown)
+		s.SetFaults(savesDown)
 		if _, err := storage.Acquire(ctx, &s, "lease", term); !errors.Is(err, errDown) {
 			t.Errorf("Acquire from a store that can't be written: %v", err)
 		}
-		s.fail(nil, nil)
+		s.SetFaults()
 		if _, err := s.Save(ctx, "lease", []byte(`{"version":2,"who":"knows"}`), ""); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := storage.Acquire(ctx, &s, "lease", term); err == nil || !strings.Contains(err.Error(), "newer version") {
 			t.Errorf("Acquire of a lease in a newer format: %v", err)
 		}
-		item, _ := s.Memory.Load(ctx, "lease")
+		item, _ := s.Unwrap().Load(ctx, "lease")
 		if string(item.Value) != `{"version":2,"who":"knows"}` {
 			t.Errorf("a record in a newer format was replaced by %q", item.Value)
 		}

@@ -3,48 +3,33 @@ package storage_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/storagetest"
 )
 
-// once returns a Save that does what first does the first time, and works then.
-func once(first func(save func() error) error) func(save func() error) error {
-	var done bool
-	return func(save func() error) error {
-		if done {
-			return save()
-		}
-		done = true
-		return first(save)
-	}
+// ambiguous is what an engine's driver does when a connection breaks.
+var ambiguous = map[string]storagetest.Kind{
+	"stored, then an error":               storagetest.Lost,
+	"stored, then a conflict with itself": storagetest.Twice,
 }
 
-// What an engine's driver does when a connection breaks.
-var ambiguous = map[string]func(save func() error) error{
-	"stored, then an error": func(save func() error) error {
-		return errors.Join(save(), errDown)
-	},
-	"stored, then a conflict with itself": func(save func() error) error {
-		if err := save(); err != nil {
-			return err
-		}
-		return fmt.Errorf("second attempt: %w", storage.ErrConflict)
-	},
+// once is a fault of the next save alone.
+func once(kind storagetest.Kind) storagetest.Fault {
+	return storagetest.Fault{Kind: kind, On: storagetest.Save, Times: 1, Err: errDown}
 }
 
 func TestLeaseAmbiguousAcquire(t *testing.T) {
-	for name, save := range ambiguous {
+	for name, kind := range ambiguous {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var s faulty
-				s.fail(nil, once(save))
+				s.SetFaults(once(kind))
 				start := time.Now()
 				lease := mustAcquire(t, &s, term)
 				if wait := time.Since(start); wait > 3*time.Second {
@@ -61,21 +46,21 @@ func TestLeaseAmbiguousAcquire(t *testing.T) {
 }
 
 func TestLeaseAmbiguousSave(t *testing.T) {
-	for name, save := range ambiguous {
+	for name, kind := range ambiguous {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var s faulty
 				lease := mustAcquire(t, &s, term)
-				s.fail(nil, once(save))
+				s.SetFaults(once(kind))
 				if err := lease.Save(t.Context(), []byte("new")); err != nil {
 					t.Errorf("Save: %v", err)
 				}
-				s.fail(nil, once(save))
+				s.SetFaults(once(kind))
 				time.Sleep(10 * term)
 				if err := lease.Context().Err(); err != nil {
 					t.Errorf("lost: %v", context.Cause(lease.Context()))
 				}
-				s.fail(nil, once(save))
+				s.SetFaults(once(kind))
 				mustRelease(t, lease)
 				start := time.Now()
 				next := mustAcquire(t, &s, term)
@@ -93,7 +78,7 @@ func TestLeaseFailedSave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s faulty
 		lease := mustAcquire(t, &s, term)
-		s.fail(nil, once(saveDown))
+		s.SetFaults(once(storagetest.Fail))
 		if err := lease.Save(t.Context(), []byte("new")); !errors.Is(err, errDown) || errors.Is(err, storage.ErrLost) {
 			t.Errorf("Save that was not stored: %v, want the store's error", err)
 		}
@@ -111,11 +96,11 @@ func TestLeaseUnknownSaveIsFoundLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s faulty
 		lease := mustAcquire(t, &s, term)
-		s.fail(down, once(ambiguous["stored, then an error"]))
+		s.SetFaults(loadsDown, once(storagetest.Lost))
 		if err := lease.Save(t.Context(), []byte("new")); !errors.Is(err, errDown) || errors.Is(err, storage.ErrLost) {
 			t.Errorf("Save whose outcome can't be read back: %v, want the store's error", err)
 		}
-		s.fail(nil, nil)
+		s.SetFaults()
 		time.Sleep(term) // renewals meet the unknown write
 		if got := string(lease.Value()); got != "new" {
 			t.Errorf("the value is %q, but new was stored", got)
@@ -131,15 +116,15 @@ func TestLeaseConflictWithoutChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s faulty
 		lease := mustAcquire(t, &s, term)
-		before := s.saves.Load()
-		s.fail(nil, func(func() error) error { return storage.ErrConflict })
+		before := s.Calls(storagetest.Save)
+		s.SetFaults(storagetest.Fault{On: storagetest.Save, Err: storage.ErrConflict})
 		if err := lease.Save(t.Context(), []byte("new")); err == nil {
 			t.Error("Save on a store that always conflicts succeeds")
 		}
-		if got := s.saves.Load() - before; got != 1 {
+		if got := s.Calls(storagetest.Save) - before; got != 1 {
 			t.Errorf("Save has tried %d times although nothing had changed", got)
 		}
-		s.fail(nil, nil)
+		s.SetFaults()
 		mustRelease(t, lease)
 	})
 }
@@ -148,14 +133,14 @@ func TestLeaseReleaseFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s faulty
 		lease := mustAcquire(t, &s, term)
-		s.fail(nil, saveDown)
+		s.SetFaults(savesDown)
 		if err := lease.Release(t.Context()); !errors.Is(err, errDown) {
 			t.Errorf("Release: %v, want the store's error", err)
 		}
 		if lease.Context().Err() == nil {
 			t.Error("the lease's context goes on")
 		}
-		s.fail(nil, nil)
+		s.SetFaults()
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := lease.Release(ended); !errors.Is(err, context.Canceled) {
@@ -173,10 +158,8 @@ func TestLeaseReleaseDuringRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s faulty
 		lease := mustAcquire(t, &s, term)
-		s.fail(nil, once(func(save func() error) error {
-			time.Sleep(term / 8) // a slow medium that ignores contexts
-			return save()
-		}))
+		// A slow medium that ignores contexts.
+		s.SetFaults(storagetest.Fault{Kind: storagetest.Stuck, On: storagetest.Save, Times: 1, Delay: term / 8})
 		time.Sleep(term/4 + time.Second)
 		start := time.Now()
 		mustRelease(t, lease)
@@ -187,25 +170,11 @@ func TestLeaseReleaseDuringRenewal(t *testing.T) {
 	})
 }
 
-// stuck is a Memory whose saves, once it is set, do nothing until their context ends.
-type stuck struct {
-	storage.Memory
-	set atomic.Bool
-}
-
-func (s *stuck) Save(ctx context.Context, key string, value []byte, old storage.Revision) (storage.Revision, error) {
-	if s.set.Load() {
-		<-ctx.Done()
-		return "", ctx.Err()
-	}
-	return s.Memory.Save(ctx, key, value, old)
-}
-
 func TestLeaseReleaseEndsRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var s stuck
+		var s faulty
 		lease := mustAcquire(t, &s, term)
-		s.set.Store(true)
+		s.SetFaults(storagetest.Fault{Kind: storagetest.Hang, On: storagetest.Save})
 		time.Sleep(term/4 + time.Second)
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -214,7 +183,7 @@ func TestLeaseReleaseEndsRenewal(t *testing.T) {
 			t.Errorf("Release on a medium that does not answer: %v, want its context's error", err)
 		}
 		wantElapsed(t, "gave up", start, time.Second)
-		s.set.Store(false)
+		s.SetFaults()
 		mustRelease(t, lease)
 		wantElapsed(t, "released", start, time.Second)
 	})
@@ -257,26 +226,26 @@ func TestUpdateFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s faulty
 		value := func([]byte) ([]byte, error) { return []byte("x"), nil }
-		s.fail(down, nil)
+		s.SetFaults(loadsDown)
 		if _, err := storage.Update(t.Context(), &s, "a", value); !errors.Is(err, errDown) {
 			t.Errorf("Update of a store that can't be read: %v", err)
 		}
-		s.fail(nil, saveDown)
+		s.SetFaults(savesDown)
 		if _, err := storage.Update(t.Context(), &s, "a", value); !errors.Is(err, errDown) {
 			t.Errorf("Update of a store that can't be written: %v", err)
 		}
-		s.fail(nil, func(func() error) error { return storage.ErrConflict })
+		s.SetFaults(storagetest.Fault{On: storagetest.Save, Err: storage.ErrConflict})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		before := s.saves.Load()
+		before := s.Calls(storagetest.Save)
 		if _, err := storage.Update(ctx, &s, "a", value); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Update that never wins: %v, want the context's error", err)
 		}
-		if got := s.saves.Load() - before; got < 60 || got > 5000 {
+		if got := s.Calls(storagetest.Save) - before; got < 60 || got > 5000 {
 			t.Errorf("Update has tried %d times in a minute", got)
 		}
-		s.fail(nil, nil)
-		if _, err := s.Memory.Load(t.Context(), "a"); !errors.Is(err, fs.ErrNotExist) {
+		s.SetFaults()
+		if _, err := s.Unwrap().Load(t.Context(), "a"); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("something was stored: %v", err)
 		}
 	})

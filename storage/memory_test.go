@@ -8,5 +8,12 @@ import (
 )
 
 func TestMemory(t *testing.T) {
-	storagetest.Run(t, func(*testing.T) storage.Store { return new(storage.Memory) })
+	many := 100_000
+	if raceDetector || testing.Short() {
+		many = 10_000
+	}
+	storagetest.Suite{
+		Open: func(*testing.T) storage.Store { return new(storage.Memory) },
+		Many: many,
+	}.Run(t)
 }

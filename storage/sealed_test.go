@@ -181,19 +181,18 @@ func TestRekey(t *testing.T) {
 		}
 	}
 	s := sealedBy(t, &m, secret(2), secret(1))
-	failing, conflicting := 0, 0
-	m.fail(nil, func(save func() error) error {
-		if failing++; failing%7 == 0 {
-			return errDown
-		}
-		if failing%5 == 0 { // another writer comes first
-			conflicting++
-			key := fmt.Sprintf("records/%02d", conflicting%records)
-			m.fail(nil, nil)
-			replace(t, s, key, []byte("written meanwhile"))
-			return errors.Join(storage.ErrConflict)
-		}
-		return save()
+	beside, conflicts := sealedBy(t, m.Unwrap(), secret(2), secret(1)), 0
+	m.SetFaults(storagetest.Fault{On: storagetest.Save, Share: 0.15, Err: errDown}, storagetest.Fault{
+		Kind: storagetest.Slow, On: storagetest.Save, Share: 0.2, Hit: func(key string) { // another writer comes first
+			conflicts++
+			item, err := m.Unwrap().Load(ctx, key)
+			if err == nil {
+				_, err = beside.Save(ctx, key, []byte("written meanwhile"), item.Revision)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		},
 	})
 	cursor, calls := "", 0
 	for {
@@ -206,7 +205,10 @@ func TestRekey(t *testing.T) {
 		}
 		cursor = next
 	}
-	m.fail(nil, nil)
+	if conflicts == 0 || calls < 3 {
+		t.Errorf("%d conflicts, %d calls: nothing came between", conflicts, calls)
+	}
+	m.SetFaults()
 	only := sealedBy(t, &m, secret(2))
 	for i := range records {
 		key := fmt.Sprintf("records/%02d", i)
@@ -215,9 +217,9 @@ func TestRekey(t *testing.T) {
 			t.Errorf("%s: %q, %v", key, item.Value, err)
 		}
 	}
-	saves := m.saves.Load()
-	if next, err := s.Rekey(ctx, ""); next != "" || err != nil || m.saves.Load() != saves {
-		t.Errorf("again: %q, %v; %d saves", next, err, m.saves.Load()-saves)
+	saves := m.Calls(storagetest.Save)
+	if next, err := s.Rekey(ctx, ""); next != "" || err != nil || m.Calls(storagetest.Save) != saves {
+		t.Errorf("again: %q, %v; %d saves", next, err, m.Calls(storagetest.Save)-saves)
 	}
 
 	replace(t, &m, "records/30", []byte("everseal-sealed 1 gone\nxxxxxxxxxxxxxxxxxxxxxxxxxxxx"))

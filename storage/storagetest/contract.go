@@ -3,6 +3,7 @@ package storagetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"testing"
@@ -24,6 +25,8 @@ func contractCases() []testCase {
 			"is another's.", testList},
 		{"ListEarlyEnd", "A caller stops when it has found what it looked for, and deletes while it lists. A store that " +
 			"holds a lock or a connection meanwhile comes to a standstill.", testListEarlyEnd},
+		{"ListWhileWriting", "A fleet writes at all times. A listing that fails for it, or that loses what nobody changes, " +
+			"takes records for deleted.", testListWhileWriting},
 		{"Context", "A caller that has been told to stop must not change anything any more, nor wait for a medium that " +
 			"does not answer.", testContext},
 		{"Update", "Counters, budgets and shared lists are built on it.", testUpdate},
@@ -172,6 +175,37 @@ func testListEarlyEnd(t *testing.T, s, other storage.Store) {
 		}
 	}
 	on(t, s).wantListed("", "b")
+}
+
+func testListWhileWriting(t *testing.T, s, other storage.Store) {
+	const still = 30
+	for i := range still {
+		on(t, s).save(fmt.Sprintf("still/%d", i), "x", "")
+		on(t, s).save(fmt.Sprintf("still/busy/%d", i), "x", "")
+	}
+	got := make(map[string]int)
+	for key, err := range s.List(t.Context(), "still") {
+		if err != nil {
+			t.Fatalf("List while others write: %v", err)
+		}
+		got[key]++
+		n := len(got) - 1
+		if n >= still {
+			continue
+		}
+		busy := fmt.Sprintf("still/busy/%d", n) // a writer between any two keys
+		if n%2 == 0 {
+			on(t, other).save(busy, "y", on(t, other).load(busy).Revision)
+			on(t, other).save(fmt.Sprintf("still/new/%d", n), "x", "")
+		} else if err := other.Delete(t.Context(), busy, on(t, other).load(busy).Revision); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range still {
+		if key := fmt.Sprintf("still/%d", i); got[key] != 1 {
+			t.Errorf("the listing yields %q, which nobody had changed, %d times", key, got[key])
+		}
+	}
 }
 
 func testContext(t *testing.T, s, _ storage.Store) {

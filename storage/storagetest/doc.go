@@ -15,6 +15,19 @@
 // [storage.Update] and [storage.Lease], the way a fleet does: many contenders, a holder that is lost,
 // one that is suspended and comes back. A case that fails logs why what it asks for matters.
 //
+// Calls go wrong, too: answers are lost, contexts end in the midst of a call, others write between two keys of a listing.
+// A store that is a [storage.Watcher] is asked to tell what is changed and to end its watches with an error when they
+// have lost hints; with [Suite].Cut, also what becomes of them when a connection breaks. [Suite].Many sets how many
+// records one case saves and lists, which shows pages that are passed over: 100,000 where that takes seconds.
+//
+// # A store that fails
+//
+// [Faulty] is a store around another whose calls go wrong by rules, for tests of what is built on a store: failures, lost
+// answers, writes that are done twice or come late, hanging and slow calls, processes that are suspended, stale reads.
+//
+//	store := new(storagetest.Faulty)
+//	store.SetFaults(storagetest.Fault{On: storagetest.Save, Share: 0.2, Kind: storagetest.Lost})
+//
 // # More than one handle
 //
 // What a fleet shares is the medium, not the handle. A [Suite] with a Reopen function is given a second

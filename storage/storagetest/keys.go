@@ -12,6 +12,8 @@ func keyCases() []testCase {
 	return []testCase{
 		{"OddKeys", "Keys hold domain names of up to 253 bytes, wildcards, IPv6 addresses and long hashes, and a medium that maps " +
 			"two of them to one name hands out another name's private key.", testOddKeys},
+		{"EveryByte", "Bytes that an engine gives a meaning (_ in patterns, * and : in names, + in addresses) are in domain names, IP " +
+			"addresses and hashes.", testEveryByte},
 		{"HostileKeys", "Parts of keys come from the network. What leads out of the medium's folder or table must be refused by " +
 			"every method, before anything else is done with it.", testHostileKeys},
 	}
@@ -56,6 +58,27 @@ func testOddKeys(t *testing.T, s, other storage.Store) {
 		}
 	}
 	on(t, other).wantListed("")
+}
+
+// keyBytes are all bytes that segments of keys have.
+const keyBytes = "abcdefghijklmnopqrstuvwxyz0123456789-._*:+=@~,"
+
+func testEveryByte(t *testing.T, s, other storage.Store) {
+	revisions := make(map[string]storage.Revision)
+	for i := range len(keyBytes) {
+		b := keyBytes[i : i+1]
+		for _, key := range []string{"p" + b + "q/" + b + b + b, "q" + b} {
+			revisions[key] = on(t, s).save(key, key, "")
+		}
+	}
+	for key, revision := range revisions {
+		on(t, other).wantStored(key, key, revision)
+	}
+	for i := range len(keyBytes) {
+		b := keyBytes[i : i+1]
+		on(t, other).wantListed("p"+b+"q", "p"+b+"q/"+b+b+b)
+		on(t, other).wantListed("q"+b, "q"+b)
+	}
 }
 
 func testHostileKeys(t *testing.T, s, _ storage.Store) {

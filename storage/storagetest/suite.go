@@ -20,6 +20,14 @@ type Suite struct {
 	// Reopen returns another handle on the medium of a store that Open has returned, as another process
 	// would have it. If it is nil, the store itself is used as if it were two.
 	Reopen func(t *testing.T, s storage.Store) storage.Store
+
+	// Cut breaks what the watches of a store that Open has returned rely on: connections, say. They may be made anew
+	// at once. If it is nil, what a [storage.Watcher] does then is not tested.
+	Cut func(t *testing.T, s storage.Store)
+
+	// Many is of how many records one case is; 100,000 is what a large fleet has. It is 0 for none, as saving
+	// that many takes minutes where each is flushed to a disk.
+	Many int
 }
 
 // A testCase asks two handles on one empty medium for something, and knows why.
@@ -34,7 +42,10 @@ func (suite Suite) Run(t *testing.T) {
 	if suite.Open == nil {
 		t.Fatal("storagetest: Suite.Open is nil: set it to a function that returns an empty store")
 	}
-	for _, cases := range [][]testCase{contractCases(), keyCases(), valueCases(), concurrencyCases(), leaseCases(), scanCases(), watchCases()} {
+	for _, cases := range [][]testCase{
+		contractCases(), keyCases(), valueCases(), concurrencyCases(), lostAnswerCases(), cancellationCases(), leaseCases(),
+		scanCases(), watchCases(), suite.cutCases(), suite.manyCases(),
+	} {
 		for _, c := range cases {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
@@ -41,6 +42,12 @@ func TestSuite(t *testing.T) {
 			return &flawed{flaw: flaw, items: make(map[string]storage.Item)}
 		},
 		Reopen: func(_ *testing.T, s storage.Store) storage.Store { return s },
+		Cut: func(_ *testing.T, s storage.Store) {
+			if f, ok := s.(*flawedSeams); ok {
+				f.CutWatches()
+			}
+		},
+		Many: 3000,
 	}.Run(t)
 }
 
@@ -56,7 +63,7 @@ func TestFlawsAreFound(t *testing.T) {
 	}
 	for flaw, cases := range map[string][]string{
 		"zero revision overwrites":   {"Create", "ConcurrentCreate"},
-		"revision ignored":           {"Create", "Swap", "ConcurrentSwap", "ConcurrentUpdate", "LeaseFenced", "LeaseRace"},
+		"revision ignored":           {"Create", "Swap", "ConcurrentSwap", "ConcurrentUpdate", "LeaseFenced", "LeaseRace", "LostAnswer", "LostAnswers"},
 		"check, then write":          {"ConcurrentCreate", "ConcurrentSwap", "ConcurrentDelete", "ConcurrentUpdate", "LeaseRace"},
 		"missing key upserted":       {"Create", "Delete"},
 		"hash as revision":           {"Revisions"},
@@ -80,6 +87,15 @@ func TestFlawsAreFound(t *testing.T) {
 		"own slice handed out":       {"Aliasing"},
 		"loads from an old snapshot": {"Swap"},
 
+		"equal value is a success":         {"LostAnswer"},
+		"pattern of a listing":             {"EveryByte"},
+		"plus is a space":                  {"EveryByte"},
+		"half-written when cancelled":      {"Cancellation"},
+		"cancellation hidden":              {"Cancellation"},
+		"listing cut short when cancelled": {"Cancellation"},
+		"listing ends when others write":   {"ListWhileWriting"},
+		"one page of a listing":            {"Many"},
+
 		"scan ignores the prefix":               {"Scan"},
 		"scan loses what is below":              {"Scan"},
 		"scan passes over one after the cursor": {"ScanCursor"},
@@ -88,6 +104,8 @@ func TestFlawsAreFound(t *testing.T) {
 		"watch does not say that it listens":    {"Watch"},
 		"watch is deaf to deletions":            {"Watch"},
 		"watch ends in silence":                 {"WatchEnds"},
+		"watch ends in silence after a cut":     {"WatchCut"},
+		"watch is deaf after a cut":             {"WatchCut"},
 	} {
 		t.Run(flaw, func(t *testing.T) {
 			t.Parallel()
@@ -143,6 +161,9 @@ func (f *flawed) check(ctx context.Context, key string) (string, error) {
 	if f.flaw == "wildcard mapped" {
 		key = strings.ReplaceAll(key, "*", "_")
 	}
+	if f.flaw == "plus is a space" { // a query that was not escaped
+		key = strings.ReplaceAll(key, "+", "-")
+	}
 	if f.flaw == "names cut" {
 		key = key[:min(len(key), 255)]
 	}
@@ -197,6 +218,9 @@ func (f *flawed) Save(ctx context.Context, key string, value []byte, old storage
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if current := f.items[key]; f.flaw == "equal value is a success" && current.Revision != "" && bytes.Equal(current.Value, value) {
+		return current.Revision, nil
+	}
 	if current := f.items[key].Revision; current != old &&
 		!(f.flaw == "zero revision overwrites" && old == "") &&
 		!(f.flaw == "missing key upserted" && current == "") &&
@@ -218,7 +242,28 @@ func (f *flawed) Save(ctx context.Context, key string, value []byte, old storage
 		maps.Copy(f.old, f.items)
 	}
 	f.items[key] = storage.Item{Value: value, Revision: storage.Revision(revision)}
+	if err := f.breakOff(ctx, key); err != nil {
+		return "", err
+	}
 	return storage.Revision(revision), nil
+}
+
+// breakOff looks in the midst of a save whether its context has ended.
+func (f *flawed) breakOff(ctx context.Context, key string) error {
+	if f.flaw != "half-written when cancelled" && f.flaw != "cancellation hidden" {
+		return nil
+	}
+	err := ctx.Err()
+	item := f.items[key]
+	switch {
+	case err == nil:
+	case f.flaw == "half-written when cancelled":
+		item.Value = item.Value[:len(item.Value)/2]
+		f.items[key] = item
+	default:
+		err = errors.New("driver: bad connection")
+	}
+	return err
 }
 
 // pause lets others in between the check of a revision and the change.
@@ -264,7 +309,10 @@ func (f *flawed) List(ctx context.Context, prefix string) iter.Seq2[string, erro
 			yield("", err)
 			return
 		}
-		for _, key := range f.keys(prefix) {
+		for n, key := range f.keys(prefix) {
+			if f.flaw == "listing cut short when cancelled" && ctx.Err() != nil || f.flaw == "one page of a listing" && n == 1000 {
+				return
+			}
 			if !yield(key, nil) && f.flaw != "listing goes on" {
 				return
 			}
@@ -278,10 +326,24 @@ func (f *flawed) keys(prefix string) []string {
 	var keys []string
 	for key := range f.items {
 		if prefix == "" || key == prefix || strings.HasPrefix(key, prefix+"/") || f.flaw == "prefix ignored" ||
+			f.flaw == "pattern of a listing" && matchPattern(key, prefix) ||
 			f.flaw == "string prefix" && strings.HasPrefix(key, prefix) {
 			keys = append(keys, key)
 		}
 	}
 	slices.Sort(keys)
 	return keys
+}
+
+// matchPattern reports whether key is or begins with prefix and "/", in which "_" stands for any byte.
+func matchPattern(key, prefix string) bool {
+	if len(key) < len(prefix) || len(key) > len(prefix) && key[len(prefix)] != '/' {
+		return false
+	}
+	for i := range len(prefix) {
+		if prefix[i] != '_' && prefix[i] != key[i] {
+			return false
+		}
+	}
+	return true
 }

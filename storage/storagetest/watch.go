@@ -20,6 +20,17 @@ func watchCases() []testCase {
 	}
 }
 
+// cutCases ask what a watch does whose connection breaks.
+func (suite Suite) cutCases() []testCase {
+	if suite.Cut == nil {
+		return nil
+	}
+	return []testCase{
+		{"WatchCut", "Connections break. A watch that has lost hints and goes on in silence leaves its process with old " +
+			"certificates; it must end with an error, so that everything is looked at once more.", suite.testWatchCut},
+	}
+}
+
 // hintTime is how long a hint may take. Polling stores look every few seconds.
 const hintTime = 10 * time.Second
 
@@ -154,4 +165,42 @@ func testWatchEnds(t *testing.T, s, other storage.Store) {
 	}
 	on(t, s).save("b", "x", "")
 	stop()
+}
+
+func (suite Suite) testWatchCut(t *testing.T, s, other storage.Store) {
+	w := watcherOf(t, s)
+	if w == nil {
+		return
+	}
+	for round := range 3 {
+		ctx, cancel := context.WithCancel(t.Context())
+		watching := startWatch(ctx, t, w, "certificates") // again after a cut
+		key := fmt.Sprintf("certificates/%d", round)
+		revision := on(t, other).save(key, "x", "")
+		watching.want(t, key, "certificates")
+		suite.Cut(t, s)
+		key += ".after"
+		on(t, other).save(key, "x", "")
+		limit := time.After(hintTime)
+	hints:
+		for {
+			select {
+			case got := <-watching.keys:
+				if got == key {
+					break hints // it has lost nothing
+				}
+			case err := <-watching.done:
+				if err == nil {
+					t.Error("a watch that was cut ended without an error")
+				}
+				break hints
+			case <-limit:
+				t.Fatal("a watch that was cut neither ended nor told what was changed after that")
+			}
+		}
+		if err := other.Delete(t.Context(), fmt.Sprintf("certificates/%d", round), revision); err != nil {
+			t.Error(err)
+		}
+		cancel()
+	}
 }
