@@ -43,8 +43,8 @@ type Request struct {
 	// the CA processes for more than 45 minutes after that is given up, and one that is valid but whose
 	// certificate can't be had after a day.
 	FinalizedAt time.Time
-	// Presented are the proofs that an earlier attempt at the order told Before of: answers that may
-	// still be published and are taken away with the others.
+	// Presented are the proofs that an earlier attempt at the order told Before of, each once or more: answers
+	// that may still be published and are taken away with the others.
 	Presented []Proof
 
 	// Before, if set, is told each step before it is taken, one at a time; an error stops Issue
@@ -90,6 +90,7 @@ func (c *Client) Issue(ctx context.Context, r Request) (*Certificate, error) {
 	if err := r.check(c); err != nil {
 		return nil, err
 	}
+	r.Presented = distinctProofs(r.Presented)
 	defer func() { r.cleanUp(ctx, r.Presented, r.able) }()
 	i := &issuance{request: &r}
 	i.client, i.finalizedAt, i.maxKnown = c, r.FinalizedAt, maxAuthorizationsFor(len(r.Identifiers))
@@ -108,6 +109,17 @@ func (c *Client) Issue(ctx context.Context, r Request) (*Certificate, error) {
 		i.finalizedAt = time.Now() // not known: it may be given up a while after this
 	}
 	return i.download(ctx, fulfilled)
+}
+
+// distinctProofs returns the proofs, each once: two steps tell of them.
+func distinctProofs(proofs []Proof) []Proof {
+	var distinct []Proof
+	for _, p := range proofs {
+		if !slices.ContainsFunc(distinct, func(q Proof) bool { return p.URL == q.URL && p.Token == q.Token }) {
+			distinct = append(distinct, p)
+		}
+	}
+	return distinct
 }
 
 // judged returns the error of a step of an order: what the CA will refuse again is the order's end.
