@@ -121,7 +121,7 @@ func (c *checking) run() error {
 	return c.wantNew(revision)
 }
 
-// instead returns the error for what came in place of ErrConflict or of success. An error that is neither is the
+// instead returns the error for what came instead of ErrConflict or of success. An error that is neither is the
 // store's own, and says nothing of the contract.
 func (c *checking) instead(promise string, err error, success string) error {
 	switch {
@@ -191,7 +191,7 @@ func (c *checking) wantListed() error {
 // racers is how many try at once.
 const racers = 3
 
-// race has several writers try at once to put a value of their own in place of the revision, and returns the
+// race has several writers try at once to put a value of their own over the revision, and returns the
 // winner's.
 func (c *checking) race(promise string, old Revision) (value []byte, revision Revision, err error) {
 	var values [racers][]byte

@@ -53,11 +53,11 @@ func (e *HeldError) Error() string {
 	return fmt.Sprintf("storage: another holds %s; to be tried again in %v", lease, e.RetryAfter.Round(time.Millisecond))
 }
 
-// Try makes one try. Where it succeeds the lease must be given back with Release; its context is derived from ctx.
-// Where another holds the lease, the error is a [*HeldError], and the next Try goes on from what this one saw.
+// Try makes one try. If it succeeds the lease must be given back with Release; its context is derived from ctx.
+// If another holds the lease, the error is a [*HeldError], and the next Try resumes from what this one saw.
 //
 // Any other error is the store's, or says that the fields or the record are no good. It takes nothing from what
-// was seen before: a failed look is no look. The lease may have been taken nevertheless; then the next Try has it,
+// was seen before: a failed check is no check. The lease may have been taken nevertheless; then the next Try has it,
 // or, after Withdraw, nobody for one term.
 func (c *Claim) Try(ctx context.Context) (*Lease, error) {
 	if err := c.check(); err != nil {
@@ -159,7 +159,7 @@ func (c *Claim) ownerDead(ctx context.Context, owner string) (bool, error) {
 	return ownersOf(c.Store).OwnerDead(ctx, owner)
 }
 
-// interval returns how long to wait between two looks at a lease that others hold.
+// interval returns how long to wait between two checks of a lease that others hold.
 func (c *Claim) interval() time.Duration {
 	return jittered(min(max(c.Term/10, 100*time.Millisecond), 2*time.Second))
 }

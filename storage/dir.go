@@ -37,11 +37,11 @@ import (
 //
 // # Records changed by hand
 //
-// A file that was edited, damaged or put there by hand is not hidden: where its first line does not
-// agree with what follows, Load returns what follows; where it has no such line at all (an empty file,
+// A file that was edited, damaged or put there by hand is not hidden: if its first line does not
+// agree with what follows, Load returns what follows; if it has no such line at all (an empty file,
 // say), the whole content. The revision is made from a hash of the content then, so that the
 // caller can judge the value and replace or delete it in the usual way. List can't tell the key of such a
-// file where its name is shortened, and passes it by.
+// file if its name is shortened, and passes it by.
 type Dir string
 
 // Load returns what is stored under key. In the absence of the folder nothing is stored.

@@ -73,7 +73,7 @@ func makeFolders(root *os.Root, name string) error {
 	return syncFolder(root, parent)
 }
 
-// intoFolder does an action that puts a file into the folder. Where the folder is missing it makes it
+// intoFolder does an action that puts a file into the folder. If the folder is missing it makes it
 // and tries again: a Delete that emptied the folder may remove it at any moment.
 func intoFolder(root *os.Root, folder string, action func() error) error {
 	for range 100 {
@@ -88,7 +88,7 @@ func intoFolder(root *os.Root, folder string, action func() error) error {
 	return fmt.Errorf("the folder %s or a file on its way into it vanishes again and again; is another program removing files?", folder)
 }
 
-// syncNearest makes the names in the folder durable, or, where another Delete has just removed the
+// syncNearest makes the names in the folder durable, or, if another Delete has just removed the
 // folder as empty, those in the first parent that is there.
 func syncNearest(root *os.Root, folder string) error {
 	for {

@@ -12,7 +12,7 @@ import (
 
 const (
 	maxHints     = 1 << 20 // bytes that wait for a watch at most, from one machine
-	checkedHints = 4 << 10 // bytes after which a writer looks whether the watch's owner is alive
+	checkedHints = 4 << 10 // bytes after which a writer checks whether the watch's owner is alive
 )
 
 // tellWatches appends the key to the files of all watches. One that can't be told has its files removed, by which it
@@ -66,7 +66,7 @@ func appendHint(root *os.Root, owner, file, key string) (told bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer f.Close() // after the look at its name: while it is open, no other file can be taken for it
+	defer f.Close() // after the check of its name: while it is open, no other file can be taken for it
 	info, err := f.Stat()
 	if err != nil {
 		return false, err

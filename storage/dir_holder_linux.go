@@ -11,7 +11,7 @@ import (
 )
 
 // lockHolder says which process holds the lock of a file, as far as the kernel tells, and what state it is in. It is
-// empty where nothing is known: of processes in another container, or on another machine.
+// empty if nothing is known: of processes in another container, or on another machine.
 func lockHolder(root *os.Root, name string) string {
 	const maxLocks = 1 << 20 // bytes that are read of the kernel's list
 	info, err := root.Stat(name)
@@ -44,7 +44,7 @@ func lockHolder(root *os.Root, name string) string {
 	return ""
 }
 
-// describeProcess names a process and, where it has been stopped, what lets it go on.
+// describeProcess names a process and, if it has been stopped, what lets it continue.
 func describeProcess(pid int) string {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -53,7 +53,7 @@ func describeProcess(pid int) string {
 	// The command stands in parentheses and may hold some itself; the state follows the last.
 	_, rest, _ := bytes.Cut(status[bytes.LastIndexByte(status, ')')+1:], []byte(" "))
 	if len(rest) > 0 && (rest[0] == 'T' || rest[0] == 't') {
-		return fmt.Sprintf("process %d, which is stopped: kill -CONT %d lets it go on", pid, pid)
+		return fmt.Sprintf("process %d, which is stopped: kill -CONT %d lets it continue", pid, pid)
 	}
 	return fmt.Sprintf("process %d", pid)
 }

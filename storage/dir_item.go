@@ -28,7 +28,7 @@ func encodeItem(key string, value []byte, revision Revision) []byte {
 	return append([]byte(header), value...)
 }
 
-// decodeItem returns what a file of key's holds, also where it was edited or damaged: then the value is
+// decodeItem returns what a file of key's holds, also if it was edited or damaged: then the value is
 // what follows the header, or the whole content if there is no header, and the revision comes from a
 // hash of the content, so that it can be replaced like any other.
 func decodeItem(key string, content []byte) Item {
@@ -70,7 +70,7 @@ func readItem(root *os.Root, key string) (Item, error) {
 	return decodeItem(key, content), nil
 }
 
-// readFile reads a regular file of at most limit bytes. It does not wait for a writer where a named
+// readFile reads a regular file of at most limit bytes. It does not wait for a writer if a named
 // pipe was put in the file's place.
 func readFile(root *os.Root, name string, limit int) ([]byte, error) {
 	f, err := root.OpenFile(name, os.O_RDONLY|openNonblock, 0)
@@ -118,7 +118,7 @@ func headerKey(root *os.Root, name string) (key string, ok bool) {
 //
 //	openat(".temp/3f/NONCE", O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC, 0600)
 //	write(content); fsync; close
-//	mkdirat(folder, 0700); fsync(its parent)    only where the folder was missing
+//	mkdirat(folder, 0700); fsync(its parent)    only if the folder was missing
 //	renameat(".temp/3f/NONCE", "folder/name.item")
 //	openat("folder"); fsync; close
 func writeItem(root *os.Root, shard, key string, value []byte) (Revision, error) {

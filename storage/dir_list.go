@@ -40,7 +40,7 @@ func (d Dir) Scan(ctx context.Context, prefix, cursor string) iter.Seq2[Record, 
 		if err == nil {
 			defer root.Close()
 		}
-		// Where the folder could not be opened, List says why, or that there is nothing.
+		// If the folder could not be opened, List says why, or that there is nothing.
 		scanKeys(d.List(ctx, prefix), cursor, func(key string) (Item, error) {
 			if err := ended(ctx); err != nil {
 				return Item{}, err

@@ -62,7 +62,7 @@ func encodeSegment(segment string) string {
 	return name.String()[:shortPrefix] + shortMark + hex.EncodeToString(digest[:])
 }
 
-// decodeSegment undoes encodeSegment where that can be done: ok is false for shortened names and for
+// decodeSegment undoes encodeSegment if that can be done: ok is false for shortened names and for
 // most of those that encodeSegment does not make. The caller encodes again to rule out the others.
 func decodeSegment(name string) (segment string, ok bool) {
 	var b strings.Builder

@@ -12,7 +12,7 @@ import (
 const openNonblock = syscall.O_NONBLOCK
 
 // tryLock opens a file and locks it until [unlock] or until this process ends. The error wraps errLocked
-// where another holds the lock. flag may have O_CREATE and O_EXCL.
+// if another holds the lock. flag may have O_CREATE and O_EXCL.
 func tryLock(root *os.Root, name string, flag int) (*os.File, error) {
 	f, err := root.OpenFile(name, os.O_RDWR|openNonblock|flag, 0o600)
 	if err != nil {

@@ -24,10 +24,10 @@ const (
 	rotatedHints  = 64 << 10 // bytes of a file that is read, after which another is begun
 )
 
-// errHintsLost ends a watch. Its caller has to look at everything once more.
-var errHintsLost = errors.New("hints were lost; watch again, and look at everything then")
+// errHintsLost ends a watch. Its caller has to read everything once more.
+var errHintsLost = errors.New("hints were lost; watch again, and read everything then")
 
-// Watch yields the keys at or below the prefix that are changed, by whatever process; see [Watcher]. It looks twice
+// Watch yields the keys at or below the prefix that are changed, by whatever process; see [Watcher]. It checks twice
 // a second at a file of its own to which all writers append, which costs the same for ten records as for a million.
 // Writers pay for it a fraction of what flushing a record costs, and next to nothing when nobody watches.
 //

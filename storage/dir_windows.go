@@ -14,7 +14,7 @@ const openNonblock = 0
 const errSharing = syscall.Errno(32) // ERROR_SHARING_VIOLATION
 
 // tryLock opens a file for this handle alone until [unlock] or until this process ends. The error wraps
-// errLocked where another has it. flag may have O_CREATE and O_EXCL.
+// errLocked if another has it. flag may have O_CREATE and O_EXCL.
 func tryLock(root *os.Root, name string, flag int) (*os.File, error) {
 	// CreateFile knows nothing of root: its folder must not be a link that leads elsewhere.
 	folder := filepath.Dir(filepath.FromSlash(name))

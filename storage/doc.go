@@ -11,7 +11,7 @@
 // nor after a deletion. That is what lets a writer conclude from an equal revision that nothing has
 // happened in between.
 //
-// Where the outcome of losing is to look again and do it over, [Update] does so:
+// If the outcome of losing is to read again and do it over, [Update] does so:
 //
 //	storage.Update(ctx, store, "names", func(old []byte) ([]byte, error) {
 //		return append(old, "example.com\n"...), nil
@@ -40,19 +40,19 @@
 //
 //   - The holder writes a new beat four times a term. If it has not succeeded for two thirds of the term it
 //     has lost the lease, and its context ends.
-//   - Others look at the record now and then. Only one that has itself seen the same revision for the whole
+//   - Others check the record now and then. Only one that has itself seen the same revision for the whole
 //     term, on its own monotonic clock, may replace the owner. No two machines' clocks are ever compared.
 //   - Each write names the revision before it. Of two that think they hold the lease, the rightful one is
 //     the one whose writes are taken; the other gets [ErrLost]. A process can be suspended for as long as it may be.
 //   - A write with an unknown outcome is read back before anything is concluded from it.
-//   - A look that fails is no look: it takes nothing from what was seen before.
+//   - A check that fails is no check: it takes nothing from what was seen before.
 //   - The record is not deleted while it is held. Release replaces the owner with nobody and leaves value and fence.
 //     Such a free record may be deleted by its revision when its value is of no use any more; the fence
 //     begins at 1 again then.
 //   - Terms have at most an hour; a longer one in a record counts as one.
 //
 // Some stores know more: a Dir can tell that an owner's process on this machine, under this boot of it, has
-// died, because the kernel has freed a lock. Then the lease is free at once, and a server that was killed goes on as soon
+// died, because the kernel has freed a lock. Then the lease is free at once, and a server that was killed resumes as soon
 // as it is started again.
 //
 // A lease saves double work. What must be correct in any case belongs into records that are
@@ -67,11 +67,11 @@
 // # Many records
 //
 // [Scan] reads all records below a prefix, and from a cursor on where it was broken off. A [Watcher] tells which keys
-// others have changed: as a hint, which may come late or twice. Both have to be looked at again: only what Load
+// others have changed: as a hint, which may come late or twice. Both have to be read again: only what Load
 // returns is the truth. [As] finds what a store can do besides the four methods, through wrappers too.
 //
-// A Dir is a Watcher: each watch has a small file, to which all writers append the keys while it lasts, and which it looks
-// at twice a second. That costs the same for any number of records, works between processes, and on a network file
+// A Dir is a Watcher: each watch has a small file, to which all writers append the keys while it lasts, and which it checks
+// twice a second. That costs the same for any number of records, works between processes, and on a network file
 // system as soon as that shows what others have appended. A watch whose process was killed costs nobody more than
 // a few kilobytes.
 //
@@ -93,7 +93,7 @@
 //   - A type with the four methods. Each begins with [Admit] or, List, with [AdmitPrefix], and so refuses what every store
 //     refuses. Load answers what is absent with [NotExist]; Save and Delete answer a revision that is not the stored one
 //     with [Conflict]. All else is the engine's own error, wrapped with the operation and the key, without a password.
-//   - Save is one conditional statement: where old is zero an insertion that fails if the key is there, else a
+//   - Save is one conditional statement: if old is zero an insertion that fails if the key is there, else a
 //     change of the row that has both key and revision. The number of rows says whether it was a conflict. The same holds
 //     for Delete. A Load before it decides nothing.
 //   - A driver that repeats a statement on its own turns a success into a conflict. There the revision is a random
@@ -102,6 +102,6 @@
 //   - [github.com/everseal/everseal/storage/storagetest] tests whether the contract is kept, with two handles as of two
 //     processes. Run it under the race detector, and against the real server. Its Faulty is a store whose calls go wrong,
 //     for tests of what is built on one.
-//   - Then what the engine can do better: Scan in pages (a range of keys, not a pattern), Watch where the engine
-//     pushes, [Owners] where its sessions end with their process. The suite tests these where it finds them.
+//   - Then what the engine can do better: Scan in pages (a range of keys, not a pattern), Watch if the engine
+//     pushes, [Owners] if its sessions end with their process. The suite tests these if it finds them.
 package storage

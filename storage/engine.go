@@ -9,7 +9,7 @@ import (
 )
 
 // Admit refuses what the methods Load, Save and Delete of every store refuse first, before they touch the medium: an
-// invalid key, a value that is too large (nil where there is none), and an ended context. What it returns is what
+// invalid key, a value that is too large (nil if there is none), and an ended context. What it returns is what
 // the method returns. A value that a [Sealed] has sealed may be 256 bytes longer than [MaxValue]: so a Sealed, too,
 // takes values of that size.
 func Admit(ctx context.Context, key string, value []byte) error {
@@ -52,7 +52,7 @@ func NotExist(key string) error {
 	return fmt.Errorf("storage: nothing is stored under %q: %w", key, fs.ErrNotExist)
 }
 
-// ended returns nil while ctx goes on, then its error, with its cause where that says more.
+// ended returns nil while ctx has not ended, then its error, with its cause if that says more.
 func ended(ctx context.Context) error {
 	err := ctx.Err()
 	if err == nil {

@@ -78,7 +78,7 @@ func (l *Lease) Value() []byte {
 }
 
 // Save changes the value that the lease carries, and renews the lease. The value has at most
-// [MaxLeaseValue] bytes; the error wraps [ErrTooLarge] where it has more. It wraps [ErrLost] if the lease
+// [MaxLeaseValue] bytes; the error wraps [ErrTooLarge] if it has more. It wraps [ErrLost] if the lease
 // is no longer this holder's: then nothing was stored. After any other error the value may or may not have
 // been stored; Save may be called again.
 func (l *Lease) Save(ctx context.Context, value []byte) error {

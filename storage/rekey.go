@@ -32,7 +32,7 @@ func (s *Sealed) Rekey(ctx context.Context, cursor string) (next string, err err
 	return "", nil
 }
 
-// rekey seals one record. Where another writes it meanwhile, it looks again.
+// rekey seals one record. If another writes it meanwhile, it reads again.
 func (s *Sealed) rekey(ctx context.Context, key string, item Item) error {
 	for {
 		if err := ended(ctx); err != nil {

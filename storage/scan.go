@@ -12,17 +12,17 @@ import (
 type Record struct {
 	Key string
 	Item
-	Cursor string // for Scan to go on after this record
+	Cursor string // for Scan to resume after this record
 }
 
-// A Scanner is a [Store] that reads many records at once: for a start, and to see what has changed where there is no
+// A Scanner is a [Store] that reads many records at once: for a start, and to see what has changed if there is no
 // [Watcher].
 type Scanner interface {
 	// Scan yields all records that List would yield the keys of, in no particular order, as they were at some time
 	// during the scan. With the cursor of a record it yields those that had not come before it; records saved since
 	// then may or may not be among them. A cursor is opaque and belongs to the store and the prefix; one that is
 	// not known any more, and the empty one, begin from the start. An error about one record comes with its key and
-	// cursor, and the sequence goes on; any other comes with a zero Record and ends it. The caller may use the
+	// cursor, and the sequence continues; any other comes with a zero Record and ends it. The caller may use the
 	// store's other methods between two records.
 	Scan(ctx context.Context, prefix, cursor string) iter.Seq2[Record, error]
 }

@@ -19,7 +19,7 @@ type Item struct {
 
 // A Store keeps small values under textual keys. Every change is a compare-and-swap on the key's
 // revision; leases, journals and shared counters are all built on that. Its methods are safe for
-// concurrent use, also by other processes where the medium is shared, and obey their context.
+// concurrent use, also by other processes if the medium is shared, and obey their context.
 //
 // Keys are those that [CheckKey] accepts; every method answers others with an error that wraps
 // [ErrInvalidKey]. Values are at most [MaxValue] bytes; Save answers larger ones with an error that
@@ -30,12 +30,12 @@ type Store interface {
 	Load(ctx context.Context, key string) (Item, error)
 
 	// Save stores value under key if the stored revision is old (zero: if the key does not exist) and
-	// returns the new revision, which is never zero. Where another revision is stored, or nothing
+	// returns the new revision, which is never zero. If another revision is stored, or nothing
 	// although old is not zero, nothing changes and the error wraps [ErrConflict]. After any error but
 	// ErrConflict, ErrInvalidKey and ErrTooLarge the value may or may not have been stored: load it to know.
 	Save(ctx context.Context, key string, value []byte, old Revision) (Revision, error)
 
-	// Delete removes key if the stored revision is old. Where another revision or nothing is stored,
+	// Delete removes key if the stored revision is old. If another revision or nothing is stored,
 	// nothing changes and the error wraps [ErrConflict]. A zero old is never right and conflicts always.
 	Delete(ctx context.Context, key string, old Revision) error
 

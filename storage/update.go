@@ -11,7 +11,7 @@ import (
 
 // Update replaces the value under key by what f makes of it and returns what was stored. It loads the
 // value, calls f (with nil if nothing is stored, else with a slice that is not nil and that f may keep
-// and change) and saves what f returned. Where another writer came first, all of that is done again,
+// and change) and saves what f returned. If another writer came first, all of that is done again,
 // after a short random wait that grows, until ctx ends: f may be called any number of times and should
 // do nothing but compute.
 //

@@ -12,8 +12,8 @@ type Watcher interface {
 	// told. Keys may come more than once, late, and though nothing has changed: a hint is never the truth, which
 	// Load has.
 	//
-	// Watch goes on until ctx ends or hints were lost: then it yields an error, with an empty key, and ends. Who
-	// watches again has to look at everything once more after its first "". The caller may use the store's other
+	// Watch continues until ctx ends or hints were lost: then it yields an error, with an empty key, and ends. Who
+	// watches again has to read everything once more after its first "". The caller may use the store's other
 	// methods between two keys; hints wait meanwhile, within bounds.
 	Watch(ctx context.Context, prefix string) iter.Seq2[string, error]
 }

@@ -47,11 +47,11 @@ func (c *countdown) Done() <-chan struct{} {
 	return c.Context.Done()
 }
 
-// cancelled calls f with contexts that end in the midst of what it does: at each of the first looks at them, and at
+// cancelled calls f with contexts that end in the midst of what it does: at each of the first checks of them, and at
 // several times within the duration that it takes.
 func cancelled(t *testing.T, f func(ctx context.Context)) {
-	const looks, times = 12, 12
-	for n := range looks {
+	const checks, times = 12, 12
+	for n := range checks {
 		ctx, cancel := context.WithCancel(t.Context())
 		f(&countdown{Context: ctx, cancel: cancel, left: n + 1})
 		cancel()

@@ -18,11 +18,11 @@ const writers = 32
 func concurrencyCases() []testCase {
 	return []testCase{
 		{"ConcurrentCreate", "Of a fleet whose machines start at the same moment exactly one may create the account. A store that " +
-			"looks first and writes then lets two of them win.", testConcurrentCreate},
+			"checks first and writes then lets two of them win.", testConcurrentCreate},
 		{"ConcurrentSwap", "Each save that succeeds must have replaced what its writer had loaded. Lost increments are " +
 			"lost certificates and rate limits exceeded.", testConcurrentSwap},
 		{"ConcurrentDelete", "Exactly one of those who delete a record has deleted it.", testConcurrentDelete},
-		{"ConcurrentUpdate", "Update must go on until it has won, without losing anybody's change.", testConcurrentUpdate},
+		{"ConcurrentUpdate", "Update must retry until it has won, without losing anybody's change.", testConcurrentUpdate},
 	}
 }
 

@@ -23,7 +23,7 @@ func contractCases() []testCase {
 			"An unconditional one removes a successor's record.", testDelete},
 		{"List", "A listing by plain string prefix mixes the records of ab with those of a, and what is then cleaned up " +
 			"is another's.", testList},
-		{"ListEarlyEnd", "A caller stops when it has found what it looked for, and deletes while it lists. A store that " +
+		{"ListEarlyEnd", "A caller stops when it has found what it wanted, and deletes while it lists. A store that " +
 			"holds a lock or a connection meanwhile comes to a standstill.", testListEarlyEnd},
 		{"ListWhileWriting", "A fleet writes at all times. A listing that fails for it, or that loses what nobody changes, " +
 			"takes records for deleted.", testListWhileWriting},

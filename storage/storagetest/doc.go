@@ -18,7 +18,7 @@
 // Calls go wrong, too: answers are lost, contexts end in the midst of a call, others write between two keys of a listing.
 // A store that is a [storage.Watcher] is asked to tell what is changed and to end its watches with an error when they
 // have lost hints; with [Suite].Cut, also what becomes of them when a connection breaks. [Suite].Many sets how many
-// records one case saves and lists, which shows pages that are passed over: 100,000 where that takes seconds.
+// records one case saves and lists, which shows pages that are passed over: 100,000 if that takes seconds.
 //
 // # A store that fails
 //

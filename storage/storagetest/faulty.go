@@ -45,7 +45,7 @@ type activeFault struct {
 	concerned uint64
 }
 
-// SetFaults makes things go wrong from the next call on, in place of what earlier calls have set. A call meets the
+// SetFaults makes things go wrong from the next call on, instead of what earlier calls have set. A call meets the
 // faults in their order: delays add up, and the first other fault is what happens to it. Without faults all calls are well.
 func (f *Faulty) SetFaults(faults ...Fault) {
 	f.mu.Lock()
@@ -78,7 +78,7 @@ func (f *Faulty) Hits() int {
 	return f.hits
 }
 
-// Release lets go on what is stuck, has the late writes done, and returns when they are.
+// Release lets continue what is stuck, has the late writes done, and returns when they are.
 func (f *Faulty) Release() {
 	f.mu.Lock()
 	if f.released != nil {

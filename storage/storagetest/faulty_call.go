@@ -16,7 +16,7 @@ type call struct {
 	key    string // or the prefix
 }
 
-// meet lets the call meet the faults that are set. It returns the context that it goes on with and the fault that
+// meet lets the call meet the faults that are set. It returns the context that it continues with and the fault that
 // the method has to see to, or an error if the call ends here.
 func (f *Faulty) meet(ctx context.Context, c call) (context.Context, *Fault, error) {
 	f.mu.Lock()

@@ -7,7 +7,7 @@ import (
 	"github.com/everseal/everseal/storage"
 )
 
-// A gate is a handle on a store whose calls can be held up and then go on regardless of their context, as
+// A gate is a handle on a store whose calls can be held up and then continue regardless of their context, as
 // those of a process that is suspended and resumed. What it does not show of the store (that it knows dead
 // owners of leases, say) is unknown through it.
 type gate struct {

@@ -209,7 +209,7 @@ func testLeaseReleased(t *testing.T, s, other storage.Store) {
 	old := hold(t, s, "lease", "first")
 	release(t, old)
 	if old.Context().Err() == nil {
-		t.Error("the context of a released lease goes on")
+		t.Error("the context of a released lease has not ended")
 	}
 	lease := acquire(t, other, "lease", longTerm)
 	defer release(t, lease)

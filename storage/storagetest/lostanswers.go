@@ -15,7 +15,7 @@ func lostAnswerCases() []testCase {
 	return []testCase{
 		{"LostAnswer", "A connection can break after the value was stored. Whoever repeats the call must get a conflict, not " +
 			"a second success: two that save the same value would both believe to have created it.", testLostAnswer},
-		{"LostAnswers", "Where answers get lost, a writer finds out by what it loads whether its write has come through. " +
+		{"LostAnswers", "If answers get lost, a writer finds out by what it loads whether its write has come through. " +
 			"Nothing may be done twice, and nothing lost.", testLostAnswers},
 	}
 }

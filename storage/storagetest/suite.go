@@ -26,7 +26,7 @@ type Suite struct {
 	Cut func(t *testing.T, s storage.Store)
 
 	// Many is of how many records one case is; 100,000 is what a large fleet has. It is 0 for none, as saving
-	// that many takes minutes where each is flushed to a disk.
+	// that many takes minutes if each is flushed to a disk.
 	Many int
 }
 

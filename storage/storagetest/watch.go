@@ -26,13 +26,13 @@ func (suite Suite) cutCases() []testCase {
 		return nil
 	}
 	return []testCase{
-		{"WatchCut", "Connections break. A watch that has lost hints and goes on in silence leaves its process with old " +
-			"certificates; it must end with an error, so that everything is looked at once more.", suite.testWatchCut},
+		{"WatchCut", "Connections break. A watch that has lost hints and continues in silence leaves its process with old " +
+			"certificates; it must end with an error, so that everything is read once more.", suite.testWatchCut},
 	}
 }
 
-// hintTime is how long a hint may take. Polling stores look every few seconds.
-const hintTime = 10 * time.Second
+// hintTimeout is how long a hint may take. Polling stores check every few seconds.
+const hintTimeout = 10 * time.Second
 
 // A watch is a Watch under way in a goroutine of its own.
 type watch struct {
@@ -63,7 +63,7 @@ func startWatch(ctx context.Context, t *testing.T, w storage.Watcher, prefix str
 		}
 	case err := <-started.done:
 		t.Fatalf("Watch(%q) ended at once: %v", prefix, err)
-	case <-time.After(hintTime):
+	case <-time.After(hintTimeout):
 		t.Fatalf("Watch(%q) does not say that it listens", prefix)
 	}
 	return started
@@ -72,7 +72,7 @@ func startWatch(ctx context.Context, t *testing.T, w storage.Watcher, prefix str
 // want waits for a hint of the key. Others may come before, but none of what is not below the prefix.
 func (w watch) want(t *testing.T, key, prefix string) {
 	t.Helper()
-	limit := time.After(hintTime)
+	limit := time.After(hintTimeout)
 	for {
 		select {
 		case got := <-w.keys:
@@ -141,8 +141,8 @@ func testWatchEnds(t *testing.T, s, other storage.Store) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("Watch ended with %v, want an error that wraps context.Canceled", err)
 		}
-	case <-time.After(hintTime):
-		t.Error("Watch goes on though its context has ended")
+	case <-time.After(hintTimeout):
+		t.Error("Watch continues though its context has ended")
 	}
 	for key, err := range w.Watch(ctx, "") {
 		if key != "" || !errors.Is(err, context.Canceled) {
@@ -181,7 +181,7 @@ func (suite Suite) testWatchCut(t *testing.T, s, other storage.Store) {
 		suite.Cut(t, s)
 		key += ".after"
 		on(t, other).save(key, "x", "")
-		limit := time.After(hintTime)
+		limit := time.After(hintTimeout)
 	hints:
 		for {
 			select {
