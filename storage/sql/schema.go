@@ -26,11 +26,11 @@ func (s *Store) Schema() string {
 }
 
 func (s *Store) creation() []string {
-	const fill = "INSERT INTO %[1]s (record_key, revision, value)\nSELECT '', '%[2]s', '%[3]s'%[4]s WHERE NOT EXISTS (SELECT 1 FROM %[1]s)"
+	const fill = "INSERT INTO %[1]s (record_key, revision, value)\nSELECT '', '%[2]s', '%[3]s'%[4]s WHERE NOT EXISTS (SELECT 1 FROM %[1]s)%[5]s"
 	table := s.quoted()
 	return []string{
 		"CREATE TABLE IF NOT EXISTS " + table + " (\n" + s.columns + "\n)" + s.options,
-		fmt.Sprintf(fill, table, tableVersion, tableMark, s.nowhere),
+		fmt.Sprintf(fill, table, tableVersion, tableMark, s.nowhere, s.ignore),
 	}
 }
 
@@ -72,13 +72,13 @@ func (s *Store) checkTable(ctx context.Context) (missing bool, err error) {
 	return false, nil
 }
 
-// create makes the table. Others may be at it too.
+// create makes the table. Others may be at it too: PostgreSQL lets them fail even so that a statement says IF NOT EXISTS. So
+// all statements are run, and what counts is the table that is there in the end.
 func (s *Store) create(ctx context.Context) error {
 	var failed error
 	for _, statement := range s.creation() {
-		if _, err := s.pool.exec(ctx, statement); err != nil {
+		if _, err := s.pool.exec(ctx, statement); err != nil && failed == nil {
 			failed = fmt.Errorf("the table is missing and can't be made: %w", err)
-			break
 		}
 	}
 	_, err := s.checkTable(ctx)
