@@ -40,6 +40,15 @@ func (s *Store) check(ctx context.Context) error {
 	if s.checked.Load() {
 		return nil
 	}
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-s.turn }()
+	if s.checked.Load() {
+		return nil
+	}
 	if err := s.probe(ctx, s.pool); err != nil {
 		return err
 	}
@@ -77,7 +86,7 @@ func (s *Store) checkTable(ctx context.Context) (missing bool, err error) {
 func (s *Store) create(ctx context.Context) error {
 	var failed error
 	for _, statement := range s.creation() {
-		if _, err := s.pool.exec(ctx, statement); err != nil && failed == nil {
+		if _, err := s.exec(ctx, statement); err != nil && failed == nil {
 			failed = fmt.Errorf("the table is missing and can't be made: %w", err)
 		}
 	}

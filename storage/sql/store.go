@@ -31,7 +31,8 @@ type Store struct {
 	address string // of the server, or the file; empty where the pool does not tell
 	owned   bool   // the pool is, by this store
 	notify  *notifications
-	checked *atomic.Bool // the table was found to be right
+	checked *atomic.Bool  // the table was found to be right
+	turn    chan struct{} // full while somebody checks
 }
 
 // A pool runs single statements, each on any of its connections and in a transaction of its own. Arguments are strings
@@ -75,7 +76,7 @@ func newStore(e engine, p pool, c Config) (*Store, error) {
 	if !isTable(table) {
 		return nil, fmt.Errorf("storage/sql: the table %.80q can't be: names have lower-case letters, digits and _, with one point at most", table)
 	}
-	s := &Store{engine: e, pool: p, table: table, checked: new(atomic.Bool)}
+	s := &Store{engine: e, pool: p, table: table, checked: new(atomic.Bool), turn: make(chan struct{}, 1)}
 	name := s.quoted()
 	s.statements = statements{
 		load:     e.numbered("SELECT revision, value FROM " + name + " WHERE record_key = ?"),
@@ -211,26 +212,32 @@ func (s *Store) Delete(ctx context.Context, key string, old storage.Revision) er
 	return nil
 }
 
-// maxRepeats is how often a statement is run again that the server has rolled back for the sake of another.
-const maxRepeats = 20
-
-// change runs a statement that changes the record of the key, and tells of it if there is somebody to tell. A
-// deadlock, a failed certification of a cluster and the like have changed nothing: the statement is run again.
+// change runs a statement that changes the record of the key, and tells of it if there is somebody to tell.
 func (s *Store) change(ctx context.Context, key, statement string, args ...any) (rows int64, err error) {
 	if s.notify.covers(key) {
 		statement, args = s.notify.telling(s, statement, args)
 	}
-	for wait := range maxRepeats {
-		rows, err = s.pool.exec(ctx, statement, args...)
-		if err == nil || s.classify(err) != rolledBack {
-			break
-		}
-		if pauseErr := pause(ctx, wait); pauseErr != nil {
-			return 0, pauseErr
-		}
-	}
+	rows, err = s.exec(ctx, statement, args...)
 	if err != nil && s.classify(err) == duplicate {
 		return 0, nil
+	}
+	return rows, err
+}
+
+// maxRuns is how often a statement is run that the server rolls back for the sake of others.
+const maxRuns = 20
+
+// exec runs a statement. A deadlock, a failed certification in a cluster and the like have changed nothing: then it is
+// run again.
+func (s *Store) exec(ctx context.Context, statement string, args ...any) (rows int64, err error) {
+	for run := range maxRuns {
+		rows, err = s.pool.exec(ctx, statement, args...)
+		if err == nil || s.classify(err) != rolledBack {
+			return rows, err
+		}
+		if pauseErr := pause(ctx, run); pauseErr != nil {
+			return 0, pauseErr
+		}
 	}
 	return rows, err
 }
