@@ -2,7 +2,9 @@ package sql
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -42,7 +44,7 @@ func (s *Store) cure(c class) string {
 	case denied:
 		return "have an administrator run the SQL that Schema returns, and grant the user SELECT, INSERT, UPDATE and DELETE on the table"
 	case refused:
-		return "correct user and password; in a URL, characters such as @ : / ? # % are written as %40 %3A %2F %3F %23 %25"
+		return "correct user and password, or use TLS if the server wants it; in a URL, characters such as @ : / ? # % are written as %40 %3A %2F %3F %23 %25"
 	case readOnly:
 		return "connect to the primary, with a user who may write"
 	case full:
@@ -88,7 +90,13 @@ func (s *Store) place() string {
 // A cause is an error from outside, whose text is bounded and has no line ends or other controls.
 type cause struct{ error }
 
-func (c cause) Unwrap() error { return c.error }
+// Unwrap returns nothing if a file is missing, such as a server's socket: that would be taken for a missing record.
+func (c cause) Unwrap() error {
+	if errors.Is(c.error, fs.ErrNotExist) {
+		return nil
+	}
+	return c.error
+}
 
 func (c cause) Error() string {
 	const maxText = 500

@@ -16,7 +16,7 @@ import (
 // MySQL returns a store in a database of MySQL 5.7 or MariaDB 10.3 or later, whose pool is one of
 // github.com/go-sql-driver/mysql and reaches the primary. It asks nothing of the server yet. A pool with
 // InterpolateParams needs one round trip for a statement, others need two. On a Galera cluster, its connections
-// must have set wsrep_sync_wait to 1.
+// must have set wsrep_sync_wait to 7.
 func MySQL(db *sql.DB, c Config) (*Store, error) {
 	if db == nil {
 		return nil, errNoPool
@@ -111,8 +111,8 @@ func openDatabase(c driver.Connector, connections int, store func(*sql.DB) (*Sto
 
 var (
 	errReplica = errors.New("the server is read-only, as replicas are, which lag behind")
-	errStale   = errors.New("the server is a node of a Galera cluster and may read what others have changed already: " +
-		"set wsrep_sync_wait to 1, in a URL by the parameter wsrep_sync_wait=1")
+	errStale   = errors.New("the server is a node of a Galera cluster that does not wait for what others have changed: " +
+		"set wsrep_sync_wait to 7, in a URL by the parameter wsrep_sync_wait=7")
 )
 
 // probeMySQL refuses what does not read what was written last.
@@ -126,8 +126,10 @@ func probeMySQL(ctx context.Context, p pool) error {
 	if variables["read_only"] != "OFF" {
 		return errReplica
 	}
-	// Bit 0 is for reads.
-	if wait, _ := strconv.Atoi(variables["wsrep_sync_wait"]); variables["wsrep_on"] == "ON" && wait&1 == 0 {
+	// One bit is for reads, one for UPDATE and DELETE, one for INSERT: a change that does not wait takes a record that
+	// has not come yet for a conflict.
+	const all = 1 | 2 | 4
+	if wait, _ := strconv.Atoi(variables["wsrep_sync_wait"]); variables["wsrep_on"] == "ON" && wait&all != all {
 		return errStale
 	}
 	return nil

@@ -102,7 +102,7 @@ func TestGalera(t *testing.T) {
 	nodes := startGalera(t)
 	var targets targetsOf
 	address := func(node int) string {
-		return nodes[node].mariadbURL("everseal", password, "everseal") + "?wsrep_sync_wait=1"
+		return nodes[node].mariadbURL("everseal", password, "everseal") + "?wsrep_sync_wait=7"
 	}
 	t.Run("contract", func(t *testing.T) {
 		storagetest.Suite{
@@ -114,9 +114,11 @@ func TestGalera(t *testing.T) {
 		}.Run(t)
 	})
 	t.Run("stale", func(t *testing.T) {
-		s := target{nodes[1].mariadbURL("everseal", password, "everseal"), newTable()}.open(t)
-		if _, err := s.Load(t.Context(), "a"); !errors.Is(err, errStale) {
-			t.Errorf("Load without wsrep_sync_wait: %v, want errStale", err)
+		for _, setting := range []string{"", "?wsrep_sync_wait=1", "?wsrep_sync_wait=3"} {
+			s := target{nodes[1].mariadbURL("everseal", password, "everseal") + setting, newTable()}.open(t)
+			if _, err := s.Load(t.Context(), "a"); !errors.Is(err, errStale) {
+				t.Errorf("Load with the parameters %q: %v, want errStale", setting, err)
+			}
 		}
 	})
 	t.Run("conflicts", func(t *testing.T) { testGaleraConflicts(t, address) })
