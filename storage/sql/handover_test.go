@@ -51,6 +51,7 @@ func handOver(ctx context.Context, s storage.Store) error {
 // A lease goes from process to process while some are killed. Nobody ever holds it beside another: else two would
 // have added one to the same value.
 func TestHandovers(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			d := kind.target(t)
