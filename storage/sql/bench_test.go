@@ -139,7 +139,10 @@ func benchmarkStore(b *testing.B, s *Store) {
 		}
 		return want(n, 1000, nil)
 	})
-	run("List1000/driver", func() error { n, err := r.read(ctx, 1, s.keys, "list/", "list0"); return want(n, 1000, err) })
+	run("List1000/driver", func() error {
+		n, err := r.read(ctx, 1, s.keys, "list/", "list0", "list", "list/")
+		return want(n, 1000, err)
+	})
 	run("Scan10000/store", func() error {
 		n := 0
 		for _, err := range s.Scan(ctx, "scan", "") {

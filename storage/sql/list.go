@@ -8,8 +8,12 @@ import (
 	"github.com/everseal/everseal/storage"
 )
 
-// A span is a range of keys, the end excluded.
-type span struct{ from, to string }
+// A span is a range of keys from which a hole is left out: what lies between a prefix and prefix + "/", such as the
+// keys that begin with prefix + "-".
+type span struct {
+	from, to          string // to is not within
+	prefix, separated string // the hole, both not within
+}
 
 // Keys have no byte from the space to ")" and none after "~".
 const (
@@ -17,25 +21,21 @@ const (
 	above = "\x7f"
 )
 
-// spans returns the ranges of the keys that List yields for the prefix and that come after the cursor.
-func spans(prefix, cursor string) []span {
-	var all []span
-	if prefix == "" {
-		all = []span{{below, above}}
-	} else {
+// spanOf returns the keys that List yields for the prefix and that come after the cursor.
+func spanOf(prefix, cursor string) span {
+	keys := span{below, above, above, above}
+	if prefix != "" {
 		// What begins with prefix + "/" ends before prefix + "0".
-		all = []span{{prefix, prefix + below}, {prefix + "/", prefix + "0"}}
+		keys = span{prefix, prefix + "0", prefix, prefix + "/"}
 	}
-	if storage.CheckKey(cursor) != nil || !storage.Within(cursor, prefix) {
-		return all
+	if storage.CheckKey(cursor) == nil && storage.Within(cursor, prefix) {
+		keys.from = cursor + below
 	}
-	last := &all[len(all)-1]
-	last.from = max(last.from, cursor+below)
-	return all[len(all)-1:]
+	return keys
 }
 
-// List yields the keys that are prefix or lie below it, in their order; see [storage.Store]. It reads a thousand at a
-// time, and holds no connection while the caller has a key.
+// List yields the keys that are prefix or lie below it, in their order; see [storage.Store]. It reads some thousand at
+// a time, and holds no connection while the caller has a key.
 func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for record, err := range s.pages(ctx, reading{"list", s.keys, keysPage}, prefix, "") {
@@ -47,7 +47,7 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[string, error
 }
 
 // Scan yields the records that are prefix or lie below it, in the order of their keys; see [storage.Scanner]. It reads
-// a hundred at a time, and holds no connection while the caller has a record. Cursors are keys.
+// some hundred at a time, and holds no connection while the caller has a record. Cursors are keys.
 func (s *Store) Scan(ctx context.Context, prefix, cursor string) iter.Seq2[storage.Record, error] {
 	return s.pages(ctx, reading{"scan", s.records, recordsPage}, prefix, cursor)
 }
@@ -67,12 +67,7 @@ func (s *Store) pages(ctx context.Context, r reading, prefix, cursor string) ite
 			return
 		}
 		if err = s.check(ctx); err == nil {
-			for _, keys := range spans(prefix, cursor) {
-				var more bool
-				if more, err = s.span(ctx, r, keys, yield); !more {
-					break
-				}
-			}
+			err = s.span(ctx, r, spanOf(prefix, cursor), yield)
 		}
 		if err != nil {
 			yield(storage.Record{}, s.failure(ctx, r.operation, prefix, err))
@@ -80,24 +75,25 @@ func (s *Store) pages(ctx context.Context, r reading, prefix, cursor string) ite
 	}
 }
 
-// span yields the records of a range, page by page. It reports whether the caller wants more.
-func (s *Store) span(ctx context.Context, r reading, keys span, yield func(storage.Record, error) bool) (bool, error) {
+// span yields the records of a range, page by page.
+func (s *Store) span(ctx context.Context, r reading, keys span, yield func(storage.Record, error) bool) error {
 	for {
-		page := make([]storage.Record, 0, r.limit)
-		err := s.pool.query(ctx, func(columns [][]byte) { page = append(page, record(columns)) }, r.statement, keys.from, keys.to)
+		var page []storage.Record
+		err := s.pool.query(ctx, func(columns [][]byte) { page = append(page, record(columns)) },
+			r.statement, keys.from, keys.to, keys.prefix, keys.separated)
 		if err != nil {
-			return false, err
+			return err
 		}
 		for _, found := range page {
 			if err := ctx.Err(); err != nil {
-				return false, err
+				return err
 			}
 			if !yield(found, nil) {
-				return false, nil
+				return nil
 			}
 		}
 		if len(page) < r.limit {
-			return true, ctx.Err()
+			return ctx.Err()
 		}
 		keys.from = page[len(page)-1].Key + below
 	}

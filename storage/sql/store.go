@@ -64,8 +64,8 @@ type statements struct {
 }
 
 const (
-	keysPage    = 1000 // keys that List asks for at once
-	recordsPage = 100  // records that Scan asks for at once
+	keysPage    = 4096 // keys that List asks for at once
+	recordsPage = 256  // records that Scan asks for at once
 )
 
 func newStore(e engine, p pool, c Config) (*Store, error) {
@@ -90,9 +90,10 @@ func newStore(e engine, p pool, c Config) (*Store, error) {
 	return s, nil
 }
 
-// page returns the statement for the first records of a range of keys, by their primary key.
+// page returns the statement for the first records of a [span], by their primary key.
 func (e engine) page(columns, table string, limit int) string {
-	const text = "SELECT %s FROM %s WHERE record_key >= ? AND record_key < ? ORDER BY record_key LIMIT %d"
+	const text = "SELECT %s FROM %s WHERE record_key >= ? AND record_key < ? " +
+		"AND NOT (record_key > ? AND record_key < ?) ORDER BY record_key LIMIT %d"
 	return e.numbered(fmt.Sprintf(text, columns, table, limit))
 }
 
