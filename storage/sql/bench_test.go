@@ -77,7 +77,7 @@ func targetsFor(columns int) []any {
 
 func rawOf(s *Store) raw {
 	if p, ok := s.pool.(postgresPool); ok {
-		return rawPostgres{p.Pool}
+		return rawPostgres(p)
 	}
 	return rawDatabase{s.pool.(database).DB}
 }

@@ -79,7 +79,7 @@ func (s *Store) pages(ctx context.Context, r reading, prefix, cursor string) ite
 func (s *Store) span(ctx context.Context, r reading, keys span, yield func(storage.Record, error) bool) error {
 	for {
 		var page []storage.Record
-		err := s.pool.query(ctx, func(columns [][]byte) { page = append(page, record(columns)) },
+		err := s.query(ctx, func(columns [][]byte) { page = append(page, record(columns)) },
 			r.statement, keys.from, keys.to, keys.prefix, keys.separated)
 		if err != nil {
 			return err

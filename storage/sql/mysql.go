@@ -116,9 +116,9 @@ var (
 )
 
 // probeMySQL refuses what does not read what was written last.
-func probeMySQL(ctx context.Context, p pool) error {
+func probeMySQL(ctx context.Context, s *Store) error {
 	variables := make(map[string]string)
-	err := p.query(ctx, func(columns [][]byte) { variables[string(columns[0])] = string(columns[1]) },
+	err := s.query(ctx, func(columns [][]byte) { variables[string(columns[0])] = string(columns[1]) },
 		"SHOW SESSION VARIABLES WHERE Variable_name IN ('read_only', 'wsrep_on', 'wsrep_sync_wait')")
 	if err != nil {
 		return err

@@ -146,9 +146,9 @@ func withoutConfig(err error) error {
 
 var errStandby = fmt.Errorf("the server is a standby, which lags behind: %w", pgconn.ErrReadOnlyConnection)
 
-func probePostgres(ctx context.Context, p pool) error {
+func probePostgres(ctx context.Context, s *Store) error {
 	standby := false
-	err := p.query(ctx, func(columns [][]byte) { standby = string(columns[0]) == "true" }, "SELECT pg_is_in_recovery()::text")
+	err := s.query(ctx, func(columns [][]byte) { standby = string(columns[0]) == "true" }, "SELECT pg_is_in_recovery()::text")
 	if err == nil && standby {
 		return errStandby
 	}

@@ -3,7 +3,11 @@ package sql
 import (
 	"context"
 	"errors"
+	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/go-sql-driver/mysql"
 
 	"github.com/everseal/everseal/storage"
 )
@@ -58,5 +62,45 @@ func TestMySQLSettings(t *testing.T) {
 		if item, err := s.Load(t.Context(), "a"); err != nil || string(item.Value) != string(value) {
 			t.Errorf("%s: %q, %v", setting, item.Value, err)
 		}
+	}
+}
+
+// A rolling is a pool whose server rolls back each statement the first few times, as a cluster does.
+type rolling struct {
+	pool
+	left atomic.Int64
+}
+
+func (p *rolling) rollBack() error {
+	if p.left.Add(-1) >= 0 {
+		return &mysql.MySQLError{Number: 1213, Message: "Deadlock found when trying to get lock; try restarting transaction"}
+	}
+	p.left.Store(3)
+	return nil
+}
+
+func (p *rolling) exec(ctx context.Context, statement string, args ...any) (int64, error) {
+	if err := p.rollBack(); err != nil {
+		return 0, err
+	}
+	return p.pool.exec(ctx, statement, args...)
+}
+
+func (p *rolling) query(ctx context.Context, row func(columns [][]byte), statement string, args ...any) error {
+	if err := p.rollBack(); err != nil {
+		return err
+	}
+	return p.pool.query(ctx, row, statement, args...)
+}
+
+func TestStatementsRolledBack(t *testing.T) {
+	s := newMariaDBTarget(t).open(t)
+	p := &rolling{pool: s.pool}
+	s.pool = p
+	p.left.Store(3)
+	wantWorks(t, s)
+	p.left.Store(1000)
+	if _, err := s.Save(t.Context(), "a", nil, ""); err == nil || !strings.Contains(err.Error(), "1213") || errors.Is(err, storage.ErrConflict) {
+		t.Errorf("Save that is always rolled back: %v", err)
 	}
 }

@@ -49,7 +49,7 @@ func (s *Store) check(ctx context.Context) error {
 	if s.checked.Load() {
 		return nil
 	}
-	if err := s.probe(ctx, s.pool); err != nil {
+	if err := s.probe(ctx, s); err != nil {
 		return err
 	}
 	missing, err := s.checkTable(ctx)
@@ -65,7 +65,7 @@ func (s *Store) check(ctx context.Context) error {
 // checkTable reports whether the table is missing, or has only been begun.
 func (s *Store) checkTable(ctx context.Context) (missing bool, err error) {
 	var version, mark string
-	err = s.pool.query(ctx, func(columns [][]byte) {
+	err = s.query(ctx, func(columns [][]byte) {
 		version, mark = string(columns[0]), string(columns[1])
 	}, s.load, "")
 	switch {

@@ -107,9 +107,9 @@ func (c *fileConnector) Connect(ctx context.Context) (driver.Conn, error) {
 var errSettings = errors.New("the connections must have journal_mode WAL, synchronous FULL and a busy_timeout; see the function SQLite")
 
 // probeSQLite refuses connections that lose what was acknowledged, or that fail if another process writes.
-func probeSQLite(ctx context.Context, p pool) error {
+func probeSQLite(ctx context.Context, s *Store) error {
 	setting := func(name string) (value string, err error) {
-		err = p.query(ctx, func(columns [][]byte) { value = string(columns[0]) }, "PRAGMA "+name)
+		err = s.query(ctx, func(columns [][]byte) { value = string(columns[0]) }, "PRAGMA "+name)
 		return value, err
 	}
 	journal, err := setting("journal_mode")

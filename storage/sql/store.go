@@ -48,14 +48,14 @@ type pool interface {
 // An engine is what one kind of database has of its own.
 type engine struct {
 	name     string
-	quote    string                                  // around names
-	dollars  bool                                    // arguments are $1, $2, … instead of ?
-	columns  string                                  // of the table
-	options  string                                  // of the table
-	nowhere  string                                  // what a SELECT without a table selects from
-	ignore   string                                  // ends an insertion that inserts nothing if the key is there
-	probe    func(ctx context.Context, p pool) error // refuses a server, or a pool, that can't be right
-	classify func(err error) class                   // what an error of the driver means
+	quote    string                                    // around names
+	dollars  bool                                      // arguments are $1, $2, … instead of ?
+	columns  string                                    // of the table
+	options  string                                    // of the table
+	nowhere  string                                    // what a SELECT without a table selects from
+	ignore   string                                    // ends an insertion that inserts nothing if the key is there
+	probe    func(ctx context.Context, s *Store) error // refuses a server, or a pool, that can't be right
+	classify func(err error) class                     // what an error of the driver means
 }
 
 // Statements are all that a store needs for its work.
@@ -134,7 +134,7 @@ func (s *Store) Load(ctx context.Context, key string) (storage.Item, error) {
 		return storage.Item{}, s.failure(ctx, "load", key, err)
 	}
 	var item storage.Item
-	err := s.pool.query(ctx, func(columns [][]byte) {
+	err := s.query(ctx, func(columns [][]byte) {
 		item = storage.Item{Revision: storage.Revision(columns[0]), Value: bytes.Clone(columns[1])}
 	}, s.load, key)
 	if err != nil {
@@ -182,7 +182,7 @@ func (s *Store) Save(ctx context.Context, key string, value []byte, old storage.
 // repeats what it has no answer for: then the second run finds the revision of the first, which is no conflict.
 func (s *Store) readBack(ctx context.Context, key, revision string) (storage.Revision, error) {
 	var stored string
-	err := s.pool.query(ctx, func(columns [][]byte) { stored = string(columns[0]) }, s.revision, key)
+	err := s.query(ctx, func(columns [][]byte) { stored = string(columns[0]) }, s.revision, key)
 	if err != nil {
 		return "", s.failure(ctx, "save", key, err)
 	}
@@ -228,19 +228,40 @@ func (s *Store) change(ctx context.Context, key, statement string, args ...any) 
 // maxRuns is how often a statement is run that the server rolls back for the sake of others.
 const maxRuns = 20
 
-// exec runs a statement. A deadlock, a failed certification in a cluster and the like have changed nothing: then it is
-// run again.
+// exec runs a statement that changes something. A deadlock, a failed certification in a cluster and the like have
+// changed nothing: then it is run again.
 func (s *Store) exec(ctx context.Context, statement string, args ...any) (rows int64, err error) {
-	for run := range maxRuns {
+	err = s.again(ctx, func() (again bool, err error) {
 		rows, err = s.pool.exec(ctx, statement, args...)
-		if err == nil || s.classify(err) != rolledBack {
-			return rows, err
+		return true, err
+	})
+	return rows, err
+}
+
+// query runs a statement that reads. A cluster rolls these back, too: the statement is run again if row has not been
+// called.
+func (s *Store) query(ctx context.Context, row func(columns [][]byte), statement string, args ...any) error {
+	called := false
+	return s.again(ctx, func() (bool, error) {
+		err := s.pool.query(ctx, func(columns [][]byte) {
+			called = true
+			row(columns)
+		}, statement, args...)
+		return !called, err
+	})
+}
+
+// again runs a statement, and runs it again if the server has rolled it back and run allows it.
+func (s *Store) again(ctx context.Context, run func() (again bool, err error)) error {
+	for runs := 1; ; runs++ {
+		again, err := run()
+		if err == nil || !again || runs == maxRuns || s.classify(err) != rolledBack {
+			return err
 		}
-		if pauseErr := pause(ctx, run); pauseErr != nil {
-			return 0, pauseErr
+		if err := pause(ctx, runs); err != nil {
+			return err
 		}
 	}
-	return rows, err
 }
 
 // isRevision reports whether it can be one that Save has made.
