@@ -70,10 +70,12 @@ type fleet struct {
 	names     []string
 	arguments []string
 	balancer  net.Listener
+	led       chan struct{} // closed when the balancer knows somebody: the CA waits for that
+	complete  func()        // closes it
 
 	mu        sync.Mutex
 	addresses []string // guarded by mu
-	led       int      // guarded by mu
+	turn      int      // guarded by mu
 }
 
 func newFleet(t *testing.T, d target, names ...string) *fleet {
@@ -91,7 +93,8 @@ func newFleet(t *testing.T, d target, names ...string) *fleet {
 	for _, name := range names {
 		ca.SetHost(name, balancer.Addr().String())
 	}
-	f := &fleet{ca: ca, target: d, names: names, balancer: balancer}
+	f := &fleet{ca: ca, target: d, names: names, balancer: balancer, led: make(chan struct{})}
+	f.complete = sync.OnceFunc(func() { close(f.led) })
 	f.arguments = []string{d.url, d.table, ca.URL, root, strings.Join(names, ",")}
 	var tasks sync.WaitGroup
 	tasks.Go(func() {
@@ -105,19 +108,21 @@ func newFleet(t *testing.T, d target, names ...string) *fleet {
 	})
 	t.Cleanup(func() {
 		_ = balancer.Close()
+		f.complete()
 		tasks.Wait()
 	})
 	return f
 }
 
 func (f *fleet) next() string {
+	<-f.led
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.addresses) == 0 {
 		return ""
 	}
-	f.led++
-	return f.addresses[f.led%len(f.addresses)]
+	f.turn++
+	return f.addresses[f.turn%len(f.addresses)]
 }
 
 // lead tells the balancer who is there.
@@ -125,6 +130,7 @@ func (f *fleet) lead(addresses ...string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.addresses = addresses
+	f.complete()
 }
 
 // pass connects a client to a server until one of them hangs up.
