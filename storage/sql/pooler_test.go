@@ -1,0 +1,185 @@
+package sql
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/storagetest"
+)
+
+// startPgBouncer starts a pooler in transaction mode before the shared PostgreSQL, and returns its URL. It has fewer
+// connections to the server than the suite has to it.
+func startPgBouncer(t *testing.T) string {
+	t.Helper()
+	program, err := find("pgbouncer")
+	skipWithout(t, err)
+	behind, err := shared.postgres()
+	skipWithout(t, err)
+	s, err := newServer("postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.remove)
+	if err := behind.postgresStatement(t.Context(), "DROP ROLE IF EXISTS bouncer", "CREATE ROLE bouncer SUPERUSER LOGIN PASSWORD 'simple'"); err != nil {
+		t.Fatal(err)
+	}
+	users, err := s.write("users", lines(`"bouncer" "simple"`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := s.write("pgbouncer.ini", lines(
+		"[databases]", "postgres = host=127.0.0.1 port="+behind.port+" user=bouncer password=simple",
+		"[pgbouncer]", "listen_addr = 127.0.0.1", "listen_port = "+s.port, "unix_socket_dir =", "auth_type = trust", "auth_file = "+users,
+		"pool_mode = transaction", "default_pool_size = 5", "max_client_conn = 500",
+	))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.program, s.arguments = program, []string{"--quiet", config}
+	u := url.URL{Scheme: "postgres", User: url.User("bouncer"), Host: "127.0.0.1:" + s.port, Path: "/postgres"}
+	s.ready = func(ctx context.Context) error {
+		conn, err := pgx.Connect(ctx, u.String())
+		if err != nil {
+			return err
+		}
+		return conn.Close(ctx)
+	}
+	if err := s.start(); err != nil {
+		t.Fatal(err)
+	}
+	return u.String()
+}
+
+// postgresStatement runs SQL as the user who may do everything.
+func (s *server) postgresStatement(ctx context.Context, statements ...string) error {
+	conn, err := pgx.Connect(ctx, s.postgresURL("postgres", password, "postgres"))
+	if err != nil {
+		return err
+	}
+	defer hangUp(ctx, conn)
+	for _, statement := range statements {
+		if _, err := conn.Exec(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestPgBouncer(t *testing.T) {
+	address := startPgBouncer(t)
+	t.Run("contract", func(t *testing.T) {
+		var targets targetsOf
+		storagetest.Suite{
+			Open: func(t *testing.T) storage.Store {
+				d := target{address, newTable()}
+				return targets.add(d.open(t), d)
+			},
+			Reopen: func(t *testing.T, s storage.Store) storage.Store { return targets.of(s).open(t) },
+		}.Run(t)
+	})
+	// It lets no notification through to who listens, so a Watch must not say that it does.
+	t.Run("watch", func(t *testing.T) {
+		n, err := target{address, newTable()}.open(t).Notify("certificates")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key, err := range n.Watch(t.Context(), "certificates") {
+			if key != "" || !errors.Is(err, errPooler) {
+				t.Errorf("Watch yields %q, %v, want errPooler", key, err)
+			}
+		}
+	})
+}
+
+// A cluster of two nodes: what one has written the other must read, and what both write at once one must lose.
+func TestGalera(t *testing.T) {
+	nodes := startGalera(t)
+	var targets targetsOf
+	address := func(node int) string {
+		return nodes[node].mariadbURL("everseal", password, "everseal") + "?wsrep_sync_wait=7"
+	}
+	t.Run("contract", func(t *testing.T) {
+		storagetest.Suite{
+			Open: func(t *testing.T) storage.Store {
+				d := target{address(0), newTable()}
+				return targets.add(d.open(t), target{address(1), d.table})
+			},
+			Reopen: func(t *testing.T, s storage.Store) storage.Store { return targets.of(s).open(t) },
+		}.Run(t)
+	})
+	t.Run("stale", func(t *testing.T) {
+		for _, setting := range []string{"", "?wsrep_sync_wait=1", "?wsrep_sync_wait=3"} {
+			s := target{nodes[1].mariadbURL("everseal", password, "everseal") + setting, newTable()}.open(t)
+			if _, err := s.Load(t.Context(), "a"); !errors.Is(err, errStale) {
+				t.Errorf("Load with the parameters %q: %v, want errStale", setting, err)
+			}
+		}
+	})
+	t.Run("conflicts", func(t *testing.T) { testGaleraConflicts(t, address) })
+}
+
+// testGaleraConflicts lets many on both nodes change one record: the nodes answer 1213 to those that another node was
+// faster than, and no increment may be lost, nor that number be seen.
+func testGaleraConflicts(t *testing.T, address func(node int) string) {
+	const writers, each = 8, 10
+	table := newTable()
+	var tasks sync.WaitGroup
+	for i := range writers {
+		s := target{address(i % 2), table}.open(t)
+		tasks.Go(func() {
+			for range each {
+				if _, err := storage.Update(t.Context(), s, "a", func(old []byte) ([]byte, error) { return append(old, '+'), nil }); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	tasks.Wait()
+	item, err := target{address(0), table}.open(t).Load(t.Context(), "a")
+	if err != nil || len(item.Value) != writers*each {
+		t.Errorf("after %d increments: %d, %v", writers*each, len(item.Value), err)
+	}
+}
+
+func startGalera(t *testing.T) [2]*server {
+	t.Helper()
+	provider := "/usr/lib/galera/libgalera_smm.so"
+	_, err := find("mariadbd")
+	skipWithout(t, err)
+	_, err = find("rsync")
+	skipWithout(t, err)
+	var nodes [2]*server
+	var first string
+	for i := range nodes {
+		self := "127.0.0.1:" + nextPort(t)
+		s, err := startMariaDB(
+			"--wsrep-on=ON", "--wsrep-provider="+provider, "--wsrep-cluster-name=everseal", "--wsrep-cluster-address=gcomm://"+first,
+			"--wsrep-node-address=127.0.0.1", "--wsrep-node-incoming-address=127.0.0.1", "--wsrep-sst-method=rsync", "--wsrep-sst-receive-address=127.0.0.1:"+nextPort(t),
+			"--wsrep-provider-options=gmcast.listen_addr=tcp://"+self+";ist.recv_addr=127.0.0.1:"+nextPort(t)+";gcache.size=32M",
+			"--binlog-format=ROW", "--innodb-autoinc-lock-mode=2", "--innodb-flush-log-at-trx-commit=0",
+		)
+		if s != nil {
+			t.Cleanup(s.remove)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes[i], first = s, self
+	}
+	return nodes
+}
+
+func nextPort(t *testing.T) string {
+	t.Helper()
+	port, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
