@@ -77,7 +77,7 @@ func targetsFor(columns int) []any {
 
 func rawOf(s *Store) raw {
 	if p, ok := s.pool.(postgresPool); ok {
-		return rawPostgres(p)
+		return rawPostgres{p.Pool}
 	}
 	return rawDatabase{s.pool.(database).DB}
 }

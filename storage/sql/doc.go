@@ -86,8 +86,8 @@
 //
 // # PostgreSQL
 //
-// Nothing of a session is used: no prepared statement, no advisory lock, no setting. So a pooler such as PgBouncer may
-// be in between, in transaction mode.
+// No advisory lock and no setting of a session is used, and no prepared statement any more once one got lost. So a
+// pooler such as PgBouncer may be in between, in transaction mode.
 //
 // [Store.Notify] makes a store that tells of changes by NOTIFY, and that has Watch. Transactions with a
 // NOTIFY are committed one by one in the whole server; so a Notifier tells only of what lies at or below the prefixes

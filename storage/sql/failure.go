@@ -67,6 +67,9 @@ func (s *Store) failure(ctx context.Context, operation, key string, err error) e
 	if key != "" {
 		text += " " + strconv.Quote(key)
 	}
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		<-ctx.Done() // a dialer can be ahead of it by a moment
+	}
 	if ended := ctx.Err(); ended != nil {
 		if context.Cause(ctx) != ended {
 			return fmt.Errorf("%s: %w: %w", text, ended, context.Cause(ctx))

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -328,5 +329,28 @@ func TestContextWhileServerIsSilent(t *testing.T) {
 		if _, err := s.Load(ctx, "a"); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v, want context.Canceled", scheme, err)
 		}
+	}
+}
+
+// An endedContext is past its deadline, and notices that only when somebody waits for it.
+type endedContext struct {
+	context.Context
+	end context.CancelFunc
+}
+
+func (c endedContext) Deadline() (time.Time, bool) { return time.Now().Add(-time.Second), true }
+
+func (c endedContext) Done() <-chan struct{} {
+	c.end()
+	return c.Context.Done()
+}
+
+// A dialer may time out at the context's deadline before the context has ended: the error is the context's.
+func TestFailureAtTheDeadline(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	err := newSQLiteTarget(t).open(t).failure(endedContext{ctx, cancel}, "delete", "a", os.ErrDeadlineExceeded)
+	if !errors.Is(err, context.Canceled) || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("error %v, want the context's", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -163,7 +164,7 @@ func (n *notifications) tryOut(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	greeting := "?" + rand.Text() // no key
-	if _, err := (postgresPool{n.pool}).exec(ctx, "SELECT pg_notify($1, $2)", n.channel, greeting); err != nil {
+	if _, err := (postgresPool{n.pool, new(atomic.Bool)}).exec(ctx, "SELECT pg_notify($1, $2)", n.channel, greeting); err != nil {
 		return err
 	}
 	for {

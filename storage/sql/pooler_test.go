@@ -3,6 +3,7 @@ package sql
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"sync"
 	"testing"
@@ -26,7 +27,9 @@ func startPgBouncer(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.remove)
-	if err := behind.postgresStatement(t.Context(), "DROP ROLE IF EXISTS bouncer", "CREATE ROLE bouncer SUPERUSER LOGIN PASSWORD 'simple'"); err != nil {
+	if err := behind.postgresStatement(t.Context(), `DO $$ BEGIN
+		CREATE ROLE bouncer SUPERUSER LOGIN PASSWORD 'simple';
+	EXCEPTION WHEN duplicate_object THEN NULL; END $$`); err != nil {
 		t.Fatal(err)
 	}
 	users, err := s.write("users", lines(`"bouncer" "simple"`))
@@ -69,6 +72,39 @@ func (s *server) postgresStatement(ctx context.Context, statements ...string) er
 		}
 	}
 	return nil
+}
+
+// What is prepared gets lost behind the pooler: the store runs its statements unprepared from then on, and loses none.
+func TestPoolerIsNoticed(t *testing.T) {
+	address := startPgBouncer(t)
+	direct := newPostgresTarget(t)
+	for _, test := range []struct {
+		target target
+		pooled bool
+	}{{target{address, newTable()}, true}, {direct, false}} {
+		s := test.target.open(t)
+		var writers sync.WaitGroup
+		for i := range 20 { // side by side, so that the pooler changes connections
+			writers.Go(func() {
+				key := fmt.Sprintf("a/%d", i)
+				revision, err := s.Save(t.Context(), key, []byte("1"), "")
+				if err == nil {
+					_, err = s.Save(t.Context(), key, []byte("2"), revision)
+				}
+				if err != nil {
+					t.Errorf("%s: %v", key, err)
+					return
+				}
+				if item, err := s.Load(t.Context(), key); err != nil || string(item.Value) != "2" {
+					t.Errorf("%s is %q, %v", key, item.Value, err)
+				}
+			})
+		}
+		writers.Wait()
+		if pooled := s.pool.(postgresPool).pooled.Load(); pooled != test.pooled {
+			t.Errorf("%s: a pooler is seen: %t, want %t", s.address, pooled, test.pooled)
+		}
+	}
 }
 
 func TestPgBouncer(t *testing.T) {

@@ -2,22 +2,26 @@ package sql
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // PostgreSQL returns a store in a database of PostgreSQL 11 or later, of which the pool's connections must reach the primary
-// (target_session_attrs=read-write). It asks nothing of the server yet. What it uses of a connection is a single
-// statement that is not prepared: a pooler such as PgBouncer may be in between, in transaction mode too.
+// (target_session_attrs=read-write). It asks nothing of the server yet. Statements stand alone, and are prepared only as
+// long as none gets lost: a pooler such as PgBouncer may be in between, in transaction mode too.
 func PostgreSQL(p *pgxpool.Pool, c Config) (*Store, error) {
 	if p == nil {
 		return nil, errNoPool
@@ -29,7 +33,7 @@ func PostgreSQL(p *pgxpool.Pool, c Config) (*Store, error) {
 		columns: "\trecord_key text COLLATE \"C\" PRIMARY KEY,\n\trevision text NOT NULL,\n\tvalue bytea NOT NULL",
 		ignore:  " ON CONFLICT DO NOTHING",
 		probe:   probePostgres, classify: classifyPostgres,
-	}, postgresPool{p}, c)
+	}, postgresPool{p, new(atomic.Bool)}, c)
 	if err != nil {
 		return nil, err
 	}
@@ -95,8 +99,12 @@ func openPostgres(ctx context.Context, u *url.URL, c Config) (*Store, error) {
 	return s, nil
 }
 
-// A postgresPool runs statements without names, in one round trip, with values as they are.
-type postgresPool struct{ *pgxpool.Pool }
+// A postgresPool runs statements in one round trip each, with values as they are: prepared, until a pooler is seen to be
+// in between, which runs a statement on another connection than the one that has prepared it.
+type postgresPool struct {
+	*pgxpool.Pool
+	pooled *atomic.Bool
+}
 
 func (p postgresPool) exec(ctx context.Context, statement string, args ...any) (int64, error) {
 	return p.run(ctx, func([][]byte) {}, statement, args)
@@ -122,8 +130,39 @@ func (p postgresPool) run(ctx context.Context, row func(columns [][]byte), state
 		return 0, withoutConfig(err)
 	}
 	defer conn.Release()
-	binary := []int16{1} // of all arguments, of all columns
-	reader := conn.Conn().PgConn().ExecParams(ctx, statement, values, nil, binary, binary)
+	if !p.pooled.Load() {
+		n, err := runPrepared(ctx, conn.Conn(), row, statement, values)
+		if !isUnprepared(err) {
+			return n, err
+		}
+		p.pooled.Store(true)
+	}
+	return readAll(conn.Conn().PgConn().ExecParams(ctx, statement, values, nil, binary, binary), row)
+}
+
+// binary is the format of all arguments, and of all columns.
+var binary = []int16{1}
+
+// runPrepared runs a statement that is prepared on the connection, under a name that is the same for the same text only:
+// what another client behind the same pooler has prepared under it is no other.
+func runPrepared(ctx context.Context, conn *pgx.Conn, row func(columns [][]byte), statement string, values [][]byte) (int64, error) {
+	sum := sha256.Sum256([]byte(statement))
+	name := "everseal_" + hex.EncodeToString(sum[:16])
+	if _, err := conn.Prepare(ctx, name, statement); err != nil {
+		return 0, err
+	}
+	return readAll(conn.PgConn().ExecPrepared(ctx, name, values, binary, binary), row)
+}
+
+// isUnprepared reports whether a statement was not run because the server's connection lacks it, or has prepared it for
+// another client.
+func isUnprepared(err error) bool {
+	const invalidName, duplicateName = "26000", "42P05"
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (refused.Code == invalidName || refused.Code == duplicateName)
+}
+
+func readAll(reader *pgconn.ResultReader, row func(columns [][]byte)) (int64, error) {
 	for reader.NextRow() {
 		row(reader.Values())
 	}
