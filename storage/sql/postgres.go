@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -130,28 +129,30 @@ func (p postgresPool) run(ctx context.Context, row func(columns [][]byte), state
 		return 0, withoutConfig(err)
 	}
 	defer conn.Release()
+	server := conn.Conn().PgConn()
 	if !p.pooled.Load() {
-		n, err := runPrepared(ctx, conn.Conn(), row, statement, values)
+		var n int64
+		name := nameOf(statement)
+		_, err := conn.Conn().Prepare(ctx, name, statement)
+		if err == nil {
+			n, err = readAll(server.ExecPrepared(ctx, name, values, binary, binary), row)
+		}
 		if !isUnprepared(err) {
 			return n, err
 		}
 		p.pooled.Store(true)
 	}
-	return readAll(conn.Conn().PgConn().ExecParams(ctx, statement, values, nil, binary, binary), row)
+	return readAll(server.ExecParams(ctx, statement, values, nil, binary, binary), row)
 }
 
 // binary is the format of all arguments, and of all columns.
 var binary = []int16{1}
 
-// runPrepared runs a statement that is prepared on the connection, under a name that is the same for the same text only:
-// what another client behind the same pooler has prepared under it is no other.
-func runPrepared(ctx context.Context, conn *pgx.Conn, row func(columns [][]byte), statement string, values [][]byte) (int64, error) {
+// nameOf returns the name to prepare a statement under: the same for the same text only, so that what another client
+// behind the same pooler has prepared under it is no other.
+func nameOf(statement string) string {
 	sum := sha256.Sum256([]byte(statement))
-	name := "everseal_" + hex.EncodeToString(sum[:16])
-	if _, err := conn.Prepare(ctx, name, statement); err != nil {
-		return 0, err
-	}
-	return readAll(conn.PgConn().ExecPrepared(ctx, name, values, binary, binary), row)
+	return "everseal_" + hex.EncodeToString(sum[:16])
 }
 
 // isUnprepared reports whether a statement was not run because the server's connection lacks it, or has prepared it for
