@@ -13,6 +13,7 @@ import (
 	"github.com/everseal/everseal/solver"
 	"github.com/everseal/everseal/solver/internal/solvertest"
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/storagetest"
 )
 
 func solversOn(s storage.Store) []acme.Solver {
@@ -95,7 +96,7 @@ func TestPresentRefuses(t *testing.T) {
 		"a key authorization without more": func(p *acme.Proof) { p.KeyAuthorization = p.Token + "." },
 	} {
 		t.Run(name, func(t *testing.T) {
-			store := &watchedStore{Store: new(storage.Memory)}
+			store := new(watchedStore)
 			for _, s := range solversOn(store) {
 				p := solvertest.NewProof(s.Type(), "example.com")
 				spoil(&p)
@@ -108,7 +109,7 @@ func TestPresentRefuses(t *testing.T) {
 					t.Errorf("%s: CleanUp took it", s.Type())
 				}
 			}
-			if n := store.calls.Load(); n != 0 {
+			if n := store.asked(); n != 0 {
 				t.Errorf("storage was asked %d times", n)
 			}
 		})
@@ -217,13 +218,13 @@ func TestCleanUpLeavesNewerAnswer(t *testing.T) {
 
 // The newer answer arrives after CleanUp has read the older one and before it deletes.
 func TestCleanUpLosesRace(t *testing.T) {
-	store := &watchedStore{Store: new(storage.Memory)}
+	store := new(watchedStore)
 	for _, s := range solversOn(store) {
 		older := solvertest.NewProof(s.Type(), "example.com")
 		newer := older
 		newer.KeyAuthorization = solvertest.Token + "." + strings.Repeat("x", 43)
 		solvertest.Present(t, s, older)
-		store.afterLoad = func() { takePlace(t, store.Store, newer) }
+		store.SetFaults(storagetest.Fault{Kind: storagetest.Slow, On: storagetest.Delete, Times: 1, Hit: func(string) { takePlace(t, store.Unwrap(), newer) }})
 		solvertest.CleanUp(t, s, older)
 		if keys := keysOf(t, store); len(keys) != 1 {
 			t.Errorf("%s: stored are %q, want the newer answer", s.Type(), keys)
@@ -253,8 +254,8 @@ func TestUnreadableRecord(t *testing.T) {
 }
 
 func TestStorageFailure(t *testing.T) {
-	store := &watchedStore{Store: new(storage.Memory)}
-	store.failing.Store(true)
+	store := new(watchedStore)
+	store.fail(true)
 	for _, s := range solversOn(store) {
 		p := solvertest.NewProof(s.Type(), "example.com")
 		for name, err := range map[string]error{"Present": s.Present(t.Context(), p), "CleanUp": s.CleanUp(t.Context(), p)} {

@@ -114,7 +114,7 @@ func TestHandlerFallsThrough(t *testing.T) {
 }
 
 func TestHostileTokensNeverReachStorage(t *testing.T) {
-	store := &watchedStore{Store: new(storage.Memory)}
+	store := new(watchedStore)
 	handler := (&solver.HTTP01{Storage: store}).Handler(nil)
 	ask := func(path string) {
 		request := httptest.NewRequest(http.MethodGet, "/", nil)
@@ -126,24 +126,24 @@ func TestHostileTokensNeverReachStorage(t *testing.T) {
 		"tökén", "a\r\nSet-Cookie: x", "<script>", "%00", strings.Repeat("a", 257), strings.Repeat("a", 1<<20),
 	} {
 		ask("/.well-known/acme-challenge/" + hostile)
-		if n := store.calls.Swap(0); n != 0 {
+		if n := store.asked(); n != 0 {
 			t.Errorf("storage was asked %d times for the token %.60q", n, hostile)
 		}
 	}
 	for _, unknown := range []string{"a", "unknown_TOKEN-1", strings.Repeat("a", 256)} {
 		ask("/.well-known/acme-challenge/" + unknown)
-		if n := store.calls.Swap(0); n != 1 {
+		if n := store.asked(); n != 1 {
 			t.Errorf("storage was asked %d times for the token %.60q, want once", n, unknown)
 		}
 	}
 }
 
 func TestHandlerStorageFailure(t *testing.T) {
-	store := &watchedStore{Store: new(storage.Memory)}
+	store := new(watchedStore)
 	h := &solver.HTTP01{Storage: store}
 	server := solvertest.ServeHTTP(t, h.Handler(solvertest.Site()))
 	path := "/.well-known/acme-challenge/" + solvertest.Token
-	store.failing.Store(true)
+	store.fail(true)
 	response, body := get(t, "GET", server, path)
 	if response.StatusCode != http.StatusServiceUnavailable || strings.Contains(body, "secret-host") {
 		t.Errorf("store down: %s, %q", response.Status, body)
@@ -151,7 +151,7 @@ func TestHandlerStorageFailure(t *testing.T) {
 	if _, body := get(t, "GET", server, "/index.html"); body != "the site itself" {
 		t.Errorf("store down: the site answers %q", body)
 	}
-	store.failing.Store(false)
+	store.fail(false)
 	solvertest.Present(t, &solver.HTTP01{Storage: store}, solvertest.NewProof(acme.TypeHTTP01, "example.com"))
 	damage := func([]byte) ([]byte, error) { return []byte("<html>"), nil }
 	if _, err := storage.Update(t.Context(), store, keysOf(t, store)[0], damage); err != nil {

@@ -15,7 +15,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver/internal/challenge"
-	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/storagetest"
 )
 
 const loopback = "127.0.0.1:0"
@@ -270,18 +270,12 @@ func TestListenerCutsOffSilentClient(t *testing.T) {
 	})
 }
 
-type readOnlyStore struct{ storage.Memory }
-
-var errReadOnly = errors.New("the store is read-only")
-
-func (*readOnlyStore) Save(context.Context, string, []byte, storage.Revision) (storage.Revision, error) {
-	return "", errReadOnly
-}
-
 func TestListenerClosesWhereStoringFails(t *testing.T) {
-	h := &HTTP01{Addr: loopback, Storage: new(readOnlyStore)}
+	store := new(storagetest.Faulty)
+	store.SetFaults(storagetest.Fault{On: storagetest.Writes})
+	h := &HTTP01{Addr: loopback, Storage: store}
 	p := newHTTP01Proof("token")
-	if err := h.Present(t.Context(), p); !errors.Is(err, errReadOnly) {
+	if err := h.Present(t.Context(), p); !errors.Is(err, storagetest.ErrFault) {
 		t.Fatalf("Present: %v", err)
 	}
 	if h.listener.current != nil {
@@ -292,7 +286,7 @@ func TestListenerClosesWhereStoringFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	open := h.listener.current
-	if err := h.Present(t.Context(), p); !errors.Is(err, errReadOnly) {
+	if err := h.Present(t.Context(), p); !errors.Is(err, storagetest.ErrFault) {
 		t.Fatalf("Present: %v", err)
 	}
 	if h.listener.current != open {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/everseal/everseal/solver"
 	"github.com/everseal/everseal/solver/internal/solvertest"
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/storagetest"
 )
 
 // Another process cleans up, though by now the name leads elsewhere and its own fields are others.
@@ -55,17 +55,19 @@ func TestDNS01IsKilled(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			inZones(t, []string{"example.com"}, func(t *testing.T, d *solver.DNS01, p *zoneProvider) {
 				errKilled := errors.New("killed")
-				when := func(is bool) func() error {
-					return func() error {
-						if is {
-							return errKilled
-						}
-						return nil
-					}
+				store := &storagetest.Faulty{Store: d.Storage}
+				if test.save {
+					store.SetFaults(storagetest.Fault{On: storagetest.Save, Err: errKilled})
 				}
-				killed := &solver.DNS01{Provider: p, DNS: d.DNS, Storage: &hookedStore{Store: d.Storage, onSave: when(test.save), onDelete: when(test.del)}}
+				if test.del {
+					store.SetFaults(storagetest.Fault{On: storagetest.Delete, Err: errKilled})
+				}
+				killed := &solver.DNS01{Provider: p, DNS: d.DNS, Storage: store}
 				p.failing(func(action string, _ solver.Record) error {
-					return when(action == "append" && test.appending || action == "delete" && test.deleted)()
+					if action == "append" && test.appending || action == "delete" && test.deleted {
+						return errKilled
+					}
+					return nil
 				})
 				proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
 				err := killed.Present(t.Context(), proof)
@@ -128,15 +130,13 @@ func TestDNS01PresentedDuringCleanUp(t *testing.T) {
 		proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
 		other := solvertest.WithToken(proof, "another_orders_token")
 		solvertest.Present(t, d, proof)
-		var once atomic.Bool
-		d.Storage = &hookedStore{Store: d.Storage, onDelete: func() error {
-			if !once.Swap(true) {
-				time.Sleep(time.Second) // so that its time is another
-				solvertest.Present(t, d, proof)
-				solvertest.Present(t, d, other)
-			}
-			return nil
-		}}
+		store := &storagetest.Faulty{Store: d.Storage}
+		store.SetFaults(storagetest.Fault{Kind: storagetest.Slow, On: storagetest.Delete, Times: 1, Hit: func(string) {
+			time.Sleep(time.Second) // so that its time is another
+			solvertest.Present(t, d, proof)
+			solvertest.Present(t, d, other)
+		}})
+		d.Storage = store
 		solvertest.CleanUp(t, d, proof)
 		name, value := txtOf(t, proof)
 		_, otherValue := txtOf(t, other)
@@ -154,23 +154,23 @@ func TestDNS01PresentedDuringCleanUp(t *testing.T) {
 
 func TestDNS01StorageFails(t *testing.T) {
 	inZones(t, []string{"example.com"}, func(t *testing.T, d *solver.DNS01, p *zoneProvider) {
-		store := &watchedStore{Store: d.Storage}
+		store := &watchedStore{Faulty: storagetest.Faulty{Store: d.Storage}}
 		d.Storage = store
 		proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
-		store.failing.Store(true)
+		store.fail(true)
 		err := d.Present(t.Context(), proof)
 		const want = `solver: dns-01 for example.com: remember the TXT record "_acme-challenge.example.com" before it is created: the store is down: secret-host`
 		if !errors.Is(err, errStoreDown) || err.Error() != want {
 			t.Errorf("the error is %v, want %s", err, want)
 		}
 		p.wantCalls(t) // nothing that would not be remembered
-		store.failing.Store(false)
+		store.fail(false)
 		solvertest.Present(t, d, proof)
-		store.failing.Store(true)
+		store.fail(true)
 		if err := d.CleanUp(t.Context(), proof); !errors.Is(err, errStoreDown) {
 			t.Errorf("the error is %v", err)
 		}
-		store.failing.Store(false)
+		store.fail(false)
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := d.CleanUp(ended, proof); !errors.Is(err, context.Canceled) {

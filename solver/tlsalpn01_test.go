@@ -57,10 +57,10 @@ func TestTLSALPN01OfAnotherProcess(t *testing.T) {
 }
 
 func TestOtherHandshakesAreNotAnswered(t *testing.T) {
-	store := &watchedStore{Store: new(storage.Memory)}
+	store := new(watchedStore)
 	s := &solver.TLSALPN01{Storage: store}
 	solvertest.Present(t, s, solvertest.NewProof(acme.TypeTLSALPN01, "example.com"))
-	store.calls.Store(0)
+	store.asked()
 	for _, protos := range [][]string{nil, {"h2"}, {"acme-tls/1", "h2"}, {"h2", "acme-tls/1"}, {"acme-tls/1", "acme-tls/1"}, {"acme-tls/1.1"}, {"ACME-TLS/1"}} {
 		hello := &tls.ClientHelloInfo{ServerName: "example.com", SupportedProtos: protos}
 		if cert, err := s.GetCertificate(hello); cert != nil || err != nil || solver.IsChallenge(hello) {
@@ -70,7 +70,7 @@ func TestOtherHandshakesAreNotAnswered(t *testing.T) {
 			t.Errorf("%q: IsChallenge allocates %v times", protos, allocs)
 		}
 	}
-	if n := store.calls.Load(); n != 0 {
+	if n := store.asked(); n != 0 {
 		t.Errorf("storage was asked %d times", n)
 	}
 	server, _ := solvertest.ServeTLS(t, solvertest.NewServerConfig(t, s.GetCertificate))
@@ -95,7 +95,7 @@ func handshake(t *testing.T, server, name string, results <-chan error) error {
 }
 
 func TestHostileServerNamesNeverReachStorage(t *testing.T) {
-	store := &watchedStore{Store: new(storage.Memory)}
+	store := new(watchedStore)
 	s := &solver.TLSALPN01{Storage: store}
 	server, results := solvertest.ServeTLS(t, solvertest.NewServerConfig(t, s.GetCertificate))
 	reverse := ".0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"
@@ -113,7 +113,7 @@ func TestHostileServerNamesNeverReachStorage(t *testing.T) {
 		} else if len(err.Error()) > 400 || strings.ContainsAny(err.Error(), "\r\n\x00") {
 			t.Errorf("%.60q: the error is %q", hostile, err)
 		}
-		if n := store.calls.Swap(0); n != 0 {
+		if n := store.asked(); n != 0 {
 			t.Errorf("%.60q: storage was asked %d times", hostile, n)
 		}
 	}
@@ -121,22 +121,22 @@ func TestHostileServerNamesNeverReachStorage(t *testing.T) {
 		if err := handshake(t, server, unknown, results); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%q: %v, want that there is no challenge", unknown, err)
 		}
-		if n := store.calls.Swap(0); n != 1 {
+		if n := store.asked(); n != 1 {
 			t.Errorf("%q: storage was asked %d times, want once", unknown, n)
 		}
 	}
 }
 
 func TestGetCertificateStorageFailure(t *testing.T) {
-	store := &watchedStore{Store: new(storage.Memory)}
+	store := new(watchedStore)
 	s := &solver.TLSALPN01{Storage: store}
 	server, results := solvertest.ServeTLS(t, solvertest.NewServerConfig(t, s.GetCertificate))
 	solvertest.Present(t, &solver.TLSALPN01{Storage: store}, solvertest.NewProof(acme.TypeTLSALPN01, "example.com"))
-	store.failing.Store(true)
+	store.fail(true)
 	if err := handshake(t, server, "example.com", results); !errors.Is(err, errStoreDown) || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("store down: %v", err)
 	}
-	store.failing.Store(false)
+	store.fail(false)
 	damage := func([]byte) ([]byte, error) { return nil, nil }
 	if _, err := storage.Update(t.Context(), store, "challenges/tls-alpn-01/example.com", damage); err != nil {
 		t.Fatal(err)

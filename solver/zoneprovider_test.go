@@ -13,7 +13,6 @@ import (
 	"github.com/everseal/everseal/acme/acmetest"
 	"github.com/everseal/everseal/solver"
 	"github.com/everseal/everseal/solver/internal/solvertest"
-	"github.com/everseal/everseal/storage"
 )
 
 // A zoneProvider is a Provider that edits the zones of a solvertest.DNS.
@@ -179,30 +178,6 @@ func txtOf(t *testing.T, p acme.Proof) (name, value string) {
 		t.Fatal(err)
 	}
 	return name, value
-}
-
-// A hookedStore is a store that fails where a hook does.
-type hookedStore struct {
-	storage.Store
-	onSave, onDelete func() error // if set, called before
-}
-
-func (s *hookedStore) Save(ctx context.Context, key string, value []byte, old storage.Revision) (storage.Revision, error) {
-	if s.onSave != nil {
-		if err := s.onSave(); err != nil {
-			return "", err
-		}
-	}
-	return s.Store.Save(ctx, key, value, old)
-}
-
-func (s *hookedStore) Delete(ctx context.Context, key string, old storage.Revision) error {
-	if s.onDelete != nil {
-		if err := s.onDelete(); err != nil {
-			return err
-		}
-	}
-	return s.Store.Delete(ctx, key, old)
 }
 
 // wait calls the solver's Wait.

@@ -2,7 +2,6 @@ package diagnose_test
 
 import (
 	"compress/gzip"
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -14,7 +13,7 @@ import (
 	"github.com/everseal/everseal/solver"
 	"github.com/everseal/everseal/solver/diagnose"
 	"github.com/everseal/everseal/solver/internal/solvertest"
-	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/storagetest"
 )
 
 const (
@@ -72,7 +71,9 @@ func guardTests() []diagnoseTest {
 		want: unhealthy + "502 Bad Gateway (server: nginx): " + healthCure,
 	}, {
 		name: "HTTP01 without its storage", setUp: func(w *world) {
-			broken := &solver.HTTP01{Storage: brokenStore{new(storage.Memory)}}
+			store := new(storagetest.Faulty)
+			store.SetFaults(storagetest.Fault{On: storagetest.Load})
+			broken := &solver.HTTP01{Storage: store}
 			w.site(broken.Handler(nil))
 		},
 		want: port80 + " cannot read the storage that its answers are in: it answers 503 Service Unavailable: read its log, and check what it reads its storage from",
@@ -93,13 +94,6 @@ func guardTests() []diagnoseTest {
 		want: "example.com answers from Cloudflare (server: cloudflare); it, or the server behind it, blocks the request, as firewalls and access rules do: 403 Forbidden: " +
 			"use DNS-01, or " + passCure,
 	}), overHTTP)
-}
-
-// A brokenStore fails to load.
-type brokenStore struct{ storage.Store }
-
-func (brokenStore) Load(context.Context, string) (storage.Item, error) {
-	return storage.Item{}, errors.New("the disk is gone")
 }
 
 // wrappedTests have the answer, and more.
