@@ -279,7 +279,7 @@ func TestCommonNameForACAThatWantsOne(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if name := certificate.Leaf.Subject.CommonName; name != "example.com" {
+		if name := leafOf(t, certificate).Subject.CommonName; name != "example.com" {
 			t.Errorf("the common name is %q", name)
 		}
 	})

@@ -92,12 +92,12 @@ func (m *Manager) askAgain(ctx context.Context, c *managed) (o outcome, allowed 
 		return outcome{}, true
 	case !errors.Is(err, ErrDenied):
 		return m.hindered(ctx, c, err), false
-	case !time.Now().Before(current.leaf.NotAfter):
+	case !time.Now().Before(current.notAfter):
 		m.forget(c)
 	}
 	next := time.Now().Add(askTime)
-	if next.After(current.leaf.NotAfter) {
-		next = current.leaf.NotAfter
+	if next.After(current.notAfter) {
+		next = current.notAfter
 	}
 	return outcome{action: ActionRetry, next: next, err: fmt.Errorf("certmanager: %v: %w", &c.subject, err)}, false
 }

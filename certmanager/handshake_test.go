@@ -2,6 +2,7 @@ package certmanager_test
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io/fs"
 	"net"
@@ -53,7 +54,7 @@ func TestHandshake(t *testing.T) {
 				certificate, err := m.GetCertificate(named(hello, test.name))
 				got := ""
 				if certificate != nil {
-					got = strings.Join(append(certificate.Leaf.DNSNames, addresses(certificate)...), " ")
+					got = strings.Join(append(leafOf(t, certificate).DNSNames, addresses(leafOf(t, certificate))...), " ")
 				}
 				if got != test.want || err != nil {
 					t.Errorf("%q at %v: %q, %v; want %q", test.name, test.addr, got, err, test.want)
@@ -63,8 +64,18 @@ func TestHandshake(t *testing.T) {
 	})
 }
 
-func addresses(c *tls.Certificate) (all []string) {
-	for _, ip := range c.Leaf.IPAddresses {
+// leafOf returns the certificate that a client would be shown.
+func leafOf(t *testing.T, c *tls.Certificate) *x509.Certificate {
+	t.Helper()
+	leaf, err := x509.ParseCertificate(c.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leaf
+}
+
+func addresses(leaf *x509.Certificate) (all []string) {
+	for _, ip := range leaf.IPAddresses {
 		all = append(all, ip.String())
 	}
 	return all

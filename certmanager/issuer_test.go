@@ -27,7 +27,7 @@ func served(t *testing.T, m *certmanager.Manager, name string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return certificate.Leaf.Issuer.CommonName
+	return leafOf(t, certificate).Issuer.CommonName
 }
 
 // TestIssuerOfOnesOwn has certificates signed by what is no ACME CA: names, wildcards and addresses,

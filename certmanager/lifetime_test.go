@@ -39,7 +39,7 @@ func TestNinetyDays(t *testing.T) {
 				for end := time.Now().Add(90 * 24 * time.Hour); time.Now().Before(end); time.Sleep(time.Hour) {
 					for _, name := range names {
 						c, err := m.GetCertificate(&tls.ClientHelloInfo{ServerName: name})
-						if err != nil || c.Leaf.VerifyHostname(name) != nil || time.Now().After(c.Leaf.NotAfter) {
+						if err != nil || leafOf(t, c).VerifyHostname(name) != nil || time.Now().After(leafOf(t, c).NotAfter) {
 							t.Fatalf("%s: %s is served %v, %v", time.Now(), name, c, err)
 						}
 					}

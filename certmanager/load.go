@@ -96,7 +96,7 @@ func (m *Manager) loadBatch(ctx context.Context, batch []*managed) {
 
 // loaded is the event of a certificate that was found in the storage and is served.
 func loaded(c *managed, r *record) Event {
-	return Event{Kind: EventLoaded, Names: c.names(), Issuer: r.meta.Issuer, Serial: r.serial(), NotAfter: r.leaf.NotAfter, Next: renewal(r)}
+	return Event{Kind: EventLoaded, Names: c.names(), Issuer: r.meta.Issuer, Serial: r.serial, NotAfter: r.notAfter, Next: renewal(r)}
 }
 
 // publish puts what the certificates serve into the index, in one step, as far as they are under
@@ -163,10 +163,7 @@ func (m *Manager) loadRecord(ctx context.Context, issuer Issuer, s *subject) (*r
 	if err != nil {
 		return nil, fmt.Errorf("load the certificate: %w", err)
 	}
-	r, err := decodeRecord(item.Value)
-	if err == nil {
-		err = r.fits(s)
-	}
+	r, err := m.decodeRecord(item.Value, s)
 	if err != nil {
 		return nil, m.setAside(ctx, key, item.Value, Event{Names: s.names(), Issuer: issuer.ID(), Err: err})
 	}
@@ -193,7 +190,7 @@ func (m *Manager) setAside(ctx context.Context, key string, value []byte, e Even
 // renewal returns when the certificate is due for renewal. The instant is spread by the certificate's
 // own hash: every process finds the same one, and nothing needs to be stored.
 func renewal(r *record) time.Time {
-	sum := sha256.Sum256(r.leaf.Raw)
+	sum := sha256.Sum256(r.chain[0])
 	spread := float64(binary.BigEndian.Uint64(sum[:8])>>11) / (1 << 53)
-	return schedule.Renewal(r.leaf.NotBefore, r.leaf.NotAfter, spread)
+	return schedule.Renewal(r.notBefore, r.notAfter, spread)
 }

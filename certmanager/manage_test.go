@@ -68,8 +68,8 @@ func checkKeys(t *testing.T, m *certmanager.Manager) {
 		certificate, err := ask(t, m, name)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
-		} else if !fits(certificate.Leaf.PublicKey) {
-			t.Errorf("%s has a key of type %T", name, certificate.Leaf.PublicKey)
+		} else if key := leafOf(t, certificate).PublicKey; !fits(key) {
+			t.Errorf("%s has a key of type %T", name, key)
 		}
 	}
 }

@@ -61,7 +61,7 @@ func (c *managed) force() <-chan error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.current != nil {
-		c.replace = c.current.serial()
+		c.replace = c.current.serial
 	}
 	done := make(chan error, 1)
 	c.waiting = append(c.waiting, done)
@@ -132,7 +132,7 @@ func (c *managed) forced() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.heard = len(c.waiting) > 0
-	return c.heard && (c.current == nil || c.current.serial() == c.replace)
+	return c.heard && (c.current == nil || c.current.serial == c.replace)
 }
 
 // stumble counts an attempt that the storage kept from being made, and returns how many there were in

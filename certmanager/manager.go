@@ -40,6 +40,8 @@ type Manager struct {
 	solvers     []acme.Solver // in the order of preference
 	defaultName string
 
+	intermediates intermediates // of all certificates
+
 	index   index.Index[*tls.Certificate] // by name; nil: managed, no certificate yet
 	queue   schedule.Queue[*managed]      // what is due when
 	demands chan *demand                  // from handshakes to Run

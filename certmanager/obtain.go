@@ -83,7 +83,7 @@ func (a *attempt) obtain(run context.Context) outcome {
 		// Not needed: whoever reads it sees that the certificate has come.
 		a.emit(ctx, Event{Kind: EventWarning, Names: c.names(), Err: fmt.Errorf("certmanager: %v: clear the journal: %w", &c.subject, err)})
 	}
-	event.Kind, event.Serial, event.NotAfter, event.Next = EventObtained, r.serial(), r.leaf.NotAfter, renewal(r)
+	event.Kind, event.Serial, event.NotAfter, event.Next = EventObtained, r.serial, r.notAfter, renewal(r)
 	return outcome{next: event.Next, events: []Event{event}}
 }
 
@@ -114,19 +114,16 @@ func (a *attempt) issue(ctx context.Context) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkIssued(certificate, key, c.identifiers); err != nil {
+	chain, err := a.checkIssued(certificate, key, c.identifiers)
+	if err != nil {
 		return nil, &acme.OrderError{Err: fmt.Errorf("issuer %s: %w", a.issuer.ID(), err)}
 	}
 	if len(certificate.Warnings) > 0 {
 		warn(fmt.Errorf("%v: %s", &c.subject, strings.Join(certificate.Warnings, "; ")))
 	}
-	return &record{
-		meta: recordMeta{Issuer: a.issuer.ID(), Names: c.names(), KeyType: c.keyType, URL: certificate.URL,
-			Obtained: a.obtained(), OnDemand: c.onDemand()},
-		key:   key,
-		chain: certificate.Chain,
-		leaf:  certificate.Leaf,
-	}, nil
+	meta := recordMeta{Issuer: a.issuer.ID(), Names: c.names(), KeyType: c.keyType, URL: certificate.URL,
+		Obtained: a.obtained(), OnDemand: c.onDemand()}
+	return newRecord(meta, key, chain, certificate.Leaf), nil
 }
 
 // obtained returns the time to note for a certificate that has just come. It is later than that of what
@@ -148,15 +145,15 @@ func rotated(solvers []acme.Solver, n int) []acme.Solver {
 	return slices.Concat(solvers[n:], solvers[:n])
 }
 
-// checkIssued judges what an issuer returned.
-func checkIssued(certificate *acme.Certificate, key crypto.Signer, identifiers []acme.Identifier) error {
+// checkIssued judges what an issuer returned, and returns its chain.
+func (m *Manager) checkIssued(certificate *acme.Certificate, key crypto.Signer, identifiers []acme.Identifier) ([][]byte, error) {
 	if err := certificate.Verify(key.Public(), identifiers, time.Now()); err != nil {
-		return err
+		return nil, err
 	}
 	if len(certificate.Chain) == 0 || !bytes.Equal(certificate.Chain[0], certificate.Leaf.Raw) {
-		return errors.New("the chain does not begin with the certificate")
+		return nil, errors.New("the chain does not begin with the certificate")
 	}
-	return checkChain(certificate.Chain)
+	return m.intermediates.share(certificate.Chain)
 }
 
 func (a *attempt) saveJournal(ctx context.Context) error {
@@ -181,7 +178,7 @@ func (a *attempt) keep(ctx context.Context, r *record) (*record, error) {
 		kept := r
 		_, err = storage.Update(ctx, a.store, recordKey(a.issuer, &a.certificate.subject), func(old []byte) ([]byte, error) {
 			kept = r
-			if stored, err := decodeRecord(old); err == nil && stored.fits(&a.certificate.subject) == nil && !stored.same(a.stored) && !stored.same(r) {
+			if stored, err := a.decodeRecord(old, &a.certificate.subject); err == nil && !stored.same(a.stored) && !stored.same(r) {
 				kept = stored
 				return old, nil
 			}

@@ -166,7 +166,7 @@ func (m *Manager) satisfy(ctx context.Context, name string, slots chan struct{})
 	c := newManaged(s[0])
 	c.wanted = true
 	r, err := m.best(ctx, c)
-	if r != nil && time.Now().Before(r.leaf.NotAfter) {
+	if r != nil && time.Now().Before(r.notAfter) {
 		// What was obtained under an earlier answer serves also when there is none just now.
 		c.offer(r)
 		m.adopt(c)

@@ -238,7 +238,7 @@ func TestOnDemandExpiredRecord(t *testing.T) {
 		m, stop := w.running(w.onDemand(&p))
 		defer stop()
 		if certificate, err := ask(t, m, "example.com"); err == nil {
-			t.Errorf("a certificate of %v, expired at %v, is served at %v", certificate.Leaf.DNSNames, certificate.Leaf.NotAfter, time.Now())
+			t.Errorf("a certificate of %v, expired at %v, is served at %v", leafOf(t, certificate).DNSNames, leafOf(t, certificate).NotAfter, time.Now())
 		}
 		p.set(errForbidden)
 		time.Sleep(48 * time.Hour)

@@ -26,7 +26,18 @@ type record struct {
 	meta  recordMeta
 	key   crypto.Signer
 	chain [][]byte // DER, leaf first
-	leaf  *x509.Certificate
+
+	// Of the leaf, which is not kept: parsed, it takes more memory than all the rest.
+	serial              string // as CAs show it
+	notBefore, notAfter time.Time
+}
+
+// newRecord returns a record of a chain whose first certificate is leaf.
+func newRecord(meta recordMeta, key crypto.Signer, chain [][]byte, leaf *x509.Certificate) *record {
+	return &record{
+		meta: meta, key: key, chain: chain,
+		serial: fmt.Sprintf("%x", leaf.SerialNumber.Bytes()), notBefore: leaf.NotBefore, notAfter: leaf.NotAfter,
+	}
 }
 
 // recordMeta is what a record says besides key and chain.
@@ -60,70 +71,63 @@ func (r *record) encode() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// decodeRecord reads a stored record and checks that its key and its certificate belong together.
-func decodeRecord(data []byte) (*record, error) {
+// decodeRecord reads a stored record and checks that its key and its certificate belong together, and are what the
+// subject wants. An expired one is: it shows what there was.
+func (m *Manager) decodeRecord(data []byte, s *subject) (*record, error) {
 	line, rest, ok := bytes.Cut(data, []byte("\n"))
-	meta, ours := bytes.CutPrefix(line, []byte(recordHeader))
+	encoded, ours := bytes.CutPrefix(line, []byte(recordHeader))
 	if !ok || !ours {
 		return nil, fmt.Errorf("its first line does not begin with %q", strings.TrimSpace(recordHeader))
 	}
-	r := new(record)
-	if err := json.Unmarshal(meta, &r.meta); err != nil {
+	var meta recordMeta
+	if err := json.Unmarshal(encoded, &meta); err != nil {
 		return nil, fmt.Errorf("its first line: %w", err)
 	}
+	key, chain, err := decodePEM(rest)
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := x509.ParseCertificate(chain[0])
+	if err != nil {
+		return nil, fmt.Errorf("its certificate: %w", err)
+	}
+	if chain, err = m.intermediates.share(chain); err != nil {
+		return nil, err
+	}
+	if public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(leaf.PublicKey) {
+		return nil, errors.New("its key is not the certificate's")
+	}
+	if err := (&acme.Certificate{Leaf: leaf}).Verify(key.Public(), s.identifiers, leaf.NotBefore); err != nil {
+		return nil, err
+	}
+	return newRecord(meta, key, chain, leaf), nil
+}
+
+// decodePEM returns the key and the chain, of at least one, that the text has.
+func decodePEM(text []byte) (key crypto.Signer, chain [][]byte, err error) {
 	for {
 		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
+		if block, text = pem.Decode(text); block == nil {
 			break
 		}
 		switch block.Type {
 		case "CERTIFICATE":
-			r.chain = append(r.chain, block.Bytes)
+			chain = append(chain, block.Bytes)
 		case pemKey:
-			key, err := parseKey(block)
-			if err != nil {
-				return nil, err
+			if key, err = parseKey(block); err != nil {
+				return nil, nil, err
 			}
-			r.key = key
 		}
 	}
-	if r.key == nil || len(r.chain) == 0 {
-		return nil, errors.New("its key or its certificate is missing")
+	if key == nil || len(chain) == 0 {
+		return nil, nil, errors.New("its key or its certificate is missing")
 	}
-	leaf, err := x509.ParseCertificate(r.chain[0])
-	if err != nil {
-		return nil, fmt.Errorf("its certificate: %w", err)
-	}
-	if err := checkChain(r.chain); err != nil {
-		return nil, err
-	}
-	if public, ok := r.key.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(leaf.PublicKey) {
-		return nil, errors.New("its key is not the certificate's")
-	}
-	r.leaf = leaf
-	return r, nil
+	return key, chain, nil
 }
 
-// fits reports what keeps the record from being used for the subject. An expired one fits: it shows
-// what there was.
-func (r *record) fits(s *subject) error {
-	c := acme.Certificate{Leaf: r.leaf}
-	return c.Verify(r.key.Public(), s.identifiers, r.leaf.NotBefore)
-}
-
-// certificate returns the record as crypto/tls serves it.
+// certificate returns the record as crypto/tls serves it. A server never reads Leaf.
 func (r *record) certificate() *tls.Certificate {
-	return &tls.Certificate{Certificate: r.chain, PrivateKey: r.key, Leaf: r.leaf}
-}
-
-// checkChain reports whether all of a chain are certificates.
-func checkChain(chain [][]byte) error {
-	for i, der := range chain {
-		if _, err := x509.ParseCertificate(der); err != nil {
-			return fmt.Errorf("certificate %d of the chain: %w", i+1, err)
-		}
-	}
-	return nil
+	return &tls.Certificate{Certificate: r.chain, PrivateKey: r.key}
 }
 
 // newerThan reports whether r is to be served rather than other, which may be nil: the one obtained
@@ -133,10 +137,9 @@ func (r *record) newerThan(other *record) bool {
 }
 
 // same reports whether both are of one certificate.
-func (r *record) same(other *record) bool { return other != nil && r.leaf.Equal(other.leaf) }
-
-// serial returns the serial number as CAs show it.
-func (r *record) serial() string { return fmt.Sprintf("%x", r.leaf.SerialNumber.Bytes()) }
+func (r *record) same(other *record) bool {
+	return other != nil && bytes.Equal(r.chain[0], other.chain[0])
+}
 
 const pemKey = "PRIVATE KEY"
 

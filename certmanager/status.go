@@ -76,10 +76,10 @@ func (c *managed) status(now time.Time) Status {
 		s.State = StateObtaining
 	}
 	if r := c.current; r != nil {
-		s.Issuer, s.Serial = r.meta.Issuer, r.serial()
-		s.NotBefore, s.NotAfter = r.leaf.NotBefore, r.leaf.NotAfter
+		s.Issuer, s.Serial = r.meta.Issuer, r.serial
+		s.NotBefore, s.NotAfter = r.notBefore, r.notAfter
 		switch {
-		case now.After(r.leaf.NotAfter):
+		case now.After(r.notAfter):
 			s.State = StateExpired
 		case c.working:
 			s.State = StateRenewing

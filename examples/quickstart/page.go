@@ -26,12 +26,16 @@ func newPage(manager *certmanager.Manager) http.Handler {
 		if err == nil && served == nil {
 			err = fmt.Errorf("there is no certificate for %q", r.TLS.ServerName)
 		}
+		var leaf *x509.Certificate
+		if err == nil {
+			leaf, err = x509.ParseCertificate(served.Certificate[0])
+		}
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
 		var text bytes.Buffer
-		if err := page.Execute(&text, newPageData(served.Leaf, manager.Status())); err != nil {
+		if err := page.Execute(&text, newPageData(leaf, manager.Status())); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
