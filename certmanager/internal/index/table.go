@@ -10,7 +10,7 @@ import (
 
 // maxShard is how many names a shard holds before it is split. It balances reading and writing: of shorter shards a
 // writer copies less, and has more of them to list.
-const maxShard = 512
+const maxShard = 1024
 
 // A table is a hash table whose parts, the shards, are maps: what a writer changes is one of them. Their number grows
 // with the names (extendible hashing): a shard that is full is split by one more bit of the hash, and the others are
