@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -34,8 +35,13 @@ func SQLite(db *sql.DB, c Config) (*Store, error) {
 		columns: "\trecord_key TEXT NOT NULL PRIMARY KEY,\n\trevision TEXT NOT NULL,\n\tvalue BLOB NOT NULL",
 		ignore:  " ON CONFLICT DO NOTHING",
 		probe:   probeSQLite, classify: classifySQLite,
+		patience: sqlitePatience,
 	}, database{DB: db, turn: make(chan struct{}, 1)}, c)
 }
+
+// sqlitePatience is for what SQLite refuses at once, whatever the busy_timeout: a file of which another connection is just
+// taking up the log (journal_mode WAL), or recovers it.
+const sqlitePatience = 5 * time.Second
 
 func openSQLite(u *url.URL, c Config) (*Store, error) {
 	const standardConnections = 4

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/everseal/everseal/storage"
 )
@@ -56,6 +57,7 @@ type engine struct {
 	ignore   string                                    // ends an insertion that inserts nothing if the key is there
 	probe    func(ctx context.Context, s *Store) error // refuses a server, or a pool, that can't be right
 	classify func(err error) class                     // what an error of the driver means
+	patience time.Duration                             // for how long a statement is run again that found the database busy
 }
 
 // Statements are all that a store needs for its work.
@@ -251,11 +253,17 @@ func (s *Store) query(ctx context.Context, row func(columns [][]byte), statement
 	})
 }
 
-// again runs a statement, and runs it again if the server has rolled it back and run allows it.
+// again runs a statement, and runs it again if run allows it and it has changed nothing: the server has rolled it back,
+// or was busy.
 func (s *Store) again(ctx context.Context, run func() (again bool, err error)) error {
+	began := time.Now()
 	for runs := 1; ; runs++ {
 		again, err := run()
-		if err == nil || !again || runs == maxRuns || s.classify(err) != rolledBack {
+		if err == nil || !again || runs == maxRuns {
+			return err
+		}
+		found := s.classify(err)
+		if found != rolledBack && (found != busy || time.Since(began) >= s.patience) {
 			return err
 		}
 		if err := pause(ctx, runs); err != nil {
