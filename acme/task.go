@@ -129,7 +129,7 @@ func (c *Client) accept(ctx context.Context, t *task) error {
 		t.note(challenge)
 		return nil
 	}
-	refused := fmt.Errorf("acme: %s: %s: %w", printable(t.proof.name(), 260), t.proof.Type, inner{err})
+	refused := fmt.Errorf("acme: %s%w", about(t.proof.name(), t.proof.Type), inner{err})
 	if ctx.Err() != nil {
 		return refused
 	}

@@ -91,13 +91,10 @@ func (m *Manager) decodeRecord(data []byte, s *subject) (*record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("its certificate: %w", err)
 	}
-	if chain, err = m.intermediates.share(chain); err != nil {
+	if err := (&acme.Certificate{Leaf: leaf}).Verify(key.Public(), s.identifiers, leaf.NotBefore); err != nil {
 		return nil, err
 	}
-	if public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(leaf.PublicKey) {
-		return nil, errors.New("its key is not the certificate's")
-	}
-	if err := (&acme.Certificate{Leaf: leaf}).Verify(key.Public(), s.identifiers, leaf.NotBefore); err != nil {
+	if chain, err = m.intermediates.share(chain); err != nil {
 		return nil, err
 	}
 	return newRecord(meta, key, chain, leaf), nil

@@ -29,7 +29,7 @@ func tellWatches(root *os.Root, key string) {
 		}
 		err := kernelErr
 		if err == nil {
-			err = tellWatch(root, name, name+"."+kernel, key)
+			err = tellWatch(root, name, kernel, key)
 		}
 		if err != nil {
 			dropWatch(root, name)
@@ -38,10 +38,16 @@ func tellWatches(root *os.Root, key string) {
 }
 
 // tellWatch appends the key to this machine's file for the watch of the owner.
-func tellWatch(root *os.Root, owner, file, key string) error {
-	file = path.Join(watchFolder, file)
+func tellWatch(root *os.Root, owner, kernel, key string) error {
+	file := path.Join(watchFolder, owner+"."+kernel)
+	dead := func() (bool, error) {
+		if !isOwner(owner, kernel) {
+			return false, nil // another kernel's, whose locks are not seen here
+		}
+		return markFree(root, owner)
+	}
 	for range 10 {
-		told, err := appendHint(root, owner, file, key)
+		told, err := appendHint(root, file, key, dead)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // the folder has been removed: the watch has ended
 		}
@@ -60,8 +66,8 @@ func tellWatch(root *os.Root, owner, file, key string) error {
 }
 
 // appendHint appends the key to the file and reports whether the watch has not removed that file before: nobody
-// reads what is appended then.
-func appendHint(root *os.Root, owner, file, key string) (told bool, err error) {
+// reads what is appended then. Now and then it asks whether the watch's owner is dead.
+func appendHint(root *os.Root, file, key string, ownerDead func() (bool, error)) (told bool, err error) {
 	f, err := root.OpenFile(file, os.O_WRONLY|os.O_APPEND|os.O_CREATE|openNonblock, 0o600)
 	if err != nil {
 		return false, err
@@ -76,7 +82,7 @@ func appendHint(root *os.Root, owner, file, key string) (told bool, err error) {
 		return false, fmt.Errorf("%s has %d bytes: nobody reads it", file, size)
 	}
 	if size == 0 || size/checkedHints != (size+int64(len(key))+1)/checkedHints {
-		dead, err := ownerDead(root, owner)
+		dead, err := ownerDead()
 		if err != nil {
 			return false, err
 		}
@@ -108,14 +114,18 @@ func dropWatch(root *os.Root, owner string) {
 
 // sweepWatches removes the files of watches whose owner has died, or that have ended.
 func sweepWatches(root *os.Root) {
+	kernel, err := kernelID()
 	names, _ := watchNames(root)
 	for _, name := range names {
 		owner, _, _ := strings.Cut(name, ".")
 		if !isOwner(owner, "") {
 			continue
 		}
-		dead, err := ownerDead(root, owner)
-		if err == nil && dead || !slices.Contains(names, owner) {
+		ended := !slices.Contains(names, owner)
+		if !ended && err == nil && isOwner(owner, kernel) {
+			ended, _ = markFree(root, owner)
+		}
+		if ended {
 			dropWatch(root, owner)
 		}
 	}

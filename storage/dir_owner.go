@@ -62,19 +62,15 @@ func (d Dir) OwnerDead(_ context.Context, owner string) (bool, error) {
 		return false, fmt.Errorf("storage: can't use the folder %q: %w", string(d), err)
 	}
 	defer root.Close()
-	dead, err := ownerDead(root, owner)
+	dead, err := markFree(root, owner)
 	if err != nil {
 		return false, fmt.Errorf("storage: can't tell whether the owner of a lease in the folder %q is alive: %w", string(d), err)
 	}
 	return dead, nil
 }
 
-// ownerDead is OwnerDead in an open folder.
-func ownerDead(root *os.Root, owner string) (bool, error) {
-	kernel, err := kernelID()
-	if err != nil || !isOwner(owner, kernel) {
-		return false, err
-	}
+// markFree reports whether nobody holds the lock of the file of an owner under this kernel.
+func markFree(root *os.Root, owner string) (bool, error) {
 	mark, err := tryLock(root, path.Join(ownerFolder, owner), 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -9,11 +9,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/everseal/everseal/storage"
 )
@@ -41,13 +39,13 @@ func (s *Store) Notify(prefixes ...string) (*Notifier, error) {
 		}
 	}
 	notifying := *s
-	notifying.notify = &notifications{pool: p.Pool, channel: s.table, prefixes: slices.Clone(prefixes)}
+	notifying.notify = &notifications{pool: p, channel: s.table, prefixes: slices.Clone(prefixes)}
 	return &Notifier{&notifying}, nil
 }
 
 // Notifications are what a Notifier tells, and where.
 type notifications struct {
-	pool     *pgxpool.Pool
+	pool     postgresPool
 	channel  string
 	prefixes []string
 }
@@ -164,7 +162,7 @@ func (n *notifications) tryOut(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	greeting := "?" + rand.Text() // no key
-	if _, err := (postgresPool{n.pool, new(atomic.Bool)}).exec(ctx, "SELECT pg_notify($1, $2)", n.channel, greeting); err != nil {
+	if _, err := n.pool.exec(ctx, "SELECT pg_notify($1, $2)", n.channel, greeting); err != nil {
 		return err
 	}
 	for {

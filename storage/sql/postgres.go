@@ -2,9 +2,7 @@ package sql
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -132,10 +130,9 @@ func (p postgresPool) run(ctx context.Context, row func(columns [][]byte), state
 	server := conn.Conn().PgConn()
 	if !p.pooled.Load() {
 		var n int64
-		name := nameOf(statement)
-		_, err := conn.Conn().Prepare(ctx, name, statement)
+		prepared, err := conn.Conn().Prepare(ctx, statement, statement) // under a digest of its text: the same for all clients
 		if err == nil {
-			n, err = readAll(server.ExecPrepared(ctx, name, values, binary, binary), row)
+			n, err = readAll(server.ExecPrepared(ctx, prepared.Name, values, binary, binary), row)
 		}
 		if !isUnprepared(err) {
 			return n, err
@@ -147,13 +144,6 @@ func (p postgresPool) run(ctx context.Context, row func(columns [][]byte), state
 
 // binary is the format of all arguments, and of all columns.
 var binary = []int16{1}
-
-// nameOf returns the name to prepare a statement under: the same for the same text only, so that what another client
-// behind the same pooler has prepared under it is no other.
-func nameOf(statement string) string {
-	sum := sha256.Sum256([]byte(statement))
-	return "everseal_" + hex.EncodeToString(sum[:16])
-}
 
 // isUnprepared reports whether a statement was not run because the server's connection lacks it, or has prepared it for
 // another client.

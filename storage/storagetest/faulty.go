@@ -138,8 +138,7 @@ func (f *Faulty) Save(ctx context.Context, key string, value []byte, old storage
 	var revision storage.Revision
 	value = bytes.Clone(value) // a late write must not see what the caller does with it
 	err := f.write(ctx, call{Save, key}, func(ctx context.Context) (err error) {
-		saved, err := f.Unwrap().Save(ctx, key, value, old)
-		revision = saved
+		revision, err = f.Unwrap().Save(ctx, key, value, old)
 		return err
 	})
 	if err != nil {

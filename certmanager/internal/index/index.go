@@ -116,11 +116,12 @@ func (x *Index[V]) Delete(name string) bool {
 	if s == nil {
 		return false
 	}
-	if t, key := s.place(name); !t.holds(s.seed, key) {
+	t, key := s.place(name)
+	if _, held := t.lookup(s.seed, key); !held {
 		return false
 	}
 	next := x.successor()
-	t, key := next.place(name)
+	t, _ = next.place(name)
 	*t = t.clone()
 	i := t.index(next.seed, key)
 	left := resized(t.shards[i], len(t.shards[i])) // an index that shrinks gives its memory back

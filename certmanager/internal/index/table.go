@@ -42,11 +42,6 @@ func (t *table[V]) lookup(seed maphash.Seed, name string) (V, bool) {
 	return v, ok
 }
 
-func (t *table[V]) holds(seed maphash.Seed, name string) bool {
-	_, ok := t.lookup(seed, name)
-	return ok
-}
-
 // first returns the first place of the shard that stands at i.
 func (t *table[V]) first(i int) int { return i & (1<<t.depths[i] - 1) }
 
