@@ -89,6 +89,9 @@
 // No advisory lock and no setting of a session is used, and no prepared statement any more once one got lost. So a
 // pooler such as PgBouncer may be in between, in transaction mode.
 //
+// Scan relies on the statistics that autovacuum gathers. As long as there are none, in the first minute of a table that
+// has just been filled, the server sorts all that is left for each page.
+//
 // [Store.Notify] makes a store that tells of changes by NOTIFY, and that has Watch. Transactions with a
 // NOTIFY are committed one by one in the whole server; so a Notifier tells only of what lies at or below the prefixes
 // that it was given, and heartbeats of leases are not among them:
