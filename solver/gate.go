@@ -64,6 +64,7 @@ type inquiry struct {
 	pause   time.Time   // until when no other load begins
 	until   time.Time   // when the inquiry is forgotten
 	forget  *time.Timer
+	first   sharedLoad // of all, and for most inquiries of scanners the only one
 }
 
 // A knowledge is what the last load of a key has shown.
@@ -187,8 +188,10 @@ func (g *gate) enter(key string, by network) (answer, *sharedLoad) {
 		return own, nil
 	}
 	q := g.inquiries[key]
+	var l *sharedLoad
 	if q == nil {
 		q = &inquiry{key: key}
+		l = &q.first
 		if g.inquiries == nil {
 			g.inquiries = make(map[string]*inquiry)
 		}
@@ -199,7 +202,10 @@ func (g *gate) enter(key string, by network) (answer, *sharedLoad) {
 		g.waiting.promote(q.next)
 		return answer{}, q.next
 	}
-	l := &sharedLoad{inquiry: q, turn: make(chan struct{}, 1), done: make(chan struct{})}
+	if l == nil {
+		l = new(sharedLoad)
+	}
+	l.inquiry, l.turn, l.done = q, make(chan struct{}, 1), make(chan struct{})
 	l.join(by)
 	q.next = l
 	if q.current == nil {
