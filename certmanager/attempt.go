@@ -8,181 +8,179 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/everseal/everseal/certmanager/internal/lifecycle"
 	"github.com/everseal/everseal/certmanager/internal/schedule"
 	"github.com/everseal/everseal/storage"
 )
 
 const (
-	attemptTime = 10 * time.Minute // for one attempt with one issuer; the next goes on where it stopped
-	nameTime    = 2 * time.Minute  // more for each further name: some DNS providers need a minute between two records
-	askTime     = 24 * time.Hour   // after which Config.OnDemand is asked again about a name that it denied
-	leaseTerm   = time.Minute      // after which another process may take over from one that died
-	leaseNotice = time.Second      // after which a lease counts as held by another; a free one takes a load and a write
+	issueTimeout     = 10 * time.Minute // of one attempt with one issuer; the next resumes
+	nameTimeout      = 2 * time.Minute  // more for each further name: some DNS providers need a minute between two records
+	policyInterval   = 24 * time.Hour   // after which Config.OnDemand is asked again about a name that it denied
+	leaseTerm        = time.Minute      // after which another process may take over from one that died
+	maxClaimInterval = 15 * time.Second // between two tries to take a lease that another has
 )
 
-// An outcome is what came of an attempt.
-type outcome struct {
-	action Action    // what is due next
-	next   time.Time // when
-	err    error     // nil: there is a certificate that is not due
-	events []Event   // to be told once the outcome shows in the status
+// An attempt is one task of obtaining or renewing an entry's certificate.
+type attempt struct {
+	*obtainer
+	entry  *entry
+	task   lifecycle.Task
+	lease  *storage.Lease
+	stored map[string]*record // as found under the lease, by issuer
+	work   work
 }
 
-// attempt does what is due for c and, where c is under management, puts the next thing due into the
-// queue. It is the one path that obtains and renews.
-func (m *Manager) attempt(ctx context.Context, c *managed) error {
-	if !c.begin() {
-		return nil
-	}
-	o := m.tryIssuers(ctx, c)
-	next := c.end(o)
-	switch {
-	case m.manages(c):
-		m.queue.Set(c, next)
-		if c.awaited() { // since the end of the attempt: Renew's place in the queue was overwritten
-			m.queue.Set(c, time.Now())
-		}
-	case o.err == nil:
-		m.adopt(c)
-	}
-	for _, e := range o.events {
-		m.emit(ctx, e)
-	}
-	return o.err
-}
-
-// tryIssuers asks one issuer after another.
-func (m *Manager) tryIssuers(ctx context.Context, c *managed) outcome {
-	if o, allowed := m.askAgain(ctx, c); !allowed {
+// run does the task: it takes the lease, sees whether there is anything left to do, and asks one issuer after another.
+func (a *attempt) run(ctx context.Context) outcome {
+	if o, allowed := a.askPolicy(ctx); !allowed {
 		return o
 	}
-	all := outcome{action: ActionRetry}
-	for _, issuer := range m.issuers {
-		o := m.tryIssuer(ctx, issuer, c)
-		all.events = append(all.events, o.events...)
-		if o.err == nil {
-			return outcome{ActionRenew, o.next, nil, all.events}
-		}
-		if all.err == nil {
-			all.err = o.err
-		} else {
-			all.err = fmt.Errorf("%w; %w", all.err, o.err)
-		}
-		if all.next.IsZero() || o.next.Before(all.next) {
-			all.next = o.next
-		}
-		if ctx.Err() != nil {
-			break
-		}
+	if until, err := a.writable.check(ctx); err != nil {
+		return outcome{kind: lifecycle.Deferred, until: until, err: err}
 	}
-	return all
-}
-
-// askAgain asks whether a certificate that was obtained on demand is still allowed, before it is
-// renewed. Where it is denied, the certificate is served for the rest of its time and then forgotten,
-// unless it is allowed again.
-func (m *Manager) askAgain(ctx context.Context, c *managed) (o outcome, allowed bool) {
-	current := c.serving()
-	if !c.onDemand() || current == nil {
-		return outcome{}, true
+	if err := a.claim(ctx); err != nil {
+		if held, ok := errors.AsType[*storage.HeldError](err); ok {
+			return a.held(ctx, held)
+		}
+		return a.failed(ctx, a.entry, err)
 	}
-	err := m.ask(ctx, c.identifiers[0].Value)
-	switch {
-	case err == nil:
-		return outcome{}, true
-	case !errors.Is(err, ErrDenied):
-		return m.hindered(ctx, c, err), false
-	case !time.Now().Before(current.notAfter):
-		m.forget(c)
-	}
-	next := time.Now().Add(askTime)
-	if next.After(current.notAfter) {
-		next = current.notAfter
-	}
-	return outcome{action: ActionRetry, next: next, err: fmt.Errorf("certmanager: %v: %w", &c.subject, err)}, false
-}
-
-// tryIssuer takes the lease, looks whether there is anything left to do, and does it.
-func (m *Manager) tryIssuer(run context.Context, issuer Issuer, c *managed) outcome {
-	ctx, cancel := context.WithTimeout(run, attemptTime+time.Duration(len(c.identifiers)-1)*nameTime)
-	defer cancel()
-	lease, err := m.acquire(ctx, issuer, c)
+	defer a.release(ctx)
+	events, err := a.read(a.lease.Context())
 	if err != nil {
-		return m.hindered(run, c, err)
+		return a.failed(ctx, a.entry, err)
 	}
-	defer m.release(ctx, c, lease)
-	a := &attempt{Manager: m, certificate: c, issuer: issuer, lease: lease}
-	if a.stored, err = m.loadRecord(lease.Context(), issuer, &c.subject); err != nil {
-		return m.hindered(run, c, err)
+	if a.isCurrent() {
+		return outcome{kind: lifecycle.Current, events: events}
 	}
-	var events []Event
-	if a.stored != nil && m.serve(c, a.stored) {
-		events = append(events, loaded(c, a.stored))
-	}
-	if err := a.readJournal(lease.Context()); err != nil {
-		return m.hindered(run, c, err)
-	}
-	forced := c.forced()
-	if current := c.serving(); current != nil && !forced && c.unkept(issuer) == nil {
-		if due := renewal(current); time.Now().Before(due) {
-			return outcome{next: due, events: events} // another process was faster
-		}
-	}
-	var o outcome
-	if a.journal.waits(time.Now()) && !forced {
-		o = a.waiting()
-	} else {
-		o = a.obtain(run)
-	}
+	o := a.askIssuers(ctx)
 	o.events = append(events, o.events...)
 	return o
 }
 
-// acquire takes the lease of the work on c. Another process has it for as long as its own attempt takes.
-func (m *Manager) acquire(ctx context.Context, issuer Issuer, c *managed) (*storage.Lease, error) {
-	key := workKey(issuer, &c.subject)
-	waits := time.AfterFunc(leaseNotice, func() {
-		m.logger.LogAttrs(ctx, slog.LevelInfo, "waiting for another process that is at work on the certificate, or was killed at it",
-			slog.Any("names", c.names()), slog.String("issuer", issuer.ID()), slog.String("lease", key))
-	})
-	defer waits.Stop()
-	lease, err := storage.Acquire(ctx, m.store, key, leaseTerm)
-	if err != nil && ctx.Err() != nil {
-		return nil, fmt.Errorf("another process is at work on the certificate, or the storage does not answer: %w", err)
+// askPolicy asks whether a certificate that was obtained on demand is still allowed, before it is renewed. If it is
+// denied, the certificate is served for the rest of its time and then evicted, unless it is allowed again.
+func (a *attempt) askPolicy(ctx context.Context) (o outcome, allowed bool) {
+	e := a.entry
+	current := e.served.Load()
+	if !e.isOnDemand() || current == nil {
+		return outcome{}, true
 	}
-	return lease, err
+	err := a.policy(ctx, e.identifiers[0].Value)
+	switch {
+	case err == nil:
+		return outcome{}, true
+	case !errors.Is(err, ErrDenied):
+		return a.failed(ctx, e, err), false
+	case !time.Now().Before(current.end()):
+		a.catalogue.evict(e)
+	}
+	next := time.Now().Add(policyInterval)
+	if next.After(current.end()) {
+		next = current.end()
+	}
+	return outcome{kind: lifecycle.Failed, until: next, err: fmt.Errorf("certmanager: %v: %w", &e.subject, err)}, false
 }
 
-// waiting is the outcome where the time of the next attempt has not come: it was set before, maybe by
-// another process. It is told once, to whoever has started the program again and wonders.
-func (a *attempt) waiting() outcome {
-	c := a.certificate
-	o := outcome{next: a.journal.Next, err: &earlierFailure{a.journal.Failed, a.journal.Error}}
-	if !c.failing() {
-		o.events = []Event{{Kind: EventFailed, Names: c.names(), Issuer: a.issuer.ID(), Renewal: c.serving() != nil, Next: o.next, Err: o.err}}
+// claim takes the lease of the work on the entry, or returns an error: a *storage.HeldError if another process has it.
+// A claim that was not successful is kept, with what it saw.
+func (a *attempt) claim(ctx context.Context) error {
+	claim := a.entry.takeClaim()
+	if claim == nil {
+		claim = &storage.Claim{Store: a.store, Key: workKey(a.issuers[0], &a.entry.subject), Term: leaseTerm}
 	}
-	return o
+	// The lease's context is derived from that of the try, which must not end with the time for it.
+	ctx, cancel := context.WithCancelCause(ctx)
+	timeout := time.AfterFunc(storageTimeout, func() { cancel(errSlowStorage) })
+	lease, err := claim.Try(ctx)
+	if err == nil && timeout.Stop() {
+		a.lease = lease
+		return nil
+	}
+	a.entry.keepClaim(claim)
+	err = slowStorage(ctx, err)
+	cancel(nil)
+	return err
 }
 
-// hindered is the outcome where something else than an issuer failed: the storage, or the question
-// whether a name is allowed.
-func (m *Manager) hindered(run context.Context, c *managed, err error) outcome {
-	o := outcome{
-		action: ActionRetry,
-		next:   time.Now().Add(schedule.TransientBackoff(c.stumble(), rand.Float64())),
-		err:    fmt.Errorf("certmanager: %v: %w", &c.subject, err),
+// held is the outcome when another process has the lease. It may have finished: what it has stored is served.
+func (a *attempt) held(ctx context.Context, held *storage.HeldError) outcome {
+	e := a.entry
+	tries := e.claimTries()
+	if tries == 2 {
+		a.logger.LogAttrs(ctx, slog.LevelInfo, "waiting for another process that is at work on the certificate, or was killed at it",
+			slog.Any("names", e.names()), slog.String("issuer", a.issuers[0].ID()), slog.String("lease", held.Key))
 	}
-	if run.Err() == nil {
-		o.events = []Event{{Kind: EventFailed, Names: c.names(), Renewal: c.serving() != nil, Next: o.next, Err: o.err}}
+	var events []Event
+	if r, err := a.best(ctx, e); err == nil && r != nil && a.serve(e, r) {
+		events = []Event{loadedEvent(e, r)}
 	}
-	return o
+	if a.isCurrent() {
+		e.dropClaim()
+		return outcome{kind: lifecycle.Current, events: events}
+	}
+	pause := held.RetryAfter
+	if tries < 3 || !e.isUrgent() {
+		pause = min(time.Duration(tries)*time.Second, maxClaimInterval)
+	}
+	return outcome{kind: lifecycle.Deferred, until: time.Now().Add(pause), events: events, err: fmt.Errorf("certmanager: %v: %w: %w", &e.subject, errHeld, held)}
 }
 
-// release gives the lease back, also when ctx has ended.
-func (m *Manager) release(ctx context.Context, c *managed, lease *storage.Lease) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
+// read finds what the storage has: certificates of all issuers, of which the newest is served, and how far the work came.
+func (a *attempt) read(ctx context.Context) (events []Event, err error) {
+	e := a.entry
+	a.stored = make(map[string]*record, len(a.issuers))
+	for _, issuer := range a.issuers {
+		r, err := a.loadRecord(ctx, issuer, &e.subject)
+		if err != nil {
+			return nil, err
+		}
+		if r == nil {
+			continue
+		}
+		a.stored[issuer.ID()] = r
+		if a.serve(e, r) {
+			events = append(events, loadedEvent(e, r))
+		}
+	}
+	return events, a.readWork(ctx)
+}
+
+// isCurrent reports whether there is nothing left to do: another process was faster.
+func (a *attempt) isCurrent() bool {
+	current := a.entry.served.Load()
+	return current != nil && !a.task.Forced && a.entry.unsaved() == nil && time.Now().Before(a.entry.renewal())
+}
+
+// release gives the lease back, also when ctx has ended. What the storage fails to take is tried again for a while, unless
+// ctx has ended: until it is taken, or the term is over, nobody else can work on the certificate.
+func (a *attempt) release(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	if err := lease.Release(ctx); err != nil && !errors.Is(err, storage.ErrLost) {
-		m.emit(ctx, Event{Kind: EventWarning, Names: c.names(), Err: fmt.Errorf("certmanager: %v: give back the lease: %w", &c.subject, err)})
+	err := persist(ctx, func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+		defer cancel()
+		return a.lease.Release(ctx)
+	})
+	if err != nil && !errors.Is(err, storage.ErrLost) {
+		a.warn(ctx, a.entry, "", fmt.Errorf("certmanager: %v: give back the lease: %w", &a.entry.subject, err))
 	}
 }
+
+// persist calls f until it succeeds, finds that the lease is lost, or ctx ends.
+func persist(ctx context.Context, f func() error) error {
+	for pause := 100 * time.Millisecond; ; pause *= 2 {
+		err := f()
+		if err == nil || errors.Is(err, storage.ErrLost) || errors.Is(err, storage.ErrTooLarge) {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// shortly returns a time for what nobody has failed at.
+func shortly() time.Time { return time.Now().Add(schedule.TransientBackoff(1, rand.Float64())) }

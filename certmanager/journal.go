@@ -2,22 +2,19 @@ package certmanager
 
 import (
 	"crypto"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager/internal/schedule"
 )
 
-// A journal is what is kept of the work on one certificate with one issuer: how far the issuance under
-// way came, and what failed before. It is the value of the work's lease, so that only the lease's
-// holder changes it and whoever takes over finds it.
+// A journal is what is kept of the work on one certificate with one issuer: how far the issuance under way came, and what
+// failed before.
 type journal struct {
-	Version       int       `json:"version"`
 	Key           string    `json:"key,omitempty"`           // of the certificate under way, PEM
 	Notes         []byte    `json:"notes,omitempty"`         // the issuer's (Request.Journal)
 	Refusals      int       `json:"refusals,omitempty"`      // failures by the CA's word since the last certificate
@@ -27,26 +24,6 @@ type journal struct {
 	Error         string    `json:"error,omitempty"`         // of the last attempt
 	Failed        time.Time `json:"failed,omitzero"`         // when it failed, UTC
 }
-
-// decodeJournal reads a stored journal; nil is an empty one.
-func decodeJournal(data []byte) (journal, error) {
-	j := journal{Version: 1}
-	if len(data) == 0 {
-		return j, nil
-	}
-	if err := json.Unmarshal(data, &j); err != nil {
-		return journal{Version: 1}, errors.New("it is not the JSON of a journal")
-	}
-	if j.Version != 1 {
-		return journal{Version: 1}, fmt.Errorf("its version %d is not known here", j.Version)
-	}
-	if j.Refusals < 0 || j.Interruptions < 0 || j.Rotation < 0 {
-		return journal{Version: 1}, errors.New("it counts fewer than no failures")
-	}
-	return j, nil
-}
-
-func (j *journal) encode() ([]byte, error) { return json.Marshal(j) }
 
 // begin returns the key of the issuance under way, or makes one if there is none.
 func (j *journal) begin(t KeyType) (crypto.Signer, error) {
@@ -66,11 +43,14 @@ func (j *journal) begin(t KeyType) (crypto.Signer, error) {
 	return key, nil
 }
 
-// waits reports whether the next attempt is not due yet. A failure that lies in the future was noted
-// while the clock was wrong, and says nothing.
+// maxWait bounds the pauses that are believed: the longest that a CA's limits ask for are of a week.
+const maxWait = 8 * 24 * time.Hour
+
+// waits reports whether the next attempt is not due yet. A failure that lies in the future was noted while the clock was
+// wrong, and says nothing.
 func (j *journal) waits(now time.Time) bool {
 	const skew = 5 * time.Minute // between the clocks of a fleet
-	return now.Before(j.Next) && now.Add(skew).After(j.Failed)
+	return now.Before(j.Next) && j.Next.Before(now.Add(maxWait+skew)) && now.Add(skew).After(j.Failed)
 }
 
 // abandon forgets the issuance under way.
@@ -90,45 +70,70 @@ func (j *journal) isFor(r *record) bool {
 	return ok && public.Equal(r.key.Public())
 }
 
-// fail notes a failure and chooses the time of the next attempt: soon where the CA was not reached or
-// failed itself, after ever longer pauses where it refused, and never before the CA said. An outage that cost an
-// order is no reason to try another solver, or to wait for more than an hour.
-func (j *journal) fail(err error, now time.Time) {
-	const longestText = 4 << 10
+// isEmpty reports whether there is nothing to be kept.
+func (j *journal) isEmpty() bool {
+	return j == nil || j.Key == "" && len(j.Notes) == 0 && j.Refusals == 0 && j.Rotation == 0 && j.Interruptions == 0 && j.Next.IsZero()
+}
+
+// fail notes a failure of the issuer's and chooses the time of the next attempt: soon if the CA was not reached or failed
+// itself, after ever longer pauses if it refused, and never before the CA said. An outage that cost an order is no reason
+// to try another solver, or to wait for more than an hour. The end is that of the certificate which is served: unless for
+// a rate limit, it is not waited for longer than half of what is left of it because the CA said so.
+func (j *journal) fail(err error, now, end time.Time) {
 	const maxOutageWait = time.Hour
-	var dead *acme.OrderError
 	var problem *acme.Problem
-	if errors.As(err, &dead) {
+	dead := errors.As(err, new(*acme.OrderError))
+	if dead {
 		j.abandon()
 	}
-	var unproved *acme.AuthorizationError
 	outage := acme.IsOutage(err)
-	if !outage && (errors.As(err, &unproved) || errors.As(err, new(*acme.SolverError))) {
+	if !outage && (errors.As(err, new(*acme.AuthorizationError)) || errors.As(err, new(*acme.SolverError))) {
 		j.Rotation++
 	}
-	refused := errors.As(err, &problem) && problem.Status < http.StatusInternalServerError || dead != nil
+	refused := errors.As(err, &problem) && problem.Status < http.StatusInternalServerError || dead
 	var wait time.Duration
 	if refused {
 		j.Refusals++
 		j.Interruptions = 0
 		wait = schedule.RefusalBackoff(j.Refusals, rand.Float64())
-		if outage {
-			wait = min(wait, maxOutageWait)
-		}
 	} else {
 		j.Interruptions++
 		wait = schedule.TransientBackoff(j.Interruptions, rand.Float64())
 	}
-	var later *acme.RetryAfterError
-	if problem != nil {
-		wait = max(wait, problem.RetryAfter)
+	asked := retryAfter(err)
+	if left := end.Sub(now); left > 0 && !errors.Is(err, acme.ErrRateLimited) {
+		asked = min(asked, left/2)
 	}
-	if errors.As(err, &later) {
-		wait = max(wait, later.RetryAfter)
+	if wait = max(wait, asked); outage {
+		wait = min(wait, maxOutageWait)
 	}
+	j.note(err, now, wait)
+}
+
+// hinder notes a failure of the storage's.
+func (j *journal) hinder(err error, now time.Time) {
+	j.Interruptions++
+	j.note(err, now, schedule.TransientBackoff(j.Interruptions, rand.Float64()))
+}
+
+// note writes a failure down, after which is waited.
+func (j *journal) note(err error, now time.Time, wait time.Duration) {
+	const maxText = 4 << 10
 	j.Next, j.Failed = now.Add(wait).UTC(), now.UTC()
 	j.Error = err.Error()
-	j.Error = j.Error[:min(len(j.Error), longestText)]
+	j.Error = strings.ToValidUTF8(j.Error[:min(len(j.Error), maxText)], "")
+}
+
+// retryAfter returns how long the CA wants to be left alone.
+func retryAfter(err error) time.Duration {
+	var wait time.Duration
+	if problem, ok := errors.AsType[*acme.Problem](err); ok {
+		wait = problem.RetryAfter
+	}
+	if later, ok := errors.AsType[*acme.RetryAfterError](err); ok {
+		wait = max(wait, later.RetryAfter)
+	}
+	return min(wait, maxWait)
 }
 
 // An earlierFailure is the failure of an attempt that was made before, perhaps by another process. Only

@@ -1,23 +1,31 @@
 package certmanager
 
 import (
-	"slices"
+	"encoding/json"
+	"iter"
 	"time"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/lifecycle"
+	"github.com/everseal/everseal/solver/diagnose"
 )
 
 // A Status is what the manager knows of one certificate.
 type Status struct {
-	Names     []string
-	KeyType   KeyType
-	OnDemand  bool // obtained for a client that asked, not configured
-	State     State
-	Issuer    string    // ID of the issuer that signed it; this and the next three are zero without a certificate
-	Serial    string    // hexadecimal
-	NotBefore time.Time // UTC
-	NotAfter  time.Time // UTC
-	Action    Action    // what comes next
-	Next      time.Time // when
-	Failure   *Failure  // the last attempt's; nil: it succeeded, or there was none
+	Names     []string  `json:"names"`
+	KeyType   KeyType   `json:"keyType"`
+	OnDemand  bool      `json:"onDemand,omitempty"` // obtained for a client that asked, not configured
+	State     State     `json:"state"`
+	Issuer    string    `json:"issuer,omitempty"` // ID of the issuer that signed it; this and the next three are zero without a certificate
+	Serial    string    `json:"serial,omitempty"` // hexadecimal
+	NotBefore time.Time `json:"notBefore,omitzero"`
+	NotAfter  time.Time `json:"notAfter,omitzero"`  // UTC
+	Action    Action    `json:"action"`             // what comes next
+	Next      time.Time `json:"next"`               // when; a time in the past: its turn comes
+	Deferred  string    `json:"deferred,omitempty"` // why it waits until Next though nothing failed
+	Attempts  int       `json:"attempts,omitempty"` // that failed in a row
+	Since     time.Time `json:"since,omitzero"`     // when the first of them was
+	Failure   *Failure  `json:"failure,omitempty"`  // the last attempt's; nil: it succeeded, or there was none
 }
 
 // A State is how a certificate stands.
@@ -37,6 +45,7 @@ type Action string
 
 // The actions.
 const (
+	ActionLoad   Action = "load"   // see what the storage has
 	ActionObtain Action = "obtain" // the first certificate
 	ActionRenew  Action = "renew"
 	ActionRetry  Action = "retry" // what failed
@@ -48,44 +57,96 @@ type Failure struct {
 	Err  error
 }
 
-// Status returns how each certificate under management stands, sorted by name.
-func (m *Manager) Status() []Status {
-	m.mu.Lock()
-	seen := make(map[*managed]bool, len(m.byName))
-	for _, c := range m.byName {
-		seen[c] = true
+// MarshalJSON shows the error's text, and what was seen of its cause.
+func (f *Failure) MarshalJSON() ([]byte, error) {
+	shown := struct {
+		Time      time.Time          `json:"time"`
+		Error     string             `json:"error"`
+		Diagnoses []*diagnose.Report `json:"diagnoses,omitempty"`
+	}{Time: f.Time, Diagnoses: diagnosesOf(f.Err)}
+	if f.Err != nil {
+		shown.Error = f.Err.Error()
 	}
-	m.mu.Unlock()
-	all := make([]Status, 0, len(seen))
-	now := time.Now()
-	for c := range seen {
-		all = append(all, c.status(now))
-	}
-	slices.SortFunc(all, func(a, b Status) int { return slices.Compare(a.Names, b.Names) })
-	return all
+	return json.Marshal(shown)
 }
 
-func (c *managed) status(now time.Time) Status {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := Status{
-		Names: c.names(), KeyType: c.keyType, OnDemand: c.wanted,
-		State: StateWaiting, Action: c.action, Next: c.next, Failure: c.failure,
+// Status returns how the certificate stands that covers the name, also one that was wanted on demand and could not be
+// obtained lately. It reports false if there is none.
+func (m *Manager) Status(name string) (Status, bool) {
+	id, err := acme.ParseIdentifier(name)
+	if err != nil {
+		return Status{}, false
 	}
-	if c.working {
+	e := m.catalogue.covering(id.Value)
+	if e == nil {
+		e = m.admission.failing(id.Value)
+	}
+	if e == nil {
+		return Status{}, false
+	}
+	return e.status(time.Now()), true
+}
+
+// All returns how each certificate stands, in no particular order: of those under management, and of those that were
+// wanted on demand and could not be obtained lately. Certificates that are added or removed meanwhile may or may not be
+// among them.
+func (m *Manager) All() iter.Seq[Status] {
+	return func(yield func(Status) bool) {
+		for e := range m.catalogue.all() {
+			if !yield(e.status(time.Now())) {
+				return
+			}
+		}
+		for _, e := range m.admission.allFailing() {
+			if !yield(e.status(time.Now())) {
+				return
+			}
+		}
+	}
+}
+
+func (e *entry) status(now time.Time) Status {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	plan := e.state.Plan(now)
+	s := Status{
+		Names: e.names(), KeyType: e.keyType, OnDemand: e.onDemand,
+		State: StateWaiting, Action: actionOf(plan.Action), Next: plan.Due,
+	}
+	s.Attempts, s.Since = e.state.Failures()
+	working := false
+	if m := e.matter; m != nil {
+		working, s.Failure = m.working && m.task.Action != lifecycle.Load, m.failure
+		if m.deferral != nil {
+			s.Deferred = m.deferral.Error()
+		}
+	}
+	if working {
 		s.State = StateObtaining
 	}
-	if r := c.current; r != nil {
-		s.Issuer, s.Serial = r.meta.Issuer, r.serial
-		s.NotBefore, s.NotAfter = r.notBefore, r.notAfter
+	if c := e.served.Load(); c != nil {
+		s.Issuer, s.Serial, s.NotBefore, s.NotAfter = c.issuer, c.serial(), time.Unix(c.begin, 0).UTC(), c.end()
 		switch {
-		case now.After(r.notAfter):
+		case now.After(s.NotAfter):
 			s.State = StateExpired
-		case c.working:
+		case working:
 			s.State = StateRenewing
 		default:
 			s.State = StateValid
 		}
 	}
 	return s
+}
+
+// actionOf returns the action as the status shows it.
+func actionOf(a lifecycle.Action) Action {
+	switch a {
+	case lifecycle.Load:
+		return ActionLoad
+	case lifecycle.Obtain:
+		return ActionObtain
+	case lifecycle.Renew:
+		return ActionRenew
+	}
+	return ActionRetry
 }

@@ -1,0 +1,194 @@
+package certmanager
+
+import (
+	"fmt"
+	"iter"
+	"strings"
+	"sync"
+
+	"github.com/everseal/everseal/certmanager/internal/index"
+)
+
+// A catalogue leads from names to entries. What an entry serves changes without it. The zero value is empty.
+type catalogue struct {
+	index index.Index[*entry]
+
+	mu    sync.Mutex        // held while names are added and removed; an entry's lock and the index's are taken under it
+	heirs map[string]*entry // to names that an entry wanted on demand serves until they have a certificate
+}
+
+// lookup returns the entry for a name that a client asks for, by the name itself or the wildcard that covers it, or nil.
+func (c *catalogue) lookup(name string) *entry {
+	e, _ := c.index.Lookup(name)
+	return e
+}
+
+// covering returns the entry for the name, or that of the wildcard that covers it, or nil: one that is configured before
+// one that serves until that has a certificate.
+func (c *catalogue) covering(name string) *entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.heirs[name]; e != nil {
+		return e
+	}
+	return c.lookup(name)
+}
+
+// parent returns the entry for the wildcard that covers the name, or nil.
+func (c *catalogue) parent(name string) *entry {
+	_, parent, _ := strings.Cut(name, ".")
+	return c.lookup("*." + parent)
+}
+
+// add puts the subjects that are new under management, all or none, and returns their entries.
+func (c *catalogue) add(subjects []subject) ([]*entry, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	names := make(map[string]*entry, len(subjects))
+	added := make([]*entry, 0, len(subjects))
+	var configured []*entry
+	for i := range subjects {
+		s := &subjects[i]
+		known, err := c.known(s, names)
+		if err != nil {
+			return nil, err
+		}
+		if known != nil {
+			configured = append(configured, known)
+			continue
+		}
+		e := newEntry(*s)
+		e.managed = true
+		added = append(added, e)
+		for _, id := range s.identifiers {
+			names[id.Value] = e
+		}
+	}
+	for _, e := range configured {
+		e.setManaged(true, false)
+	}
+	for name, e := range names {
+		if holder := c.holder(name); holder != nil {
+			// A certificate obtained on demand is served, and renewed, until the configured one comes.
+			if c.heirs == nil {
+				c.heirs = make(map[string]*entry)
+			}
+			c.heirs[name] = e
+			delete(names, name)
+		}
+	}
+	c.index.PutMap(names)
+	return added, nil
+}
+
+// known returns the entry of the subject, or nil. A name may be in one certificate only, but one that a client wanted
+// gives way to one that is configured. The caller holds c.mu.
+func (c *catalogue) known(s *subject, added map[string]*entry) (*entry, error) {
+	for _, id := range s.identifiers {
+		other := added[id.Value]
+		if other == nil {
+			other = c.heirs[id.Value]
+		}
+		if other == nil {
+			other = c.holder(id.Value)
+		}
+		switch {
+		case other == nil:
+		case other.key() == s.key():
+			return other, nil
+		case !other.isOnDemand():
+			return nil, fmt.Errorf("certmanager: %s is a name of two certificates, that of %v and that of %v: name it once", id.Value, other, s)
+		}
+	}
+	return nil, nil
+}
+
+// holder returns the entry that has the name itself, or nil.
+func (c *catalogue) holder(name string) *entry {
+	if e := c.lookup(name); e != nil && e.has(name) {
+		return e
+	}
+	return nil
+}
+
+// adopt puts an entry that handshakes waited for under management, and reports whether it did: its name may have come
+// to be configured meanwhile.
+func (c *catalogue) adopt(e *entry) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	name := e.identifiers[0].Value
+	if c.heirs[name] != nil || c.holder(name) != nil {
+		return false
+	}
+	e.setManaged(true, true)
+	c.index.Put(name, e)
+	return true
+}
+
+// inherit gives the names that an entry is heir to over to it, now that it has a certificate, and returns the entries
+// that had them.
+func (c *catalogue) inherit(e *entry) []*entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.heirs) == 0 {
+		return nil
+	}
+	var former []*entry
+	for _, id := range e.identifiers {
+		if c.heirs[id.Value] != e {
+			continue
+		}
+		delete(c.heirs, id.Value)
+		if holder := c.holder(id.Value); holder != nil {
+			holder.setManaged(false, true)
+			former = append(former, holder)
+		}
+		c.index.Put(id.Value, e)
+	}
+	return former
+}
+
+// evict ends the management of an entry.
+func (c *catalogue) evict(e *entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range e.identifiers {
+		if c.heirs[id.Value] == e {
+			delete(c.heirs, id.Value)
+		}
+		if c.holder(id.Value) != e {
+			continue
+		}
+		if heir := c.heirs[id.Value]; heir != nil {
+			delete(c.heirs, id.Value)
+			c.index.Put(id.Value, heir)
+			continue
+		}
+		c.index.Delete(id.Value)
+	}
+	e.setManaged(false, e.isOnDemand())
+}
+
+// all returns the entries, in no particular order.
+func (c *catalogue) all() iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for name, e := range c.index.All() {
+			if name == e.identifiers[0].Value && !yield(e) {
+				return
+			}
+		}
+		c.mu.Lock()
+		heirs := make([]*entry, 0, len(c.heirs))
+		for name, e := range c.heirs {
+			if name == e.identifiers[0].Value {
+				heirs = append(heirs, e)
+			}
+		}
+		c.mu.Unlock()
+		for _, e := range heirs {
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,235 @@
+package lifecycle
+
+import (
+	"math"
+	"time"
+
+	"github.com/everseal/everseal/certmanager/internal/schedule"
+)
+
+// A State is how one certificate stands. The zero State is that of one that was not loaded from the storage yet. It is
+// not safe for concurrent use.
+type State struct {
+	begin, end int64 // validity of what is served, seconds since 1970; end is zero if nothing is
+	renewal    int64 // when it is to be renewed, as instant returns it
+	until      int64 // nothing is due before; zero: nothing keeps it
+	since      int64 // when the first of the failures in a row was, seconds since 1970
+	told       int64 // when one of them was told last, seconds since 1970
+	failures   int32 // in a row
+	generation int32 // counts what was served
+	replaces   int32 // the generation that callers want replaced
+	awaited    int32 // handshakes that wait
+	stage      Stage
+	loaded     bool
+	commanded  bool // callers wait for a replacement
+	heeded     bool // the task under way is what they want
+	deferred   bool // until is that of a deferral
+}
+
+// An Action is what is due.
+type Action uint8
+
+// The actions.
+const (
+	Load   Action = iota // see what the storage has
+	Obtain               // the first certificate
+	Renew
+	Retry // obtain or renew after a failure
+)
+
+// An Urgency says what goes first. Smaller ones do.
+type Urgency uint8
+
+// The urgencies.
+const (
+	Handshake Urgency = iota // a client waits
+	Commanded                // a caller waits
+	Loading                  // the storage was not asked yet
+	Expired
+	Expiring // a tenth of the lifetime is left
+	New      // there is no certificate yet
+	Early    // there is time
+)
+
+// A Plan is what is due next.
+type Plan struct {
+	Action  Action
+	Due     time.Time // a time in the past: at once
+	Urgency Urgency   // when it is due
+}
+
+// Plan returns what is due next.
+func (s *State) Plan(now time.Time) Plan {
+	p := Plan{Action: s.action(), Due: now}
+	switch {
+	case s.until != 0:
+		p.Due = fromInstant(s.until)
+	case s.loaded && s.end != 0:
+		p.Due = fromInstant(s.renewal)
+	}
+	if s.commanded && s.loaded && !s.deferred {
+		p.Due = now
+	}
+	p.Urgency = s.urgency(later(p.Due, now).Unix())
+	return p
+}
+
+func (s *State) action() Action {
+	switch {
+	case !s.loaded:
+		return Load
+	case s.failures > 0:
+		return Retry
+	case s.end != 0:
+		return Renew
+	}
+	return Obtain
+}
+
+// urgency returns that at a time, in seconds since 1970.
+func (s *State) urgency(at int64) Urgency {
+	switch {
+	case s.awaited > 0:
+		return Handshake
+	case s.commanded:
+		return Commanded
+	case !s.loaded:
+		return Loading
+	case s.end == 0:
+		return New
+	}
+	switch s.stageAt(at) {
+	case StageExpired:
+		return Expired
+	case StageTenth:
+		return Expiring
+	}
+	return Early
+}
+
+// Serve says that a certificate is served from now on, valid from begin to end, and to be renewed at renewal.
+func (s *State) Serve(begin, end, renewal time.Time) {
+	s.begin, s.end, s.renewal = begin.Unix(), end.Unix(), instant(renewal)
+	s.generation++
+}
+
+// Command wants the certificate that is served replaced. Callers are to wait until a Report says that they are answered.
+func (s *State) Command() {
+	s.commanded, s.replaces = true, s.generation
+}
+
+// Await counts handshakes that wait (n is 1) and that have waited (n is -1).
+func (s *State) Await(n int32) { s.awaited += n }
+
+// Renewal returns when the certificate that is served is to be renewed.
+func (s *State) Renewal() time.Time { return fromInstant(s.renewal) }
+
+// Unload has the storage asked again.
+func (s *State) Unload() { s.loaded = false }
+
+// Loaded reports whether the storage was asked.
+func (s *State) Loaded() bool { return s.loaded }
+
+// Deferred reports whether what is due waits though nothing failed.
+func (s *State) Deferred() bool { return s.deferred }
+
+// Failures returns how many attempts in a row have failed, and since when, in UTC.
+func (s *State) Failures() (n int, since time.Time) {
+	if s.failures == 0 {
+		return 0, time.Time{}
+	}
+	return int(s.failures), time.Unix(s.since, 0).UTC()
+}
+
+// A Task is what an attempt has to do.
+type Task struct {
+	Action Action
+	Forced bool // the certificate is replaced though it is not due
+	Quiet  bool // what goes wrong was told lately
+}
+
+// Begin returns what is to be done. Finish is to be called when it is done.
+func (s *State) Begin(now time.Time) Task {
+	s.heeded = s.commanded
+	return Task{
+		Action: s.action(),
+		Forced: s.commanded && s.replaces == s.generation,
+		Quiet:  s.failures >= loudFailures && s.toldLately(now),
+	}
+}
+
+// toldLately reports whether a failure was told not long ago.
+func (s *State) toldLately(now time.Time) bool {
+	since := now.Unix() - s.told
+	return since >= 0 && since < int64(toldInterval/time.Second)
+}
+
+// A Kind is what came of a task.
+type Kind uint8
+
+// The kinds of result.
+const (
+	Loaded   Kind = iota // the storage was asked, and Serve called if it had something
+	Obtained             // a new certificate was stored
+	Current              // another process was faster
+	Deferred             // not now, and nothing is wrong
+	Failed
+)
+
+// A Result is what came of a task.
+type Result struct {
+	Kind  Kind
+	Until time.Time // of Deferred and Failed: when to try again; zero with Failed: the pauses grow from a second to ten minutes
+}
+
+// A Report is what follows from a result, besides the next plan.
+type Report struct {
+	Answered bool  // callers of Command are answered
+	Tell     bool  // the failure is to be told
+	Stage    Stage // the certificate that is served came to this stage, and its renewal fails; else zero
+}
+
+// Finish notes what came of a task. The random number r in [0,1) spreads the next attempt.
+func (s *State) Finish(result Result, now time.Time, r float64) Report {
+	heeded := s.heeded
+	s.heeded, s.deferred = false, false
+	switch result.Kind {
+	case Loaded:
+		s.loaded, s.until, s.failures = true, 0, 0
+		return Report{}
+	case Deferred:
+		s.until, s.deferred = instant(result.Until), true
+		return Report{}
+	case Failed:
+		return s.fail(result.Until, now, r)
+	}
+	s.loaded, s.until, s.failures, s.stage = true, 0, 0, 0
+	if !s.commanded || !heeded {
+		return Report{} // who came too late for this task waits for the next
+	}
+	s.commanded = false
+	return Report{Answered: true}
+}
+
+// fail notes a failure.
+func (s *State) fail(until, now time.Time, r float64) Report {
+	if s.failures == 0 {
+		s.since = now.Unix()
+	}
+	if s.failures < math.MaxInt32 {
+		s.failures++
+	}
+	if until.IsZero() {
+		until = now.Add(schedule.TransientBackoff(int(s.failures), r))
+	}
+	s.until = instant(until)
+	report := Report{Answered: s.commanded && s.loaded}
+	s.commanded = s.commanded && !s.loaded
+	if stage := s.stageAt(now.Unix()); stage > s.stage {
+		s.stage, report.Stage = stage, stage
+	}
+	if report.Stage != 0 || s.failures <= loudFailures || !s.toldLately(now) {
+		report.Tell, s.told = true, now.Unix()
+	}
+	return report
+}

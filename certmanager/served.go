@@ -1,0 +1,55 @@
+package certmanager
+
+import (
+	"crypto/tls"
+	"encoding/asn1"
+	"math/big"
+	"time"
+)
+
+// A served is what handshakes for an entry's names get. It is not changed once it is published.
+type served struct {
+	tls.Certificate        // first: what a handshake reads
+	issuer          string // Issuer.ID
+	obtained        int64  // nanoseconds since 1970
+	begin           int64  // NotBefore of the leaf, seconds since 1970
+	notAfter        int64  // the first NotAfter of the chain, seconds since 1970
+	endOf           string // subject of the intermediate that ends before the leaf; empty: the leaf ends first
+}
+
+// newServed returns the record as crypto/tls serves it. A server never reads Leaf.
+func newServed(r *record) *served {
+	return &served{
+		Certificate: tls.Certificate{Certificate: r.chain, PrivateKey: r.key},
+		issuer:      r.meta.Issuer,
+		obtained:    r.meta.Obtained.UnixNano(),
+		begin:       r.notBefore.Unix(),
+		notAfter:    r.notAfter.Unix(),
+	}
+}
+
+func (s *served) obtainedAt() time.Time { return time.Unix(0, s.obtained) }
+
+func (s *served) end() time.Time { return time.Unix(s.notAfter, 0).UTC() }
+
+// serial returns the serial number in hexadecimal, as CAs show it.
+func (s *served) serial() string {
+	// Of a million certificates, parsing all of each would take seconds.
+	var whole, tbs asn1.RawValue
+	var version int
+	var serial *big.Int
+	if _, err := asn1.Unmarshal(s.Certificate.Certificate[0], &whole); err != nil {
+		return ""
+	}
+	if _, err := asn1.Unmarshal(whole.Bytes, &tbs); err != nil {
+		return ""
+	}
+	rest, err := asn1.UnmarshalWithParams(tbs.Bytes, &version, "optional,explicit,default:0,tag:0")
+	if err != nil {
+		return ""
+	}
+	if _, err := asn1.Unmarshal(rest, &serial); err != nil {
+		return ""
+	}
+	return hexadecimal(serial)
+}
