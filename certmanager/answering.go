@@ -1,20 +1,15 @@
 package certmanager
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/everseal/everseal/acme"
-	"github.com/everseal/everseal/solver"
 	"github.com/everseal/everseal/solver/diagnose"
-	"github.com/everseal/everseal/storage"
 )
 
 // An answering is a solver whose answers are given by a server that the manager may not have started.
@@ -79,100 +74,4 @@ func (a *answering) Wait(ctx context.Context, p acme.Proof) error {
 			return ctx.Err()
 		}
 	}
-}
-
-// useSolvers prepares the solvers, in the order of preference: those given, then the built-in ones.
-func (m *Manager) useSolvers() {
-	m.http01, m.tlsALPN01 = new(solver.HTTP01), new(solver.TLSALPN01)
-	for _, s := range m.config.Solvers {
-		switch given := s.(type) {
-		case *solver.TLSALPN01:
-			m.tlsALPN01 = given
-		case *solver.HTTP01:
-			m.http01 = given
-		}
-	}
-	m.http01 = withStorage(m.http01, m.store)
-	if given := m.tlsALPN01; given.Storage == nil {
-		m.tlsALPN01 = withStorage(given, m.store)
-		m.tlsALPN01.Logger = cmp.Or(given.Logger, m.logger)
-	}
-	m.overTLS = &answering{Solver: m.tlsALPN01, vantage: m.config.Vantage, logger: m.logger}
-	m.overHTTP = &answering{Solver: m.http01, vantage: m.config.Vantage, logger: m.logger}
-	m.overHTTP.seen.Store(m.http01.Addr != "") // it has a listener of its own
-	if m.config.Preflight == PreflightOff {
-		m.overTLS.seen.Store(true)
-		m.overHTTP.seen.Store(true)
-	}
-	m.solvers = m.prepared(m.config.Solvers)
-}
-
-// A storingSolver keeps something, and can do so in its user's storage if it has none of its own.
-type storingSolver interface {
-	WithStorage(s storage.Store) acme.Solver
-}
-
-// withStorage returns the solver as it keeps things in the storage, if it keeps any and has no other storage.
-func withStorage[S acme.Solver](s S, store storage.Store) S {
-	if storing, ok := any(s).(storingSolver); ok {
-		return storing.WithStorage(store).(S)
-	}
-	return s
-}
-
-// prepared returns the solvers as the manager uses them: those that keep something, with its storage, those that ask
-// name servers, from its vantage point, and behind them the built-in ones that are not among them.
-func (m *Manager) prepared(given []acme.Solver) []acme.Solver {
-	solvers := slices.Clone(given)
-	for i, s := range solvers {
-		switch s := s.(type) {
-		case *solver.TLSALPN01:
-			solvers[i] = m.overTLS
-		case *solver.HTTP01:
-			solvers[i] = m.overHTTP
-		case *solver.Lego:
-			logged := *s
-			logged.Logger = cmp.Or(s.Logger, m.logger)
-			solvers[i] = &logged
-		default:
-			solvers[i] = withStorage(s, m.store)
-		}
-		if looking, ok := solvers[i].(interface {
-			WithDNS(*solver.DNS) acme.Solver
-		}); ok {
-			solvers[i] = looking.WithDNS(m.config.Vantage.ForSolvers())
-		}
-	}
-	if !slices.Contains(solvers, acme.Solver(m.overTLS)) {
-		solvers = append(solvers, m.overTLS)
-	}
-	if !slices.Contains(solvers, acme.Solver(m.overHTTP)) {
-		solvers = append(solvers, mounted{m.overHTTP, &m.httpMounted})
-	}
-	return solvers
-}
-
-// solversFor returns those that can prove control of some name of the subject, in the order of preference.
-func (m *Manager) solversFor(s *subject) []acme.Solver {
-	solvers := m.solvers
-	if len(s.solvers) > 0 {
-		solvers = m.prepared(s.solvers)
-	}
-	return slices.DeleteFunc(slices.Clone(solvers), func(able acme.Solver) bool {
-		return !slices.ContainsFunc(s.identifiers, func(id acme.Identifier) bool {
-			base, wildcard := strings.CutPrefix(id.Value, "*.")
-			return acme.Supports(able, acme.Identifier{Type: id.Type, Value: base}, wildcard)
-		})
-	})
-}
-
-// mounted is http-01 by a handler of the user's server, if it was mounted there.
-type mounted struct {
-	*answering
-	is *atomic.Bool
-}
-
-// Supports reports whether the identifier can be answered for.
-func (s mounted) Supports(id acme.Identifier, wildcard bool) bool {
-	return s.is.Load() && acme.Supports(s.Solver, id, wildcard)
 }

@@ -17,6 +17,7 @@ const (
 	EventObtaining EventKind = "obtaining" // work on a new certificate begins, or is gone on with
 	EventObtained  EventKind = "obtained"  // a new certificate was stored and is served
 	EventFailed    EventKind = "failed"    // an attempt failed, maybe before a restart; Next says when the next one is due
+	EventExpiring  EventKind = "expiring"  // the end of a certificate comes near, and its renewal fails
 	EventCorrupt   EventKind = "corrupt"   // a stored record can't be used; it was copied aside and is replaced
 	EventWarning   EventKind = "warning"   // something needs a look, work goes on
 )
@@ -31,11 +32,15 @@ type Event struct {
 	Serial   string    // serial number in hexadecimal, with loaded and obtained
 	NotAfter time.Time // with loaded and obtained
 	Next     time.Time // when the next attempt or renewal is due
-	Err      error     // with failed, corrupt and warning
+	Attempts int       // with expiring: failures in a row
+	Since    time.Time // with expiring: when the first of them was, UTC
+	Err      error     // with failed, expiring, corrupt and warning
 
 	// Diagnoses say, with failed and warning, what this process saw of the failed validations, or of those
 	// that it expects to fail. Their causes and cures stand in Err's text, too.
 	Diagnoses []*diagnose.Report
+
+	quiet bool // the log shows it at DEBUG alone: the like was told lately
 }
 
 // LogValue shows the event in a log.
@@ -48,7 +53,13 @@ func (e Event) LogValue() slog.Value {
 		attrs = append(attrs, slog.Bool("renewal", true))
 	}
 	if e.Serial != "" {
-		attrs = append(attrs, slog.String("serial", e.Serial), slog.Time("notAfter", e.NotAfter))
+		attrs = append(attrs, slog.String("serial", e.Serial))
+	}
+	if !e.NotAfter.IsZero() {
+		attrs = append(attrs, slog.Time("notAfter", e.NotAfter))
+	}
+	if e.Attempts > 0 {
+		attrs = append(attrs, slog.Int("attempts", e.Attempts), slog.Time("since", e.Since))
 	}
 	if !e.Next.IsZero() {
 		attrs = append(attrs, slog.Time("next", e.Next))
@@ -73,6 +84,8 @@ func (k EventKind) message() string {
 		return "certificate obtained"
 	case EventFailed:
 		return "no certificate obtained"
+	case EventExpiring:
+		return "the certificate is not renewed, and its end comes near"
 	case EventCorrupt:
 		return "stored record unusable"
 	}
@@ -88,6 +101,11 @@ func (m *Manager) emit(ctx context.Context, e Event) {
 		level = slog.LevelDebug
 	case EventFailed, EventCorrupt, EventWarning:
 		level = slog.LevelWarn
+	case EventExpiring:
+		level = slog.LevelError
+	}
+	if e.quiet {
+		level = slog.LevelDebug
 	}
 	m.logger.LogAttrs(ctx, level, e.Kind.message(), slog.Any("certificate", e))
 	if m.config.OnEvent != nil {

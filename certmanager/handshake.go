@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strings"
 
 	"github.com/everseal/everseal/solver"
 )
@@ -41,36 +40,34 @@ func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 		return nil, errors.New("certmanager: GetCertificate was called without a ClientHelloInfo")
 	}
 	if solver.IsChallenge(hello) {
-		return m.tlsALPN01.GetCertificate(hello)
+		return m.proving.tlsALPN01.GetCertificate(hello)
 	}
-	certificate, known := m.index.Lookup(hello.ServerName)
-	if certificate != nil {
+	e := m.catalogue.lookup(hello.ServerName)
+	if certificate := e.certificate(); certificate != nil {
 		return certificate, nil
 	}
-	return m.missing(hello, known)
+	return m.missing(hello, e)
 }
 
-// missing finds a certificate, or the reason why there is none, where the name as the client sent it
-// has none ready.
-func (m *Manager) missing(hello *tls.ClientHelloInfo, known bool) (*tls.Certificate, error) {
+// missing finds a certificate, or the reason why there is none, when the name as the client sent it has none ready. The
+// entry is that of the name, or nil.
+func (m *Manager) missing(hello *tls.ClientHelloInfo, e *entry) (*tls.Certificate, error) {
 	name := hello.ServerName
 	if name == "" {
 		return m.unnamed(hello)
 	}
 	if lower := lowerASCII(name); lower != name {
-		name = lower
-		var certificate *tls.Certificate
-		if certificate, known = m.index.Lookup(name); certificate != nil {
+		name, e = lower, m.catalogue.lookup(lower)
+		if certificate := e.certificate(); certificate != nil {
 			return certificate, nil
 		}
 	}
-	if known {
+	if e != nil {
 		// What is still to come for the name itself does not hide the wildcard that covers it.
-		_, parent, _ := strings.Cut(name, ".")
-		if certificate, _ := m.index.Lookup("*." + parent); certificate != nil {
+		if certificate := m.catalogue.parent(name).certificate(); certificate != nil {
 			return certificate, nil
 		}
-		return m.pending(hello, name)
+		return m.pending(hello, name, e)
 	}
 	if m.config.OnDemand == nil {
 		return nil, nil
@@ -82,12 +79,12 @@ func (m *Manager) missing(hello *tls.ClientHelloInfo, known bool) (*tls.Certific
 // default one.
 func (m *Manager) unnamed(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	for _, name := range []string{localAddress(hello.Conn), m.defaultName} {
-		certificate, known := m.index.Lookup(name)
-		if certificate != nil {
+		e := m.catalogue.lookup(name)
+		if certificate := e.certificate(); certificate != nil {
 			return certificate, nil
 		}
-		if known {
-			return m.pending(hello, name)
+		if e != nil {
+			return m.pending(hello, name, e)
 		}
 	}
 	return nil, nil
@@ -105,37 +102,29 @@ func localAddress(conn net.Conn) string {
 	return addr.Addr().Unmap().WithZone("").String()
 }
 
-// pending is for a managed name whose certificate is not in memory. While Run is starting it waits
-// until the storage was asked; then it returns the certificate, or says why there is none.
-func (m *Manager) pending(hello *tls.ClientHelloInfo, name string) (*tls.Certificate, error) {
-	m.mu.Lock()
-	c, stopped := m.covering(name), m.stopped
-	entered := stopped != nil && c != nil && m.enter()
-	m.mu.Unlock()
+// pending is for a managed name whose certificate is not in memory. While Run is starting it has it loaded, and waits
+// for that; then it returns the certificate, or says why there is none.
+func (m *Manager) pending(hello *tls.ClientHelloInfo, name string, e *entry) (*tls.Certificate, error) {
+	stopped := m.running()
 	switch {
 	case stopped == nil:
 		return nil, fmt.Errorf("certmanager: %.100q has no certificate: %w", name, errNotRunning)
-	case !entered:
-		return nil, fmt.Errorf("certmanager: %.100q has no certificate yet", name)
+	case e.isLoaded():
+	case !m.admission.enter():
+		return nil, fmt.Errorf("certmanager: %.100q has no certificate yet, and too many others wait for theirs", name)
+	default:
+		defer m.admission.leave()
+		changed, waited := e.wait()
+		defer waited()
+		m.dispatcher.Update(e)
+		if err := waitHandshake(hello.Context(), name, changed, stopped); err != nil {
+			return nil, err
+		}
 	}
-	defer m.leave()
-	if err := waitHandshake(hello.Context(), name, c.loaded, stopped); err != nil {
-		return nil, err
-	}
-	if certificate, _ := m.index.Lookup(name); certificate != nil {
+	if certificate := e.certificate(); certificate != nil {
 		return certificate, nil
 	}
-	return nil, c.unavailable(name)
-}
-
-// covering returns the managed certificate for the name, or the wildcard that covers it, or nil. The
-// caller holds m.mu.
-func (m *Manager) covering(name string) *managed {
-	if c := m.byName[name]; c != nil {
-		return c
-	}
-	_, parent, _ := strings.Cut(name, ".")
-	return m.byName["*."+parent]
+	return nil, e.unavailable(name)
 }
 
 // lowerASCII returns s with the letters A to Z in lower case, the only ones that domain names have.

@@ -2,58 +2,36 @@ package certmanager
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/everseal/everseal/acme"
-	"github.com/everseal/everseal/certmanager/internal/index"
-	"github.com/everseal/everseal/certmanager/internal/schedule"
-	"github.com/everseal/everseal/solver"
+	"github.com/everseal/everseal/certmanager/internal/dispatch"
+	"github.com/everseal/everseal/certmanager/internal/lifecycle"
 	"github.com/everseal/everseal/storage"
 )
 
-// Bounds of the work under way at once.
-const (
-	atWork  = 32 // certificates being obtained in the background
-	loading = 16 // workers that read the storage
-)
-
-// A Manager obtains, serves and renews certificates. Make one with New: the methods of the zero value
-// return an error. They are safe for concurrent use.
+// A Manager obtains, serves and renews certificates. Make one with New: the methods of the zero value return an error.
+// They are safe for concurrent use.
+//
+// Locks are taken in this order: the catalogue's, the dispatcher's, an entry's. None is held over storage or network.
 type Manager struct {
 	config      Config
 	store       storage.Store
 	logger      *slog.Logger
 	issuers     []Issuer
-	tlsALPN01   *solver.TLSALPN01
-	http01      *solver.HTTP01
-	overTLS     *answering    // tlsALPN01, as used
-	overHTTP    *answering    // http01, as used
-	httpMounted atomic.Bool   // HTTPHandler was called
-	solvers     []acme.Solver // in the order of preference
+	proving     proving
 	defaultName string
 
-	intermediates intermediates // of all certificates
+	catalogue  catalogue
+	dispatcher dispatch.Dispatcher[*entry]
+	obtainer   obtainer
+	admission  admission
 
-	index   index.Index[*tls.Certificate] // by name; nil: managed, no certificate yet
-	queue   schedule.Queue[*managed]      // what is due when
-	demands chan *demand                  // from handshakes to Run
-	more    chan struct{}                 // full while there is something in added
-
-	mu      sync.Mutex          // guards what follows; not held over storage or network
-	byName  map[string]*managed // every name of every certificate under management
-	demand  map[string]*demand  // names being obtained for handshakes that wait
-	waiting int                 // handshakes that wait for any of them
-	refused refusals            // names that handshakes need not ask for again soon
-	added   []*managed          // by Manage since Run last looked
-	stopped chan struct{}       // closed when Run takes up no more work; nil: not running
+	mu      sync.Mutex    // guards what follows
+	stopped chan struct{} // closed when Run takes up no more work; nil: not running
 }
 
 // New checks the configuration and returns a manager, which starts no work before Run or Serve.
@@ -74,16 +52,7 @@ func New(config Config) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{
-		config:  config,
-		store:   store,
-		logger:  config.Logger,
-		issuers: config.issuers(),
-		demands: make(chan *demand, mostDemands),
-		more:    make(chan struct{}, 1),
-		byName:  make(map[string]*managed),
-		demand:  make(map[string]*demand),
-	}
+	m := &Manager{config: config, store: store, logger: config.Logger, issuers: config.issuers()}
 	if m.logger == nil {
 		m.logger = slog.Default()
 	}
@@ -94,8 +63,14 @@ func New(config Config) (*Manager, error) {
 		}
 		m.defaultName = id.Value
 	}
-	m.useSolvers()
-	if _, err := m.add(subjects); err != nil {
+	m.proving.prepare(&config, store, m.logger)
+	m.admission = newAdmission()
+	m.obtainer = obtainer{
+		store: store, issuers: m.issuers, catalogue: &m.catalogue, update: m.dispatcher.Update, logger: m.logger, emit: m.emit,
+		policy: m.askPolicy, solvers: m.proving.solversFor, preflight: config.Preflight, vantage: config.Vantage,
+	}
+	m.dispatcher.Do, m.dispatcher.Urgent = m.obtainer.do, dispatch.Urgency(lifecycle.Loading)
+	if _, err := m.catalogue.add(subjects); err != nil {
 		return nil, err
 	}
 	return m, nil
@@ -112,85 +87,18 @@ func (m *Manager) Manage(subjects ...Subject) error {
 	if err != nil {
 		return err
 	}
-	added, err := m.add(normal)
-	if err != nil || len(added) == 0 {
+	added, err := m.catalogue.add(normal)
+	if err != nil {
 		return err
 	}
-	m.mu.Lock()
-	m.added = append(m.added, added...)
-	m.mu.Unlock()
-	select {
-	case m.more <- struct{}{}:
-	default: // Run will look already
-	}
+	m.dispatcher.Update(added...)
 	return nil
-}
-
-// add puts the subjects that are new under management, all or none.
-func (m *Manager) add(subjects []subject) ([]*managed, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	names := make(map[string]*managed, len(subjects))
-	var added, configured []*managed
-	for _, s := range subjects {
-		known, err := m.known(&s, names)
-		if err != nil {
-			return nil, err
-		}
-		if known != nil {
-			configured = append(configured, known)
-			continue
-		}
-		c := newManaged(s)
-		added = append(added, c)
-		for _, id := range s.identifiers {
-			names[id.Value] = c
-		}
-	}
-	for _, c := range configured {
-		c.configure()
-	}
-	m.index.PutAll(func(yield func(string, *tls.Certificate) bool) {
-		for name := range names {
-			// A certificate obtained on demand is served until the configured one comes.
-			if m.byName[name] == nil && !yield(name, nil) {
-				return
-			}
-		}
-	})
-	for name, c := range names {
-		if old := m.byName[name]; old != nil {
-			m.queue.Remove(old)
-		}
-		m.byName[name] = c
-	}
-	return added, nil
-}
-
-// known returns what is managed for the subject already, or nil. A name may be in one certificate only,
-// but one that a client wanted on demand gives way to one that is configured. The caller holds m.mu.
-func (m *Manager) known(s *subject, added map[string]*managed) (*managed, error) {
-	for _, id := range s.identifiers {
-		name := id.Value
-		other := added[name]
-		if other == nil {
-			other = m.byName[name]
-		}
-		switch {
-		case other == nil:
-		case other.key() == s.key():
-			return other, nil
-		case !other.onDemand():
-			return nil, fmt.Errorf("certmanager: %s is a name of two certificates, that of %v and that of %v: name it once", name, other, s)
-		}
-	}
-	return nil, nil
 }
 
 // Run is the manager at work: it loads certificates from the storage, obtains those that are missing
 // and renews them, until ctx ends. Then it returns nil, with no goroutine left; certificates in memory
-// go on being served. It returns an error at once where the storage cannot be written, or where it
-// runs already.
+// go on being served. It returns an error at once if it runs already, or if the storage can't be written and has nothing
+// to serve: what is stored is served, though nothing is ordered until the storage can be written.
 func (m *Manager) Run(ctx context.Context) error {
 	if err := m.begin(); err != nil {
 		return err
@@ -208,96 +116,53 @@ func (m *Manager) begin() error {
 	if m.stopped != nil {
 		return errors.New("certmanager: Run was called while the manager runs")
 	}
-	m.stopped, m.added = make(chan struct{}), nil
+	m.stopped = make(chan struct{})
 	return nil
+}
+
+// running returns a channel that is closed when Run takes up no more work; nil if the manager does not run.
+func (m *Manager) running() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.stopped
 }
 
 // run is the manager at work after begin.
 func (m *Manager) run(ctx context.Context) error {
 	defer m.end()
-	if err := m.probeStorage(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return fmt.Errorf("certmanager: the storage can't be used, and what can't be kept would be lost: set Config.Storage to one that can: %w", err)
+	ctx, cancel := context.WithCancel(ctx)
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	defer cancel()
+	m.obtainer.writable.begin()
+	tasks.Go(func() { m.dispatcher.Run(ctx) })
+	tasks.Go(func() { m.serveDemands(ctx, &tasks) })
+	tasks.Go(func() { m.start(ctx) })
+	err := m.probe(ctx)
+	if err == nil {
+		<-ctx.Done()
 	}
-	m.logStorageWarnings(ctx)
-	m.work(ctx)
-	return nil
+	m.stop() // before the tasks have ended: they may be waiting for the manager themselves
+	return err
 }
 
 // stop tells those who wait for the manager's work that it takes up no more.
 func (m *Manager) stop() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.stopped == nil {
-		return
-	}
-	select {
-	case <-m.stopped:
-	default:
-		close(m.stopped)
-	}
+	close(m.stopped)
 }
 
 // end makes the manager one that does not run, and fails the handshakes that wait.
 func (m *Manager) end() {
-	m.stop()
 	m.mu.Lock()
 	m.stopped = nil
 	m.mu.Unlock()
-	m.endDemands()
+	m.admission.end()
 	for _, issuer := range m.issuers {
 		if a, ok := issuer.(*account); ok {
 			a.rest()
 		}
-	}
-}
-
-// work runs the manager's loops until ctx ends and all they started has ended.
-func (m *Manager) work(ctx context.Context) {
-	m.mu.Lock()
-	all := slices.Collect(maps.Values(m.byName))
-	m.mu.Unlock()
-	slices.SortFunc(all, compareManaged)
-	all = slices.Compact(all) // one may have several names
-	var tasks sync.WaitGroup
-	defer tasks.Wait()
-	tasks.Go(func() { m.renewals(ctx, &tasks) })
-	tasks.Go(func() { m.serveDemands(ctx, &tasks) })
-	tasks.Go(func() { m.load(ctx, all) })
-	for {
-		select {
-		case <-m.more:
-			m.mu.Lock()
-			added := m.added
-			m.added = nil
-			m.mu.Unlock()
-			tasks.Go(func() { m.load(ctx, added) })
-		case <-ctx.Done():
-			m.stop() // before the tasks have ended: they may be waiting for the manager themselves
-			return
-		}
-	}
-}
-
-// renewals starts the work that is due: obtaining and renewing alike.
-func (m *Manager) renewals(ctx context.Context, tasks *sync.WaitGroup) {
-	slots := make(chan struct{}, atWork)
-	for {
-		c, _, err := m.queue.Next(ctx)
-		if err != nil {
-			return
-		}
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return
-		}
-		tasks.Go(func() {
-			defer func() { <-slots }()
-			_ = m.attempt(ctx, c) // emitted, kept in c and followed by another attempt
-		})
 	}
 }
 
@@ -311,17 +176,15 @@ func (m *Manager) Renew(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("certmanager: %w", err)
 	}
-	m.mu.Lock()
-	c, stopped := m.covering(id.Value), m.stopped
-	m.mu.Unlock()
-	if c == nil {
+	e, stopped := m.catalogue.covering(id.Value), m.running()
+	if e == nil {
 		return fmt.Errorf("certmanager: %s is not managed", id.Value)
 	}
 	if stopped == nil {
 		return fmt.Errorf("certmanager: %s: %w", id.Value, errNotRunning)
 	}
-	done := c.force()
-	m.queue.Set(c, time.Now())
+	done := e.command()
+	m.dispatcher.Update(e)
 	select {
 	case err := <-done:
 		return err

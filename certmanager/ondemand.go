@@ -14,16 +14,25 @@ import (
 
 // Bounds of the work for handshakes that wait.
 const (
-	mostDemands       = 1000             // names at once
-	mostWaiting       = 10000            // handshakes at once
-	demandsAtWork     = 64               // names being obtained at once; the others wait for their turn
-	handshakePatience = 90 * time.Second // of one handshake
-	policyTime        = 30 * time.Second // for one answer of Config.OnDemand
-	denialTime        = time.Minute      // for which a denial is remembered
+	maxDemands       = 1000             // names at once
+	maxWaiting       = 10000            // handshakes at once
+	handshakeTimeout = 90 * time.Second // of one handshake's wait
+	policyTimeout    = 30 * time.Second // of one answer of Config.OnDemand
+	denialPeriod     = time.Minute      // for which a denial is remembered
 )
 
-// A demand is the work on one name that handshakes wait for. It belongs to the manager: the handshake
-// that began it may end.
+// An admission bounds what handshakes may set off and wait for.
+type admission struct {
+	demands chan *demand // from handshakes to Run
+
+	mu      sync.Mutex         // guards what follows; no other lock is taken under it
+	byName  map[string]*demand // names being obtained for handshakes that wait
+	waiting int                // handshakes that wait for any of them, or for a managed name to be loaded
+	refused refusals           // names that handshakes need not ask for again soon
+}
+
+// A demand is the work on one name that handshakes wait for. It belongs to the manager: the handshake that began it may
+// end.
 type demand struct {
 	name        string
 	done        chan struct{}    // closed when what follows is set
@@ -38,11 +47,14 @@ func (m *Manager) onDemand(ctx context.Context, name string) (*tls.Certificate, 
 	if err != nil || id.Type != acme.TypeDNS || id.Value != name || !strings.Contains(name, ".") || strings.HasPrefix(name, "*.") {
 		return nil, fmt.Errorf("certmanager: %.100q is no name that a certificate can be obtained for on demand", name)
 	}
-	d, err := m.demandFor(name)
+	if m.running() == nil {
+		return nil, fmt.Errorf("certmanager: %s has no certificate: %w", name, errNotRunning)
+	}
+	d, err := m.admission.demand(name)
 	if err != nil {
 		return nil, err
 	}
-	defer m.leave()
+	defer m.admission.leave()
 	if err := waitHandshake(ctx, name, d.done, nil); err != nil {
 		return nil, err
 	}
@@ -57,12 +69,12 @@ func waitHandshake(ctx context.Context, name string, done, stopped <-chan struct
 	if ctx != nil {
 		ended = ctx.Done()
 	}
-	patience := time.NewTimer(handshakePatience)
-	defer patience.Stop()
+	timeout := time.NewTimer(handshakeTimeout)
+	defer timeout.Stop()
 	select {
 	case <-done:
 		return nil
-	case <-patience.C:
+	case <-timeout.C:
 		return fmt.Errorf("certmanager: %.100q has no certificate yet: it is being obtained", name)
 	case <-stopped:
 		return fmt.Errorf("certmanager: %.100q has no certificate: %w", name, errNotRunning)
@@ -71,53 +83,103 @@ func waitHandshake(ctx context.Context, name string, done, stopped <-chan struct
 	}
 }
 
-// demandFor returns the work on the name, and begins it if there is none.
-func (m *Manager) demandFor(name string) (*demand, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.stopped == nil {
-		return nil, fmt.Errorf("certmanager: %s has no certificate: %w", name, errNotRunning)
-	}
-	if err := m.refused.find(name, time.Now()); err != nil {
+func newAdmission() admission {
+	return admission{demands: make(chan *demand, maxDemands), byName: make(map[string]*demand)}
+}
+
+// demand returns the work on the name, and begins it if there is none. The handshake that asks is to call leave.
+func (a *admission) demand(name string) (*demand, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.refused.find(name, time.Now()); err != nil {
 		return nil, err
 	}
-	d := m.demand[name]
-	if d == nil && len(m.demand) >= mostDemands || !m.enter() {
+	d := a.byName[name]
+	if d == nil && len(a.byName) >= maxDemands || a.waiting >= maxWaiting {
 		return nil, fmt.Errorf("certmanager: %s has no certificate, and too many others are being obtained at the moment", name)
 	}
+	a.waiting++
 	if d == nil {
 		d = &demand{name: name, done: make(chan struct{})}
-		m.demand[name] = d
-		m.demands <- d // has room for mostDemands
+		a.byName[name] = d
+		a.demands <- d // has room for maxDemands
 	}
 	return d, nil
 }
 
-// enter counts a handshake that is going to wait, if there are not too many. The caller holds m.mu.
-func (m *Manager) enter() bool {
-	if m.waiting >= mostWaiting {
+// enter counts a handshake that is going to wait, if there are not too many.
+func (a *admission) enter() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.waiting >= maxWaiting {
 		return false
 	}
-	m.waiting++
+	a.waiting++
 	return true
 }
 
 // leave is for a handshake that has waited.
-func (m *Manager) leave() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.waiting--
+func (a *admission) leave() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waiting--
+}
+
+// failing returns the entry of a name that could not be obtained lately, or nil.
+func (a *admission) failing(name string) *entry {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r := a.refused[name]; r != nil {
+		return r.entry
+	}
+	return nil
+}
+
+// allFailing returns the entries that could not be obtained lately.
+func (a *admission) allFailing() []*entry {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var all []*entry
+	for _, r := range a.refused {
+		if r.entry != nil {
+			all = append(all, r.entry)
+		}
+	}
+	return all
+}
+
+// finish tells the waiting handshakes the outcome.
+func (a *admission) finish(d *demand, certificate *tls.Certificate, err error) {
+	a.mu.Lock()
+	delete(a.byName, d.name)
+	if refusal, ok := errors.AsType[*refusal](err); ok {
+		a.refused.add(d.name, refusal, time.Now())
+	}
+	a.mu.Unlock()
+	d.certificate, d.err = certificate, err
+	close(d.done)
+}
+
+// end fails what Run leaves undone.
+func (a *admission) end() {
+	for {
+		select {
+		case d := <-a.demands:
+			a.finish(d, nil, fmt.Errorf("certmanager: %s has no certificate: %w", d.name, errNotRunning))
+		default:
+			return
+		}
+	}
 }
 
 // serveDemands works on what handshakes wait for, until ctx ends.
 func (m *Manager) serveDemands(ctx context.Context, tasks *sync.WaitGroup) {
-	slots := make(chan struct{}, demandsAtWork)
 	for {
 		select {
-		case d := <-m.demands:
+		case d := <-m.admission.demands:
 			tasks.Go(func() {
-				certificate, err := m.satisfy(ctx, d.name, slots)
-				m.finish(d, certificate, err)
+				certificate, err := m.satisfy(ctx, d.name)
+				m.admission.finish(d, certificate, err)
 			})
 		case <-ctx.Done():
 			return
@@ -125,107 +187,73 @@ func (m *Manager) serveDemands(ctx context.Context, tasks *sync.WaitGroup) {
 	}
 }
 
-// finish tells the waiting handshakes the outcome.
-func (m *Manager) finish(d *demand, certificate *tls.Certificate, err error) {
-	m.mu.Lock()
-	delete(m.demand, d.name)
-	var refusal *refusal
-	if errors.As(err, &refusal) {
-		m.refused.add(d.name, refusal, time.Now())
-	}
-	m.mu.Unlock()
-	d.certificate, d.err = certificate, err
-	close(d.done)
-}
-
-// endDemands fails what Run leaves undone.
-func (m *Manager) endDemands() {
-	for {
-		select {
-		case d := <-m.demands:
-			m.finish(d, nil, fmt.Errorf("certmanager: %s has no certificate: %w", d.name, errNotRunning))
-		default:
-			return
-		}
-	}
-}
-
 // satisfy asks whether the name may have a certificate, and loads or obtains it.
-func (m *Manager) satisfy(ctx context.Context, name string, slots chan struct{}) (*tls.Certificate, error) {
-	denied := m.ask(ctx, name)
+func (m *Manager) satisfy(ctx context.Context, name string) (*tls.Certificate, error) {
+	denied := m.askPolicy(ctx, name)
 	if denied != nil {
 		denied = fmt.Errorf("certmanager: %s: %w", name, denied)
 	}
 	if errors.Is(denied, ErrDenied) {
-		return nil, &refusal{until: time.Now().Add(denialTime), err: denied}
+		return nil, &refusal{until: time.Now().Add(denialPeriod), err: denied}
 	}
 	s, err := m.config.normalize([]Subject{{Names: []string{name}}})
 	if err != nil {
 		return nil, err
 	}
-	c := newManaged(s[0])
-	c.wanted = true
-	r, err := m.best(ctx, c)
+	e := newEntry(s[0])
+	e.onDemand = true
+	r, err := m.obtainer.best(ctx, e)
 	if r != nil && time.Now().Before(r.notAfter) {
 		// What was obtained under an earlier answer serves also when there is none just now.
-		c.offer(r)
-		m.adopt(c)
-		m.emit(ctx, loaded(c, r))
-		return r.certificate(), nil
+		e.offer(r)
+		e.loaded()
+		if m.catalogue.adopt(e) {
+			m.dispatcher.Update(e)
+		}
+		m.emit(ctx, loadedEvent(e, r))
+		return e.certificate(), nil
 	}
 	if denied != nil {
 		return nil, denied
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("certmanager: %s: %w", name, err)
 	}
-	select {
-	case slots <- struct{}{}:
-		defer func() { <-slots }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if err := m.attempt(ctx, c); err != nil {
-		status := c.status(time.Now())
-		return nil, &refusal{until: status.Next, err: err}
-	}
-	return c.serving().certificate(), nil
+	e.loaded()
+	return m.obtain(ctx, e)
 }
 
-// adopt puts a certificate obtained on demand under management, unless its name has come to be
-// configured meanwhile.
-func (m *Manager) adopt(c *managed) {
-	name, next := c.identifiers[0].Value, renewal(c.serving())
-	m.mu.Lock()
-	_, known := m.byName[name]
-	if !known {
-		m.byName[name] = c
-	}
-	m.mu.Unlock()
-	if known {
-		return
-	}
-	m.publish([]*managed{c})
-	c.schedule(ActionRenew, next)
-	m.queue.Set(c, next)
-}
-
-// forget ends the management of a certificate.
-func (m *Manager) forget(c *managed) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, name := range c.names() {
-		if m.byName[name] == c {
-			delete(m.byName, name)
-			m.index.Delete(name)
+// obtain has the dispatcher obtain a certificate for an entry that is not managed.
+func (m *Manager) obtain(ctx context.Context, e *entry) (*tls.Certificate, error) {
+	ctx, cancel := context.WithTimeout(ctx, issueTimeout)
+	defer cancel()
+	e.want(true)
+	defer func() {
+		e.want(false)
+		m.dispatcher.Update(e)
+	}()
+	for {
+		changed, waited := e.wait()
+		m.dispatcher.Update(e)
+		select {
+		case <-changed:
+			waited()
+		case <-ctx.Done():
+			waited()
+			return nil, fmt.Errorf("certmanager: %v: it is not obtained in time: %w", &e.subject, ctx.Err())
+		}
+		if s := e.served.Load(); s != nil && time.Now().Before(s.end()) {
+			return &s.Certificate, nil
+		}
+		if until, err := e.setback(); err != nil {
+			return nil, &refusal{until: until, err: err, entry: e}
 		}
 	}
-	m.queue.Remove(c)
 }
 
-// ask asks Config.OnDemand about the name.
-func (m *Manager) ask(ctx context.Context, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, policyTime)
+// askPolicy asks Config.OnDemand about the name.
+func (m *Manager) askPolicy(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, policyTimeout)
 	defer cancel()
 	if err := m.config.OnDemand(ctx, name); err != nil {
 		return fmt.Errorf("Config.OnDemand: %w", err)

@@ -3,12 +3,13 @@ package certmanager
 import (
 	"bytes"
 	"crypto"
-	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"strings"
 	"time"
 
@@ -36,9 +37,11 @@ type record struct {
 func newRecord(meta recordMeta, key crypto.Signer, chain [][]byte, leaf *x509.Certificate) *record {
 	return &record{
 		meta: meta, key: key, chain: chain,
-		serial: fmt.Sprintf("%x", leaf.SerialNumber.Bytes()), notBefore: leaf.NotBefore, notAfter: leaf.NotAfter,
+		serial: hexadecimal(leaf.SerialNumber), notBefore: leaf.NotBefore, notAfter: leaf.NotAfter,
 	}
 }
+
+func hexadecimal(serial *big.Int) string { return hex.EncodeToString(serial.Bytes()) }
 
 // recordMeta is what a record says besides key and chain.
 type recordMeta struct {
@@ -73,7 +76,7 @@ func (r *record) encode() ([]byte, error) {
 
 // decodeRecord reads a stored record and checks that its key and its certificate belong together, and are what the
 // subject wants. An expired one is: it shows what there was.
-func (m *Manager) decodeRecord(data []byte, s *subject) (*record, error) {
+func (o *obtainer) decodeRecord(data []byte, s *subject) (*record, error) {
 	line, rest, ok := bytes.Cut(data, []byte("\n"))
 	encoded, ours := bytes.CutPrefix(line, []byte(recordHeader))
 	if !ok || !ours {
@@ -94,7 +97,7 @@ func (m *Manager) decodeRecord(data []byte, s *subject) (*record, error) {
 	if err := (&acme.Certificate{Leaf: leaf}).Verify(key.Public(), s.identifiers, leaf.NotBefore); err != nil {
 		return nil, err
 	}
-	if chain, err = m.intermediates.share(chain); err != nil {
+	if chain, err = o.intermediates.share(chain); err != nil {
 		return nil, err
 	}
 	return newRecord(meta, key, chain, leaf), nil
@@ -120,11 +123,6 @@ func decodePEM(text []byte) (key crypto.Signer, chain [][]byte, err error) {
 		return nil, nil, errors.New("its key or its certificate is missing")
 	}
 	return key, chain, nil
-}
-
-// certificate returns the record as crypto/tls serves it. A server never reads Leaf.
-func (r *record) certificate() *tls.Certificate {
-	return &tls.Certificate{Certificate: r.chain, PrivateKey: r.key}
 }
 
 // newerThan reports whether r is to be served rather than other, which may be nil: the one obtained

@@ -6,6 +6,7 @@ import "time"
 type refusal struct {
 	until time.Time
 	err   error
+	entry *entry // that could not be obtained; nil: it was not tried
 }
 
 func (r *refusal) Error() string { return r.err.Error() }

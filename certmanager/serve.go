@@ -63,9 +63,9 @@ func (m *Manager) Serve(ctx context.Context, srv *http.Server) error {
 			ErrorLog:                     srv.ErrorLog,
 		})
 		listeners = append(listeners, plain)
-		m.overHTTP.seen.Store(true)
+		m.proving.overHTTP.seen.Store(true)
 	}
-	m.overTLS.seen.Store(true)
+	m.proving.overTLS.seen.Store(true)
 	srv.TLSConfig = m.serverConfig(srv.TLSConfig)
 	return m.runServers(ctx, servers, listeners)
 }
@@ -155,7 +155,7 @@ func redirect(secure net.Addr) http.Handler {
 // Run: the manager takes it that whoever connects to ln, a CA too, is answered from then on.
 func (m *Manager) Listener(ln net.Listener) net.Listener {
 	if m.store != nil {
-		m.overTLS.seen.Store(true)
+		m.proving.overTLS.seen.Store(true)
 	}
 	return tls.NewListener(ln, m.TLSConfig())
 }
@@ -166,6 +166,6 @@ func (m *Manager) HTTPHandler(next http.Handler) http.Handler {
 	if m.store == nil {
 		return new(solver.HTTP01).Handler(next) // Run says what is wrong
 	}
-	m.httpMounted.Store(true)
-	return m.http01.Handler(next)
+	m.proving.mounted.Store(true)
+	return m.proving.http01.Handler(next)
 }

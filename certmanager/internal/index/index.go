@@ -77,7 +77,11 @@ func (x *Index[V]) Put(name string, v V) {
 // them or none. It reads the sequence to its end before it changes anything.
 func (x *Index[V]) PutAll(values iter.Seq2[string, V]) {
 	// Collected without the lock: the sequence is the caller's code and may use this Index.
-	added := maps.Collect(values)
+	x.PutMap(maps.Collect(values))
+}
+
+// PutMap is PutAll for the pairs of a map, which it only reads.
+func (x *Index[V]) PutMap(added map[string]V) {
 	if len(added) == 0 {
 		return
 	}

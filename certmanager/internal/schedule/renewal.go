@@ -1,6 +1,9 @@
 package schedule
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 const (
 	// Of a shorter lifetime a third is too little to get over a CA's bad days.
@@ -25,6 +28,19 @@ func Renewal(notBefore, notAfter time.Time, r float64) time.Time {
 	}
 	window := lifetime / renewalWindow
 	return notBefore.Add(point - window/2 + part(window, r))
+}
+
+// AfterIssuance returns a due time, as Renewal gave it, or a later one: a certificate that has just been obtained is not to
+// be renewed before half of what is left of its lifetime has passed, however much the clocks of CA and machine disagree
+// and whatever the CA has backdated. The random number r spreads what is moved over a forty-eighth of what is left. An
+// obtained time that is not before notAfter changes nothing.
+func AfterIssuance(due, obtained, notAfter time.Time, r float64) time.Time {
+	left := notAfter.Sub(obtained)
+	earliest := obtained.Add(left / 2)
+	if left <= 0 || !due.Before(earliest) {
+		return due
+	}
+	return earliest.Add(part(left/renewalWindow/2, 2*r-math.Floor(2*r)))
 }
 
 // part returns the part r of d, from nothing to all of it.
