@@ -45,6 +45,7 @@ func TestClockSetBack(t *testing.T) {
 	for _, update := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			d := newDesk()
+			d.Workers = 1
 			d.run(t)
 			synctest.Wait()
 			start := time.Now()
@@ -67,9 +68,9 @@ func TestClockSetBack(t *testing.T) {
 				d.expect(t, "overdue", "sooner", "planned by the right clock")
 				return
 			}
-			time.Sleep(10*time.Minute - 1)
+			time.Sleep(10*time.Minute - time.Microsecond)
 			d.expect(t)
-			time.Sleep(1)
+			time.Sleep(time.Microsecond)
 			d.expect(t, "overdue", "sooner")
 			time.Sleep(50 * time.Minute)
 			d.expect(t, "overdue", "sooner", "later")
@@ -92,9 +93,9 @@ func TestClockSetForward(t *testing.T) {
 		d.Dispatcher.mu.Lock()
 		d.bringForward(90 * day)
 		d.Dispatcher.mu.Unlock()
-		time.Sleep(7*time.Minute - 1)
+		time.Sleep(7*time.Minute - time.Microsecond)
 		d.expect(t)
-		time.Sleep(1)
+		time.Sleep(time.Microsecond)
 		d.expect(t, "a")
 	})
 }

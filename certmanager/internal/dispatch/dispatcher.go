@@ -23,7 +23,6 @@ type Dispatcher[T Task] struct {
 
 	mu      sync.Mutex
 	waiting dueHeap[T]
-	filling bool // tasks are being added to waiting without order
 	ready   readyQueue[T]
 
 	running int
@@ -38,10 +37,10 @@ type Dispatcher[T Task] struct {
 }
 
 // portion is how many tasks are planned, or become ready, before the lock is given to others.
-const portion = 4096
+const portion = 1024
 
 // Update says that something about the tasks has changed, or that they are new: they are planned anew. One that
-// runs is planned when it ends. Many tasks are better given in one call than in many.
+// runs is planned when it ends. Any number of tasks can be given: the lock is taken for a portion of them at a time.
 func (d *Dispatcher[T]) Update(ts ...T) {
 	for len(ts) > portion {
 		d.update(ts[:portion])
@@ -54,13 +53,8 @@ func (d *Dispatcher[T]) update(ts []T) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.look()
-	d.filling = len(ts) > len(d.waiting)
 	for _, t := range ts {
 		d.plan(t, now)
-	}
-	if d.filling {
-		heap.Init(&d.waiting)
-		d.filling = false
 	}
 	d.alert(now)
 }
@@ -109,13 +103,9 @@ func (d *Dispatcher[T]) wait(t T, due int64, urgency Urgency) {
 	}
 	queued := p.state == waiting
 	p.state, p.due, p.urgency = waiting, due, urgency
-	switch {
-	case queued && !d.filling:
+	if queued {
 		heap.Fix(&d.waiting, int(p.position))
-	case queued:
-	case d.filling:
-		d.waiting.Push(t)
-	default:
+	} else {
 		heap.Push(&d.waiting, t)
 	}
 }

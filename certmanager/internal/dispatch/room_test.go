@@ -53,12 +53,12 @@ func TestSlowTasks(t *testing.T) {
 			if s := d.Stats(); s.Running != running || s.Ready[5] != 100-running {
 				t.Errorf("%+v, want %d running", s, running)
 			}
-			time.Sleep(time.Minute - 1)
+			time.Sleep(time.Minute - time.Microsecond)
 			synctest.Wait()
 			if s := d.Stats(); s.Running != running {
 				t.Errorf("%+v, want %d running until a minute has passed", s, running)
 			}
-			time.Sleep(1)
+			time.Sleep(time.Microsecond)
 			running = min(running+4, 9*4)
 		}
 		if s := d.Stats(); s.Slow != 36 {
@@ -129,6 +129,7 @@ func TestShareOfOneGroup(t *testing.T) {
 		d.Update(jobs(70, "hangs", 1, func(context.Context) { <-end })...)
 		d.run(t)
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		if s := d.Stats(); s.Running != 54 || s.Ready[0] != 0 || s.Ready[1] != 46 {
 			t.Errorf("%+v, want 54 running, three quarters of nine times eight", s)
 		}
@@ -153,6 +154,7 @@ func TestReserve(t *testing.T) {
 			d.Update(jobs(1000, "each", 2, hang)...)
 			d.run(t)
 			time.Sleep(10 * time.Minute)
+		synctest.Wait()
 			all := 9 * test.workers
 			if s := d.Stats(); s.Running != all {
 				t.Errorf("%+v, want %d running", s, all)
@@ -185,6 +187,7 @@ func TestMoreUrgentMoves(t *testing.T) {
 		d.Update(j...)
 		d.run(t)
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		d.Update(j[0].at(time.Now(), 0))
 		checkBegun(t, j, time.Now(), 0)
 	})
