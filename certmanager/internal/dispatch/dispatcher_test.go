@@ -148,6 +148,32 @@ func TestUrgencyAmongThoseDueAtOnce(t *testing.T) {
 	})
 }
 
+// TestMany has more tasks than are planned, or become due, in one hold of the lock.
+func TestMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		start := time.Now()
+		all := jobs(10*portion+1, "each", 0, nil)
+		for i, j := range all {
+			j.due = start.Add(time.Hour)
+			if i%2 == 0 {
+				j.due = start
+			}
+		}
+		d.Update(all...)
+		d.run(t)
+		synctest.Wait()
+		if s := d.Stats(); s.Waiting != 5*portion || len(s.Ready)+s.Running > 0 {
+			t.Errorf("%+v, want half of %d waiting, the others done", s, len(all))
+		}
+		time.Sleep(time.Hour)
+		checkBegun(t, all, start, time.Hour)
+		if len(d.ready.entries) > 1 || len(d.ready.groups) > 0 || d.ready.mostNamed > 2*portion {
+			t.Errorf("%d entries and %d groups are left", len(d.ready.entries), len(d.ready.groups))
+		}
+	})
+}
+
 func TestStats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk()

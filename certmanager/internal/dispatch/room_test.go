@@ -154,7 +154,7 @@ func TestReserve(t *testing.T) {
 			d.Update(jobs(1000, "each", 2, hang)...)
 			d.run(t)
 			time.Sleep(10 * time.Minute)
-		synctest.Wait()
+			synctest.Wait()
 			all := 9 * test.workers
 			if s := d.Stats(); s.Running != all {
 				t.Errorf("%+v, want %d running", s, all)
