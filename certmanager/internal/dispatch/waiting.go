@@ -1,0 +1,30 @@
+package dispatch
+
+// A dueHeap holds the tasks that wait, the earliest due first. It implements [container/heap.Interface].
+type dueHeap[T Task] []T
+
+func (h dueHeap[T]) Len() int { return len(h) }
+
+func (h dueHeap[T]) Less(i, j int) bool { return h[i].place().due < h[j].place().due }
+
+func (h dueHeap[T]) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].place().position, h[j].place().position = int32(i), int32(j)
+}
+
+// Push appends a task, which is in order only after container/heap has moved it up.
+func (h *dueHeap[T]) Push(x any) {
+	t := x.(T)
+	t.place().position = int32(len(*h))
+	*h = append(*h, t)
+}
+
+// Pop removes the last task.
+func (h *dueHeap[T]) Pop() any {
+	var none T
+	last := len(*h) - 1
+	t := (*h)[last]
+	(*h)[last] = none // for the garbage collector
+	*h = (*h)[:last]
+	return t
+}
