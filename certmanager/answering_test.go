@@ -28,7 +28,7 @@ func TestSolversAskFromTheVantage(t *testing.T) {
 		t.Fatal(err)
 	}
 	var used []*solver.DNS
-	for _, s := range m.solvers {
+	for _, s := range m.proving.solvers {
 		switch s := s.(type) {
 		case *solver.DNS01:
 			used = append(used, s.DNS)
@@ -72,10 +72,10 @@ func TestSolversKeepThingsInTheManagersStorage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.http01.Storage != test.want || m.tlsALPN01.Storage != test.want {
+		if m.proving.http01.Storage != test.want || m.proving.tlsALPN01.Storage != test.want {
 			t.Error("the answers of servers are kept elsewhere")
 		}
-		for _, s := range m.solvers {
+		for _, s := range m.proving.solvers {
 			switch s := s.(type) {
 			case *solver.DNS01:
 				if s.Storage != test.want {

@@ -82,12 +82,12 @@ func TestObtainedInTheFuture(t *testing.T) {
 		if err := m.Renew(t.Context(), "example.com"); err != nil {
 			t.Fatal(err)
 		}
-		second := m.Status()[0].Serial
+		second := statuses(m)[0].Serial
 		if second == first {
 			t.Error("Renew replaced nothing")
 		}
 		w.await(certmanager.EventObtained, "example.com", 3)
-		if third := m.Status()[0].Serial; third == second || time.Now().After(m.Status()[0].NotAfter) {
+		if third := statuses(m)[0].Serial; third == second || time.Now().After(statuses(m)[0].NotAfter) {
 			t.Errorf("after the renewal %s is served, before it was %s", third, second)
 		}
 		if n := len(w.ca.Certificates()); n != 3 {

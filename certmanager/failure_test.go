@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,10 +16,15 @@ import (
 	"github.com/everseal/everseal/certmanager"
 )
 
+// statuses returns the status of all certificates, sorted by name.
+func statuses(m *certmanager.Manager) []certmanager.Status {
+	return slices.SortedFunc(m.All(), func(a, b certmanager.Status) int { return slices.Compare(a.Names, b.Names) })
+}
+
 // statusOf returns the status of the certificate whose first name it is.
 func statusOf(t *testing.T, m *certmanager.Manager, name string) certmanager.Status {
 	t.Helper()
-	for _, s := range m.Status() {
+	for _, s := range statuses(m) {
 		if s.Names[0] == name {
 			return s
 		}

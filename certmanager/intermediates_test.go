@@ -93,11 +93,11 @@ func subjectOf(name string) *subject {
 
 // Certificates of one CA share what is above them, and nothing of the text that they were read from is kept.
 func TestIntermediatesAreShared(t *testing.T) {
-	m, chain := new(Manager), newTestChain(t)
+	o, chain := new(obtainer), newTestChain(t)
 	var first *record
 	for i := range 3 {
 		name := fmt.Sprintf("site-%d.example.com", i)
-		r, err := m.decodeRecord(chain.record(t, name), subjectOf(name))
+		r, err := o.decodeRecord(chain.record(t, name), subjectOf(name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,7 +114,7 @@ func TestIntermediatesAreShared(t *testing.T) {
 		}
 	}
 	other := newTestChain(t).record(t, "other.example.com")
-	if r, err := m.decodeRecord(other, subjectOf("other.example.com")); err != nil || bytes.Equal(r.chain[1], chain.above[0]) {
+	if r, err := o.decodeRecord(other, subjectOf("other.example.com")); err != nil || bytes.Equal(r.chain[1], chain.above[0]) {
 		t.Errorf("another CA's chain is taken for the first one's: %v", err)
 	}
 }
@@ -163,19 +163,18 @@ func BenchmarkMemory(b *testing.B) {
 		for name := range records {
 			subjects = append(subjects, *subjectOf(name))
 		}
-		added, err := m.add(subjects)
+		added, err := m.catalogue.add(subjects)
 		if err != nil {
 			b.Fatal(err)
 		}
 		for _, c := range added {
-			r, err := m.decodeRecord(records[c.identifiers[0].Value], &c.subject)
+			r, err := m.obtainer.decodeRecord(records[c.identifiers[0].Value], &c.subject)
 			if err != nil {
 				b.Fatal(err)
 			}
 			leaves += len(r.chain[0])
 			c.offer(r)
 		}
-		m.publish(added)
 		subjects, added = nil, nil
 		b.ReportMetric(float64(heap()-before)/n, "B/cert")
 		b.ReportMetric(float64(leaves)/n, "B/leaf")

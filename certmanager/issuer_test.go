@@ -51,7 +51,7 @@ func TestIssuerOfOnesOwn(t *testing.T) {
 		issued := ca.count()
 		m, stop = w.running(config)
 		defer stop()
-		for _, status := range m.Status() {
+		for _, status := range statuses(m) {
 			if status.State != certmanager.StateValid || status.Issuer != "local" {
 				t.Errorf("status after a restart: %+v", status)
 			}
@@ -190,7 +190,7 @@ func TestIssuerChangesItsRequest(t *testing.T) {
 		}
 		m, stop := w.running(w.issuedBy([]certmanager.Issuer{ca}, "example.com"))
 		defer stop()
-		if status := m.Status(); status[0].Names[0] != "example.com" || status[0].State != certmanager.StateValid {
+		if status := statuses(m); status[0].Names[0] != "example.com" || status[0].State != certmanager.StateValid {
 			t.Errorf("status: %+v", status)
 		}
 	})

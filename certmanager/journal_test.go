@@ -28,7 +28,7 @@ func TestCorruptJournal(t *testing.T) {
 		}{
 			{"journal of garbage", true, "\x00\x1b[31mgarbage"},
 			{"journal cut", true, `{"version":1,"key":"-----BEGIN PRIV`},
-			{"journal of a later version", true, `{"version":2}`},
+			{"journal of a later version", true, `{"version":3}`},
 			{"lease of garbage", false, "\x00\x1b[31mgarbage"},
 			{"lease cut", false, `{"version":1,"owner":"`},
 			{"lease without beat", false, `{"version":1,"owner":"","fence":3,"term":"1m0s"}` + "\n{}"},
@@ -114,8 +114,8 @@ func TestTakeOver(t *testing.T) {
 		front := w.front()
 		front.answerWith(only("finalize", hang))
 		dead := make(chan struct{})
-		// Two writes of the probe; lease, account, its URL, order, answers: all that comes before finalize.
-		cut := mortal(w.store, 9, false, func(string) { close(dead) })
+		// Two writes of the probe; lease, key, account, its URL, order, answers: all that comes before finalize.
+		cut := mortal(w.store, 10, false, func(string) { close(dead) })
 		config := w.config("example.com")
 		config.HTTPClient, config.Storage = front.client(), cut
 		m, err := certmanager.New(config)

@@ -47,7 +47,7 @@ func TestLateHolder(t *testing.T) {
 			t.Error("the certificate of the lease's rightful holder was replaced")
 		}
 		for name, m := range map[string]*certmanager.Manager{"late": late, "rightful": rightful} {
-			if s := m.Status()[0]; s.Serial != obtained.Serial {
+			if s := statuses(m)[0]; s.Serial != obtained.Serial {
 				t.Errorf("the %s manager serves %s, want %s", name, s.Serial, obtained.Serial)
 			}
 		}

@@ -40,7 +40,7 @@ func TestSubjects(t *testing.T) {
 			{"*.example.net", "2001:db8::1", "example.net"}, {"192.0.2.1"}, {"api.example.com", "example.com", "www.example.com"},
 			{"single.example.com"}, {"xn--bcher-kva.example.com"},
 		}
-		status := m.Status()
+		status := statuses(m)
 		for i, s := range status {
 			if i < len(want) && !slices.Equal(s.Names, want[i]) {
 				t.Errorf("status %d is of %q, want %q", i, s.Names, want[i])
@@ -167,7 +167,7 @@ func TestManageErrors(t *testing.T) {
 			t.Errorf("a key type that there is not: %v", err)
 		}
 		time.Sleep(time.Hour)
-		if status := m.Status(); len(status) != 1 || w.newOrders() != 1 {
+		if status := statuses(m); len(status) != 1 || w.newOrders() != 1 {
 			t.Errorf("%d orders, status %+v; want that of example.com", w.newOrders(), status)
 		}
 	})
@@ -182,7 +182,7 @@ func TestManageFromEvent(t *testing.T) {
 		var m *certmanager.Manager
 		config.OnEvent = func(e certmanager.Event) {
 			if e.Kind == certmanager.EventLoaded {
-				_ = m.Status()
+				_ = statuses(m)
 				if err := m.Manage(certmanager.Subject{Names: []string{"www." + e.Names[0]}}); err != nil {
 					t.Error(err)
 				}
@@ -213,7 +213,7 @@ func TestFleet(t *testing.T) {
 		}
 		for months := range 4 {
 			time.Sleep(time.Minute)
-			first, second := managers[0].Status(), managers[1].Status()
+			first, second := statuses(managers[0]), statuses(managers[1])
 			for i := range first {
 				if first[i].Serial != second[i].Serial || first[i].State != certmanager.StateValid || second[i].State != certmanager.StateValid {
 					t.Errorf("after %d months: one has %+v, the other %+v", months*3, first[i], second[i])

@@ -16,7 +16,7 @@ func TestObtainServeRestart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		status := m.Status()
+		status := statuses(m)
 		if len(status) != 1 || status[0].State != certmanager.StateValid || status[0].Action != certmanager.ActionRenew {
 			t.Errorf("status: %+v", status)
 		}
@@ -56,7 +56,7 @@ func TestTwoManagersRenewOnce(t *testing.T) {
 			t.Errorf("one manager obtained %s, the other took %s", renewed.Serial, taken.Serial)
 		}
 		for _, m := range []*certmanager.Manager{first, second} {
-			if s := m.Status()[0]; s.Serial != renewed.Serial || s.State != certmanager.StateValid {
+			if s := statuses(m)[0]; s.Serial != renewed.Serial || s.State != certmanager.StateValid {
 				t.Errorf("status %+v, want the certificate %s", s, renewed.Serial)
 			}
 		}

@@ -205,7 +205,7 @@ func TestOnDemandAsksPolicyAgain(t *testing.T) {
 				if p.count() < 2 {
 					t.Error("the policy was not asked again")
 				}
-				if failure := m.Status()[0].Failure; test.answer != nil && (failure == nil || !errors.Is(failure.Err, test.answer)) {
+				if failure := statuses(m)[0].Failure; test.answer != nil && (failure == nil || !errors.Is(failure.Err, test.answer)) {
 					t.Errorf("the status does not tell of the policy's answer: %+v", failure)
 				} else if failure != nil && strings.Count(failure.Err.Error(), "example.com: ") != 1 {
 					t.Errorf("the name is not told once: %v", failure.Err)
@@ -214,8 +214,8 @@ func TestOnDemandAsksPolicyAgain(t *testing.T) {
 				if certificate, err := ask(t, m, "example.com"); (err == nil) != test.served {
 					t.Errorf("at day 90 a certificate is %t, error %v", certificate != nil, err)
 				}
-				if test.answer == errForbidden && len(m.Status()) != 0 {
-					t.Errorf("a denied name is still managed: %+v", m.Status())
+				if test.answer == errForbidden && len(statuses(m)) != 0 {
+					t.Errorf("a denied name is still managed: %+v", statuses(m))
 				}
 			})
 		})
@@ -245,7 +245,7 @@ func TestOnDemandExpiredRecord(t *testing.T) {
 		if _, err := ask(t, m, "example.com"); !errors.Is(err, certmanager.ErrDenied) {
 			t.Errorf("a name that is denied, with an expired certificate: %v", err)
 		}
-		if status := m.Status(); len(status) != 0 {
+		if status := statuses(m); len(status) != 0 {
 			t.Errorf("a name that is denied is managed: %+v", status)
 		}
 	})
@@ -307,7 +307,7 @@ func manageWanted(t *testing.T, names []string, underWay bool) {
 	if err := leaf.VerifyHostname(names[len(names)-1]); err != nil {
 		t.Error(err)
 	}
-	if status := m.Status(); len(status) != 1 || status[0].OnDemand {
+	if status := statuses(m); len(status) != 1 || status[0].OnDemand {
 		t.Errorf("status: %+v", status)
 	}
 	want := 2 // the first and its renewal

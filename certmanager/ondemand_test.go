@@ -180,7 +180,7 @@ func TestOnDemandRestart(t *testing.T) {
 				if n := w.newOrders(); n != 1 {
 					t.Errorf("%d orders, want 1", n)
 				}
-				if status := m.Status(); test.served && (len(status) != 1 || !status[0].OnDemand || status[0].State != certmanager.StateValid) {
+				if status := statuses(m); test.served && (len(status) != 1 || !status[0].OnDemand || status[0].State != certmanager.StateValid) {
 					t.Errorf("status: %+v", status)
 				}
 			})
@@ -298,8 +298,9 @@ func TestOnDemandFailureIsRemembered(t *testing.T) {
 		if n := w.newOrders(); n != 2 {
 			t.Errorf("%d orders when the next attempt was due, want 2", n)
 		}
-		if status := m.Status(); len(status) != 0 {
-			t.Errorf("a name that nobody configured is managed though it has no certificate: %+v", status)
+		status, known := m.Status("example.com")
+		if !known || !status.OnDemand || status.State != certmanager.StateWaiting || status.Failure == nil || !status.Next.After(time.Now()) {
+			t.Errorf("status of a name that failed on demand: %+v", status)
 		}
 	})
 }

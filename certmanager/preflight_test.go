@@ -134,7 +134,7 @@ func TestFailureIsDiagnosed(t *testing.T) {
 		}
 		diagnosis := failed.Diagnoses[0]
 		synctest.Wait()
-		for _, text := range []string{failed.Err.Error(), m.Status()[0].Failure.Err.Error(), log.String()} {
+		for _, text := range []string{failed.Err.Error(), statuses(m)[0].Failure.Err.Error(), log.String()} {
 			if !strings.Contains(text, diagnosis.Reason) || !strings.Contains(text, diagnosis.Cure) {
 				t.Errorf("%q lacks the cause %q or the cure %q", text, diagnosis.Reason, diagnosis.Cure)
 			}

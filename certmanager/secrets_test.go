@@ -45,7 +45,7 @@ func (c *confidant) config(names ...string) certmanager.Config {
 
 // listen takes down all that can be had from a manager now.
 func (c *confidant) listen(m *certmanager.Manager, config certmanager.Config) {
-	for _, s := range m.Status() {
+	for _, s := range statuses(m) {
 		fmt.Fprintf(&c.said, "%v %+v %#v\n", s, s, s)
 		if s.Failure != nil {
 			fmt.Fprintf(&c.said, "%v %+v\n", s.Failure.Err, s.Failure)
@@ -313,7 +313,7 @@ func (w *world) provoke(config certmanager.Config) (said []error) {
 		hear(m.Renew(w.t.Context(), name))
 		hear(m.Manage(certmanager.Subject{Names: []string{name}}))
 	}
-	for _, s := range m.Status() {
+	for _, s := range statuses(m) {
 		if s.Failure != nil {
 			hear(s.Failure.Err)
 		}

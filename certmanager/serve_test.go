@@ -148,7 +148,7 @@ func TestServe(t *testing.T) {
 			t.Errorf("%s: %q", name, body)
 		}
 	}
-	if s.server.TLSConfig == nil || s.manager.Status()[0].State != certmanager.StateValid {
+	if s.server.TLSConfig == nil || statuses(s.manager)[0].State != certmanager.StateValid {
 		t.Error("the server has no tls.Config, or there is no certificate")
 	}
 	if err := s.stop(); err != nil {

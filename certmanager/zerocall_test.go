@@ -134,7 +134,8 @@ func managerCalls() map[string]func(ctx context.Context) any {
 		},
 		"certmanager.Manager.Manage": with(func(_ context.Context, m *manager) any { return []any{m.Manage(), m.Manage(certmanager.Subject{})} }),
 		"certmanager.Manager.Renew":  with(func(ctx context.Context, m *manager) any { return m.Renew(ctx, "") }),
-		"certmanager.Manager.Status": with(func(_ context.Context, m *manager) any { return m.Status() }),
+		"certmanager.Manager.All":    with(func(_ context.Context, m *manager) any { return statuses(m) }),
+		"certmanager.Manager.Status": with(func(_ context.Context, m *manager) any { _, ok := m.Status(""); return ok }),
 		"certmanager.Manager.GetCertificate": with(func(_ context.Context, m *manager) any {
 			return []any{errorOf(m.GetCertificate(nil)), errorOf(m.GetCertificate(&tls.ClientHelloInfo{})), errorOf(m.GetCertificate(challengeHello()))}
 		}),

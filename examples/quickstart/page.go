@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/everseal/everseal/certmanager"
@@ -35,7 +36,7 @@ func newPage(manager *certmanager.Manager) http.Handler {
 			return
 		}
 		var text bytes.Buffer
-		if err := page.Execute(&text, newPageData(leaf, manager.Status())); err != nil {
+		if err := page.Execute(&text, newPageData(leaf, slices.Collect(manager.All()))); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}

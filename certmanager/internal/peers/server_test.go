@@ -112,11 +112,7 @@ func (s *server) settled(t *testing.T, name string) certmanager.Status {
 	t.Helper()
 	var last certmanager.Status
 	for ctx := within(t); ctx.Err() == nil; runtime.Gosched() {
-		for _, status := range s.Status() {
-			if slices.Contains(status.Names, name) {
-				last = status
-			}
-		}
+		last, _ = s.Status(name)
 		if last.State != certmanager.StateObtaining && last.State != certmanager.StateRenewing && last.State != "" {
 			return last
 		}
