@@ -84,8 +84,11 @@ type Config struct {
 
 	// Logger is told what the manager does. Nil: slog.Default().
 	Logger *slog.Logger
-	// OnEvent, if set, is called with what happens to certificates. It is called concurrently and holds
-	// up the certificate concerned until it returns.
+	// OnEvent, if set, is called with what happens to certificates: with one event after another, beside the
+	// work, which it does not hold up. It may call the manager. Of the events that wait while it has not returned,
+	// 1,024 are kept, the latest ones; Event.Missed counts the others. Run returns when those that wait have been
+	// delivered, or after ten seconds: a call that has not returned by then is left behind, and what waits is dropped. A
+	// panic is logged, and the next event delivered.
 	OnEvent func(Event)
 }
 

@@ -36,6 +36,10 @@ type Event struct {
 	// Diagnoses say, with failed and warning, what this process saw of the failed validations, or of those
 	// that it expects to fail. Their causes and cures stand in Err's text, too.
 	Diagnoses []*diagnose.Report
+
+	// Missed is how many events before this one were dropped, because Config.OnEvent has not returned in time. The
+	// log has them.
+	Missed int
 }
 
 // LogValue shows the event in a log.
@@ -79,9 +83,9 @@ func (k EventKind) message() string {
 	return "warning"
 }
 
-// emit logs the event and hands it to the configuration's function.
+// emit logs the event and has the configuration's function told of it.
 func (m *Manager) emit(ctx context.Context, e Event) {
-	e.Time, e.Diagnoses = time.Now(), diagnosesOf(e.Err)
+	e.Diagnoses = diagnosesOf(e.Err)
 	level := slog.LevelInfo
 	switch e.Kind {
 	case EventLoaded:
@@ -90,7 +94,5 @@ func (m *Manager) emit(ctx context.Context, e Event) {
 		level = slog.LevelWarn
 	}
 	m.logger.LogAttrs(ctx, level, e.Kind.message(), slog.Any("certificate", e))
-	if m.config.OnEvent != nil {
-		m.config.OnEvent(e)
-	}
+	m.announcer.tell(e)
 }

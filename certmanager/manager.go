@@ -31,6 +31,7 @@ type Manager struct {
 	config      Config
 	store       storage.Store
 	logger      *slog.Logger
+	announcer   announcer // of events
 	issuers     []Issuer
 	tlsALPN01   *solver.TLSALPN01
 	http01      *solver.HTTP01
@@ -87,6 +88,7 @@ func New(config Config) (*Manager, error) {
 	if m.logger == nil {
 		m.logger = slog.Default()
 	}
+	m.announcer.onEvent, m.announcer.logger = config.OnEvent, m.logger
 	if config.DefaultName != "" {
 		id, err := acme.ParseIdentifier(config.DefaultName)
 		if err != nil {
@@ -214,6 +216,7 @@ func (m *Manager) begin() error {
 
 // run is the manager at work after begin.
 func (m *Manager) run(ctx context.Context) error {
+	defer m.announcer.finish()
 	defer m.end()
 	if err := m.probeStorage(ctx); err != nil {
 		if ctx.Err() != nil {
