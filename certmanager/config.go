@@ -67,7 +67,7 @@ type Config struct {
 
 	// OnDemand, if set, is asked whether a certificate may be obtained for a name that a client wants
 	// and nobody configured. An error refuses; one that wraps ErrDenied is remembered for a while,
-	// any other means that the question could not be answered. Called concurrently, and again before a
+	// any other, or a panic, means that the question could not be answered. Called concurrently, and again before a
 	// certificate obtained so is renewed.
 	OnDemand func(ctx context.Context, name string) error
 

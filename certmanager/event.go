@@ -94,5 +94,8 @@ func (m *Manager) emit(ctx context.Context, e Event) {
 		level = slog.LevelWarn
 	}
 	m.logger.LogAttrs(ctx, level, e.Kind.message(), slog.Any("certificate", e))
+	if e.Kind == EventWarning {
+		m.logPanic(ctx, e.Err) // of a solver's CleanUp; those that an attempt fails for are logged where they come up
+	}
 	m.announcer.tell(e)
 }

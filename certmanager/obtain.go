@@ -97,7 +97,7 @@ func (a *attempt) issue(ctx context.Context) (*record, error) {
 	warn := func(err error) {
 		a.emit(ctx, Event{Kind: EventWarning, Names: c.names(), Issuer: a.issuer.ID(), Err: fmt.Errorf("certmanager: %w", err)})
 	}
-	certificate, err := a.issuer.Issue(ctx, Request{
+	certificate, err := a.request(ctx, a.issuer, Request{
 		Identifiers: slices.Clone(c.identifiers),
 		Key:         key,
 		Solvers:     rotated(a.solversFor(&c.subject), a.journal.Rotation),

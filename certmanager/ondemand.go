@@ -227,8 +227,10 @@ func (m *Manager) forget(c *managed) {
 func (m *Manager) ask(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, policyTime)
 	defer cancel()
-	if err := m.config.OnDemand(ctx, name); err != nil {
-		return fmt.Errorf("Config.OnDemand: %w", err)
-	}
-	return nil
+	return m.guard(ctx, "Config.OnDemand", func() error {
+		if err := m.config.OnDemand(ctx, name); err != nil {
+			return fmt.Errorf("Config.OnDemand: %w", err)
+		}
+		return nil
+	})
 }

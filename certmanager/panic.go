@@ -1,0 +1,44 @@
+package certmanager
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime/debug"
+
+	"github.com/everseal/everseal/acme"
+)
+
+// guard calls f, which calls the user's code of that name. A panic in it becomes the error, an *acme.PanicError, and
+// its stack is logged.
+func (m *Manager) guard(ctx context.Context, name string, f func() error) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &acme.PanicError{Func: name, Value: value, Stack: debug.Stack()}
+		}
+		m.logPanic(ctx, err)
+	}()
+	return f()
+}
+
+// logPanic logs the stack of the panic that the error comes from, if it does.
+func (m *Manager) logPanic(ctx context.Context, err error) {
+	if panicked, ok := errors.AsType[*acme.PanicError](err); ok {
+		m.logger.LogAttrs(ctx, slog.LevelError, "a panic was recovered", slog.String("error", err.Error()), slog.String("stack", string(panicked.Stack)))
+	}
+}
+
+// supports is acme.Supports, but for a solver that panics, which counts as one that does: acme.Client.Issue says so.
+func supports(s acme.Solver, id acme.Identifier, wildcard bool) (able bool) {
+	defer func() { able = able || recover() != nil }()
+	return acme.Supports(s, id, wildcard)
+}
+
+// request has the issuer issue a certificate.
+func (m *Manager) request(ctx context.Context, issuer Issuer, r Request) (certificate *acme.Certificate, err error) {
+	err = m.guard(ctx, "Issuer.Issue", func() (err error) {
+		certificate, err = issuer.Issue(ctx, r)
+		return err
+	})
+	return certificate, err
+}
