@@ -56,7 +56,7 @@ type Request struct {
 	// the error's place, and must wrap it; nil leaves the error as it is.
 	Explain func(ctx context.Context, err error, proofs []Proof) error
 
-	// CleanUpFailed, if set, is told of answers that could not be taken away. Called concurrently.
+	// CleanUpFailed, if set, is told of answers that could not be taken away, once all were tried.
 	CleanUpFailed func(p Proof, err error)
 }
 

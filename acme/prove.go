@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -102,6 +103,9 @@ func (i *issuance) chooseSolvers(ctx context.Context, order *Order, authorizatio
 			continue
 		}
 		task, err := i.choose(ctx, a)
+		if _, hindered := errors.AsType[*SolverError](err); hindered {
+			return err // the order is good still
+		}
 		if err != nil {
 			return &OrderError{URL: order.URL, Err: err}
 		}
@@ -122,7 +126,12 @@ func (i *issuance) choose(ctx context.Context, a *Authorization) (*task, error) 
 	}
 	var unusable error
 	for _, solver := range i.request.Solvers {
-		if !Supports(solver, a.Identifier, a.Wildcard) {
+		able, err := supports(solver, a.Identifier, a.Wildcard)
+		if err != nil {
+			failed := Proof{Challenge: Challenge{Type: solver.Type()}, Identifier: a.Identifier, Wildcard: a.Wildcard}
+			return nil, &SolverError{Proof: failed, Err: err}
+		}
+		if !able {
 			continue
 		}
 		for _, challenge := range a.Challenges {
@@ -200,7 +209,10 @@ func presentedBy(tasks []*task) func(Proof) []Solver {
 func (r *Request) able(p Proof) []Solver {
 	var solvers []Solver
 	for _, s := range r.Solvers {
-		if s.Type() == p.Type && Supports(s, p.Identifier, p.Wildcard) {
+		if s.Type() != p.Type {
+			continue
+		}
+		if able, err := supports(s, p.Identifier, p.Wildcard); able || err != nil {
 			solvers = append(solvers, s)
 		}
 	}
@@ -211,21 +223,38 @@ func (r *Request) able(p Proof) []Solver {
 func (r *Request) cleanUp(ctx context.Context, proofs []Proof, by func(Proof) []Solver) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout+time.Duration(len(proofs))*cleanUpTimeoutPerProof)
 	defer cancel()
+	type failure struct {
+		proof Proof
+		err   error
+	}
+	var mu sync.Mutex
+	var failures []failure // guarded by mu
+	failed := func(p Proof, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		failures = append(failures, failure{p, err})
+	}
 	var group errgroup.Group
 	group.SetLimit(sideBySide)
 	for _, proof := range proofs {
 		solvers := by(proof)
-		if len(solvers) == 0 && r.CleanUpFailed != nil {
-			r.CleanUpFailed(proof, fmt.Errorf("acme: no solver is for %s any more", printable(proof.Type, 40)))
+		if len(solvers) == 0 {
+			failed(proof, fmt.Errorf("acme: no solver is for %s any more", printable(proof.Type, 40)))
 		}
 		for _, solver := range solvers {
 			group.Go(func() error {
-				if err := solver.CleanUp(ctx, proof); err != nil && r.CleanUpFailed != nil {
-					r.CleanUpFailed(proof, err)
+				if err := cleanUp(ctx, solver, proof); err != nil {
+					failed(proof, err)
 				}
 				return nil
 			})
 		}
 	}
 	_ = group.Wait()
+	if r.CleanUpFailed == nil {
+		return
+	}
+	for _, f := range failures { // here, so that a panic is one in the caller's goroutine
+		r.CleanUpFailed(f.proof, f.err)
+	}
 }

@@ -5,7 +5,8 @@ import (
 	"encoding/json"
 )
 
-// A Solver publishes the answers to one type of challenge. Its methods are called concurrently.
+// A Solver publishes the answers to one type of challenge. Its methods are called concurrently. A panic in one of
+// them, but Type, is an error for [Client.Issue], in which errors.As finds a [*PanicError].
 //
 // Solvers may also have these methods. They are found through those that wrap a solver, too, if these have a method
 // Unwrap() Solver (see [As]):
@@ -76,22 +77,44 @@ func Supports(s Solver, id Identifier, wildcard bool) bool {
 	return true
 }
 
+// supports is Supports for Issue. Its error is a panic of the solver's.
+func supports(s Solver, id Identifier, wildcard bool) (able bool, err error) {
+	err = guard("Supports", func() error {
+		able = Supports(s, id, wildcard)
+		return nil
+	})
+	return able, err
+}
+
+func present(ctx context.Context, s Solver, p Proof) error {
+	return guard("Present", func() error { return s.Present(ctx, p) })
+}
+
+func cleanUp(ctx context.Context, s Solver, p Proof) error {
+	return guard("CleanUp", func() error { return s.CleanUp(ctx, p) })
+}
+
 // waitPresented calls the solver's Wait method, if it has one.
 func waitPresented(ctx context.Context, s Solver, p Proof) error {
-	if w, ok := As[interface {
-		Wait(context.Context, Proof) error
-	}](s); ok {
-		return w.Wait(ctx, p)
-	}
-	return nil
+	return guard("Wait", func() error {
+		if w, ok := As[interface {
+			Wait(context.Context, Proof) error
+		}](s); ok {
+			return w.Wait(ctx, p)
+		}
+		return nil
+	})
 }
 
 // payload calls the solver's Payload method, if it has one.
-func payload(ctx context.Context, s Solver, p Proof) (json.RawMessage, error) {
-	if f, ok := As[interface {
-		Payload(context.Context, Proof) (json.RawMessage, error)
-	}](s); ok {
-		return f.Payload(ctx, p)
-	}
-	return nil, nil
+func payload(ctx context.Context, s Solver, p Proof) (answer json.RawMessage, err error) {
+	err = guard("Payload", func() (err error) {
+		if f, ok := As[interface {
+			Payload(context.Context, Proof) (json.RawMessage, error)
+		}](s); ok {
+			answer, err = f.Payload(ctx, p)
+		}
+		return err
+	})
+	return answer, err
 }

@@ -53,7 +53,7 @@ func (t *task) seemsForgotten(a *Authorization, now time.Time) bool {
 // present publishes the answers and waits until the CA can be expected to see them.
 func (i *issuance) present(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(ctx)
-	err := eachTask(group, i.tasks, func(t *task) error { return t.failed(t.solver.Present(groupCtx, t.proof)) })
+	err := eachTask(group, i.tasks, func(t *task) error { return t.failed(present(groupCtx, t.solver, t.proof)) })
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,7 @@ type Config struct {
 
 	// OnDemand, if set, is asked whether a certificate may be obtained for a name that a client wants
 	// and nobody configured. An error refuses; one that wraps ErrDenied is remembered for a while,
-	// any other means that the question could not be answered. Called concurrently, and again before a
+	// any other, or a panic, means that the question could not be answered. Called concurrently, and again before a
 	// certificate obtained so is renewed.
 	OnDemand func(ctx context.Context, name string) error
 
@@ -84,8 +84,11 @@ type Config struct {
 
 	// Logger is told what the manager does. Nil: slog.Default().
 	Logger *slog.Logger
-	// OnEvent, if set, is called with what happens to certificates. It is called concurrently and holds
-	// up the certificate concerned until it returns.
+	// OnEvent, if set, is called with what happens to certificates: with one event after another, beside the
+	// work, which it does not hold up. It may call the manager. Of the events that wait while it has not returned,
+	// 1,024 are kept, the latest ones; Event.Missed counts the others. Run returns when those that wait have been
+	// delivered, or after ten seconds: a call that has not returned by then is left behind, and what waits is dropped. A
+	// panic is logged, and the next event delivered.
 	OnEvent func(Event)
 }
 

@@ -40,6 +40,10 @@ type Event struct {
 	// that it expects to fail. Their causes and cures stand in Err's text, too.
 	Diagnoses []*diagnose.Report
 
+	// Missed is how many events before this one were dropped, because Config.OnEvent has not returned in time. The
+	// log has them.
+	Missed int
+
 	quiet bool // the log shows it at DEBUG alone: the like was told lately
 }
 
@@ -92,9 +96,9 @@ func (k EventKind) message() string {
 	return "warning"
 }
 
-// emit logs the event and hands it to the configuration's function.
+// emit logs the event and has the configuration's function told of it.
 func (m *Manager) emit(ctx context.Context, e Event) {
-	e.Time, e.Diagnoses = time.Now(), diagnosesOf(e.Err)
+	e.Diagnoses = diagnosesOf(e.Err)
 	level := slog.LevelInfo
 	switch e.Kind {
 	case EventLoaded:
@@ -108,7 +112,8 @@ func (m *Manager) emit(ctx context.Context, e Event) {
 		level = slog.LevelDebug
 	}
 	m.logger.LogAttrs(ctx, level, e.Kind.message(), slog.Any("certificate", e))
-	if m.config.OnEvent != nil {
-		m.config.OnEvent(e)
+	if e.Kind == EventWarning {
+		logPanic(ctx, m.logger, e.Err) // of a solver's CleanUp; those that an attempt fails for are logged where they come up
 	}
+	m.announcer.tell(e)
 }

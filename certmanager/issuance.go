@@ -96,7 +96,7 @@ func (a *attempt) issue(ctx context.Context, issuer Issuer, j *journal) (*record
 		}
 	}
 	warn := func(err error) { a.warn(ctx, e, issuer.ID(), fmt.Errorf("certmanager: %w", err)) }
-	certificate, err := issuer.Issue(ctx, Request{
+	request := Request{
 		Identifiers: slices.Clone(e.identifiers),
 		Key:         key,
 		Solvers:     rotated(a.solvers(&e.subject), j.Rotation),
@@ -112,6 +112,11 @@ func (a *attempt) issue(ctx context.Context, issuer Issuer, j *journal) (*record
 			return nil
 		},
 		Warn: warn,
+	}
+	var certificate *acme.Certificate
+	err = guard(ctx, a.logger, "Issuer.Issue", func() (err error) {
+		certificate, err = issuer.Issue(ctx, request)
+		return err
 	})
 	if err != nil {
 		return nil, err

@@ -21,6 +21,7 @@ type Manager struct {
 	config      Config
 	store       storage.Store
 	logger      *slog.Logger
+	announcer   announcer // of events
 	issuers     []Issuer
 	proving     proving
 	defaultName string
@@ -56,6 +57,7 @@ func New(config Config) (*Manager, error) {
 	if m.logger == nil {
 		m.logger = slog.Default()
 	}
+	m.announcer.onEvent, m.announcer.logger = config.OnEvent, m.logger
 	if config.DefaultName != "" {
 		id, err := acme.ParseIdentifier(config.DefaultName)
 		if err != nil {
@@ -129,6 +131,7 @@ func (m *Manager) running() <-chan struct{} {
 
 // run is the manager at work after begin.
 func (m *Manager) run(ctx context.Context) error {
+	defer m.announcer.finish()
 	defer m.end()
 	ctx, cancel := context.WithCancel(ctx)
 	var tasks sync.WaitGroup

@@ -255,8 +255,10 @@ func (m *Manager) obtain(ctx context.Context, e *entry) (*tls.Certificate, error
 func (m *Manager) askPolicy(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, policyTimeout)
 	defer cancel()
-	if err := m.config.OnDemand(ctx, name); err != nil {
-		return fmt.Errorf("Config.OnDemand: %w", err)
-	}
-	return nil
+	return guard(ctx, m.logger, "Config.OnDemand", func() error {
+		if err := m.config.OnDemand(ctx, name); err != nil {
+			return fmt.Errorf("Config.OnDemand: %w", err)
+		}
+		return nil
+	})
 }

@@ -45,6 +45,7 @@ func TestPreflightWarns(t *testing.T) {
 		if err := m.Renew(t.Context(), "example.com"); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait()
 		if n := w.count(certmanager.EventWarning); n != 2 {
 			t.Errorf("%d warnings, want 2", n)
 		}
@@ -73,6 +74,7 @@ func TestPreflightLearnsByName(t *testing.T) {
 		if learnt := w.await(certmanager.EventWarning, "even.example.com", 2); !strings.Contains(learnt.Err.Error(), " for even.example.com: the CA validated") {
 			t.Errorf("the second warning is %v", learnt.Err)
 		}
+		synctest.Wait()
 		if n := w.count(certmanager.EventWarning); n != 4 {
 			t.Errorf("%d warnings, want two of each", n)
 		}

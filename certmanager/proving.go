@@ -107,7 +107,7 @@ func (p *proving) solversFor(s *subject) []acme.Solver {
 	return slices.DeleteFunc(slices.Clone(solvers), func(able acme.Solver) bool {
 		return !slices.ContainsFunc(s.identifiers, func(id acme.Identifier) bool {
 			base, wildcard := strings.CutPrefix(id.Value, "*.")
-			return acme.Supports(able, acme.Identifier{Type: id.Type, Value: base}, wildcard)
+			return supports(able, acme.Identifier{Type: id.Type, Value: base}, wildcard)
 		})
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"net"
 	"net/http"
 	"net/url"
@@ -22,9 +23,28 @@ import (
 // graceTime is how long Serve waits for requests under way when it ends.
 const graceTime = 20 * time.Second
 
+// Timeouts of the servers.
+const (
+	headerTimeout      = 30 * time.Second // for a request's header, and with it for a handshake (net/http)
+	idleTimeout        = 2 * time.Minute  // between two requests of a client
+	plainHeaderTimeout = 10 * time.Second // on plain HTTP, whose requests are small
+	plainWriteTimeout  = 30 * time.Second // on plain HTTP, where an answer may have to be loaded from the storage
+	plainIdleTimeout   = time.Minute
+)
+
+// maxPlainHeader bounds a request's header on plain HTTP in bytes. It holds all cookies that a browser keeps for a name.
+const maxPlainHeader = 256 << 10
+
 // Serve runs the manager and serves srv with its certificates, on srv.Addr (zero: ":443") over TLS. On
 // Config.HTTPAddr (zero: ":80") it answers http-01 challenges and redirects everything else to HTTPS.
 // It listens before it orders anything.
+//
+// Clients that are slow, or gone, must not hold connections for good, so that Serve sets what srv lacks of these:
+// ReadHeaderTimeout, to 30 seconds, or two minutes with Config.OnDemand, and IdleTimeout, to two minutes. net/http
+// applies ReadHeaderTimeout, ReadTimeout and WriteTimeout, the shortest of them, to handshakes, too: with
+// Config.OnDemand, one of srv's own that is shorter than 90 seconds ends those that still wait for their certificate.
+// ReadTimeout and WriteTimeout are for whole requests and answers, which only their server's author knows, and are
+// left as they are. On plain HTTP everything is bounded.
 //
 // It returns nil when ctx has ended and requests under way were answered, and an error where an address
 // is taken, the storage can't be used or a server fails. A srv.TLSConfig is used, with the manager's
@@ -55,19 +75,41 @@ func (m *Manager) Serve(ctx context.Context, srv *http.Server) error {
 		if err != nil {
 			return errors.Join(fmt.Errorf("certmanager: listen for HTTP: %w: end what has the address, or set Config.HTTPAddr to another or to %q", err, httpOff), secure.Close())
 		}
-		servers = append(servers, &http.Server{
-			Handler:                      m.HTTPHandler(redirect(secure.Addr())),
-			ReadHeaderTimeout:            10 * time.Second,
-			IdleTimeout:                  time.Minute,
-			DisableGeneralOptionsHandler: true,
-			ErrorLog:                     srv.ErrorLog,
-		})
+		servers = append(servers, m.plainServer(secure.Addr(), srv.ErrorLog))
 		listeners = append(listeners, plain)
 		m.proving.overHTTP.seen.Store(true)
 	}
 	m.proving.overTLS.seen.Store(true)
 	srv.TLSConfig = m.serverConfig(srv.TLSConfig)
+	m.setTimeouts(srv)
 	return m.runServers(ctx, servers, listeners)
+}
+
+// setTimeouts sets the timeouts that the server lacks. One of zero is that of ReadTimeout (net/http).
+func (m *Manager) setTimeouts(srv *http.Server) {
+	if srv.ReadHeaderTimeout == 0 && srv.ReadTimeout == 0 {
+		srv.ReadHeaderTimeout = headerTimeout
+		if m.config.OnDemand != nil {
+			srv.ReadHeaderTimeout += handshakeTimeout
+		}
+	}
+	if srv.IdleTimeout == 0 && srv.ReadTimeout == 0 {
+		srv.IdleTimeout = idleTimeout
+	}
+}
+
+// plainServer returns the server of plain HTTP beside one for HTTPS at an address.
+func (m *Manager) plainServer(secure net.Addr, errorLog *log.Logger) *http.Server {
+	return &http.Server{
+		Handler:                      m.HTTPHandler(redirect(secure)),
+		ReadHeaderTimeout:            plainHeaderTimeout,
+		ReadTimeout:                  plainHeaderTimeout,
+		WriteTimeout:                 plainWriteTimeout,
+		IdleTimeout:                  plainIdleTimeout,
+		MaxHeaderBytes:               maxPlainHeader,
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     errorLog,
+	}
 }
 
 // serverConfig returns the configuration of a server with what the manager needs in it.

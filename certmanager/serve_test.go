@@ -151,6 +151,9 @@ func TestServe(t *testing.T) {
 	if s.server.TLSConfig == nil || statuses(s.manager)[0].State != certmanager.StateValid {
 		t.Error("the server has no tls.Config, or there is no certificate")
 	}
+	if s.server.ReadHeaderTimeout <= 0 || s.server.IdleTimeout <= 0 {
+		t.Error("the server lacks timeouts")
+	}
 	if err := s.stop(); err != nil {
 		t.Errorf("Serve: %v", err)
 	}

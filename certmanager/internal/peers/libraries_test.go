@@ -15,7 +15,6 @@ import (
 	"log/slog"
 	"math/big"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -105,7 +104,7 @@ func loadEverseal(ctx context.Context, names []string) (getCertificate, func(), 
 
 // runManager runs a manager until stop is called. It returns once there was an event of the kind for each name.
 func runManager(ctx context.Context, issuer *authority, store storage.Store, names []string, kind certmanager.EventKind) (*certmanager.Manager, func(), error) {
-	var seen atomic.Int64
+	seen := 0
 	all := make(chan struct{})
 	m, err := certmanager.New(certmanager.Config{
 		Names:   names,
@@ -113,7 +112,11 @@ func runManager(ctx context.Context, issuer *authority, store storage.Store, nam
 		Storage: store,
 		Logger:  slog.New(slog.DiscardHandler),
 		OnEvent: func(e certmanager.Event) {
-			if e.Kind == kind && seen.Add(1) == int64(len(names)) {
+			before := seen
+			if seen += e.Missed; e.Kind == kind {
+				seen++
+			}
+			if before < len(names) && seen >= len(names) {
 				close(all)
 			}
 		},

@@ -1,0 +1,116 @@
+package certmanager_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/everseal/everseal/certmanager"
+)
+
+// TestOnEventBlocks has a callback that does not return: certificates are obtained, served and renewed all the same.
+func TestOnEventBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		names := siteNames(50)
+		config := w.config(names...)
+		release := make(chan struct{})
+		config.OnEvent = func(e certmanager.Event) {
+			<-release
+			w.onEvent(e)
+		}
+		m, stop := w.start(config)
+		defer stop()
+		time.Sleep(time.Minute)
+		for _, name := range names {
+			if _, err := w.handshake(t.Context(), name); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if err := m.Renew(t.Context(), names[0]); err != nil {
+			t.Errorf("Renew: %v", err)
+		}
+		begun := time.Now()
+		stop()
+		if waited := time.Since(begun); waited != 10*time.Second {
+			t.Errorf("Run ended after %v, want ten seconds", waited)
+		}
+		close(release)
+	})
+}
+
+// TestOnEventCallsBack has the callback call the manager whose work it is told of, and panic at last.
+func TestOnEventCallsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		config := w.config("example.com")
+		log := new(logs)
+		config.Logger = log.logger()
+		var m *certmanager.Manager
+		config.OnEvent = func(e certmanager.Event) {
+			defer w.onEvent(e)
+			if e.Kind != certmanager.EventObtained || e.Renewal {
+				return
+			}
+			if len(statuses(m)) == 0 {
+				t.Error("Status is empty")
+			}
+			if e.Names[0] != "example.com" {
+				return
+			}
+			if err := m.Manage(certmanager.Subject{Names: []string{"example.net"}}); err != nil {
+				t.Errorf("Manage: %v", err)
+			}
+			if err := m.Renew(t.Context(), "example.com"); err != nil {
+				t.Errorf("Renew: %v", err)
+			}
+			panic("the callback is broken")
+		}
+		var err error
+		if m, err = certmanager.New(config); err != nil {
+			t.Fatal(err)
+		}
+		stop := w.run(m)
+		defer stop()
+		w.await(certmanager.EventObtained, "example.com", 2)
+		w.await(certmanager.EventObtained, "example.net", 1)
+		if text := log.String(); !strings.Contains(text, "level=ERROR") || !strings.Contains(text, "the callback is broken") {
+			t.Errorf("the panic is not in the log: %s", text)
+		}
+	})
+}
+
+// TestEventsAreDeliveredBeforeRunReturns ends Run while events wait for a slow callback.
+func TestEventsAreDeliveredBeforeRunReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		names := siteNames(10)
+		config := w.config(names...)
+		config.OnEvent = func(e certmanager.Event) {
+			time.Sleep(400 * time.Millisecond)
+			w.onEvent(e)
+		}
+		m, stop := w.start(config)
+		for {
+			served := 0
+			for _, s := range statuses(m) {
+				if s.State == certmanager.StateValid {
+					served++
+				}
+			}
+			if served == len(names) {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		synctest.Wait()
+		if n := w.count(certmanager.EventObtained); n == len(names) {
+			t.Fatal("nothing waits when Run ends")
+		}
+		stop()
+		if n := w.count(certmanager.EventObtained); n != len(names) {
+			t.Errorf("%d certificates were told of when Run returned, want %d", n, len(names))
+		}
+	})
+}
