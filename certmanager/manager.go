@@ -248,8 +248,8 @@ func (m *Manager) end() {
 	m.mu.Unlock()
 	m.endDemands()
 	for _, issuer := range m.issuers {
-		if a, ok := issuer.(*account); ok {
-			a.rest()
+		if resting, ok := issuer.(interface{ rest() }); ok {
+			resting.rest()
 		}
 	}
 }
