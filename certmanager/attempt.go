@@ -103,7 +103,7 @@ func (m *Manager) askAgain(ctx context.Context, c *managed) (o outcome, allowed 
 }
 
 // tryIssuer takes the lease, looks whether there is anything left to do, and does it.
-func (m *Manager) tryIssuer(run context.Context, issuer Issuer, c *managed) outcome {
+func (m *Manager) tryIssuer(run context.Context, issuer *gatedIssuer, c *managed) outcome {
 	ctx, cancel := context.WithTimeout(run, attemptTime+time.Duration(len(c.identifiers)-1)*nameTime)
 	defer cancel()
 	lease, err := m.acquire(ctx, issuer, c)

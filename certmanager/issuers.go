@@ -2,10 +2,13 @@ package certmanager
 
 import (
 	"context"
+	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager/internal/gate"
+	"github.com/everseal/everseal/certmanager/internal/schedule"
 )
 
 // A gatedIssuer is an issuer as one manager asks it: behind a gate that all its names share.
@@ -45,6 +48,22 @@ func (g *gatedIssuer) Issue(ctx context.Context, r Request) (*acme.Certificate, 
 	certificate, err := g.Issuer.Issue(ctx, r)
 	result = resultOf(ctx, err)
 	return certificate, err
+}
+
+// defers reports whether an error of Issue concerns all names and not the one that it was asked for, and when to
+// try again.
+func (g *gatedIssuer) defers(err error) (next time.Time, deferred bool) {
+	closed, ok := errors.AsType[*gate.ClosedError](err)
+	if !ok && errors.As(err, new(*UnavailableError)) {
+		if closed, ok = errors.AsType[*gate.ClosedError](g.closed()); !ok {
+			// It has answered another meanwhile: what failed here is old.
+			return time.Now().Add(schedule.TransientBackoff(1, rand.Float64())), true
+		}
+	}
+	if !ok {
+		return time.Time{}, false
+	}
+	return closed.Until, true
 }
 
 // closed returns nil if the issuer may be asked, or a [*gate.ClosedError] that says when to try again.

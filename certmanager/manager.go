@@ -31,7 +31,7 @@ type Manager struct {
 	config      Config
 	store       storage.Store
 	logger      *slog.Logger
-	issuers     []Issuer
+	issuers     []*gatedIssuer
 	tlsALPN01   *solver.TLSALPN01
 	http01      *solver.HTTP01
 	overTLS     *answering    // tlsALPN01, as used
@@ -78,7 +78,7 @@ func New(config Config) (*Manager, error) {
 		config:  config,
 		store:   store,
 		logger:  config.Logger,
-		issuers: config.issuers(),
+		issuers: bind(config.issuers()),
 		demands: make(chan *demand, mostDemands),
 		more:    make(chan struct{}, 1),
 		byName:  make(map[string]*managed),
@@ -248,9 +248,7 @@ func (m *Manager) end() {
 	m.mu.Unlock()
 	m.endDemands()
 	for _, issuer := range m.issuers {
-		if resting, ok := issuer.(interface{ rest() }); ok {
-			resting.rest()
-		}
+		issuer.rest()
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/gate"
 	"github.com/everseal/everseal/certmanager/internal/schedule"
 	"github.com/everseal/everseal/storage"
 )
@@ -23,7 +24,7 @@ const keepTime = 30 * time.Second
 type attempt struct {
 	*Manager
 	certificate *managed
-	issuer      Issuer
+	issuer      *gatedIssuer
 	lease       *storage.Lease
 	stored      *record // as found under the lease; nil: none
 	journal     journal
@@ -206,8 +207,16 @@ func (a *attempt) failed(run context.Context, event Event, err error) outcome {
 	if a.lease.Context().Err() != nil && errors.Is(context.Cause(a.lease.Context()), storage.ErrLost) {
 		return outcome{next: time.Now().Add(schedule.TransientBackoff(1, rand.Float64())), err: err}
 	}
+	event.Kind, event.Err = EventFailed, err
+	if next, deferred := a.issuer.defers(err); deferred {
+		o := outcome{next: next, err: err}
+		if event.Next = next; !errors.As(err, new(*gate.ClosedError)) {
+			o.events = []Event{event}
+		}
+		return o
+	}
 	a.journal.fail(err, time.Now())
-	event.Kind, event.Next, event.Err = EventFailed, a.journal.Next, err
+	event.Next = a.journal.Next
 	// The attempt's own time may be what ran out.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(run), keepTime)
 	defer cancel()
