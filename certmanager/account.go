@@ -3,275 +3,172 @@ package certmanager
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
+	"math/rand/v2"
 	"net/http"
-	"slices"
+	"sync"
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/schedule"
 	"github.com/everseal/everseal/storage"
 )
 
-// An account is an ACME issuer at work for one manager: it keeps the client, with its nonces, between
-// issuances.
+// An account is that of an ACME issuer for one manager: it is opened once, by whoever needs it first, and a failure to
+// open it is that of all who wait for it.
 type account struct {
-	ACME
-	lock   chan struct{} // holds one value while client is being made
-	client *acme.Client  // guarded by lock; nil: its account is not known to be registered
-	url    string        // guarded by lock; the account's, as it is stored
-	made   *acme.Client  // guarded by lock; the last one, with the directory and nonces that it has
+	issuer *ACME
 	http   *http.Client
+	made   *acme.Client // the last one, with the directory and nonces that it has; for the opening under way alone
 
-	blind blindSpots
+	mu       sync.Mutex    // guards what follows; not held over storage or network
+	opened   openAccount   // the zero value: not opened yet
+	opening  *opening      // nil: nobody is opening it
+	refused  *refusedError // nil: the CA has not refused to open it
+	refusals int           // in a row
 }
 
-func newAccount(a *ACME) *account {
-	return &account{ACME: *a, lock: make(chan struct{}, 1), http: a.httpClient()}
+// An openAccount is one that is known to be registered.
+type openAccount struct {
+	client *acme.Client
+	url    string
 }
 
-// rest closes the connections that the account keeps for later, where nobody else uses them.
-func (a *account) rest() {
-	if a.HTTPClient == nil && a.Roots != nil {
-		a.http.CloseIdleConnections()
-	}
+// An opening is the work of opening the account. What it comes to is set before done is closed.
+type opening struct {
+	done      chan struct{}
+	opened    openAccount
+	err       error
+	abandoned bool // whoever did it had to go; another is to begin anew
 }
 
-// accountRecord is the account as it is stored: the key first, then, once registered, the URL. So any
-// number of processes that start at once make one account.
-type accountRecord struct {
-	Version   int    `json:"version"`
-	Directory string `json:"directory"`
-	Key       string `json:"key"`           // PEM
-	URL       string `json:"url,omitempty"` // empty until registered
+// A refusedError is a refusal to open the account, and until when it is not to be asked for again.
+type refusedError struct {
+	err   error
+	until time.Time
 }
 
-// notes are what an account records of an order under way.
-type notes struct {
-	OrderURL    string       `json:"orderURL,omitempty"`
-	Proofs      []acme.Proof `json:"proofs,omitempty"`     // presented, perhaps not yet cleaned up
-	FinalizedAt time.Time    `json:"finalizedAt,omitzero"` // see acme.Request; kept when the attempt fails
+// unavailable returns the refusal as an issuer reports it.
+func (r *refusedError) unavailable(now time.Time) error {
+	return &UnavailableError{Err: r.err, RetryAfter: r.until.Sub(now)}
 }
 
-// Issue goes on with the order that the journal tells of, or makes one.
-func (a *account) Issue(ctx context.Context, r Request) (*acme.Certificate, error) {
-	if r.Storage == nil {
-		return nil, errors.New("certmanager: Request.Storage is nil: an ACME issuer keeps its account there")
-	}
-	client, url, err := a.open(ctx, r.Storage, nil)
-	if err != nil {
-		return nil, err
-	}
-	var n notes
-	if len(r.Journal) > 0 {
-		// Unreadable notes are no reason to fail: what they tell of costs an unused order at most.
-		_ = json.Unmarshal(r.Journal, &n)
-	}
-	resumed := n.OrderURL != ""
-	certificate, err := a.issue(ctx, client, r, &n)
-	if errors.Is(err, acme.ErrAccountDoesNotExist) {
-		known := url
-		if client, url, err = a.open(ctx, r.Storage, client); err != nil {
-			return nil, err
+// open returns the account. One of which the CA says that it does not exist is given as lost: the same key is
+// registered anew then.
+func (a *account) open(ctx context.Context, s storage.Store, lost openAccount) (openAccount, error) {
+	for {
+		o, ours, err := a.begin(lost)
+		if err != nil || o == nil {
+			return a.current(), err
 		}
-		if url != known {
-			n = notes{Proofs: n.Proofs} // the order is another account's
+		if ours {
+			opened, err := a.load(ctx, s, lost.client != nil)
+			a.end(o, opened, err, ctx.Err() != nil)
+			return o.opened, o.err
 		}
-		return a.issue(ctx, client, r, &n)
+		select {
+		case <-o.done:
+			if !o.abandoned {
+				return o.opened, o.err
+			}
+		case <-ctx.Done():
+			return openAccount{}, fmt.Errorf("account at %s: it is being opened: %w", a.issuer.directoryURL(), ctx.Err())
+		}
 	}
-	// An order left by an earlier attempt may have expired meanwhile, or have been validated while no
-	// process was there to answer.
-	var dead *acme.OrderError
-	if resumed && errors.As(err, &dead) && ctx.Err() == nil {
-		return a.issue(ctx, client, r, &notes{Proofs: n.Proofs})
-	}
-	return certificate, err
 }
 
-// issue obtains the certificate and notes how far it came.
-func (a *account) issue(ctx context.Context, client *acme.Client, r Request, n *notes) (*acme.Certificate, error) {
-	flight := &preflight{account: a, client: client, request: &r, faults: make(map[blindSpot]bool)}
-	certificate, err := client.Issue(ctx, acme.Request{
-		Identifiers: r.Identifiers,
-		Key:         r.Key,
-		CommonName:  a.CommonName,
-		Solvers:     r.Solvers,
-		OrderURL:    n.OrderURL,
-		FinalizedAt: n.FinalizedAt,
-		Presented:   n.Proofs,
-		Explain:     flight.explain(),
-		CleanUpFailed: func(p acme.Proof, err error) {
-			if r.Warn != nil {
-				r.Warn(fmt.Errorf("%s: the answer to %s may still be in place: %w", p.Identifier.Value, p.Type, err))
-			}
-		},
-		Before: func(ctx context.Context, s acme.Step) error {
-			switch {
-			case s.Action == acme.ActionAccept:
-				return flight.lookAll(ctx, s.Proofs)
-			case r.Record == nil:
-				return nil
-			case s.Action == acme.ActionAuthorize && s.OrderURL != n.OrderURL:
-				n.OrderURL = s.OrderURL
-			case s.Action == acme.ActionPresent:
-				n.add(s.Proofs)
-			default:
-				n.finalized(s.Action)
-				return nil // to be kept only if it is not over in a moment
-			}
-			return n.record(ctx, r.Record)
-		},
-	})
+func (a *account) current() openAccount {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.opened
+}
+
+// begin returns the opening to wait for, or to do if it is the caller's; nil: there is nothing to do.
+func (a *account) begin(lost openAccount) (o *opening, ours bool, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	switch {
+	case a.opened.client != nil && a.opened.client != lost.client:
+		return nil, false, nil
+	case a.refused != nil && now.Before(a.refused.until):
+		return nil, false, a.refused.unavailable(now)
+	case a.opening != nil:
+		return a.opening, false, nil
+	}
+	a.opening = &opening{done: make(chan struct{})}
+	return a.opening, true, nil
+}
+
+// end tells all who wait what came of the opening.
+func (a *account) end(o *opening, opened openAccount, err error, abandoned bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	defer close(o.done)
+	a.opening = nil
 	if err == nil {
-		flight.succeeded()
-		return certificate, nil
+		o.opened, a.opened = opened, opened
+		a.refused, a.refusals = nil, 0
+		return
 	}
-	if r.Record != nil && !n.FinalizedAt.IsZero() {
-		// Not kept, an order that the CA processes for ever is given up later.
-		_ = n.record(ctx, r.Record)
+	o.err = fmt.Errorf("account at %s: %w", a.issuer.directoryURL(), err)
+	if o.abandoned = abandoned; abandoned || errors.As(err, new(storageError)) {
+		return
 	}
-	return nil, err
+	if !refusesAll(err) {
+		o.err = &UnavailableError{Err: o.err, RetryAfter: retryAfter(err)}
+		return
+	}
+	a.refusals++
+	wait := max(schedule.RefusalBackoff(a.refusals, rand.Float64()), retryAfter(err))
+	a.refused = &refusedError{err: o.err, until: time.Now().Add(wait)}
+	o.err = &UnavailableError{Err: o.err, RetryAfter: wait}
 }
 
-// finalized notes when the CA was asked for the certificate, or at the latest.
-func (n *notes) finalized(before acme.Action) {
-	if (before == acme.ActionFinalize || before == acme.ActionDownload) && n.FinalizedAt.IsZero() {
-		n.FinalizedAt = time.Now().UTC()
+// forget has the account read from the storage when it is next needed, for the CA does not take it any more.
+func (a *account) forget(refused openAccount) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.opened == refused {
+		a.opened = openAccount{}
 	}
-}
-
-func (n *notes) record(ctx context.Context, record func(context.Context, []byte) error) error {
-	encoded, err := json.Marshal(n)
-	if err != nil {
-		return err
-	}
-	return record(ctx, encoded)
-}
-
-func (n *notes) add(proofs []acme.Proof) {
-	for _, p := range proofs {
-		if !slices.ContainsFunc(n.Proofs, func(q acme.Proof) bool { return q.URL == p.URL }) {
-			n.Proofs = append(n.Proofs, p)
-		}
-	}
-}
-
-// open returns the client with its account, and that one's URL. A client for which the CA says that there is no
-// such account is given as lost: the same key is registered anew then.
-func (a *account) open(ctx context.Context, s storage.Store, lost *acme.Client) (client *acme.Client, url string, err error) {
-	select {
-	case a.lock <- struct{}{}:
-		defer func() { <-a.lock }()
-	case <-ctx.Done():
-		return nil, "", ctx.Err()
-	}
-	if a.client != nil && a.client != lost {
-		return a.client, a.url, nil
-	}
-	client, url, err = a.load(ctx, s, lost != nil)
-	if err != nil {
-		return nil, "", fmt.Errorf("account at %s: %w", a.directoryURL(), err)
-	}
-	a.client, a.url = client, url
-	return client, url, nil
 }
 
 // load reads the account from the storage and, if it is not registered or the CA lost it, registers it.
-func (a *account) load(ctx context.Context, s storage.Store, lost bool) (client *acme.Client, url string, err error) {
-	rec, err := a.record(ctx, s)
+func (a *account) load(ctx context.Context, s storage.Store, lost bool) (openAccount, error) {
+	rec, err := a.issuer.loadAccount(ctx, s)
 	if err != nil {
-		return nil, "", err
+		return openAccount{}, storageError{err}
 	}
 	key, err := decodeKey(rec.Key)
 	if err != nil {
-		return nil, "", fmt.Errorf("the stored record %s: %w", a.key(), err)
+		return openAccount{}, storageError{fmt.Errorf("the stored record %s: %w", a.issuer.accountKey(), err)}
 	}
+	client := a.clientFor(key)
 	if rec.URL != "" && !lost {
-		client = &acme.Client{DirectoryURL: a.directoryURL(), Key: key, HTTPClient: a.http, AccountURL: rec.URL}
-		return client, rec.URL, nil
+		client = &acme.Client{DirectoryURL: a.issuer.directoryURL(), Key: key, HTTPClient: a.http, AccountURL: rec.URL}
+		return openAccount{client, rec.URL}, nil
 	}
-	client = a.clientFor(key)
-	registration := acme.Registration{AgreeToTerms: a.AgreeToTerms, ExternalAccount: a.ExternalAccount}
-	if a.Email != "" {
-		registration.Contact = []string{"mailto:" + a.Email}
+	registered, err := client.Register(ctx, a.issuer.registration())
+	if errors.Is(err, acme.ErrUnauthorized) && a.issuer.ExternalAccount == nil {
+		err = a.issuer.deactivated(err)
 	}
-	registered, err := client.Register(ctx, registration)
 	if err != nil {
-		return nil, "", err
+		return openAccount{}, err
 	}
-	_, err = storage.Update(ctx, s, a.key(), func(old []byte) ([]byte, error) {
-		var current accountRecord
-		if json.Unmarshal(old, &current) == nil && current.Key != rec.Key {
-			return nil, errors.New("its key was replaced meanwhile")
-		}
-		rec.URL = registered.URL
-		return json.Marshal(rec)
-	})
-	if err != nil {
-		return nil, "", fmt.Errorf("store its URL: %w", err)
+	rec.URL = registered.URL
+	if err := a.issuer.saveAccount(ctx, s, rec); err != nil {
+		return openAccount{}, storageError{err}
 	}
-	return client, registered.URL, nil
+	return openAccount{client, rec.URL}, nil
 }
 
-// clientFor returns a client for the key: the one that has tried before, where there is one.
+// clientFor returns a client for the key: the one that has tried before, if there is one.
 func (a *account) clientFor(key crypto.Signer) *acme.Client {
 	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
 	if a.made == nil || !ok || !public.Equal(a.made.Key.Public()) {
-		a.made = &acme.Client{DirectoryURL: a.directoryURL(), Key: key, HTTPClient: a.http}
+		a.made = &acme.Client{DirectoryURL: a.issuer.directoryURL(), Key: key, HTTPClient: a.http}
 	}
 	return a.made
-}
-
-// record returns the stored account. Where there is none, it makes the key and stores it, unless
-// another process is faster.
-func (a *account) record(ctx context.Context, s storage.Store) (accountRecord, error) {
-	var rec accountRecord
-	item, err := s.Load(ctx, a.key())
-	if errors.Is(err, fs.ErrNotExist) {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			return rec, err
-		}
-		fresh := accountRecord{Version: 1, Directory: a.directoryURL()}
-		if fresh.Key, err = encodeKey(key); err != nil {
-			return rec, err
-		}
-		value, err := json.Marshal(fresh)
-		if err != nil {
-			return rec, err
-		}
-		if _, err = s.Save(ctx, a.key(), value, ""); err == nil {
-			return fresh, nil
-		}
-		if !errors.Is(err, storage.ErrConflict) {
-			return rec, fmt.Errorf("store its key: %w", err)
-		}
-		item, err = s.Load(ctx, a.key())
-		if err != nil {
-			return rec, err
-		}
-	} else if err != nil {
-		return rec, err
-	}
-	if json.Unmarshal(item.Value, &rec) != nil || rec.Version != 1 {
-		return rec, fmt.Errorf("the stored record %s can't be read: restore it, or delete it to make a new account", a.key())
-	}
-	return rec, nil
-}
-
-// key is the storage key of the account's record. An account bound to an external one is another
-// account.
-func (a *account) key() string {
-	if a.ExternalAccount == nil {
-		return "accounts/" + a.ID() + "/default"
-	}
-	sum := sha256.Sum256([]byte(a.ExternalAccount.KeyID))
-	return "accounts/" + a.ID() + "/external-" + hex.EncodeToString(sum[:8])
 }

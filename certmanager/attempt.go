@@ -39,6 +39,9 @@ func (a *attempt) run(ctx context.Context) outcome {
 	if until, err := a.writable.check(ctx); err != nil {
 		return outcome{kind: lifecycle.Deferred, until: until, err: err}
 	}
+	if until, err := a.allClosed(); err != nil {
+		return outcome{kind: lifecycle.Deferred, until: until, err: err}
+	}
 	if err := a.claim(ctx); err != nil {
 		if held, ok := errors.AsType[*storage.HeldError](err); ok {
 			return a.held(ctx, held)

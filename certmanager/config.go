@@ -207,7 +207,7 @@ func (c *Config) issuers() []Issuer {
 	issuers := make([]Issuer, len(given))
 	for i, issuer := range given {
 		if a, ok := issuer.(*ACME); ok {
-			issuer = newAccount(a)
+			issuer = newACMEIssuer(a)
 		}
 		issuers[i] = issuer
 	}

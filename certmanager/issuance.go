@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/gate"
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
 	"github.com/everseal/everseal/storage"
 )
@@ -18,26 +19,23 @@ import (
 // storeTimeout is for storing what must not be lost, also when Run ends.
 const storeTimeout = 30 * time.Second
 
-// A storageError is the storage's failure, not the issuer's.
-type storageError struct{ err error }
-
-func (e *storageError) Error() string { return e.err.Error() }
-func (e *storageError) Unwrap() error { return e.err }
-
 // askIssuers has the certificate issued by the first issuer that does, stores it and serves it. Only a failure of an
 // issuer's own leads to the next.
 func (a *attempt) askIssuers(run context.Context) outcome {
 	if r := a.entry.unsaved(); r != nil {
 		return a.keep(run, r)
 	}
-	all := outcome{kind: lifecycle.Failed}
+	all := outcome{kind: lifecycle.Deferred}
 	for _, issuer := range a.issuers {
-		o, own := a.askIssuer(run, issuer)
+		o, next := a.askIssuer(run, issuer)
 		o.events = append(all.events, o.events...)
-		if o.kind != lifecycle.Failed || !own {
+		if !next {
 			return o
 		}
 		all.events = o.events
+		if o.kind == lifecycle.Failed {
+			all.kind = lifecycle.Failed
+		}
 		if all.err == nil {
 			all.err = o.err
 		} else {
@@ -50,13 +48,16 @@ func (a *attempt) askIssuers(run context.Context) outcome {
 	return all
 }
 
-// askIssuer has the issuer issue, if its time has come, and stores and serves what comes. It reports whether a failure is
-// the issuer's own.
-func (a *attempt) askIssuer(run context.Context, issuer Issuer) (o outcome, own bool) {
+// askIssuer has the issuer issue, if its time has come, and stores and serves what comes. It reports whether the next
+// issuer is to be asked.
+func (a *attempt) askIssuer(run context.Context, issuer *gatedIssuer) (o outcome, next bool) {
 	e, j := a.entry, a.work.journal(issuer.ID())
 	event := Event{Names: e.names(), Issuer: issuer.ID(), Renewal: e.served.Load() != nil}
 	if j.waits(time.Now()) && !a.task.Forced {
 		return a.waiting(j, event), true
+	}
+	if closed, ok := errors.AsType[*gate.ClosedError](issuer.closed()); ok {
+		return a.closed(closed), true
 	}
 	ctx, cancel := context.WithTimeout(a.lease.Context(), issueTimeout+time.Duration(len(e.identifiers)-1)*nameTimeout)
 	defer cancel()
@@ -65,7 +66,7 @@ func (a *attempt) askIssuer(run context.Context, issuer Issuer) (o outcome, own 
 	a.emit(ctx, obtaining)
 	r, err := a.issue(ctx, issuer, j)
 	if err != nil {
-		return a.notIssued(run, j, event, err)
+		return a.notIssued(run, issuer, event, err)
 	}
 	return a.keep(run, r), false
 }
@@ -83,7 +84,7 @@ func (a *attempt) waiting(j *journal, event Event) outcome {
 
 // issue has the issuer sign, or resume what it had begun. The key is recorded before: whatever is ordered for it is found
 // again.
-func (a *attempt) issue(ctx context.Context, issuer Issuer, j *journal) (*record, error) {
+func (a *attempt) issue(ctx context.Context, issuer *gatedIssuer, j *journal) (*record, error) {
 	e := a.entry
 	fresh := j.Key == ""
 	key, err := j.begin(e.keyType)
@@ -92,7 +93,7 @@ func (a *attempt) issue(ctx context.Context, issuer Issuer, j *journal) (*record
 	}
 	if fresh {
 		if err := a.saveWork(ctx); err != nil {
-			return nil, &storageError{fmt.Errorf("record the key before the order: %w", err)}
+			return nil, storageError{fmt.Errorf("record the key before the order: %w", err)}
 		}
 	}
 	warn := func(err error) { a.warn(ctx, e, issuer.ID(), fmt.Errorf("certmanager: %w", err)) }
@@ -106,10 +107,7 @@ func (a *attempt) issue(ctx context.Context, issuer Issuer, j *journal) (*record
 		Journal:     j.Notes,
 		Record: func(ctx context.Context, notes []byte) error {
 			j.Notes = notes
-			if err := a.saveWork(ctx); err != nil {
-				return &storageError{err}
-			}
-			return nil
+			return a.saveWork(ctx)
 		},
 		Warn: warn,
 	}

@@ -25,7 +25,8 @@ type Issuer interface {
 	ID() string
 	// Issue returns a certificate for the request's identifiers and key. After an error for which
 	// errors.As finds an *acme.OrderError the next request comes with a new key and no journal;
-	// after any other the same request is made again later, with what r.Record was last given.
+	// after any other the same request is made again later, with what r.Record was last given. An
+	// *UnavailableError says that the issuer can sign for no name at the moment.
 	Issue(ctx context.Context, r Request) (*acme.Certificate, error)
 }
 
@@ -51,6 +52,8 @@ type Request struct {
 	// Warn reports what needs a look though it does not keep the certificate from being issued. Nil:
 	// nobody is told.
 	Warn func(error)
+
+	answered func() // told that the issuer has shown that it works, any number of times; nil: nobody is told
 }
 
 // ACME is an Issuer that speaks ACME (RFC 8555) to a CA. Its account is made when first needed and
@@ -84,7 +87,7 @@ func (a *ACME) ID() string {
 // Issue obtains a certificate by ACME. A manager keeps the connection and the account of its issuers
 // between calls; called directly, Issue looks the account up each time.
 func (a *ACME) Issue(ctx context.Context, r Request) (*acme.Certificate, error) {
-	once := newAccount(a)
+	once := newACMEIssuer(a)
 	defer once.rest()
 	return once.Issue(ctx, r)
 }

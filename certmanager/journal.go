@@ -100,7 +100,7 @@ func (j *journal) fail(err error, now, end time.Time) {
 		j.Interruptions++
 		wait = schedule.TransientBackoff(j.Interruptions, rand.Float64())
 	}
-	asked := retryAfter(err)
+	asked := min(retryAfter(err), maxWait)
 	if left := end.Sub(now); left > 0 && !errors.Is(err, acme.ErrRateLimited) {
 		asked = min(asked, left/2)
 	}
@@ -122,18 +122,6 @@ func (j *journal) note(err error, now time.Time, wait time.Duration) {
 	j.Next, j.Failed = now.Add(wait).UTC(), now.UTC()
 	j.Error = err.Error()
 	j.Error = strings.ToValidUTF8(j.Error[:min(len(j.Error), maxText)], "")
-}
-
-// retryAfter returns how long the CA wants to be left alone.
-func retryAfter(err error) time.Duration {
-	var wait time.Duration
-	if problem, ok := errors.AsType[*acme.Problem](err); ok {
-		wait = problem.RetryAfter
-	}
-	if later, ok := errors.AsType[*acme.RetryAfterError](err); ok {
-		wait = max(wait, later.RetryAfter)
-	}
-	return min(wait, maxWait)
 }
 
 // An earlierFailure is the failure of an attempt that was made before, perhaps by another process. Only

@@ -22,7 +22,7 @@ type Manager struct {
 	store       storage.Store
 	logger      *slog.Logger
 	announcer   announcer // of events
-	issuers     []Issuer
+	issuers     []*gatedIssuer
 	proving     proving
 	defaultName string
 
@@ -53,7 +53,7 @@ func New(config Config) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{config: config, store: store, logger: config.Logger, issuers: config.issuers()}
+	m := &Manager{config: config, store: store, logger: config.Logger, issuers: bind(config.issuers())}
 	if m.logger == nil {
 		m.logger = slog.Default()
 	}
@@ -163,9 +163,7 @@ func (m *Manager) end() {
 	m.mu.Unlock()
 	m.admission.end()
 	for _, issuer := range m.issuers {
-		if a, ok := issuer.(*account); ok {
-			a.rest()
-		}
+		issuer.rest()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/everseal/everseal/certmanager/internal/gate"
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
 	"github.com/everseal/everseal/storage"
 )
@@ -124,7 +125,7 @@ func (e *entry) setback() (until time.Time, err error) {
 		return until, nil
 	case m.failure != nil:
 		return until, m.failure.Err
-	case m.deferral != nil && !errors.Is(m.deferral, errHeld):
+	case m.deferral != nil && !errors.Is(m.deferral, errHeld) && !errors.Is(m.deferral, gate.ErrUnanswered):
 		return until, m.deferral
 	}
 	return until, nil

@@ -16,7 +16,7 @@ import (
 // An obtainer does what is due for entries: it loads, obtains and renews their certificates.
 type obtainer struct {
 	store     storage.Store
-	issuers   []Issuer
+	issuers   []*gatedIssuer
 	catalogue *catalogue
 	update    func(...*entry) // has the dispatcher plan entries anew
 	logger    *slog.Logger

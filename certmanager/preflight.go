@@ -46,7 +46,7 @@ func (p Preflight) check() error {
 
 // A preflight looks at what is presented in one issuance before the CA does.
 type preflight struct {
-	account *account
+	issuer  *acmeIssuer
 	client  *acme.Client
 	request *Request
 
@@ -91,7 +91,7 @@ func (f *preflight) look(ctx context.Context, p acme.Proof) error {
 		return nil
 	}
 	spot := spotOf(p)
-	if f.account.blind.has(spot) || f.isSlow(p.Type) {
+	if f.issuer.blind.has(spot) || f.isSlow(p.Type) {
 		return nil
 	}
 	limited, cancel := context.WithTimeout(ctx, preflightTime)
@@ -99,7 +99,7 @@ func (f *preflight) look(ctx context.Context, p acme.Proof) error {
 	diagnosis := diagnose.Before(limited, p, f.vantage(limited))
 	slow := limited.Err() != nil && ctx.Err() == nil
 	if limited.Err() == nil {
-		f.account.blind.sawInTime(p.Type)
+		f.issuer.blind.sawInTime(p.Type)
 	}
 	if diagnosis.Cause == "" && !slow {
 		return nil
@@ -142,7 +142,7 @@ func (f *preflight) succeeded() {
 	}
 	var words []string
 	for spot, slow := range f.faults {
-		f.account.blind.add(spot, slow)
+		f.issuer.blind.add(spot, slow)
 		words = append(words, spot.String())
 	}
 	slices.Sort(words)

@@ -69,6 +69,7 @@ func zeroTypes() (quiet, dialing []reflect.Type) {
 		reflect.TypeFor[certmanager.EventKind](), reflect.TypeFor[certmanager.Failure](), reflect.TypeFor[certmanager.KeyType](),
 		reflect.TypeFor[certmanager.Manager](), reflect.TypeFor[certmanager.Preflight](), reflect.TypeFor[certmanager.Request](),
 		reflect.TypeFor[certmanager.State](), reflect.TypeFor[certmanager.Status](), reflect.TypeFor[certmanager.Subject](),
+		reflect.TypeFor[certmanager.UnavailableError](),
 	}
 	dialing = []reflect.Type{
 		reflect.TypeFor[acme.Client](), reflect.TypeFor[certmanager.ACME](),

@@ -143,18 +143,20 @@ func (s *State) Failures() (n int, since time.Time) {
 
 // A Task is what an attempt has to do.
 type Task struct {
-	Action Action
-	Forced bool // the certificate is replaced though it is not due
-	Quiet  bool // what goes wrong was told lately
+	Action    Action
+	Commanded bool // a caller waits for it
+	Forced    bool // the certificate is replaced though it is not due
+	Quiet     bool // what goes wrong was told lately
 }
 
 // Begin returns what is to be done. Finish is to be called when it is done.
 func (s *State) Begin(now time.Time) Task {
 	s.heeded = s.commanded
 	return Task{
-		Action: s.action(),
-		Forced: s.commanded && s.replaces == s.generation,
-		Quiet:  s.failures >= loudFailures && s.toldLately(now),
+		Action:    s.action(),
+		Commanded: s.commanded,
+		Forced:    s.commanded && s.replaces == s.generation,
+		Quiet:     s.failures >= loudFailures && s.toldLately(now),
 	}
 }
 

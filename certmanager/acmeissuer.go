@@ -1,0 +1,177 @@
+package certmanager
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/everseal/everseal/acme"
+)
+
+// An acmeIssuer is an ACME issuer at work for one manager: it keeps the account and its client between issuances.
+type acmeIssuer struct {
+	ACME
+	http    *http.Client
+	account account
+	blind   blindSpots
+}
+
+func newACMEIssuer(a *ACME) *acmeIssuer {
+	i := &acmeIssuer{ACME: *a, http: a.httpClient()}
+	i.account.issuer, i.account.http = &i.ACME, i.http
+	return i
+}
+
+// rest closes the connections that the issuer keeps for later, if nobody else uses them.
+func (a *acmeIssuer) rest() {
+	if a.HTTPClient == nil && a.Roots != nil {
+		a.http.CloseIdleConnections()
+	}
+}
+
+// Issue resumes the order that the journal tells of, or makes one.
+func (a *acmeIssuer) Issue(ctx context.Context, r Request) (*acme.Certificate, error) {
+	if r.Storage == nil {
+		return nil, errors.New("certmanager: Request.Storage is nil: an ACME issuer keeps its account there")
+	}
+	opened, err := a.account.open(ctx, r.Storage, openAccount{})
+	if err != nil {
+		return nil, err
+	}
+	i := &acmeIssuance{issuer: a, account: opened, request: &r}
+	i.notes.read(r.Journal)
+	resumed := i.notes.OrderURL != ""
+	certificate, err := i.issue(ctx)
+	if errors.Is(err, acme.ErrAccountDoesNotExist) {
+		if i.account, err = a.account.open(ctx, r.Storage, opened); err != nil {
+			return nil, err
+		}
+		if i.account.url != opened.url {
+			i.notes.restart() // the order is another account's
+		}
+		certificate, err = i.issue(ctx)
+		return certificate, i.judge(ctx, err)
+	}
+	// An order left by an earlier attempt may have expired meanwhile, or have been validated while no
+	// process was there to answer.
+	var dead *acme.OrderError
+	if resumed && errors.As(err, &dead) && ctx.Err() == nil {
+		i.notes.restart()
+		certificate, err = i.issue(ctx)
+	}
+	return certificate, i.judge(ctx, err)
+}
+
+// An acmeIssuance is one call of Issue at work.
+type acmeIssuance struct {
+	issuer  *acmeIssuer
+	account openAccount
+	request *Request
+	notes   notes
+	ordered bool // the CA has made the order, or told of it
+}
+
+// issue obtains the certificate and notes how far it came.
+func (i *acmeIssuance) issue(ctx context.Context) (*acme.Certificate, error) {
+	r, n := i.request, &i.notes
+	i.ordered = false
+	flight := &preflight{issuer: i.issuer, client: i.account.client, request: r, faults: make(map[blindSpot]bool)}
+	finalized := n.FinalizedAt
+	certificate, err := i.account.client.Issue(ctx, acme.Request{
+		Identifiers: r.Identifiers,
+		Key:         r.Key,
+		CommonName:  i.issuer.CommonName,
+		Solvers:     r.Solvers,
+		OrderURL:    n.OrderURL,
+		FinalizedAt: n.FinalizedAt,
+		Presented:   n.Proofs,
+		Explain:     flight.explain(),
+		CleanUpFailed: func(p acme.Proof, err error) {
+			if r.Warn != nil {
+				r.Warn(fmt.Errorf("%s: the answer to %s may still be in place: %w", p.Identifier.Value, p.Type, err))
+			}
+		},
+		Before: func(ctx context.Context, s acme.Step) error {
+			if s.Action == acme.ActionAccept {
+				return flight.lookAll(ctx, s.Proofs)
+			}
+			return i.before(ctx, s)
+		},
+	})
+	if err == nil {
+		flight.succeeded()
+		return certificate, nil
+	}
+	if r.Record != nil && !n.FinalizedAt.Equal(finalized) {
+		// Not kept, an order that the CA processes for ever is given up later. The attempt's own time may be what
+		// ran out.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+		defer cancel()
+		_ = i.record(ctx)
+	}
+	return nil, err
+}
+
+// before notes a step that is about to be taken.
+func (i *acmeIssuance) before(ctx context.Context, s acme.Step) error {
+	n := &i.notes
+	switch s.Action {
+	case acme.ActionAuthorize:
+		i.ordered = true
+		if i.request.answered != nil {
+			i.request.answered()
+		}
+		if !n.order(s.OrderURL, time.Now()) {
+			return nil
+		}
+	case acme.ActionPresent:
+		n.add(s.Proofs)
+	case acme.ActionFinalize, acme.ActionDownload:
+		n.finalize(s.Action, time.Now())
+		return nil // to be kept only if it is not over in a moment
+	default:
+		return nil
+	}
+	return i.record(ctx)
+}
+
+func (i *acmeIssuance) record(ctx context.Context) error {
+	if i.request.Record == nil {
+		return nil
+	}
+	encoded, err := json.Marshal(&i.notes)
+	if err != nil {
+		return err
+	}
+	if err := i.request.Record(ctx, encoded); err != nil {
+		return storageError{err}
+	}
+	return nil
+}
+
+// judge returns the error, as an *UnavailableError if it concerns all names and not those of the order.
+func (i *acmeIssuance) judge(ctx context.Context, err error) error {
+	switch {
+	case err == nil, errors.As(err, new(storageError)), errors.As(err, new(*UnavailableError)), errors.Is(ctx.Err(), context.Canceled):
+		return err
+	case limitsAccount(err, i.request.Identifiers):
+		return &UnavailableError{Err: err, RetryAfter: retryAfter(err)}
+	case i.ordered, errors.As(err, new(*acme.SolverError)):
+		return err
+	case errors.Is(err, acme.ErrUnauthorized):
+		// It may be about the names alone: the CA is asked for the account.
+		if _, findErr := i.account.client.FindAccount(ctx); !errors.Is(findErr, acme.ErrUnauthorized) {
+			return err
+		}
+		i.issuer.account.forget(i.account)
+		return &UnavailableError{Err: i.issuer.deactivated(err)}
+	case errors.Is(err, acme.ErrUserActionRequired), errors.Is(err, acme.ErrExternalAccountRequired), errors.Is(err, acme.ErrAccountDoesNotExist):
+		return &UnavailableError{Err: err, RetryAfter: retryAfter(err)}
+	case !errors.As(err, new(*acme.Problem)), acme.IsOutage(err):
+		return &UnavailableError{Err: err, RetryAfter: retryAfter(err)} // no word about an order: nobody else would fare better
+	}
+	return err
+}

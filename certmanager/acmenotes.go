@@ -1,0 +1,57 @@
+package certmanager
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/everseal/everseal/acme"
+)
+
+// notes are what an ACME issuer records of an order under way.
+type notes struct {
+	OrderURL string       `json:"orderURL,omitempty"`
+	Proofs   []acme.Proof `json:"proofs,omitempty"` // presented, perhaps not yet cleaned up
+	// FinalizedAt is when the CA was asked for the certificate last (see acme.Request). Of an order that was left
+	// without a word of it, it is when it was first resumed, at the latest.
+	FinalizedAt time.Time `json:"finalizedAt,omitzero"`
+}
+
+// read reads a journal. If it is unreadable, what it tells of costs an unused order at most.
+func (n *notes) read(journal []byte) {
+	if json.Unmarshal(journal, n) != nil {
+		*n = notes{}
+	}
+}
+
+// restart forgets the order, and keeps what has to be cleaned up.
+func (n *notes) restart() { *n = notes{Proofs: n.Proofs} }
+
+// order notes the order that is worked on, and reports whether anything has changed.
+func (n *notes) order(url string, now time.Time) bool {
+	switch {
+	case url != n.OrderURL:
+		n.OrderURL = url
+	case n.FinalizedAt.IsZero():
+		// Whoever left the order may have been killed while the CA processed it.
+		n.FinalizedAt = now.UTC()
+	default:
+		return false
+	}
+	return true
+}
+
+func (n *notes) add(proofs []acme.Proof) {
+	for _, p := range proofs {
+		if !slices.ContainsFunc(n.Proofs, func(q acme.Proof) bool { return q.URL == p.URL }) {
+			n.Proofs = append(n.Proofs, p)
+		}
+	}
+}
+
+// finalize notes that the CA is about to be asked for the certificate, or was.
+func (n *notes) finalize(before acme.Action, now time.Time) {
+	if before == acme.ActionFinalize || n.FinalizedAt.IsZero() {
+		n.FinalizedAt = now.UTC()
+	}
+}

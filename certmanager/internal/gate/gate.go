@@ -1,0 +1,158 @@
+package gate
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/everseal/everseal/certmanager/internal/schedule"
+)
+
+const (
+	maxFresh       = 8           // passes out at once in the first second, while nothing has answered
+	freshPeriod    = time.Second // after which twice as many may be out
+	maxDoublings   = 20          // of maxFresh: more than anybody has attempts
+	probeInterval  = time.Minute // between two passes while the gate is closed
+	maxOutageWait  = time.Hour   // that an issuer in trouble is believed to ask for
+	maxRefusalWait = 8 * 24 * time.Hour
+)
+
+// A Gate is before one issuer. The zero value is that of an issuer that has not been asked yet. It is safe for
+// concurrent use and must not be copied.
+type Gate struct {
+	mu       sync.Mutex
+	entered  uint64    // passes given out so far; each has its number. This and what follows are guarded by mu
+	out      int       // passes not done
+	busy     time.Time // since when some pass has been out
+	answered uint64    // entered, when the issuer last answered; 0: it never did
+	closing  *closing  // nil: open
+	refusals int       // in a row
+}
+
+// A closing is a gate's being closed.
+type closing struct {
+	until   time.Time // when the next probe may enter
+	since   time.Time // when the gate was closed for the first time since the last answer
+	err     error     // why
+	refusal bool      // the issuer refuses all, and is not out of order
+	entered uint64    // Gate.entered when it was closed last
+}
+
+// A ClosedError says that an issuer is not to be asked at the moment. It wraps what the issuer failed with.
+type ClosedError struct {
+	Until time.Time // when to try again
+	Since time.Time // when it began
+	Err   error     // why; ErrUnanswered: nothing has failed yet
+}
+
+// Error says until when the issuer is not asked, and why.
+func (e *ClosedError) Error() string {
+	if e.Err == nil {
+		return "the issuer is not asked at the moment"
+	}
+	return fmt.Sprintf("the issuer is not asked before %s: %v", e.Until.UTC().Format(time.RFC3339), e.Err)
+}
+
+// Unwrap returns why.
+func (e *ClosedError) Unwrap() error { return e.Err }
+
+// ErrUnanswered is why attempts are kept back while a fresh issuer has yet to answer.
+var ErrUnanswered = errors.New("it has not answered yet, and enough others are asking it")
+
+// Enter lets an attempt pass, which must call [Pass.Done] in the end, or returns a [*ClosedError].
+func (g *Gate) Enter(now time.Time) (*Pass, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.out == 0 {
+		g.busy = now
+	}
+	if err := g.closed(now); err != nil {
+		return nil, err
+	}
+	if g.closing != nil {
+		g.closing.until = now.Add(probeInterval)
+	}
+	g.entered++
+	g.out++
+	return &Pass{gate: g, number: g.entered}, nil
+}
+
+// Closed returns what Enter would at the moment, and lets nothing pass: nil, or a [*ClosedError].
+func (g *Gate) Closed(now time.Time) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.closed(now)
+}
+
+// Out returns how many passes are not done.
+func (g *Gate) Out() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.out
+}
+
+func (g *Gate) closed(now time.Time) error {
+	switch c := g.closing; {
+	case c != nil && now.Before(c.until):
+		return &ClosedError{Until: c.until, Since: c.since, Err: c.err}
+	case c != nil || g.answered > 0 || g.out == 0:
+		return nil
+	}
+	periods := max(0, min(maxDoublings, now.Sub(g.busy)/freshPeriod))
+	if g.out < maxFresh<<periods {
+		return nil
+	}
+	return &ClosedError{Until: g.busy.Add((periods + 1) * freshPeriod), Since: g.busy, Err: ErrUnanswered}
+}
+
+// shut closes the gate for a while.
+func (g *Gate) shut(now time.Time, wait time.Duration, why Result) {
+	since := now
+	if g.closing != nil {
+		since = g.closing.since
+	}
+	g.closing = &closing{
+		until: now.Add(wait), since: since, err: why.Err,
+		refusal: why.Outcome == Refusal, entered: g.entered,
+	}
+}
+
+// refuse closes the gate for a refusal. That of several attempts at once is one.
+func (g *Gate) refuse(now time.Time, p *Pass, r Result) {
+	wait := min(r.RetryAfter, maxRefusalWait)
+	if c := g.closing; c != nil && c.refusal && p.number <= c.entered {
+		c.prolong(now.Add(wait))
+		return
+	}
+	g.refusals++
+	g.shut(now, max(wait, schedule.RefusalBackoff(g.refusals, r.Spread)), r)
+}
+
+// fail closes the gate for an outage, if it is news.
+func (g *Gate) fail(now time.Time, p *Pass, r Result) {
+	if p.number <= g.answered {
+		return
+	}
+	wait := min(r.RetryAfter, maxOutageWait)
+	if c := g.closing; c != nil && p.number <= c.entered {
+		c.prolong(now.Add(wait))
+		return
+	}
+	g.shut(now, max(wait, probeInterval), r)
+}
+
+func (c *closing) prolong(until time.Time) {
+	if until.After(c.until) {
+		c.until = until
+	}
+}
+
+// answer notes that the issuer has answered the pass.
+func (g *Gate) answer(p *Pass) {
+	g.answered = g.entered
+	if c := g.closing; c == nil || c.refusal && p.number <= c.entered {
+		return
+	}
+	g.closing, g.refusals = nil, 0
+}
