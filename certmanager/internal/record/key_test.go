@@ -33,6 +33,7 @@ func TestKeyEqual(t *testing.T) {
 		{there, record.Key{}, false},
 		{record.Key{}, there, false},
 		{record.Key{Signer: a, Reference: "kms://7"}, here, false},
+		{here, record.Key{Signer: a, Reference: "kms://7"}, false},
 	} {
 		if got := test.a.Equal(test.b); got != test.want {
 			t.Errorf("%+v %q and %+v %q: %t", test.a, test.a.Reference, test.b, test.b.Reference, got)

@@ -5,6 +5,8 @@ import (
 	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"math/big"
@@ -39,6 +41,22 @@ func wantRefusal(t *testing.T, err error, want string, secrets ...[]byte) {
 // block returns a block of PEM.
 func block(label string, der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: label, Bytes: der}))
+}
+
+// unparsable returns a certificate with a URI that is none, which package x509 repeats in its error.
+func unparsable(t *testing.T, ca *testCA) []byte {
+	t.Helper()
+	const uri = 6
+	names, err := asn1.Marshal([]asn1.RawValue{{Class: asn1.ClassContextSpecific, Tag: uri, Bytes: []byte("https://[" + strings.Repeat("x\x1b", 5000))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(7), ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: names}}}
+	der, err := x509.CreateCertificate(rand.Reader, template, ca.parsed, ca.key.Public(), ca.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
 }
 
 func TestCertificateRefused(t *testing.T) {
@@ -101,6 +119,8 @@ func TestCertificateRefused(t *testing.T) {
 		"certificate cut off":      {header + keyText + leafText[:200], "its certificate: a block of PEM is cut off"},
 		"certificate not base64":   {header + keyText + strings.Replace(leafText, "\nM", "\n=", 1), "its certificate: it is not base64"},
 		"no such certificate":      {header + keyText + block("CERTIFICATE", public), "its certificate: x509: "},
+		"a name that is none":      {header + keyText + block("CERTIFICATE", unparsable(t, ca)), "its certificate: x509: "},
+		"such a name above":        {text + block("CERTIFICATE", unparsable(t, ca)), "certificate 4 of the chain: x509: "},
 		"for other names":          {string(encode(t, ca.record(t, key, "example.net"))), "does not name example.com"},
 		"for clients":              {header + keyText + block("CERTIFICATE", client), "not for servers"},
 		"text between":             {header + keyText + leafText + "more\n" + aboveText, "certificate 2 of the chain: a block of PEM does not begin"},

@@ -6,15 +6,9 @@ import (
 	"unicode"
 )
 
-// cut returns s without what is beyond the limit of bytes, or is no UTF-8.
+// cut returns s without what is beyond the limit of bytes, or is no UTF-8, such as a rune that was cut.
 func cut(s string, limit int) string {
-	if len(s) > limit {
-		for limit > 0 && s[limit]&0xc0 == 0x80 { // inside a rune
-			limit--
-		}
-		s = s[:limit]
-	}
-	return strings.ToValidUTF8(s, "")
+	return strings.ToValidUTF8(s[:min(len(s), limit)], "")
 }
 
 // printable returns s as it fits into a log line, without what is beyond the limit of bytes.
