@@ -1,6 +1,7 @@
 package record_test
 
 import (
+	"bytes"
 	"crypto"
 	"fmt"
 	"strings"
@@ -21,6 +22,21 @@ func TestAccountRoundTrip(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Of a key that is kept elsewhere the reference is stored alone, though the key is at hand.
+func TestReferenceAlone(t *testing.T) {
+	there := record.Key{Reference: "kms://7"}
+	opened := record.Key{Signer: newKey(t), Reference: there.Reference}
+	journal := func(k record.Key) *record.Work {
+		return &record.Work{Journals: map[string]*record.Journal{"ca": {Key: k}}}
+	}
+	if got, want := encode(t, &record.Account{Key: opened, NextKey: opened}), encode(t, &record.Account{Key: there, NextKey: there}); !bytes.Equal(got, want) {
+		t.Errorf("the account is written as %s", got)
+	}
+	if got, want := encode(t, journal(opened)), encode(t, journal(there)); !bytes.Equal(got, want) {
+		t.Errorf("the work is written as %s", got)
 	}
 }
 

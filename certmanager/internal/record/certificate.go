@@ -69,9 +69,10 @@ func New(meta Meta, key Key, issued *acme.Certificate, shared *Intermediates) (*
 	return c, nil
 }
 
-// setChain sets the chain and what is known of it. The leaf is given as DER and parsed.
+// setChain sets the chain and what is known of it. The leaf is given as DER and parsed; the key is its own.
 func (c *Certificate) setChain(der []byte, leaf *x509.Certificate, above *tail) {
 	c.Chain = append(append(make([][]byte, 0, 1+len(above.chain)), der), above.chain...)
+	c.Key.Signer = compact(c.Key.Signer, der, leaf)
 	c.Serial = hex.EncodeToString(leaf.SerialNumber.Bytes())
 	c.NotBefore, c.NotAfter, c.End = leaf.NotBefore, leaf.NotAfter, leaf.NotAfter
 	if !above.end.IsZero() && above.end.Before(c.End) {

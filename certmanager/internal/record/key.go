@@ -103,7 +103,14 @@ const maxKey = 16 << 10
 
 // encodeKey returns the key as PKCS #8 in PEM.
 func encodeKey(key crypto.Signer) ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	var whole any = key
+	if c, ok := key.(*compactKey); ok {
+		var err error
+		if whole, err = c.expand(); err != nil {
+			return nil, err
+		}
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(whole)
 	if err != nil {
 		return nil, fmt.Errorf("a private key of type %T can't be stored; a reference to it can: %w", key, err)
 	}
