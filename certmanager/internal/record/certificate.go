@@ -1,0 +1,105 @@
+package record
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/everseal/everseal/acme"
+)
+
+// A Certificate is a certificate with its key, as one record holds both: no reader ever sees a key that does not match
+// its certificate.
+type Certificate struct {
+	Meta
+	Key   Key
+	Chain [][]byte // DER, leaf first; not to be changed, for certificates share what is above the leaf
+
+	// Of the leaf, which is not kept parsed: that would take more memory than all the rest.
+	Serial              string // hexadecimal, of whole bytes
+	NotBefore, NotAfter time.Time
+
+	// End is when the first certificate of the chain ends: a path is valid as long as all of it is (RFC 5280 §6.1). A root
+	// at the end of the chain, which its readers have or have not, does not count.
+	End   time.Time
+	EndOf string // the subject of the one that ends first, fit for a log line; empty: the leaf
+}
+
+// Meta is what a record says of a certificate besides key and chain.
+type Meta struct {
+	Issuer   string    `json:"issuer"`        // Issuer.ID
+	Names    []string  `json:"names"`         // of the subject
+	KeyType  string    `json:"keyType"`       // of the subject
+	URL      string    `json:"url,omitempty"` // where the CA keeps the certificate
+	Obtained time.Time `json:"obtained"`      // UTC
+	OnDemand bool      `json:"onDemand,omitempty"`
+
+	Validations []Validation `json:"validations,omitempty"` // as far as known
+	Predecessor string       `json:"predecessor,omitempty"` // serial number of the one replaced, hexadecimal
+}
+
+// A Validation is how control of a name was proved.
+type Validation struct {
+	Name      string    `json:"name"`
+	Type      string    `json:"type"`               // of the challenge, such as "http-01"
+	Validated time.Time `json:"validated,omitzero"` // by the CA's clock (RFC 8555 §8), UTC
+}
+
+// New returns the record of a certificate that has been issued for the key. It checks that the two belong together, and
+// that all of the chain are certificates; whether they are fit for use, [acme.Certificate.Verify] tells.
+func New(meta Meta, key Key, issued *acme.Certificate, shared *Intermediates) (*Certificate, error) {
+	switch {
+	case issued == nil || issued.Leaf == nil:
+		return nil, errors.New("there is no certificate")
+	case !belongs(key.Signer, issued.Leaf.PublicKey):
+		return nil, errors.New("the certificate is for another key")
+	case len(issued.Chain) == 0 || !bytes.Equal(issued.Chain[0], issued.Leaf.Raw):
+		return nil, errors.New("the chain does not begin with the certificate")
+	}
+	tail, err := shared.share(issued.Chain)
+	if err != nil {
+		return nil, err
+	}
+	c := &Certificate{Meta: meta, Key: key}
+	c.setChain(bytes.Clone(issued.Chain[0]), issued.Leaf, tail)
+	return c, nil
+}
+
+// setChain sets the chain and what is known of it. The leaf is given as DER and parsed; the key is its own.
+func (c *Certificate) setChain(der []byte, leaf *x509.Certificate, above *tail) {
+	c.Chain = append(append(make([][]byte, 0, 1+len(above.chain)), der), above.chain...)
+	c.Key.Signer = compact(c.Key.Signer, der, leaf)
+	c.Serial = hex.EncodeToString(leaf.SerialNumber.Bytes())
+	c.NotBefore, c.NotAfter, c.End = leaf.NotBefore, leaf.NotAfter, leaf.NotAfter
+	if !above.end.IsZero() && above.end.Before(c.End) {
+		c.End, c.EndOf = above.end, above.endOf
+	}
+}
+
+// SetSigner sets the key that was found by its reference, if the certificate is for it.
+func (c *Certificate) SetSigner(signer crypto.Signer) error {
+	leaf, err := x509.ParseCertificate(c.Chain[0])
+	if err != nil {
+		return fmt.Errorf("its certificate: %w", unreadable(err))
+	}
+	if !belongs(signer, leaf.PublicKey) {
+		return errors.New("the key that its reference leads to is not the certificate's")
+	}
+	c.Key.Signer = signer
+	return nil
+}
+
+// NewerThan reports whether c is to be served rather than other, which may be nil: the one obtained later, though it
+// may end sooner.
+func (c *Certificate) NewerThan(other *Certificate) bool {
+	return other == nil || c.Obtained.After(other.Obtained)
+}
+
+// Same reports whether both are of one certificate.
+func (c *Certificate) Same(other *Certificate) bool {
+	return other != nil && bytes.Equal(c.Chain[0], other.Chain[0])
+}

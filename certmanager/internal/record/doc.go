@@ -1,0 +1,76 @@
+// Package record knows how a manager's certificates, accounts and work are stored: at which keys, and as which text. It
+// stores and loads nothing itself. What follows is enough to read the records by other means.
+//
+// # Keys
+//
+//	certificates/<issuer>/<subject>/<key type>   a certificate with its key
+//	work/<first issuer>/<subject>/<key type>     lease of the work on it, and how far that came
+//	accounts/<issuer>/default                    account with the issuer
+//	accounts/<issuer>/external-<hash>            one bound to an external account (RFC 8555 §7.3.4)
+//	corrupt/<hash>/<key>                         copy of a value found at the key, which could not be read
+//
+// An issuer is named by its ID, so that staging and production never meet. A key type is one such as "ecdsa-p256". A
+// subject is the set of names of a certificate: of one name, that name ("example.com", "*.example.com",
+// "2001:db8::1"); of more, the first of them in the order of bytes, "+", how many more there are, "-", and the hash of all
+// in that order with a space between ("192.0.2.7+2-efcf3a08d1847c4f"). A hash is the first eight bytes of a SHA-256 in
+// hexadecimal: of the external account's key identifier, or of the value copied.
+//
+// Who may obtain a subject's certificate from a chain of issuers, one after the other, works under one lease, which the
+// first of them names: two processes never order from two issuers at once.
+//
+// # Certificate
+//
+// The first line is "everseal certificate", the version, and JSON in one line, with a space between. PEM follows: the
+// private key (PKCS #8, "PRIVATE KEY"), the leaf, the certificates above it, and nothing else but white space. What reads
+// PEM passes over the first line: openssl, or [crypto/tls.LoadX509KeyPair] with the record as both files.
+//
+//	everseal certificate 1 {"issuer":"…","names":["example.com"],"keyType":"ecdsa-p256","obtained":"…"}
+//	-----BEGIN PRIVATE KEY-----
+//	…
+//	-----BEGIN CERTIFICATE-----
+//
+// [Meta] names the members of the JSON. Only issuer, names, keyType and obtained are always there. Times are in RFC 3339
+// and UTC, serial numbers in hexadecimal.
+//
+// Version 2 is a certificate whose key is kept elsewhere: its JSON has the member keyReference, and there is no private key
+// in the PEM. Version 1 has no such member.
+//
+// # Work
+//
+// The value of the lease (see [storage.Lease]) is JSON, or empty if no work was begun:
+//
+//	{"version":2,"attempts":1,"next":"…","failed":"…","error":"…","journals":{"<issuer>":{…}}}
+//
+// All but the version are left out where they are zero, empty, or say nothing. Of an attempt that failed, next is when
+// another is due, failed is when it failed, and error is why, in 4 KiB at most: out here by no issuer's fault, the last of
+// so many attempts; in a journal by that of its issuer. A journal has besides
+//
+//	key             private key of the certificate under way: a block of PEM, as in the certificate's record
+//	keyReference    where it is kept, in place of key
+//	notes           what the issuer noted on how far it came, as the JSON that it gave
+//	notesBase64     the same where it is not JSON, or JSON with needless white space or characters that package
+//	                encoding/json escapes
+//	refusals        failures by the CA's word since the last certificate
+//	rotation        failures to prove control since then
+//	interruptions   other failures since then, or since the last refusal
+//
+// Version 1 is the work with one issuer alone, with a lease for each at work/<issuer>/<subject>/<key type>: the members of a
+// journal and the version in one object, notes always in base64, and no reference to a key. [DecodeWork] takes the
+// first issuer's over, [Work.Adopt] those of the others. Who reads version 1 alone reports a record of version 2 and
+// keeps a copy of it, and works on without: at most an order is lost.
+//
+// # Account
+//
+//	{"version":1,"directory":"…","key":"…","url":"…","nextKey":"…"}
+//
+// The key is a block of PEM in a string. The URL (RFC 8555 §7.3) is missing until the account is registered. While its key
+// is being changed (§7.3.5), nextKey is the new one, or nextKeyReference says where that is kept: the account has one
+// of the two keys, and asking the CA tells which. In version 2, keyReference takes the place of key.
+//
+// # Versions
+//
+// Members that are not known are passed over, and lost when the record is written anew. What they would change the meaning
+// of is another version, of which this package makes a [VersionError]: the record is to be left alone. All other
+// errors say what is damaged. None has the package's name in front, for each continues a sentence such as "the stored
+// record … can't be used: its first line …"; none shows a private key, or more than a line of anything else.
+package record

@@ -1,0 +1,124 @@
+package record_test
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/everseal/everseal/certmanager/internal/record"
+)
+
+var update = flag.Bool("update", false, "write the files of testdata/current")
+
+// The files of testdata/current hold what the encoding adds to version 1. They are written with the keys and the chain of
+// testdata/version1 by go test -run TestGoldenCurrent -update. A file that is there is a format that was stored: it
+// is not to be written anew for other bytes, but another file and another version added.
+const current = "testdata/current"
+
+func TestGoldenCurrent(t *testing.T) {
+	values := map[string]interface{ Encode() ([]byte, error) }{
+		"certificate-members":   goldenMembers(t),
+		"certificate-reference": goldenReference(t),
+		"work":                  goldenWork(t),
+		"work-empty":            new(record.Work),
+		"account-nextkey":       goldenAccount(t),
+		"account-reference": &record.Account{Directory: "https://ca.example.com/directory", Key: record.Key{Reference: "kms://eu/keys/7"},
+			NextKey: record.Key{Reference: "kms://eu/keys/8"}, URL: "https://ca.example.com/account/1"},
+	}
+	for name, value := range values {
+		encoded := encode(t, value)
+		if *update {
+			if err := os.WriteFile(filepath.Join(current, name), encoded, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if want := golden(t, current, name); !bytes.Equal(encoded, want) {
+			t.Errorf("%s: is written as\n%s\nwant\n%s", name, encoded, want)
+		}
+		if got, want := decodeCurrent(t, name), given(value); got != want {
+			t.Errorf("%s: is read as\n%s\nwant\n%s", name, got, want)
+		}
+	}
+	countFiles(t, current, len(values))
+}
+
+// given shows what was encoded.
+func given(value interface{ Encode() ([]byte, error) }) string {
+	switch v := value.(type) {
+	case *record.Work:
+		return shown(*v)
+	case *record.Account:
+		return shown(*v)
+	}
+	return shown(value)
+}
+
+// decodeCurrent shows what is read of the file.
+func decodeCurrent(t *testing.T, name string) string {
+	t.Helper()
+	kind, _, _ := strings.Cut(name, "-")
+	data := golden(t, current, name)
+	var value any
+	var err error
+	switch kind {
+	case "certificate":
+		value, err = record.DecodeCertificate(data, dns("example.com"), new(record.Intermediates))
+	case "work":
+		value, err = record.DecodeWork(data, "other")
+	case "account":
+		value, err = record.DecodeAccount(data)
+	}
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+	}
+	return shown(value)
+}
+
+func goldenCertificate(t *testing.T) *record.Certificate {
+	t.Helper()
+	value := golden(t, version1, record.CertificateKey(goldenIssuer, "example.com", "ecdsa-p256"))
+	c, err := record.DecodeCertificate(value, dns("example.com"), new(record.Intermediates))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func goldenMembers(t *testing.T) *record.Certificate {
+	c := goldenCertificate(t)
+	c.OnDemand, c.Predecessor = true, "0abc"
+	c.Validations = []record.Validation{{Name: "example.com", Type: "http-01", Validated: begin.Add(-time.Minute)}, {Name: "www.example.com", Type: "dns-01"}}
+	return c
+}
+
+func goldenReference(t *testing.T) *record.Certificate {
+	c := goldenCertificate(t)
+	c.Key = record.Key{Reference: "arn:aws:kms:eu-central-1:123456789012:key/<7>"}
+	return c
+}
+
+func goldenWork(t *testing.T) *record.Work {
+	failed := record.Failure{Next: begin.Add(time.Hour), Failed: begin, Error: "the storage is full: \"<é>\""}
+	return &record.Work{Attempts: 3, Failure: failed, Journals: map[string]*record.Journal{
+		"a.example.com-01234567": {Key: goldenCertificate(t).Key, Notes: []byte(`{"orderURL":"https://a.example.com/order/7","b":"\u003c"}`), Rotation: 1, Interruptions: 2},
+		"b.example.com-01234567": {Key: record.Key{Reference: "kms://eu/keys/7"}, Notes: []byte("{ \"no compact\": \"JSON\" }"), Refusals: 4, Failure: failed},
+	}}
+}
+
+func goldenAccount(t *testing.T) *record.Account {
+	t.Helper()
+	a, err := record.DecodeAccount(golden(t, version1, record.AccountKey(goldenIssuer, "")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := record.DecodeAccount(golden(t, version1, record.AccountKey(goldenIssuer, "kid-1")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.NextKey = b.Key
+	return &a
+}

@@ -1,0 +1,74 @@
+package record
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// SubjectName returns the part of storage keys that stands for a set of names: the one there is, or "example.com+2-"
+// and a hash of all where there are two more than the first of them in order. The names are as
+// [acme.ParseIdentifier] returns them, in any order. Of none it is empty, which no storage key can have.
+func SubjectName(names []string) string {
+	switch len(names) {
+	case 0:
+		return ""
+	case 1:
+		return names[0]
+	}
+	if !slices.IsSorted(names) {
+		names = slices.Sorted(slices.Values(names))
+	}
+	if names = slices.Compact(slices.Clone(names)); len(names) == 1 {
+		return names[0]
+	}
+	return fmt.Sprintf("%s+%d-%s", names[0], len(names)-1, shortHash([]byte(strings.Join(names, " "))))
+}
+
+// CertificateKey returns the storage key of the certificate that the issuer signed for the subject, which is named
+// as [SubjectName] does: "certificates/<issuer>/<subject>/<key type>".
+func CertificateKey(issuer, subject, keyType string) string {
+	return CertificatePrefix(issuer) + "/" + subject + "/" + keyType
+}
+
+// CertificatePrefix returns the prefix that lists the issuer's certificates: "certificates/<issuer>", for a
+// [storage.Store] puts the "/" behind it.
+func CertificatePrefix(issuer string) string { return "certificates/" + issuer }
+
+// ParseCertificateKey returns what [CertificateKey] put into the key, and whether it is such a key.
+func ParseCertificateKey(key string) (issuer, subject, keyType string, ok bool) {
+	parts := strings.Split(key, "/")
+	if len(parts) != 4 || parts[0] != "certificates" || slices.Contains(parts, "") {
+		return "", "", "", false
+	}
+	return parts[1], parts[2], parts[3], true
+}
+
+// WorkKey returns the storage key of the lease, and in it the [Work], of whoever obtains the subject's certificate
+// from a chain of issuers, of which the first one names it: "work/<first issuer>/<subject>/<key type>".
+func WorkKey(firstIssuer, subject, keyType string) string {
+	return "work/" + firstIssuer + "/" + subject + "/" + keyType
+}
+
+// AccountKey returns the storage key of the account with the issuer. One that is bound to an external account (RFC
+// 8555 §7.3.4) is another account for each of its key identifiers; the empty one stands for none.
+func AccountKey(issuer, externalKeyID string) string {
+	if externalKeyID == "" {
+		return "accounts/" + issuer + "/default"
+	}
+	return "accounts/" + issuer + "/external-" + shortHash([]byte(externalKeyID))
+}
+
+// CorruptKey returns the storage key for a copy of the value found at the key, which could not be read. Each value
+// has its own.
+func CorruptKey(key string, value []byte) string {
+	return "corrupt/" + shortHash(value) + "/" + key
+}
+
+// shortHash returns the first eight bytes of the hash in hexadecimal.
+func shortHash(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:8])
+}

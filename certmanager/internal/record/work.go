@@ -1,0 +1,127 @@
+package record
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// maxJournals bounds the issuers of one record.
+const maxJournals = 64
+
+var (
+	errNoWork = errors.New("it is not the JSON of a record of work, or a member of it has the wrong type")
+	errCount  = fmt.Errorf("it has journals for more than %d issuers", maxJournals)
+)
+
+// Work is what is kept of the work on one certificate. It is the value of the work's lease, so that only the lease's
+// holder changes it, and whoever takes over finds it. The zero value says that there is nothing under way.
+type Work struct {
+	Journals map[string]*Journal // by Issuer.ID, of the chain of issuers
+
+	// Attempts that failed since the last certificate by none of the issuers' fault, and the last of them.
+	Attempts int
+	Failure
+}
+
+// Journal returns the journal for the issuer: an empty one, which it adds, if there is none.
+func (w *Work) Journal(issuer string) *Journal {
+	j := w.Journals[issuer]
+	if j == nil {
+		j = new(Journal)
+		if w.Journals == nil {
+			w.Journals = make(map[string]*Journal)
+		}
+		w.Journals[issuer] = j
+	}
+	return j
+}
+
+// storedWork is version 2 of the record.
+type storedWork struct {
+	Version  int `json:"version"`
+	Attempts int `json:"attempts,omitempty"`
+	Failure
+	Journals map[string]storedJournal `json:"journals,omitempty"`
+}
+
+// Encode returns the record as it is stored, of version 2. Journals that say nothing are left out.
+func (w *Work) Encode() ([]byte, error) {
+	stored := storedWork{Version: 2, Attempts: w.Attempts, Failure: w.bounded(), Journals: make(map[string]storedJournal)}
+	for issuer, j := range w.Journals {
+		if j == nil || j.IsZero() {
+			continue
+		}
+		s, err := j.store()
+		if err != nil {
+			return nil, err
+		}
+		stored.Journals[issuer] = s
+	}
+	if len(stored.Journals) > maxJournals {
+		return nil, errCount
+	}
+	return json.Marshal(stored)
+}
+
+// DecodeWork reads the value of the lease at the work's key. An empty one is that of work not begun. Version 1 knows one
+// issuer, whose own key it was at: it becomes the journal of the first.
+func DecodeWork(data []byte, firstIssuer string) (Work, error) {
+	if len(data) == 0 {
+		return Work{}, nil
+	}
+	version, err := versionOf(data)
+	if err != nil {
+		return Work{}, err
+	}
+	if version == 1 {
+		j, err := decodeJournal1(data)
+		if err != nil {
+			return Work{}, err
+		}
+		return Work{Journals: map[string]*Journal{firstIssuer: j}}, nil
+	}
+	return decodeWork2(data)
+}
+
+func decodeWork2(data []byte) (Work, error) {
+	var stored storedWork
+	if json.Unmarshal(data, &stored) != nil {
+		return Work{}, errNoWork
+	}
+	if len(stored.Journals) > maxJournals {
+		return Work{}, errCount
+	}
+	w := Work{Attempts: stored.Attempts, Failure: stored.bounded()}
+	for issuer, s := range stored.Journals {
+		j, err := s.load()
+		if err != nil {
+			return Work{}, fmt.Errorf("its journal for the issuer %s: %w", printable(issuer, 100), err)
+		}
+		*w.Journal(issuer) = *j
+	}
+	return w, checkCounts(w.Attempts)
+}
+
+// Adopt takes over what version 1 has at the key of another issuer than the first. What w has for that issuer already
+// stays, so that it can be done twice.
+func (w *Work) Adopt(issuer string, data []byte) error {
+	if len(data) == 0 {
+		return nil
+	}
+	version, err := versionOf(data)
+	if err != nil {
+		return err
+	}
+	if version != 1 {
+		return errors.New("it is the work of another chain of issuers, which begins with this one")
+	}
+	j, err := decodeJournal1(data)
+	if err != nil {
+		return err
+	}
+	if w.Journal(issuer).IsZero() {
+		w.Journals[issuer] = j
+	}
+	return nil
+}
