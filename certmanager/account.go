@@ -141,13 +141,9 @@ func (a *account) load(ctx context.Context, s storage.Store, lost bool) (openAcc
 	if err != nil {
 		return openAccount{}, storageError{err}
 	}
-	key, err := decodeKey(rec.Key)
-	if err != nil {
-		return openAccount{}, storageError{fmt.Errorf("the stored record %s: %w", a.issuer.accountKey(), err)}
-	}
-	client := a.clientFor(key)
+	client := a.clientFor(rec.Key.Signer)
 	if rec.URL != "" && !lost {
-		client = &acme.Client{DirectoryURL: a.issuer.directoryURL(), Key: key, HTTPClient: a.http, AccountURL: rec.URL}
+		client = &acme.Client{DirectoryURL: a.issuer.directoryURL(), Key: rec.Key.Signer, HTTPClient: a.http, AccountURL: rec.URL}
 		return openAccount{client, rec.URL}, nil
 	}
 	registered, err := client.Register(ctx, a.issuer.registration())

@@ -5,34 +5,21 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/storage"
 )
 
-// accountRecord is the account as it is stored: the key first, then, once registered, the URL. So any
-// number of processes that start at once make one account.
-type accountRecord struct {
-	Version   int    `json:"version"`
-	Directory string `json:"directory"`
-	Key       string `json:"key"`           // PEM
-	URL       string `json:"url,omitempty"` // empty until registered
-}
-
-// accountKey is the storage key of the account's record. An account bound to an external one is another
-// account.
+// accountKey is the storage key of the account's record.
 func (a *ACME) accountKey() string {
 	if a.ExternalAccount == nil {
-		return "accounts/" + a.ID() + "/default"
+		return record.AccountKey(a.ID(), "")
 	}
-	sum := sha256.Sum256([]byte(a.ExternalAccount.KeyID))
-	return "accounts/" + a.ID() + "/external-" + hex.EncodeToString(sum[:8])
+	return record.AccountKey(a.ID(), a.ExternalAccount.KeyID)
 }
 
 // registration is what a new account is made with.
@@ -52,7 +39,7 @@ func (a *ACME) deactivated(err error) error {
 
 // loadAccount returns the stored account. If there is none, it makes the key and stores it, unless
 // another process is faster.
-func (a *ACME) loadAccount(ctx context.Context, s storage.Store) (accountRecord, error) {
+func (a *ACME) loadAccount(ctx context.Context, s storage.Store) (record.Account, error) {
 	item, err := s.Load(ctx, a.accountKey())
 	if errors.Is(err, fs.ErrNotExist) {
 		fresh, err := a.newAccount(ctx, s)
@@ -61,29 +48,29 @@ func (a *ACME) loadAccount(ctx context.Context, s storage.Store) (accountRecord,
 		}
 		item, err = s.Load(ctx, a.accountKey())
 		if err != nil {
-			return accountRecord{}, err
+			return record.Account{}, err
 		}
 	} else if err != nil {
-		return accountRecord{}, err
+		return record.Account{}, err
 	}
-	var rec accountRecord
-	if json.Unmarshal(item.Value, &rec) != nil || rec.Version != 1 {
-		return rec, fmt.Errorf("the stored record %s can't be read: restore it, or delete it to make a new account", a.accountKey())
+	rec, err := record.DecodeAccount(item.Value)
+	if err == nil && rec.Key.Signer == nil {
+		err = errors.New("its key is kept elsewhere, where this manager can't use it")
+	}
+	if err != nil {
+		return rec, fmt.Errorf("the stored record %s can't be read: restore it, or delete it to make a new account: %w", a.accountKey(), err)
 	}
 	return rec, nil
 }
 
 // newAccount makes an account's key and stores it. The error is storage.ErrConflict if another process was faster.
-func (a *ACME) newAccount(ctx context.Context, s storage.Store) (accountRecord, error) {
-	rec := accountRecord{Version: 1, Directory: a.directoryURL()}
+func (a *ACME) newAccount(ctx context.Context, s storage.Store) (record.Account, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return rec, err
+		return record.Account{}, err
 	}
-	if rec.Key, err = encodeKey(key); err != nil {
-		return rec, err
-	}
-	value, err := json.Marshal(rec)
+	rec := record.Account{Directory: a.directoryURL(), Key: record.Key{Signer: key}}
+	value, err := rec.Encode()
 	if err != nil {
 		return rec, err
 	}
@@ -94,13 +81,12 @@ func (a *ACME) newAccount(ctx context.Context, s storage.Store) (accountRecord, 
 }
 
 // saveAccount stores the URL of the account.
-func (a *ACME) saveAccount(ctx context.Context, s storage.Store, rec accountRecord) error {
+func (a *ACME) saveAccount(ctx context.Context, s storage.Store, rec record.Account) error {
 	_, err := storage.Update(ctx, s, a.accountKey(), func(old []byte) ([]byte, error) {
-		var current accountRecord
-		if json.Unmarshal(old, &current) == nil && current.Key != rec.Key {
+		if current, err := record.DecodeAccount(old); err == nil && !current.Key.Equal(rec.Key) {
 			return nil, errors.New("its key was replaced meanwhile")
 		}
-		return json.Marshal(rec)
+		return rec.Encode()
 	})
 	if err != nil {
 		return fmt.Errorf("store its URL: %w", err)

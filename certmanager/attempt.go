@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
+	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/certmanager/internal/schedule"
 	"github.com/everseal/everseal/storage"
 )
@@ -27,7 +28,7 @@ type attempt struct {
 	entry  *entry
 	task   lifecycle.Task
 	lease  *storage.Lease
-	stored map[string]*record // as found under the lease, by issuer
+	stored map[string]*record.Certificate // as found under the lease, by issuer
 	work   work
 }
 
@@ -90,7 +91,7 @@ func (a *attempt) askPolicy(ctx context.Context) (o outcome, allowed bool) {
 func (a *attempt) claim(ctx context.Context) error {
 	claim := a.entry.takeClaim()
 	if claim == nil {
-		claim = &storage.Claim{Store: a.store, Key: workKey(a.issuers[0], &a.entry.subject), Term: leaseTerm}
+		claim = &storage.Claim{Store: a.store, Key: a.workKey(), Term: leaseTerm}
 	}
 	// The lease's context is derived from that of the try, which must not end with the time for it.
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -132,7 +133,7 @@ func (a *attempt) held(ctx context.Context, held *storage.HeldError) outcome {
 // read finds what the storage has: certificates of all issuers, of which the newest is served, and how far the work came.
 func (a *attempt) read(ctx context.Context) (events []Event, err error) {
 	e := a.entry
-	a.stored = make(map[string]*record, len(a.issuers))
+	a.stored = make(map[string]*record.Certificate, len(a.issuers))
 	for _, issuer := range a.issuers {
 		r, err := a.loadRecord(ctx, issuer, &e.subject)
 		if err != nil {

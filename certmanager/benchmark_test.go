@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -92,7 +93,7 @@ func add(b *testing.B, m *Manager, names []string) {
 		b.Fatal(err)
 	}
 	for _, c := range added {
-		c.offer(&record{chain: [][]byte{nil}})
+		c.offer(&record.Certificate{Chain: [][]byte{nil}})
 	}
 }
 

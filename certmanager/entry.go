@@ -15,6 +15,7 @@ import (
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager/internal/dispatch"
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
+	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -34,16 +35,16 @@ type entry struct {
 
 // A matter is what is remembered of an entry while something is the matter with it.
 type matter struct {
-	task     lifecycle.Task // under way
-	working  bool           // it is
-	failure  *Failure       // of the last attempt
-	deferral error          // why the next one waits, though nothing failed
-	work     *work          // that the storage has not taken
-	unsaved  *record        // issued and served, but the storage has not taken it
-	claim    *storage.Claim // to a lease that another process has
-	tries    int            // of claim, in vain
-	waiting  []chan<- error // callers of Renew
-	changed  chan struct{}  // closed at the end of the task under way or to come
+	task     lifecycle.Task      // under way
+	working  bool                // it is
+	failure  *Failure            // of the last attempt
+	deferral error               // why the next one waits, though nothing failed
+	work     *work               // that the storage has not taken
+	unsaved  *record.Certificate // issued and served, but the storage has not taken it
+	claim    *storage.Claim      // to a lease that another process has
+	tries    int                 // of claim, in vain
+	waiting  []chan<- error      // callers of Renew
+	changed  chan struct{}       // closed at the end of the task under way or to come
 }
 
 // isNothing reports whether nothing is left of it.
@@ -139,14 +140,14 @@ func (e *entry) next() time.Time {
 }
 
 // offer makes r the certificate to be served if it is newer than the one there is.
-func (e *entry) offer(r *record) bool {
+func (e *entry) offer(r *record.Certificate) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if current := e.served.Load(); current != nil && !r.meta.Obtained.After(current.obtainedAt()) {
+	if current := e.served.Load(); current != nil && !r.Obtained.After(current.obtainedAt()) {
 		return false
 	}
 	s := newServed(r)
-	e.state.Serve(r.notBefore, r.notAfter, renewal(r))
+	e.state.Serve(r.NotBefore, r.End, renewal(r))
 	e.served.Store(s)
 	return true
 }

@@ -14,7 +14,7 @@ import (
 // notIssued is the outcome when an issuer has not issued: it writes down why and when to try again. It reports whether
 // the next issuer is to be asked.
 func (a *attempt) notIssued(run context.Context, issuer *gatedIssuer, event Event, err error) (o outcome, next bool) {
-	j := a.work.journal(issuer.ID())
+	j := a.work.Journal(issuer.ID())
 	if closed, ok := errors.AsType[*gate.ClosedError](err); ok {
 		return a.closed(closed), true
 	}
@@ -27,13 +27,13 @@ func (a *attempt) notIssued(run context.Context, issuer *gatedIssuer, event Even
 	case lost:
 		return outcome{kind: lifecycle.Deferred, until: shortly(), err: err}, false
 	case errors.As(err, new(storageError)):
-		j.hinder(err, time.Now())
+		hinder(j, err, time.Now())
 	default:
 		if until, deferred := issuer.defers(err); deferred { // for what concerns all names this one is told and waits with them
 			event.Next = until
 			return outcome{kind: lifecycle.Failed, until: until, err: err, events: []Event{event}}, true
 		}
-		j.fail(err, time.Now(), a.entry.end())
+		fail(j, err, time.Now(), a.entry.end())
 		next = true
 	}
 	event.Next = j.Next

@@ -3,7 +3,6 @@ package certmanager
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager/internal/gate"
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
+	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -51,9 +51,9 @@ func (a *attempt) askIssuers(run context.Context) outcome {
 // askIssuer has the issuer issue, if its time has come, and stores and serves what comes. It reports whether the next
 // issuer is to be asked.
 func (a *attempt) askIssuer(run context.Context, issuer *gatedIssuer) (o outcome, next bool) {
-	e, j := a.entry, a.work.journal(issuer.ID())
+	e, j := a.entry, a.work.Journal(issuer.ID())
 	event := Event{Names: e.names(), Issuer: issuer.ID(), Renewal: e.served.Load() != nil}
-	if j.waits(time.Now()) && !a.task.Forced {
+	if waits(j.Failure, time.Now()) && !a.task.Forced {
 		return a.waiting(j, event), true
 	}
 	if closed, ok := errors.AsType[*gate.ClosedError](issuer.closed()); ok {
@@ -73,7 +73,7 @@ func (a *attempt) askIssuer(run context.Context, issuer *gatedIssuer) (o outcome
 
 // waiting is the outcome when the issuer's next attempt is not due: it was set before, maybe by another process. It is
 // told once, to whoever has started the program again and wonders.
-func (a *attempt) waiting(j *journal, event Event) outcome {
+func (a *attempt) waiting(j *record.Journal, event Event) outcome {
 	o := outcome{kind: lifecycle.Failed, until: j.Next, err: &earlierFailure{j.Failed, j.Error}}
 	if !a.entry.isFailing() {
 		event.Kind, event.Next, event.Err = EventFailed, j.Next, o.err
@@ -84,14 +84,14 @@ func (a *attempt) waiting(j *journal, event Event) outcome {
 
 // issue has the issuer sign, or resume what it had begun. The key is recorded before: whatever is ordered for it is found
 // again.
-func (a *attempt) issue(ctx context.Context, issuer *gatedIssuer, j *journal) (*record, error) {
+func (a *attempt) issue(ctx context.Context, issuer *gatedIssuer, j *record.Journal) (*record.Certificate, error) {
 	e := a.entry
-	fresh := j.Key == ""
-	key, err := j.begin(e.keyType)
-	if err != nil {
-		return nil, err
-	}
-	if fresh {
+	if j.Key.Signer == nil {
+		key, err := e.keyType.generate()
+		if err != nil {
+			return nil, err
+		}
+		j.Key, j.Notes = record.Key{Signer: key}, nil
 		if err := a.saveWork(ctx); err != nil {
 			return nil, storageError{fmt.Errorf("record the key before the order: %w", err)}
 		}
@@ -99,7 +99,7 @@ func (a *attempt) issue(ctx context.Context, issuer *gatedIssuer, j *journal) (*
 	warn := func(err error) { a.warn(ctx, e, issuer.ID(), fmt.Errorf("certmanager: %w", err)) }
 	request := Request{
 		Identifiers: slices.Clone(e.identifiers),
-		Key:         key,
+		Key:         j.Key.Signer,
 		Solvers:     rotated(a.solvers(&e.subject), j.Rotation),
 		Preflight:   a.preflight,
 		Vantage:     a.vantage,
@@ -112,23 +112,38 @@ func (a *attempt) issue(ctx context.Context, issuer *gatedIssuer, j *journal) (*
 		Warn: warn,
 	}
 	var certificate *acme.Certificate
-	err = guard(ctx, a.logger, "Issuer.Issue", func() (err error) {
+	err := guard(ctx, a.logger, "Issuer.Issue", func() (err error) {
 		certificate, err = issuer.Issue(ctx, request)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	chain, err := a.checkIssued(certificate, key, e.identifiers)
+	r, err := a.check(certificate, issuer, j)
 	if err != nil {
 		return nil, &acme.OrderError{Err: fmt.Errorf("issuer %s: %w", issuer.ID(), err)}
 	}
 	if len(certificate.Warnings) > 0 {
 		warn(fmt.Errorf("%v: %s", &e.subject, strings.Join(certificate.Warnings, "; ")))
 	}
-	meta := recordMeta{Issuer: issuer.ID(), Names: e.names(), KeyType: e.keyType, URL: certificate.URL,
+	return r, nil
+}
+
+// check judges what an issuer returned, and returns its record.
+func (a *attempt) check(certificate *acme.Certificate, issuer *gatedIssuer, j *record.Journal) (*record.Certificate, error) {
+	e := a.entry
+	if err := certificate.Verify(j.Key.Signer.Public(), e.identifiers, time.Now()); err != nil {
+		return nil, err
+	}
+	if len(certificate.Chain) == 0 || !bytes.Equal(certificate.Chain[0], certificate.Leaf.Raw) {
+		return nil, errors.New("the chain does not begin with the certificate")
+	}
+	meta := record.Meta{Issuer: issuer.ID(), Names: e.names(), KeyType: string(e.keyType), URL: certificate.URL,
 		Obtained: a.obtained(), OnDemand: e.isOnDemand()}
-	return newRecord(meta, key, chain, certificate.Leaf), nil
+	if current := e.served.Load(); current != nil {
+		meta.Predecessor = current.serial()
+	}
+	return record.New(meta, j.Key, certificate, &a.intermediates)
 }
 
 // obtained returns the time to note for a certificate that has just come. It is later than that of what it replaces,
@@ -148,21 +163,10 @@ func rotated(solvers []acme.Solver, n int) []acme.Solver {
 	return slices.Concat(solvers[n:], solvers[:n])
 }
 
-// checkIssued judges what an issuer returned, and returns its chain.
-func (o *obtainer) checkIssued(certificate *acme.Certificate, key crypto.Signer, identifiers []acme.Identifier) ([][]byte, error) {
-	if err := certificate.Verify(key.Public(), identifiers, time.Now()); err != nil {
-		return nil, err
-	}
-	if len(certificate.Chain) == 0 || !bytes.Equal(certificate.Chain[0], certificate.Leaf.Raw) {
-		return nil, errors.New("the chain does not begin with the certificate")
-	}
-	return o.intermediates.share(certificate.Chain)
-}
-
 // keep serves a certificate that was issued, and stores it.
-func (a *attempt) keep(run context.Context, r *record) outcome {
+func (a *attempt) keep(run context.Context, r *record.Certificate) outcome {
 	e, ctx := a.entry, a.lease.Context()
-	event := Event{Names: e.names(), Issuer: r.meta.Issuer, Renewal: e.served.Load() != nil}
+	event := Event{Names: e.names(), Issuer: r.Issuer, Renewal: e.served.Load() != nil}
 	if ctx.Err() == nil {
 		a.serve(e, r) // nobody else has worked on it, and the storage may take its time
 	}
@@ -179,33 +183,33 @@ func (a *attempt) keep(run context.Context, r *record) outcome {
 		}
 		return o
 	}
-	a.work.done(r.meta.Issuer)
+	a.done(r.Issuer)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	if err := a.saveWork(ctx); err != nil {
 		// Not needed: whoever reads it sees that the certificate has come.
-		a.warn(ctx, e, r.meta.Issuer, fmt.Errorf("certmanager: %v: clear the journal: %w", &e.subject, err))
+		a.warn(ctx, e, r.Issuer, fmt.Errorf("certmanager: %v: clear the journal: %w", &e.subject, err))
 	}
-	event.Kind, event.Serial, event.NotAfter, event.Next = EventObtained, r.serial, r.notAfter, renewal(r)
+	event.Kind, event.Serial, event.NotAfter, event.Next = EventObtained, r.Serial, r.End, renewal(r)
 	return outcome{kind: lifecycle.Obtained, events: []Event{event}}
 }
 
 // storeRecord stores the certificate in place of the one that was there when the lease was taken. If there is another by now,
 // the lease was lost meanwhile and its new holder's certificate stays. It returns what is stored then. It continues for a
 // while when ctx has ended: what was issued is not to be lost.
-func (a *attempt) storeRecord(ctx context.Context, r *record) (kept *record, err error) {
-	value, err := r.encode()
+func (a *attempt) storeRecord(ctx context.Context, r *record.Certificate) (kept *record.Certificate, err error) {
+	value, err := r.Encode()
 	if err != nil {
 		return nil, err
 	}
-	key := "certificates/" + r.meta.Issuer + "/" + a.entry.key()
-	found := a.stored[r.meta.Issuer]
+	key := record.CertificateKey(r.Issuer, a.entry.name(), string(a.entry.keyType))
+	found := a.stored[r.Issuer]
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	err = persist(ctx, func() error {
 		_, err := storage.Update(ctx, a.store, key, func(old []byte) ([]byte, error) {
 			kept = r
-			if stored, err := a.decodeRecord(old, &a.entry.subject); err == nil && !stored.same(found) && !stored.same(r) {
+			if stored, err := a.decode(old, &a.entry.subject); err == nil && !stored.Same(found) && !stored.Same(r) {
 				kept = stored
 				return old, nil
 			}

@@ -4,29 +4,19 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"time"
 
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
+	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/certmanager/internal/schedule"
 	"github.com/everseal/everseal/storage"
 )
 
 // storageTimeout is for one look into the storage: what hangs is given up, and tried again.
 const storageTimeout = 30 * time.Second
-
-// recordKey is the storage key of the certificate that the issuer signed for the subject.
-func recordKey(issuer Issuer, s *subject) string { return recordPrefix(issuer) + s.key() }
-
-// recordPrefix is that of all certificates that the issuer signed.
-func recordPrefix(issuer Issuer) string { return "certificates/" + issuer.ID() + "/" }
-
-// workKey is the storage key of the lease, and in it the record, of the work on a certificate by a chain of issuers, of
-// which this is the first.
-func workKey(first Issuer, s *subject) string { return "work/" + first.ID() + "/" + s.key() }
 
 // load sees what the storage has for the entry, and serves it.
 func (o *obtainer) load(ctx context.Context, e *entry) outcome {
@@ -47,20 +37,20 @@ func (o *obtainer) load(ctx context.Context, e *entry) outcome {
 }
 
 // loadedEvent is the event of a certificate that was found in the storage and is served.
-func loadedEvent(e *entry, r *record) Event {
-	return Event{Kind: EventLoaded, Names: e.names(), Issuer: r.meta.Issuer, Serial: r.serial, NotAfter: r.notAfter, Next: renewal(r)}
+func loadedEvent(e *entry, r *record.Certificate) Event {
+	return Event{Kind: EventLoaded, Names: e.names(), Issuer: r.Issuer, Serial: r.Serial, NotAfter: r.End, Next: renewal(r)}
 }
 
 // best returns the newest certificate that the storage has for the entry, of any issuer, or nil.
-func (o *obtainer) best(ctx context.Context, e *entry) (*record, error) {
-	var best *record
+func (o *obtainer) best(ctx context.Context, e *entry) (*record.Certificate, error) {
+	var best *record.Certificate
 	var failure error
 	for _, issuer := range o.issuers {
 		r, err := o.loadRecord(ctx, issuer, &e.subject)
 		if err != nil {
 			failure = err
 		}
-		if r != nil && r.newerThan(best) {
+		if r != nil && r.NewerThan(best) {
 			best = r
 		}
 	}
@@ -69,10 +59,10 @@ func (o *obtainer) best(ctx context.Context, e *entry) (*record, error) {
 
 // loadRecord returns the stored certificate, or nil if there is none that can be used. One that is broken is copied aside
 // first.
-func (o *obtainer) loadRecord(ctx context.Context, issuer Issuer, s *subject) (*record, error) {
+func (o *obtainer) loadRecord(ctx context.Context, issuer *gatedIssuer, s *subject) (*record.Certificate, error) {
 	limited, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
 	defer cancel()
-	key := recordKey(issuer, s)
+	key := record.CertificateKey(issuer.ID(), s.name(), string(s.keyType))
 	item, err := o.store.Load(limited, key)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -80,11 +70,20 @@ func (o *obtainer) loadRecord(ctx context.Context, issuer Issuer, s *subject) (*
 	if err != nil {
 		return nil, fmt.Errorf("load the certificate: %w", slowStorage(limited, err))
 	}
-	r, err := o.decodeRecord(item.Value, s)
+	r, err := o.decode(item.Value, s)
 	if err != nil {
 		return nil, o.setAside(ctx, key, item.Value, Event{Names: s.names(), Issuer: issuer.ID(), Err: err})
 	}
 	return r, nil
+}
+
+// decode reads a stored certificate of the subject.
+func (o *obtainer) decode(data []byte, s *subject) (*record.Certificate, error) {
+	r, err := record.DecodeCertificate(data, s.identifiers, &o.intermediates)
+	if err == nil && r.Key.Signer == nil {
+		return nil, errors.New("its key is kept elsewhere, where this manager can't use it")
+	}
+	return r, err
 }
 
 // errSlowStorage is why a look into the storage was given up.
@@ -103,8 +102,7 @@ func slowStorage(ctx context.Context, err error) error {
 func (o *obtainer) setAside(ctx context.Context, key string, value []byte, e Event) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
 	defer cancel()
-	sum := sha256.Sum256(value)
-	aside := "corrupt/" + hex.EncodeToString(sum[:8]) + "/" + key
+	aside := record.CorruptKey(key, value)
 	_, err := o.store.Save(ctx, aside, value, "")
 	if errors.Is(err, storage.ErrConflict) {
 		return nil // kept and reported before
@@ -120,8 +118,8 @@ func (o *obtainer) setAside(ctx context.Context, key string, value []byte, e Eve
 // renewal returns when the certificate is due for renewal. The instant is spread by the certificate's own hash: every
 // process finds the same one, and nothing needs to be stored. It is never at once after the certificate was obtained,
 // whatever the clocks of this machine and of the CA have to do with each other.
-func renewal(r *record) time.Time {
-	sum := sha256.Sum256(r.chain[0])
+func renewal(r *record.Certificate) time.Time {
+	sum := sha256.Sum256(r.Chain[0])
 	spread := float64(binary.BigEndian.Uint64(sum[:8])>>11) / (1 << 53)
-	return schedule.AfterIssuance(schedule.Renewal(r.notBefore, r.notAfter, spread), r.meta.Obtained, r.notAfter, spread)
+	return schedule.AfterIssuance(schedule.Renewal(r.NotBefore, r.End, spread), r.Obtained, r.End, spread)
 }

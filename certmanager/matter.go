@@ -6,6 +6,7 @@ import (
 
 	"github.com/everseal/everseal/certmanager/internal/gate"
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
+	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -31,7 +32,7 @@ func (e *entry) remembered() (w work, ok bool) {
 }
 
 // unsaved returns the certificate that has come but could not be stored, or nil.
-func (e *entry) unsaved() *record {
+func (e *entry) unsaved() *record.Certificate {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.matter == nil {
@@ -41,7 +42,7 @@ func (e *entry) unsaved() *record {
 }
 
 // setUnsaved notes whether r could be stored.
-func (e *entry) setUnsaved(r *record, err error) {
+func (e *entry) setUnsaved(r *record.Certificate, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	m := e.matters()

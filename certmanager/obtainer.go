@@ -9,6 +9,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
+	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/solver/diagnose"
 	"github.com/everseal/everseal/storage"
 )
@@ -26,7 +27,7 @@ type obtainer struct {
 	preflight Preflight
 	vantage   diagnose.Vantage
 
-	intermediates intermediates
+	intermediates record.Intermediates
 	writable      writability
 }
 
@@ -57,7 +58,7 @@ func (o *obtainer) do(ctx context.Context, e *entry) {
 }
 
 // serve has handshakes served with r, if it is newer than what they are served with, and reports whether it is.
-func (o *obtainer) serve(e *entry, r *record) bool {
+func (o *obtainer) serve(e *entry, r *record.Certificate) bool {
 	if !e.offer(r) {
 		return false
 	}

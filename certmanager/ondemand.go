@@ -203,7 +203,7 @@ func (m *Manager) satisfy(ctx context.Context, name string) (*tls.Certificate, e
 	e := newEntry(s[0])
 	e.onDemand = true
 	r, err := m.obtainer.best(ctx, e)
-	if r != nil && time.Now().Before(r.notAfter) {
+	if r != nil && time.Now().Before(r.End) {
 		// What was obtained under an earlier answer serves also when there is none just now.
 		e.offer(r)
 		e.loaded()

@@ -3,8 +3,11 @@ package certmanager
 import (
 	"crypto/tls"
 	"encoding/asn1"
+	"encoding/hex"
 	"math/big"
 	"time"
+
+	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
 // A served is what handshakes for an entry's names get. It is not changed once it is published.
@@ -18,13 +21,14 @@ type served struct {
 }
 
 // newServed returns the record as crypto/tls serves it. A server never reads Leaf.
-func newServed(r *record) *served {
+func newServed(r *record.Certificate) *served {
 	return &served{
-		Certificate: tls.Certificate{Certificate: r.chain, PrivateKey: r.key},
-		issuer:      r.meta.Issuer,
-		obtained:    r.meta.Obtained.UnixNano(),
-		begin:       r.notBefore.Unix(),
-		notAfter:    r.notAfter.Unix(),
+		Certificate: tls.Certificate{Certificate: r.Chain, PrivateKey: r.Key.Signer},
+		issuer:      r.Issuer,
+		obtained:    r.Obtained.UnixNano(),
+		begin:       r.NotBefore.Unix(),
+		notAfter:    r.End.Unix(),
+		endOf:       r.EndOf,
 	}
 }
 
@@ -51,5 +55,5 @@ func (s *served) serial() string {
 	if _, err := asn1.Unmarshal(rest, &serial); err != nil {
 		return ""
 	}
-	return hexadecimal(serial)
+	return hex.EncodeToString(serial.Bytes())
 }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -52,17 +53,17 @@ func (o *obtainer) scan(ctx context.Context, entries []*entry) bool {
 	return true
 }
 
-func (o *obtainer) scanIssuer(ctx context.Context, issuer Issuer, bySubject map[string]*entry) bool {
+func (o *obtainer) scanIssuer(ctx context.Context, issuer *gatedIssuer, bySubject map[string]*entry) bool {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	hangs := time.AfterFunc(storageTimeout, func() { cancel(errSlowStorage) })
 	defer hangs.Stop()
-	prefix, records := recordPrefix(issuer), make(chan storage.Record, 64)
+	prefix, records := record.CertificatePrefix(issuer.ID()), make(chan storage.Record, 64)
 	var decoders sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		decoders.Go(func() {
 			for item := range records {
-				if e := bySubject[strings.TrimPrefix(item.Key, prefix)]; e != nil {
+				if e := bySubject[strings.TrimPrefix(item.Key, prefix+"/")]; e != nil {
 					o.found(ctx, e, item)
 				}
 			}
@@ -85,7 +86,7 @@ func (o *obtainer) scanIssuer(ctx context.Context, issuer Issuer, bySubject map[
 
 // found serves a record that the scan came upon. What can't be used is dealt with when its turn comes.
 func (o *obtainer) found(ctx context.Context, e *entry, item storage.Record) {
-	if r, err := o.decodeRecord(item.Value, &e.subject); err == nil && o.serve(e, r) {
+	if r, err := o.decode(item.Value, &e.subject); err == nil && o.serve(e, r) {
 		o.emit(ctx, loadedEvent(e, r))
 	}
 }

@@ -1,14 +1,13 @@
 package certmanager
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
 // A subject is a Subject in one form: names normalized, sorted and each once.
@@ -60,13 +59,10 @@ func (s *subject) String() string {
 	return s.identifiers[0].Value
 }
 
-// key is the part of storage keys that stands for the set of identifiers and the key type:
-// "example.com/ecdsa-p256", or "example.com+2-<hash of all names>/ecdsa-p256" with two names more.
+// name is the part of storage keys that stands for the set of identifiers.
+func (s *subject) name() string { return record.SubjectName(s.names()) }
+
+// key is that for the set of identifiers and the key type: no two entries have the same.
 func (s *subject) key() string {
-	name := s.identifiers[0].Value
-	if more := len(s.identifiers) - 1; more > 0 {
-		sum := sha256.Sum256([]byte(strings.Join(s.names(), " ")))
-		name = fmt.Sprintf("%s+%d-%s", name, more, hex.EncodeToString(sum[:8]))
-	}
-	return name + "/" + string(s.keyType)
+	return s.name() + "/" + string(s.keyType)
 }

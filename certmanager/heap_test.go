@@ -1,7 +1,6 @@
 package certmanager
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -10,12 +9,11 @@ import (
 	"fmt"
 	"math/big"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -79,8 +77,12 @@ func (c *testChain) record(tb testing.TB, name string) []byte {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	meta := recordMeta{Issuer: "an issuer", Names: []string{name}, KeyType: ECDSAP256, Obtained: time.Now().UTC()}
-	encoded, err := newRecord(meta, key, append([][]byte{der}, c.above...), leaf).encode()
+	meta := record.Meta{Issuer: "an issuer", Names: []string{name}, KeyType: string(ECDSAP256), Obtained: time.Now().UTC()}
+	r, err := record.New(meta, record.Key{Signer: key}, &acme.Certificate{Leaf: leaf, Chain: append([][]byte{der}, c.above...)}, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	encoded, err := r.Encode()
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -89,58 +91,6 @@ func (c *testChain) record(tb testing.TB, name string) []byte {
 
 func subjectOf(name string) *subject {
 	return &subject{identifiers: []acme.Identifier{{Type: acme.TypeDNS, Value: name}}, keyType: ECDSAP256}
-}
-
-// Certificates of one CA share what is above them, and nothing of the text that they were read from is kept.
-func TestIntermediatesAreShared(t *testing.T) {
-	o, chain := new(obtainer), newTestChain(t)
-	var first *record
-	for i := range 3 {
-		name := fmt.Sprintf("site-%d.example.com", i)
-		r, err := o.decodeRecord(chain.record(t, name), subjectOf(name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if first == nil {
-			first = r
-		}
-		if len(r.chain) != 3 || cap(r.chain[0]) > len(r.chain[0])+64 {
-			t.Errorf("%d certificates; the leaf has %d bytes of %d", len(r.chain), len(r.chain[0]), cap(r.chain[0]))
-		}
-		for n := range chain.above {
-			if !bytes.Equal(r.chain[n+1], chain.above[n]) || unsafe.SliceData(r.chain[n+1]) != unsafe.SliceData(first.chain[n+1]) {
-				t.Errorf("certificate %d above is another, or a copy", n+1)
-			}
-		}
-	}
-	other := newTestChain(t).record(t, "other.example.com")
-	if r, err := o.decodeRecord(other, subjectOf("other.example.com")); err != nil || bytes.Equal(r.chain[1], chain.above[0]) {
-		t.Errorf("another CA's chain is taken for the first one's: %v", err)
-	}
-}
-
-// Chains that share bytes, but not certificates, are different; those without number are not all remembered.
-func TestIntermediatesAreBounded(t *testing.T) {
-	var known intermediates
-	chain := newTestChain(t)
-	leaf := chain.above[0]
-	for i := range maxIntermediates + 10 {
-		_, der := chain.sign(t, fmt.Sprintf("CA %d", i), false)
-		if shared, err := known.share([][]byte{leaf, der}); err != nil || !bytes.Equal(shared[1], der) {
-			t.Fatalf("%v", err)
-		}
-	}
-	if n := len(known.known); n > maxIntermediates {
-		t.Errorf("%d chains are remembered", n)
-	}
-	for range 2 { // what was refused is not remembered as checked
-		if _, err := known.share([][]byte{leaf, chain.above[0], []byte("none")}); err == nil || !strings.Contains(err.Error(), "certificate 3 of the chain") {
-			t.Errorf("error %v, want one about certificate 3", err)
-		}
-	}
-	if shared, err := known.share([][]byte{leaf}); err != nil || len(shared) != 1 {
-		t.Errorf("a chain of one: %d, %v", len(shared), err)
-	}
 }
 
 // BenchmarkMemory has 10,000 certificates in memory, as they are read from the storage, and reports what one takes of
@@ -168,11 +118,11 @@ func BenchmarkMemory(b *testing.B) {
 			b.Fatal(err)
 		}
 		for _, c := range added {
-			r, err := m.obtainer.decodeRecord(records[c.identifiers[0].Value], &c.subject)
+			r, err := m.obtainer.decode(records[c.identifiers[0].Value], &c.subject)
 			if err != nil {
 				b.Fatal(err)
 			}
-			leaves += len(r.chain[0])
+			leaves += len(r.Chain[0])
 			c.offer(r)
 		}
 		subjects, added = nil, nil

@@ -1,0 +1,72 @@
+package certmanager
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/record"
+	"github.com/everseal/everseal/certmanager/internal/schedule"
+)
+
+const (
+	maxBackoff       = 8 * 24 * time.Hour // that is believed: the longest that a CA's limits ask for are of a week
+	maxOutageBackoff = time.Hour          // when the CA fails itself
+	maxClockSkew     = 5 * time.Minute    // between the members of a fleet
+)
+
+// waits reports whether the next attempt is not due yet. A failure that lies in the future was noted while the clock was
+// wrong, and says nothing; neither does a time that no failure can have led to.
+func waits(f record.Failure, now time.Time) bool {
+	return now.Before(f.Next) && f.Next.Before(now.Add(maxBackoff+maxClockSkew)) && now.Add(maxClockSkew).After(f.Failed)
+}
+
+// fail notes a failure of the issuer's and chooses the time of the next attempt: soon if the CA was not reached or failed
+// itself, after ever longer pauses if it refused, and never before the CA said. An outage that cost an order is no reason
+// to try another solver, or to wait for more than an hour. The end is that of the certificate which is served: unless for
+// a rate limit, it is not waited for longer than half of what is left of it because the CA said so.
+func fail(j *record.Journal, err error, now, end time.Time) {
+	var problem *acme.Problem
+	dead := errors.As(err, new(*acme.OrderError))
+	if dead {
+		j.Key, j.Notes = record.Key{}, nil
+	}
+	outage := acme.IsOutage(err)
+	if !outage && (errors.As(err, new(*acme.AuthorizationError)) || errors.As(err, new(*acme.SolverError))) {
+		j.Rotation++
+	}
+	var wait time.Duration
+	if errors.As(err, &problem) && problem.Status < http.StatusInternalServerError || dead {
+		j.Refusals++
+		j.Interruptions = 0
+		wait = schedule.RefusalBackoff(j.Refusals, rand.Float64())
+	} else {
+		j.Interruptions++
+		wait = schedule.TransientBackoff(j.Interruptions, rand.Float64())
+	}
+	asked := min(retryAfter(err), maxBackoff)
+	if left := end.Sub(now); left > 0 && !errors.Is(err, acme.ErrRateLimited) {
+		asked = min(asked, left/2)
+	}
+	if wait = max(wait, asked); outage {
+		wait = min(wait, maxOutageBackoff)
+	}
+	j.Failure = record.Failure{Next: now.Add(wait).UTC(), Failed: now.UTC(), Error: err.Error()}
+}
+
+// hinder notes a failure of the storage's.
+func hinder(j *record.Journal, err error, now time.Time) {
+	j.Interruptions++
+	wait := schedule.TransientBackoff(j.Interruptions, rand.Float64())
+	j.Failure = record.Failure{Next: now.Add(wait).UTC(), Failed: now.UTC(), Error: err.Error()}
+}
+
+// An earlierFailure is the failure of an attempt that was made before, perhaps by another process. Only its text is kept.
+type earlierFailure struct {
+	time time.Time
+	text string
+}
+
+func (e *earlierFailure) Error() string { return e.text }
