@@ -86,23 +86,25 @@ func TestIntermediatesAreBounded(t *testing.T) {
 	}
 }
 
-// Those that many read at once are shared too.
+// Those that many read at once for the first time are shared too.
 func TestIntermediatesConcurrently(t *testing.T) {
-	var shared Intermediates
 	text := appendPEM(nil, [][]byte{newAuthority(t, "A")})
-	tails := make([]*tail, 8)
-	var group sync.WaitGroup
-	for i := range tails {
-		group.Go(func() {
-			for range 100 {
+	for range 100 {
+		var shared Intermediates
+		var group sync.WaitGroup
+		tails, begin := make([]*tail, 8), make(chan struct{})
+		for i := range tails {
+			group.Go(func() {
+				<-begin
 				tails[i], _ = shared.read(text)
+			})
+		}
+		close(begin)
+		group.Wait()
+		for _, read := range tails {
+			if read != tails[0] || read == nil {
+				t.Fatalf("%p and %p", read, tails[0])
 			}
-		})
-	}
-	group.Wait()
-	for _, read := range tails {
-		if read != tails[0] || read == nil {
-			t.Errorf("%p and %p", read, tails[0])
 		}
 	}
 }

@@ -92,6 +92,9 @@ func decodeWork2(data []byte) (Work, error) {
 	if len(stored.Journals) > maxJournals {
 		return Work{}, errCount
 	}
+	if err := checkCounts(stored.Attempts); err != nil {
+		return Work{}, err
+	}
 	w := Work{Attempts: stored.Attempts, Failure: stored.bounded()}
 	for issuer, s := range stored.Journals {
 		j, err := s.load()
@@ -100,7 +103,7 @@ func decodeWork2(data []byte) (Work, error) {
 		}
 		*w.Journal(issuer) = *j
 	}
-	return w, checkCounts(w.Attempts)
+	return w, nil
 }
 
 // Adopt takes over what version 1 has at the key of another issuer than the first. What w has for that issuer already
