@@ -78,6 +78,15 @@ func TestClockSetBack(t *testing.T) {
 	}
 }
 
+// TestLook checks that the clocks are looked at apart: fake time cannot make them differ.
+func TestLook(t *testing.T) {
+	var d Dispatcher[*job]
+	d.look()
+	if d.wall != d.wall.Round(0) || d.looked == d.looked.Round(0) || !d.looked.Equal(d.wall) {
+		t.Errorf("%v and %v, want one instant, the former with a monotonic reading", d.looked, d.wall)
+	}
+}
+
 // TestClockSetForward has due times pass without the monotonic clock moving on, as while the machine is
 // suspended. What the dispatcher knows of an instant is how it compares to the wall clock, so it is the instants that
 // are moved.

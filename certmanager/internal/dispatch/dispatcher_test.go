@@ -168,8 +168,8 @@ func TestMany(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		checkBegun(t, all, start, time.Hour)
-		if len(d.ready.entries) > 1 || len(d.ready.groups) > 0 || d.ready.mostNamed > 2*portion {
-			t.Errorf("%d entries and %d groups are left", len(d.ready.entries), len(d.ready.groups))
+		if d.ready.used > 0 || len(d.ready.blocks) > 0 || len(d.ready.groups) > 0 || d.ready.mostNamed > 2*portion {
+			t.Errorf("%d entries and %d groups are left", d.ready.used, len(d.ready.groups))
 		}
 	})
 }

@@ -30,7 +30,7 @@
 // Workers is how many tasks are at work at once. Three rules keep those that hang from starving the others:
 //
 //   - A task that has been at work for longer than Patience no longer counts, up to eight times Workers of such slow ones.
-//   - No group has more than three quarters of all room at work, that is of nine times Workers.
+//   - No group has more than three quarters of all room at work, that is of nine times Workers, however urgent its tasks.
 //   - Tasks of an urgency below Urgent have a quarter of Workers, at least four, on top: they start when all else is taken.
 //
 // # Clocks

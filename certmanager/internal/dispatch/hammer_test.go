@@ -132,11 +132,12 @@ func TestContextEnds(t *testing.T) {
 			}
 			d.Update(all...)
 			ctx, cancel := context.WithCancel(t.Context())
-			go func() {
-				time.Sleep(time.Duration(r.IntN(20_000)) * time.Millisecond)
-				cancel()
-			}()
+			start, after := time.Now(), time.Duration(r.IntN(20_000))*time.Millisecond
+			time.AfterFunc(after, cancel)
 			d.Run(ctx)
+			if took := time.Since(start); took != after {
+				t.Errorf("Run returned after %v, its context ended after %v", took, after)
+			}
 			s := d.Stats()
 			if s.Running != 0 || s.Slow != 0 || s.Waiting+s.Ready[0]+len(d.begun) != len(all) {
 				t.Errorf("%+v, %d have run", s, len(d.begun))

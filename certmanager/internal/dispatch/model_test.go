@@ -178,8 +178,8 @@ func (m *model) check(t *testing.T, d *Dispatcher[*job]) {
 			t.Errorf("the heads are in disorder at %d", i)
 		}
 	}
-	if len(d.ready.groups) != len(groups) {
-		t.Errorf("%d groups, want %d", len(d.ready.groups), len(groups))
+	if len(d.ready.groups) != len(groups) || int(d.ready.used) > 1+len(m.tasks) {
+		t.Errorf("%d groups, want %d; %d entries", len(d.ready.groups), len(groups), d.ready.used)
 	}
 	d.mu.Unlock()
 	want.Running, want.Slow = m.running("", now)

@@ -4,9 +4,11 @@ import "container/heap"
 
 // A readyQueue holds the tasks that are ready, and counts those at work by their groups.
 type readyQueue[T Task] struct {
-	// entries are the ready tasks and free ones between them; a task's position is its index here. The first one is the
-	// ends of the list by age, and stands for none elsewhere.
-	entries   []entry[T]
+	// blocks are the entries of the ready tasks, and free ones between them; a task's position is its entry's number. That
+	// with number zero is the ends of the list by age, and stands for none elsewhere. It is no one slice, as that would
+	// be copied under the lock when it grows.
+	blocks    [][]entry[T]
+	used      int32 // entries, free ones too
 	free      int32 // the head of the free entries, linked by after
 	groups    map[string]*group
 	mostNamed int // of groups since the map was made
@@ -41,22 +43,33 @@ type queue struct {
 	urgency     Urgency
 }
 
+// blockSize is how many entries a block has.
+const blockSize = 256
+
+func (r *readyQueue[T]) entry(i int32) *entry[T] { return &r.blocks[i/blockSize][i%blockSize] }
+
+// allot returns the number of a free entry.
+func (r *readyQueue[T]) allot() int32 {
+	if i := r.free; i != 0 {
+		r.free = r.entry(i).after
+		return i
+	}
+	r.used = max(r.used, 1) // zero is the ends of the list by age
+	i := r.used
+	if int(i/blockSize) == len(r.blocks) {
+		r.blocks = append(r.blocks, make([]entry[T], blockSize))
+	}
+	r.used++
+	return i
+}
+
 // add makes a task ready at the end of its group's queue.
 func (r *readyQueue[T]) add(t T, urgency Urgency, now int64) {
-	if len(r.entries) == 0 {
-		r.entries = make([]entry[T], 1)
-	}
-	i := r.free
-	if i != 0 {
-		r.free = r.entries[i].after
-	} else {
-		i = int32(len(r.entries))
-		r.entries = append(r.entries, entry[T]{})
-	}
+	i := r.allot()
 	r.last = max(now, r.last+1)
-	newest := r.entries[0].older
-	r.entries[i] = entry[T]{task: t, since: r.last, older: newest}
-	r.entries[newest].newer, r.entries[0].older = i, i
+	newest := r.entry(0).older
+	*r.entry(i) = entry[T]{task: t, since: r.last, older: newest}
+	r.entry(newest).newer, r.entry(0).older = i, i
 	p := t.place()
 	p.position, p.state = i, ready
 	g := r.group(t.Group())
@@ -81,7 +94,7 @@ func (r *readyQueue[T]) group(name string) *group {
 // move lets a ready task join the end of the queue of another urgency.
 func (r *readyQueue[T]) move(t T, urgency Urgency) {
 	i := t.place().position
-	g := r.entries[i].queue.group
+	g := r.entry(i).queue.group
 	r.lift(g)
 	r.leave(i)
 	r.enqueue(i, g, urgency)
@@ -90,7 +103,7 @@ func (r *readyQueue[T]) move(t T, urgency Urgency) {
 
 // remove makes a task idle that was ready.
 func (r *readyQueue[T]) remove(t T) {
-	g := r.entries[t.place().position].queue.group
+	g := r.entry(t.place().position).queue.group
 	r.lift(g)
 	r.withdraw(t)
 	r.lower(g)
@@ -100,7 +113,7 @@ func (r *readyQueue[T]) remove(t T) {
 // take removes and returns the task that is to run next, with its group, where it counts as running. There must be one.
 func (r *readyQueue[T]) take() (T, *group) {
 	q := r.heads[0]
-	t, g := r.entries[q.first].task, q.group
+	t, g := r.entry(q.first).task, q.group
 	r.lift(g)
 	r.withdraw(t)
 	g.running++
@@ -121,10 +134,10 @@ func (r *readyQueue[T]) done(g *group) {
 func (r *readyQueue[T]) withdraw(t T) {
 	p := t.place()
 	i := p.position
-	e := r.entries[i]
 	r.leave(i)
-	r.entries[e.older].newer, r.entries[e.newer].older = e.newer, e.older
-	r.entries[i] = entry[T]{after: r.free}
+	e := r.entry(i)
+	r.entry(e.older).newer, r.entry(e.newer).older = e.newer, e.older
+	*e = entry[T]{after: r.free}
 	r.free = i
 	p.state = idle
 }
@@ -136,13 +149,13 @@ func (r *readyQueue[T]) enqueue(i int32, g *group, urgency Urgency) {
 		q = q.sibling
 	}
 	if q == nil {
-		q = &queue{group: g, sibling: g.queues, urgency: urgency, position: -1, first: i, since: r.entries[i].since}
+		q = &queue{group: g, sibling: g.queues, urgency: urgency, position: -1, first: i, since: r.entry(i).since}
 		g.queues = q
 	}
-	e := &r.entries[i]
+	e := r.entry(i)
 	e.queue, e.before, e.after = q, q.last, 0
 	if q.last != 0 {
-		r.entries[q.last].after = i
+		r.entry(q.last).after = i
 	}
 	q.last = i
 	e.task.place().urgency = urgency
@@ -154,23 +167,23 @@ func (r *readyQueue[T]) enqueue(i int32, g *group, urgency Urgency) {
 
 // leave takes an entry out of its queue, which ends with its last one. Its group must be lifted.
 func (r *readyQueue[T]) leave(i int32) {
-	e := r.entries[i]
+	e := r.entry(i)
 	q := e.queue
 	if r.byUrgency[q.urgency]--; r.byUrgency[q.urgency] == 0 {
 		delete(r.byUrgency, q.urgency)
 	}
 	if e.before != 0 {
-		r.entries[e.before].after = e.after
+		r.entry(e.before).after = e.after
 	} else {
 		q.first = e.after
 	}
 	if e.after != 0 {
-		r.entries[e.after].before = e.before
+		r.entry(e.after).before = e.before
 	} else {
 		q.last = e.before
 	}
 	if q.first != 0 {
-		q.since = r.entries[q.first].since
+		q.since = r.entry(q.first).since
 		return
 	}
 	link := &q.group.queues
@@ -208,8 +221,8 @@ func (r *readyQueue[T]) tidy(g *group) {
 	if len(r.byUrgency) > 0 {
 		return
 	}
-	if len(r.entries) > many {
-		r.entries, r.free = nil, 0
+	if r.used > many {
+		r.blocks, r.used, r.free = nil, 0, 0
 		r.heads = nil
 	}
 	if r.mostNamed > many+len(r.groups) { // a map does not shrink
@@ -223,8 +236,8 @@ func (r *readyQueue[T]) tidy(g *group) {
 
 // oldest returns since when the oldest task has been ready, and whether there is one.
 func (r *readyQueue[T]) oldest() (int64, bool) {
-	if len(r.entries) == 0 || r.entries[0].newer == 0 {
+	if len(r.byUrgency) == 0 {
 		return 0, false
 	}
-	return r.entries[r.entries[0].newer].since, true
+	return r.entry(r.entry(0).newer).since, true
 }

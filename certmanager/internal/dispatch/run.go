@@ -57,7 +57,7 @@ func (d *Dispatcher[T]) start(ctx context.Context, workers *sync.WaitGroup) time
 	now := d.look()
 	d.promote(now)
 	d.findSlow(now)
-	for d.startable() && ctx.Err() == nil {
+	for d.startable() {
 		w := new(worker[T])
 		d.begin(w, now)
 		workers.Go(func() { d.work(ctx, w) })

@@ -25,7 +25,7 @@ type Task interface {
 // dispatcher knows. It belongs to one dispatcher, guarded by its lock, and must not be copied after first use.
 type Place struct {
 	due      int64 // while waiting, in nanoseconds since 1970
-	position int32 // while waiting in the heap, while ready in ready.entries
+	position int32 // while waiting in the heap, while ready the number of its entry
 	state    state
 	urgency  Urgency // as planned, while waiting or ready
 }
