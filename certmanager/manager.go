@@ -43,6 +43,7 @@ type Manager struct {
 
 	intermediates intermediates // of all certificates
 
+	tickets tickets                       // of the configurations handed out
 	index   index.Index[*tls.Certificate] // by name; nil: managed, no certificate yet
 	queue   schedule.Queue[*managed]      // what is due when
 	demands chan *demand                  // from handshakes to Run

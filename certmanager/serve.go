@@ -48,7 +48,8 @@ const maxPlainHeader = 256 << 10
 //
 // It returns nil when ctx has ended and requests under way were answered, and an error where an address
 // is taken, the storage can't be used or a server fails. A srv.TLSConfig is used, with the manager's
-// GetCertificate and protocols; Serve changes srv and can't be called with it again.
+// GetCertificate and protocols, and its session tickets as far as TLSConfig says, but with WrapSession and UnwrapSession of
+// its own; Serve changes srv and can't be called with it again.
 func (m *Manager) Serve(ctx context.Context, srv *http.Server) error {
 	switch {
 	case m.store == nil:
@@ -124,6 +125,7 @@ func (m *Manager) serverConfig(own *tls.Config) *tls.Config {
 			config.NextProtos = append(config.NextProtos, proto)
 		}
 	}
+	m.tickets.share(config)
 	return config
 }
 
