@@ -53,7 +53,7 @@ func (c *ticketClient) try(server *tls.Config) (resumed bool, err error) {
 		served <- err
 	}()
 	conn := tls.Client(local, c.config)
-	_, err = conn.Read(make([]byte, 1)) // the tickets of TLS 1.3 come before the first byte
+	_, err = conn.Read(make([]byte, 1)) // before which the tickets of TLS 1.3 come
 	local.Close()
 	if err = errors.Join(err, <-served); err != nil {
 		return false, err
@@ -131,7 +131,8 @@ func TestTicketKeysOfOnesOwn(t *testing.T) {
 	keys := [][32]byte{{1}}
 	for name, prepare := range map[string]func(*tls.Config){
 		"SetSessionTicketKeys": func(config *tls.Config) { config.SetSessionTicketKeys(keys) },
-		"SessionTicketKey":     func(config *tls.Config) { config.SessionTicketKey = keys[0] },
+		//lint:ignore SA1019 who has not replaced it keeps his key
+		"SessionTicketKey": func(config *tls.Config) { config.SessionTicketKey = keys[0] },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inTicketWorld(t, func(m *certmanager.Manager, c *ticketClient) {
