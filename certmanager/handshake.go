@@ -15,12 +15,20 @@ import (
 const ALPNProto = solver.ALPNProto
 
 // TLSConfig returns a new configuration for a server that is served by the manager: GetCertificate,
-// and NextProtos for HTTP/2, HTTP/1.1 and tls-alpn-01.
+// NextProtos for HTTP/2, HTTP/1.1 and tls-alpn-01, and WrapSession and UnwrapSession for session tickets.
+//
+// A client can resume its session with any server that has such a configuration of the same manager, which makes a
+// new ticket key each day and accepts those of the last week. A configuration with ClientAuth set shares no sessions: it and
+// its clones have keys of their own, as crypto/tls makes them. So do those with SetSessionTicketKeys, if it is called before the
+// configuration is used. Both are to be set in the configuration itself: a clone for which other keys are set needs
+// WrapSession and UnwrapSession set to nil.
 func (m *Manager) TLSConfig() *tls.Config {
-	return &tls.Config{
+	config := &tls.Config{
 		GetCertificate: m.GetCertificate,
 		NextProtos:     []string{"h2", "http/1.1", ALPNProto},
 	}
+	m.tickets.share(config)
+	return config
 }
 
 // GetCertificate is for tls.Config.GetCertificate. It returns the certificate for the name that the

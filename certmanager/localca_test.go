@@ -34,7 +34,7 @@ type localCA struct {
 	issued   int
 }
 
-func newLocalCA(t *testing.T, id string) *localCA {
+func newLocalCA(t testing.TB, id string) *localCA {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

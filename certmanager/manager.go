@@ -30,6 +30,7 @@ type Manager struct {
 	dispatcher dispatch.Dispatcher[*entry]
 	obtainer   obtainer
 	admission  admission
+	tickets    tickets // of the configurations handed out
 
 	mu      sync.Mutex    // guards what follows
 	stopped chan struct{} // closed when Run takes up no more work; nil: not running

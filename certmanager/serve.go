@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -16,7 +17,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
 )
 
@@ -48,7 +48,8 @@ const maxPlainHeader = 256 << 10
 //
 // It returns nil when ctx has ended and requests under way were answered, and an error where an address
 // is taken, the storage can't be used or a server fails. A srv.TLSConfig is used, with the manager's
-// GetCertificate and protocols; Serve changes srv and can't be called with it again.
+// GetCertificate and protocols, and its session tickets as far as TLSConfig says, but with WrapSession and UnwrapSession of
+// its own; Serve changes srv and can't be called with it again.
 func (m *Manager) Serve(ctx context.Context, srv *http.Server) error {
 	switch {
 	case m.store == nil:
@@ -124,6 +125,7 @@ func (m *Manager) serverConfig(own *tls.Config) *tls.Config {
 			config.NextProtos = append(config.NextProtos, proto)
 		}
 	}
+	m.tickets.share(config)
 	return config
 }
 
@@ -175,22 +177,33 @@ func redirect(secure net.Addr) http.Handler {
 		suffix = ":" + strconv.Itoa(addr.Port)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host := r.Host
-		if name, _, err := net.SplitHostPort(host); err == nil {
-			host = name
-		}
-		id, err := acme.ParseIdentifier(host)
-		if err != nil || strings.HasPrefix(id.Value, "*.") || r.Method != http.MethodGet && r.Method != http.MethodHead {
+		host, ok := hostFor(r.Host)
+		if !ok || r.Method != http.MethodGet && r.Method != http.MethodHead {
 			http.Error(w, "Use HTTPS.", http.StatusBadRequest)
 			return
-		}
-		host = id.Value
-		if strings.Contains(host, ":") {
-			host = "[" + host + "]"
 		}
 		target := url.URL{Scheme: "https", Host: host + suffix, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery}
 		http.Redirect(w, r, target.String(), http.StatusFound)
 	})
+}
+
+// hostFor returns the host of a URL for whoever asked by the Host, without its port. It reports false for what is no
+// name or address that HTTPS may be served for. Underscores are in names that a wildcard's certificate is for.
+func hostFor(host string) (string, bool) {
+	const maxLength = 253
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if addr, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		addr = addr.Unmap()
+		if addr.Is4() {
+			return addr.String(), true
+		}
+		return "[" + addr.String() + "]", addr.Zone() == ""
+	}
+	host = lowerASCII(strings.TrimSuffix(host, "."))
+	const alphanumeric = "abcdefghijklmnopqrstuvwxyz0123456789"
+	return host, len(host) <= maxLength && strings.ContainsAny(host, alphanumeric) && strings.Trim(host, alphanumeric+"-_.") == ""
 }
 
 // Listener returns a listener that serves ln over TLS with the manager's certificates. Call it before
