@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/everseal/everseal/certmanager/internal/gate"
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
 	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/certmanager/internal/schedule"
@@ -15,21 +16,21 @@ import (
 )
 
 const (
-	issueTimeout     = 10 * time.Minute // of one attempt with one issuer; the next resumes
-	nameTimeout      = 2 * time.Minute  // more for each further name: some DNS providers need a minute between two records
 	policyInterval   = 24 * time.Hour   // after which Config.OnDemand is asked again about a name that it denied
-	leaseTerm        = time.Minute      // after which another process may take over from one that died
 	maxClaimInterval = 15 * time.Second // between two tries to take a lease that another has
 )
+
+// errHeld is why an attempt waits for another process.
+var errHeld = errors.New("another process is obtaining the certificate, or was killed at it")
 
 // An attempt is one task of obtaining or renewing an entry's certificate.
 type attempt struct {
 	*obtainer
 	entry  *entry
 	task   lifecycle.Task
-	lease  *storage.Lease
+	left   *carryover
+	work   *work
 	stored map[string]*record.Certificate // as found under the lease, by issuer
-	work   work
 }
 
 // run does the task: it takes the lease, sees whether there is anything left to do, and asks one issuer after another.
@@ -43,14 +44,16 @@ func (a *attempt) run(ctx context.Context) outcome {
 	if until, err := a.allClosed(); err != nil {
 		return outcome{kind: lifecycle.Deferred, until: until, err: err}
 	}
-	if err := a.claim(ctx); err != nil {
+	key := record.WorkKey(a.issuers[0].ID(), a.entry.name(), string(a.entry.keyType))
+	var err error
+	if a.work, err = claimWork(ctx, a.store, key, a.left); err != nil {
 		if held, ok := errors.AsType[*storage.HeldError](err); ok {
 			return a.held(ctx, held)
 		}
 		return a.failed(ctx, a.entry, err)
 	}
 	defer a.release(ctx)
-	events, err := a.read(a.lease.Context())
+	events, err := a.read(a.work.context())
 	if err != nil {
 		return a.failed(ctx, a.entry, err)
 	}
@@ -67,7 +70,7 @@ func (a *attempt) run(ctx context.Context) outcome {
 func (a *attempt) askPolicy(ctx context.Context) (o outcome, allowed bool) {
 	e := a.entry
 	current := e.served.Load()
-	if !e.isOnDemand() || current == nil {
+	if !e.roles.has(onDemand) || current == nil {
 		return outcome{}, true
 	}
 	err := a.policy(ctx, e.identifiers[0].Value)
@@ -86,45 +89,41 @@ func (a *attempt) askPolicy(ctx context.Context) (o outcome, allowed bool) {
 	return outcome{kind: lifecycle.Failed, until: next, err: fmt.Errorf("certmanager: %v: %w", &e.subject, err)}, false
 }
 
-// claim takes the lease of the work on the entry, or returns an error: a *storage.HeldError if another process has it.
-// A claim that was not successful is kept, with what it saw.
-func (a *attempt) claim(ctx context.Context) error {
-	claim := a.entry.takeClaim()
-	if claim == nil {
-		claim = &storage.Claim{Store: a.store, Key: a.workKey(), Term: leaseTerm}
+// allClosed returns why no issuer is to be asked at the moment, and until when; nil: one is, or somebody waits to be told,
+// or a certificate has come that is to be stored.
+func (a *attempt) allClosed() (until time.Time, err error) {
+	if a.task.Commanded || a.left.unsaved != nil {
+		return until, nil
 	}
-	// The lease's context is derived from that of the try, which must not end with the time for it.
-	ctx, cancel := context.WithCancelCause(ctx)
-	timeout := time.AfterFunc(storageTimeout, func() { cancel(errSlowStorage) })
-	lease, err := claim.Try(ctx)
-	if err == nil && timeout.Stop() {
-		a.lease = lease
-		return nil
+	for _, issuer := range a.issuers {
+		closed, ok := errors.AsType[*gate.ClosedError](issuer.closed())
+		if !ok {
+			return time.Time{}, nil
+		}
+		if err == nil || closed.Until.Before(until) {
+			until, err = closed.Until, fmt.Errorf("certmanager: %v: %w", &a.entry.subject, closed)
+		}
 	}
-	a.entry.keepClaim(claim)
-	err = slowStorage(ctx, err)
-	cancel(nil)
-	return err
+	return until, err
 }
 
 // held is the outcome when another process has the lease. It may have finished: what it has stored is served.
 func (a *attempt) held(ctx context.Context, held *storage.HeldError) outcome {
-	e := a.entry
-	tries := e.claimTries()
+	e, tries := a.entry, a.left.tries
 	if tries == 2 {
 		a.logger.LogAttrs(ctx, slog.LevelInfo, "waiting for another process that is at work on the certificate, or was killed at it",
 			slog.Any("names", e.names()), slog.String("issuer", a.issuers[0].ID()), slog.String("lease", held.Key))
 	}
 	var events []Event
-	if r, err := a.best(ctx, e); err == nil && r != nil && a.serve(e, r) {
+	if r, err := a.archive.newest(ctx, e); err == nil && r != nil && a.serve(e, r) {
 		events = []Event{loadedEvent(e, r)}
 	}
 	if a.isCurrent() {
-		e.dropClaim()
+		a.left.withdraw()
 		return outcome{kind: lifecycle.Current, events: events}
 	}
 	pause := held.RetryAfter
-	if tries < 3 || !e.isUrgent() {
+	if urgent := e.progress.plan(time.Now()).Urgency <= lifecycle.Commanded; tries < 3 || !urgent {
 		pause = min(time.Duration(tries)*time.Second, maxClaimInterval)
 	}
 	return outcome{kind: lifecycle.Deferred, until: time.Now().Add(pause), events: events, err: fmt.Errorf("certmanager: %v: %w: %w", &e.subject, errHeld, held)}
@@ -132,10 +131,10 @@ func (a *attempt) held(ctx context.Context, held *storage.HeldError) outcome {
 
 // read finds what the storage has: certificates of all issuers, of which the newest is served, and how far the work came.
 func (a *attempt) read(ctx context.Context) (events []Event, err error) {
-	e := a.entry
+	e, first := a.entry, a.issuers[0].ID()
 	a.stored = make(map[string]*record.Certificate, len(a.issuers))
 	for _, issuer := range a.issuers {
-		r, err := a.loadRecord(ctx, issuer, &e.subject)
+		r, err := a.archive.load(ctx, issuer, &e.subject)
 		if err != nil {
 			return nil, err
 		}
@@ -147,43 +146,66 @@ func (a *attempt) read(ctx context.Context) (events []Event, err error) {
 			events = append(events, loadedEvent(e, r))
 		}
 	}
-	return events, a.readWork(ctx)
+	if err := a.work.read(first); err != nil {
+		if err := a.archive.setAside(ctx, a.work.key, a.work.stored, Event{Names: e.names(), Issuer: first, Err: err}); err != nil {
+			return events, err
+		}
+	}
+	a.work.recall(a.left.work)
+	for issuer, j := range a.work.Journals {
+		if stored := a.stored[issuer]; stored != nil && j.Key.Equal(stored.Key) { // a process was killed after it had stored the certificate
+			a.work.done(issuer)
+		}
+	}
+	return events, nil
 }
 
 // isCurrent reports whether there is nothing left to do: another process was faster.
 func (a *attempt) isCurrent() bool {
-	current := a.entry.served.Load()
-	return current != nil && !a.task.Forced && a.entry.unsaved() == nil && time.Now().Before(a.entry.renewal())
+	now := time.Now()
+	return a.entry.served.Load() != nil && !a.task.Forced && a.left.unsaved == nil && now.Before(a.entry.progress.snapshot(now).renewal)
 }
 
-// release gives the lease back, also when ctx has ended. What the storage fails to take is tried again for a while, unless
-// ctx has ended: until it is taken, or the term is over, nobody else can work on the certificate.
+// askIssuers has the certificate issued by the first issuer that does, stores it and serves it. Only a failure of an
+// issuer's own leads to the next.
+func (a *attempt) askIssuers(run context.Context) outcome {
+	if r := a.left.unsaved; r != nil {
+		return a.keep(run, r)
+	}
+	all := outcome{kind: lifecycle.Deferred}
+	for _, issuer := range a.issuers {
+		i := &issuance{attempt: a, issuer: issuer, journal: a.work.Journal(issuer.ID())}
+		o, next := i.run(run)
+		o.events = append(all.events, o.events...)
+		if !next {
+			return o
+		}
+		all.events = o.events
+		if o.kind == lifecycle.Failed {
+			all.kind = lifecycle.Failed
+		}
+		if all.err == nil {
+			all.err = o.err
+		} else {
+			all.err = fmt.Errorf("%w; %w", all.err, o.err)
+		}
+		if all.until.IsZero() || o.until.Before(all.until) {
+			all.until = o.until
+		}
+	}
+	return all
+}
+
+// release gives the lease back.
 func (a *attempt) release(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	err := persist(ctx, func() error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
-		defer cancel()
-		return a.lease.Release(ctx)
-	})
-	if err != nil && !errors.Is(err, storage.ErrLost) {
-		a.warn(ctx, a.entry, "", fmt.Errorf("certmanager: %v: give back the lease: %w", &a.entry.subject, err))
+	if err := a.work.release(ctx); err != nil {
+		a.warn(ctx, "", fmt.Errorf("certmanager: %v: give back the lease: %w", &a.entry.subject, err))
 	}
 }
 
-// persist calls f until it succeeds, finds that the lease is lost, or ctx ends.
-func persist(ctx context.Context, f func() error) error {
-	for pause := 100 * time.Millisecond; ; pause *= 2 {
-		err := f()
-		if err == nil || errors.Is(err, storage.ErrLost) || errors.Is(err, storage.ErrTooLarge) {
-			return err
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return err
-		}
-	}
+// warn reports what needs a look, though the attempt continues.
+func (a *attempt) warn(ctx context.Context, issuer string, err error) {
+	a.emit(ctx, Event{Kind: EventWarning, Names: a.entry.names(), Issuer: issuer, Err: err, quiet: a.task.Quiet})
 }
 
 // shortly returns a time for what nobody has failed at.

@@ -57,15 +57,14 @@ func (c *catalogue) add(subjects []subject) ([]*entry, error) {
 			configured = append(configured, known)
 			continue
 		}
-		e := newEntry(*s)
-		e.managed = true
+		e := newEntry(*s, managed)
 		added = append(added, e)
 		for _, id := range s.identifiers {
 			names[id.Value] = e
 		}
 	}
 	for _, e := range configured {
-		e.setManaged(true, false)
+		e.roles.unset(onDemand)
 	}
 	for name, e := range names {
 		if holder := c.holder(name); holder != nil {
@@ -96,7 +95,7 @@ func (c *catalogue) known(s *subject, added map[string]*entry) (*entry, error) {
 		case other == nil:
 		case other.key() == s.key():
 			return other, nil
-		case !other.isOnDemand():
+		case !other.roles.has(onDemand):
 			return nil, fmt.Errorf("certmanager: %s is a name of two certificates, that of %v and that of %v: name it once", id.Value, other, s)
 		}
 	}
@@ -120,7 +119,7 @@ func (c *catalogue) adopt(e *entry) bool {
 	if c.heirs[name] != nil || c.holder(name) != nil {
 		return false
 	}
-	e.setManaged(true, true)
+	e.roles.set(managed | onDemand)
 	c.index.Put(name, e)
 	return true
 }
@@ -140,7 +139,7 @@ func (c *catalogue) inherit(e *entry) []*entry {
 		}
 		delete(c.heirs, id.Value)
 		if holder := c.holder(id.Value); holder != nil {
-			holder.setManaged(false, true)
+			holder.roles.unset(managed)
 			former = append(former, holder)
 		}
 		c.index.Put(id.Value, e)
@@ -166,7 +165,7 @@ func (c *catalogue) evict(e *entry) {
 		}
 		c.index.Delete(id.Value)
 	}
-	e.setManaged(false, e.isOnDemand())
+	e.roles.unset(managed)
 }
 
 // all returns the entries, in no particular order.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/everseal/everseal/solver"
 )
@@ -117,12 +118,12 @@ func (m *Manager) pending(hello *tls.ClientHelloInfo, name string, e *entry) (*t
 	switch {
 	case stopped == nil:
 		return nil, fmt.Errorf("certmanager: %.100q has no certificate: %w", name, errNotRunning)
-	case e.isLoaded():
+	case e.progress.snapshot(time.Now()).loaded:
 	case !m.admission.enter():
 		return nil, fmt.Errorf("certmanager: %.100q has no certificate yet, and too many others wait for theirs", name)
 	default:
 		defer m.admission.leave()
-		changed, waited := e.wait()
+		changed, waited := e.progress.wait()
 		defer waited()
 		m.dispatcher.Update(e)
 		if err := waitHandshake(hello.Context(), name, changed, stopped); err != nil {
@@ -132,7 +133,8 @@ func (m *Manager) pending(hello *tls.ClientHelloInfo, name string, e *entry) (*t
 	if certificate := e.certificate(); certificate != nil {
 		return certificate, nil
 	}
-	return nil, e.unavailable(name)
+	s := e.progress.snapshot(time.Now())
+	return nil, s.unavailable(name)
 }
 
 // lowerASCII returns s with the letters A to Z in lower case, the only ones that domain names have.

@@ -118,7 +118,7 @@ func BenchmarkMemory(b *testing.B) {
 			b.Fatal(err)
 		}
 		for _, c := range added {
-			r, err := m.obtainer.decode(records[c.identifiers[0].Value], &c.subject)
+			r, err := m.obtainer.archive.decode(records[c.identifiers[0].Value], &c.subject)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -2,25 +2,20 @@ package certmanager
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
-	"errors"
-	"fmt"
-	"io/fs"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
 	"github.com/everseal/everseal/certmanager/internal/record"
-	"github.com/everseal/everseal/certmanager/internal/schedule"
 	"github.com/everseal/everseal/storage"
 )
 
-// storageTimeout is for one look into the storage: what hangs is given up, and tried again.
-const storageTimeout = 30 * time.Second
-
 // load sees what the storage has for the entry, and serves it.
 func (o *obtainer) load(ctx context.Context, e *entry) outcome {
-	r, err := o.best(ctx, e)
+	r, err := o.archive.newest(ctx, e)
 	var events []Event
 	if r != nil && o.serve(e, r) {
 		events = append(events, loadedEvent(e, r))
@@ -41,85 +36,55 @@ func loadedEvent(e *entry, r *record.Certificate) Event {
 	return Event{Kind: EventLoaded, Names: e.names(), Issuer: r.Issuer, Serial: r.Serial, NotAfter: r.End, Next: renewal(r)}
 }
 
-// best returns the newest certificate that the storage has for the entry, of any issuer, or nil.
-func (o *obtainer) best(ctx context.Context, e *entry) (*record.Certificate, error) {
-	var best *record.Certificate
-	var failure error
+// scan reads all certificates that the storage has in one go, and reports whether that is done: else they are to be
+// loaded one by one, as is what a handshake waits for meanwhile.
+func (o *obtainer) scan(ctx context.Context, entries []*entry) bool {
+	bySubject := make(map[string]*entry, len(entries))
+	for _, e := range entries {
+		bySubject[e.key()] = e
+	}
 	for _, issuer := range o.issuers {
-		r, err := o.loadRecord(ctx, issuer, &e.subject)
-		if err != nil {
-			failure = err
-		}
-		if r != nil && r.NewerThan(best) {
-			best = r
+		if !o.scanIssuer(ctx, issuer, bySubject) {
+			return false
 		}
 	}
-	return best, failure
+	return true
 }
 
-// loadRecord returns the stored certificate, or nil if there is none that can be used. One that is broken is copied aside
-// first.
-func (o *obtainer) loadRecord(ctx context.Context, issuer *gatedIssuer, s *subject) (*record.Certificate, error) {
-	limited, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
-	defer cancel()
-	key := record.CertificateKey(issuer.ID(), s.name(), string(s.keyType))
-	item, err := o.store.Load(limited, key)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+func (o *obtainer) scanIssuer(ctx context.Context, issuer *gatedIssuer, bySubject map[string]*entry) bool {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	hangs := time.AfterFunc(storageTimeout, func() { cancel(errSlowStorage) })
+	defer hangs.Stop()
+	prefix, records := record.CertificatePrefix(issuer.ID()), make(chan storage.Record, 64)
+	var decoders sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		decoders.Go(func() {
+			for item := range records {
+				if e := bySubject[strings.TrimPrefix(item.Key, prefix+"/")]; e != nil {
+					o.found(ctx, e, item)
+				}
+			}
+		})
 	}
-	if err != nil {
-		return nil, fmt.Errorf("load the certificate: %w", slowStorage(limited, err))
+	defer decoders.Wait()
+	defer close(records)
+	for item, err := range storage.Scan(ctx, o.store, prefix, "") {
+		switch {
+		case err == nil:
+			records <- item
+			hangs.Reset(storageTimeout)
+		case item.Key == "":
+			o.logger.LogAttrs(ctx, slog.LevelWarn, "the storage can't be scanned: certificates are loaded one by one", slog.String("error", slowStorage(ctx, err).Error()))
+			return false
+		}
 	}
-	r, err := o.decode(item.Value, s)
-	if err != nil {
-		return nil, o.setAside(ctx, key, item.Value, Event{Names: s.names(), Issuer: issuer.ID(), Err: err})
-	}
-	return r, nil
+	return ctx.Err() == nil
 }
 
-// decode reads a stored certificate of the subject.
-func (o *obtainer) decode(data []byte, s *subject) (*record.Certificate, error) {
-	r, err := record.DecodeCertificate(data, s.identifiers, &o.intermediates)
-	if err == nil && r.Key.Signer == nil {
-		return nil, errors.New("its key is kept elsewhere, where this manager can't use it")
+// found serves a record that the scan came upon. What can't be used is dealt with when its turn comes.
+func (o *obtainer) found(ctx context.Context, e *entry, item storage.Record) {
+	if r, err := o.archive.decode(item.Value, &e.subject); err == nil && o.serve(e, r) {
+		o.emit(ctx, loadedEvent(e, r))
 	}
-	return r, err
-}
-
-// errSlowStorage is why a look into the storage was given up.
-var errSlowStorage = fmt.Errorf("the storage did not answer within %v", storageTimeout)
-
-// slowStorage returns the error of a look, or that it took too long.
-func slowStorage(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); errors.Is(cause, errSlowStorage) {
-		return cause
-	}
-	return err
-}
-
-// setAside keeps a copy of a record that can't be used, for whoever wants to know, and reports it. If it fails, the record
-// must not be replaced.
-func (o *obtainer) setAside(ctx context.Context, key string, value []byte, e Event) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
-	defer cancel()
-	aside := record.CorruptKey(key, value)
-	_, err := o.store.Save(ctx, aside, value, "")
-	if errors.Is(err, storage.ErrConflict) {
-		return nil // kept and reported before
-	}
-	e.Kind, e.Err = EventCorrupt, fmt.Errorf("certmanager: the stored record %s can't be used (a copy is kept at %s): %w", key, aside, e.Err)
-	if err != nil {
-		return fmt.Errorf("%w; and the copy can't be kept: %w", e.Err, slowStorage(ctx, err))
-	}
-	o.emit(ctx, e)
-	return nil
-}
-
-// renewal returns when the certificate is due for renewal. The instant is spread by the certificate's own hash: every
-// process finds the same one, and nothing needs to be stored. It is never at once after the certificate was obtained,
-// whatever the clocks of this machine and of the CA have to do with each other.
-func renewal(r *record.Certificate) time.Time {
-	sum := sha256.Sum256(r.Chain[0])
-	spread := float64(binary.BigEndian.Uint64(sum[:8])>>11) / (1 << 53)
-	return schedule.AfterIssuance(schedule.Renewal(r.NotBefore, r.End, spread), r.Obtained, r.End, spread)
 }

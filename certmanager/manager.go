@@ -69,7 +69,7 @@ func New(config Config) (*Manager, error) {
 	m.proving.prepare(&config, store, m.logger)
 	m.admission = newAdmission()
 	m.obtainer = obtainer{
-		store: store, issuers: m.issuers, catalogue: &m.catalogue, update: m.dispatcher.Update, logger: m.logger, emit: m.emit,
+		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, emit: m.emit}, catalogue: &m.catalogue, update: m.dispatcher.Update, logger: m.logger, emit: m.emit,
 		policy: m.askPolicy, solvers: m.proving.solversFor, preflight: config.Preflight, vantage: config.Vantage,
 	}
 	m.dispatcher.Do, m.dispatcher.Urgent = m.obtainer.do, dispatch.Urgency(lifecycle.Loading)
@@ -185,7 +185,7 @@ func (m *Manager) Renew(ctx context.Context, name string) error {
 	if stopped == nil {
 		return fmt.Errorf("certmanager: %s: %w", id.Value, errNotRunning)
 	}
-	done := e.command()
+	done := e.progress.command()
 	m.dispatcher.Update(e)
 	select {
 	case err := <-done:

@@ -2,7 +2,6 @@ package certmanager
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -18,6 +17,8 @@ import (
 type obtainer struct {
 	store     storage.Store
 	issuers   []*gatedIssuer
+	archive   archive
+	writable  writability
 	catalogue *catalogue
 	update    func(...*entry) // has the dispatcher plan entries anew
 	logger    *slog.Logger
@@ -26,28 +27,28 @@ type obtainer struct {
 	solvers   func(*subject) []acme.Solver
 	preflight Preflight
 	vantage   diagnose.Vantage
-
-	intermediates record.Intermediates
-	writable      writability
 }
 
 // do does what is due for the entry.
 func (o *obtainer) do(ctx context.Context, e *entry) {
-	task := e.begin()
+	task := e.progress.begin()
 	var result outcome
 	if task.Action == lifecycle.Load {
 		result = o.load(ctx, e)
 	} else {
-		a := &attempt{obtainer: o, entry: e, task: task}
+		a := &attempt{obtainer: o, entry: e, task: task, left: e.carryover()}
 		result = a.run(ctx)
+		if e.left.isEmpty() {
+			e.left = nil
+		}
 	}
 	if result.kind == lifecycle.Obtained || result.kind == lifecycle.Current {
 		o.adopt(e)
 	}
-	report := e.finish(result)
+	report := e.progress.finish(result)
 	for _, event := range result.events {
 		if event.Kind == EventFailed && event.Next.IsZero() {
-			event.Next = e.next()
+			event.Next = e.progress.plan(time.Now()).Due
 		}
 		event.quiet = event.Kind == EventFailed && !report.Tell
 		o.emit(ctx, event)
@@ -80,14 +81,7 @@ func (o *obtainer) failed(ctx context.Context, e *entry, err error) outcome {
 
 // adopt puts an entry that handshakes wait for under management, now that it has a certificate.
 func (o *obtainer) adopt(e *entry) {
-	if !e.isManaged() {
+	if !e.roles.has(managed) {
 		o.catalogue.adopt(e)
 	}
 }
-
-// warn reports what needs a look at an entry.
-func (o *obtainer) warn(ctx context.Context, e *entry, issuer string, err error) {
-	o.emit(ctx, Event{Kind: EventWarning, Names: e.names(), Issuer: issuer, Err: err, quiet: e.isQuiet()})
-}
-
-var errHeld = errors.New("another process is obtaining the certificate, or was killed at it")

@@ -200,13 +200,12 @@ func (m *Manager) satisfy(ctx context.Context, name string) (*tls.Certificate, e
 	if err != nil {
 		return nil, err
 	}
-	e := newEntry(s[0])
-	e.onDemand = true
-	r, err := m.obtainer.best(ctx, e)
+	e := newEntry(s[0], onDemand)
+	r, err := m.obtainer.archive.newest(ctx, e)
 	if r != nil && time.Now().Before(r.End) {
 		// What was obtained under an earlier answer serves also when there is none just now.
 		e.offer(r)
-		e.loaded()
+		e.progress.loaded()
 		if m.catalogue.adopt(e) {
 			m.dispatcher.Update(e)
 		}
@@ -219,7 +218,7 @@ func (m *Manager) satisfy(ctx context.Context, name string) (*tls.Certificate, e
 	if err != nil {
 		return nil, fmt.Errorf("certmanager: %s: %w", name, err)
 	}
-	e.loaded()
+	e.progress.loaded()
 	return m.obtain(ctx, e)
 }
 
@@ -227,13 +226,13 @@ func (m *Manager) satisfy(ctx context.Context, name string) (*tls.Certificate, e
 func (m *Manager) obtain(ctx context.Context, e *entry) (*tls.Certificate, error) {
 	ctx, cancel := context.WithTimeout(ctx, issueTimeout)
 	defer cancel()
-	e.want(true)
+	e.roles.set(wanted)
 	defer func() {
-		e.want(false)
+		e.roles.unset(wanted)
 		m.dispatcher.Update(e)
 	}()
 	for {
-		changed, waited := e.wait()
+		changed, waited := e.progress.wait()
 		m.dispatcher.Update(e)
 		select {
 		case <-changed:
@@ -245,8 +244,9 @@ func (m *Manager) obtain(ctx context.Context, e *entry) (*tls.Certificate, error
 		if s := e.served.Load(); s != nil && time.Now().Before(s.end()) {
 			return &s.Certificate, nil
 		}
-		if until, err := e.setback(); err != nil {
-			return nil, &refusal{until: until, err: err, entry: e}
+		s := e.progress.snapshot(time.Now())
+		if err := s.setback(); err != nil {
+			return nil, &refusal{until: s.plan.Due, err: err, entry: e}
 		}
 	}
 }

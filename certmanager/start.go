@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -27,110 +24,15 @@ const (
 func (m *Manager) start(ctx context.Context) {
 	entries := slices.Collect(m.catalogue.all())
 	for _, e := range entries {
-		e.unload()
+		e.progress.unload()
 	}
 	_, scans := storage.As[storage.Scanner](m.store)
 	if scans && len(entries) >= minScanned && m.obtainer.scan(ctx, entries) {
 		for _, e := range entries {
-			e.loaded()
+			e.progress.loaded()
 		}
 	}
 	m.dispatcher.Update(entries...)
-}
-
-// scan reads all certificates that the storage has in one go, and reports whether that is done: else they are to be
-// loaded one by one, as is what a handshake waits for meanwhile.
-func (o *obtainer) scan(ctx context.Context, entries []*entry) bool {
-	bySubject := make(map[string]*entry, len(entries))
-	for _, e := range entries {
-		bySubject[e.key()] = e
-	}
-	for _, issuer := range o.issuers {
-		if !o.scanIssuer(ctx, issuer, bySubject) {
-			return false
-		}
-	}
-	return true
-}
-
-func (o *obtainer) scanIssuer(ctx context.Context, issuer *gatedIssuer, bySubject map[string]*entry) bool {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	hangs := time.AfterFunc(storageTimeout, func() { cancel(errSlowStorage) })
-	defer hangs.Stop()
-	prefix, records := record.CertificatePrefix(issuer.ID()), make(chan storage.Record, 64)
-	var decoders sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		decoders.Go(func() {
-			for item := range records {
-				if e := bySubject[strings.TrimPrefix(item.Key, prefix+"/")]; e != nil {
-					o.found(ctx, e, item)
-				}
-			}
-		})
-	}
-	defer decoders.Wait()
-	defer close(records)
-	for item, err := range storage.Scan(ctx, o.store, prefix, "") {
-		switch {
-		case err == nil:
-			records <- item
-			hangs.Reset(storageTimeout)
-		case item.Key == "":
-			o.logger.LogAttrs(ctx, slog.LevelWarn, "the storage can't be scanned: certificates are loaded one by one", slog.String("error", slowStorage(ctx, err).Error()))
-			return false
-		}
-	}
-	return ctx.Err() == nil
-}
-
-// found serves a record that the scan came upon. What can't be used is dealt with when its turn comes.
-func (o *obtainer) found(ctx context.Context, e *entry, item storage.Record) {
-	if r, err := o.decode(item.Value, &e.subject); err == nil && o.serve(e, r) {
-		o.emit(ctx, loadedEvent(e, r))
-	}
-}
-
-// A writability says whether the storage can be written. Nothing is ordered before that is known.
-type writability struct {
-	mu    sync.Mutex
-	known chan struct{} // closed when it is; nil before the first begin
-	err   error         // why it can't be written
-	until time.Time     // when the next attempt is due
-}
-
-// begin makes it unknown.
-func (w *writability) begin() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.known = make(chan struct{})
-}
-
-// set says why the storage can't be written, and when the next attempt is due; nil: it can.
-func (w *writability) set(err error, until time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.err, w.until = err, until
-	select {
-	case <-w.known:
-	default:
-		close(w.known)
-	}
-}
-
-// check waits until it is known whether the storage can be written, and returns why it can't and when to ask again.
-func (w *writability) check(ctx context.Context) (until time.Time, err error) {
-	w.mu.Lock()
-	known := w.known
-	w.mu.Unlock()
-	select {
-	case <-known:
-	case <-ctx.Done():
-		return time.Now(), ctx.Err()
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.until, w.err
 }
 
 // probe finds out whether the storage can be written, until it can or ctx ends. It returns an error if it can't, and
@@ -171,7 +73,7 @@ func (m *Manager) servesSomething(ctx context.Context) bool {
 			break
 		}
 		group.Go(func() error {
-			if r, err := m.obtainer.best(ctx, e); err == nil && r != nil {
+			if r, err := m.obtainer.archive.newest(ctx, e); err == nil && r != nil {
 				m.obtainer.serve(e, r)
 			}
 			if e.served.Load() != nil {

@@ -105,39 +105,6 @@ func (m *Manager) All() iter.Seq[Status] {
 	}
 }
 
-func (e *entry) status(now time.Time) Status {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	plan := e.state.Plan(now)
-	s := Status{
-		Names: e.names(), KeyType: e.keyType, OnDemand: e.onDemand,
-		State: StateWaiting, Action: actionOf(plan.Action), Next: plan.Due,
-	}
-	s.Attempts, s.Since = e.state.Failures()
-	working := false
-	if m := e.matter; m != nil {
-		working, s.Failure = m.working && m.task.Action != lifecycle.Load, m.failure
-		if m.deferral != nil {
-			s.Deferred = m.deferral.Error()
-		}
-	}
-	if working {
-		s.State = StateObtaining
-	}
-	if c := e.served.Load(); c != nil {
-		s.Issuer, s.Serial, s.NotBefore, s.NotAfter = c.issuer, c.serial(), time.Unix(c.begin, 0).UTC(), c.end()
-		switch {
-		case now.After(s.NotAfter):
-			s.State = StateExpired
-		case working:
-			s.State = StateRenewing
-		default:
-			s.State = StateValid
-		}
-	}
-	return s
-}
-
 // actionOf returns the action as the status shows it.
 func actionOf(a lifecycle.Action) Action {
 	switch a {

@@ -1,0 +1,109 @@
+package certmanager
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/everseal/everseal/certmanager/internal/record"
+	"github.com/everseal/everseal/certmanager/internal/schedule"
+	"github.com/everseal/everseal/storage"
+)
+
+// storageTimeout is for one look into the storage: what hangs is given up, and tried again.
+const storageTimeout = 30 * time.Second
+
+// An archive reads the certificates that the storage has.
+type archive struct {
+	store         storage.Store
+	issuers       []*gatedIssuer
+	emit          func(context.Context, Event)
+	intermediates record.Intermediates
+}
+
+// newest returns the newest certificate that the storage has for the entry, of any issuer, or nil.
+func (a *archive) newest(ctx context.Context, e *entry) (*record.Certificate, error) {
+	var best *record.Certificate
+	var failure error
+	for _, issuer := range a.issuers {
+		r, err := a.load(ctx, issuer, &e.subject)
+		if err != nil {
+			failure = err
+		}
+		if r != nil && r.NewerThan(best) {
+			best = r
+		}
+	}
+	return best, failure
+}
+
+// load returns the stored certificate, or nil if there is none that can be used. One that is broken is copied aside
+// first.
+func (a *archive) load(ctx context.Context, issuer *gatedIssuer, s *subject) (*record.Certificate, error) {
+	limited, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
+	defer cancel()
+	key := record.CertificateKey(issuer.ID(), s.name(), string(s.keyType))
+	item, err := a.store.Load(limited, key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load the certificate: %w", slowStorage(limited, err))
+	}
+	r, err := a.decode(item.Value, s)
+	if err != nil {
+		return nil, a.setAside(ctx, key, item.Value, Event{Names: s.names(), Issuer: issuer.ID(), Err: err})
+	}
+	return r, nil
+}
+
+// decode reads a stored certificate of the subject.
+func (a *archive) decode(data []byte, s *subject) (*record.Certificate, error) {
+	r, err := record.DecodeCertificate(data, s.identifiers, &a.intermediates)
+	if err == nil && r.Key.Signer == nil {
+		return nil, errors.New("its key is kept elsewhere, where this manager can't use it")
+	}
+	return r, err
+}
+
+// errSlowStorage is why a look into the storage was given up.
+var errSlowStorage = fmt.Errorf("the storage did not answer within %v", storageTimeout)
+
+// slowStorage returns the error of a look, or that it took too long.
+func slowStorage(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); errors.Is(cause, errSlowStorage) {
+		return cause
+	}
+	return err
+}
+
+// setAside keeps a copy of a record that can't be used, for whoever wants to know, and reports it. If it fails, the record
+// must not be replaced.
+func (a *archive) setAside(ctx context.Context, key string, value []byte, e Event) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
+	defer cancel()
+	aside := record.CorruptKey(key, value)
+	_, err := a.store.Save(ctx, aside, value, "")
+	if errors.Is(err, storage.ErrConflict) {
+		return nil // kept and reported before
+	}
+	e.Kind, e.Err = EventCorrupt, fmt.Errorf("certmanager: the stored record %s can't be used (a copy is kept at %s): %w", key, aside, e.Err)
+	if err != nil {
+		return fmt.Errorf("%w; and the copy can't be kept: %w", e.Err, slowStorage(ctx, err))
+	}
+	a.emit(ctx, e)
+	return nil
+}
+
+// renewal returns when the certificate is due for renewal. The instant is spread by the certificate's own hash: every
+// process finds the same one, and nothing needs to be stored. It is never at once after the certificate was obtained,
+// whatever the clocks of this machine and of the CA have to do with each other.
+func renewal(r *record.Certificate) time.Time {
+	sum := sha256.Sum256(r.Chain[0])
+	spread := float64(binary.BigEndian.Uint64(sum[:8])>>11) / (1 << 53)
+	return schedule.AfterIssuance(schedule.Renewal(r.NotBefore, r.End, spread), r.Obtained, r.End, spread)
+}

@@ -1,0 +1,82 @@
+package certmanager
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/everseal/everseal/certmanager/internal/lifecycle"
+	"github.com/everseal/everseal/certmanager/internal/record"
+	"github.com/everseal/everseal/storage"
+)
+
+// keep serves a certificate that was issued, and stores it.
+func (a *attempt) keep(run context.Context, r *record.Certificate) outcome {
+	e, ctx := a.entry, a.work.context()
+	event := Event{Names: e.names(), Issuer: r.Issuer, Renewal: e.served.Load() != nil}
+	if ctx.Err() == nil {
+		a.serve(e, r) // nobody else has worked on it, and the storage may take its time
+	}
+	a.left.unsaved = r
+	kept, err := a.put(ctx, r)
+	if err != nil {
+		return a.notKept(run, event, err)
+	}
+	a.left.unsaved = nil
+	served := a.serve(e, kept)
+	if kept != r {
+		o := outcome{kind: lifecycle.Current}
+		if served {
+			o.events = []Event{loadedEvent(e, kept)}
+		}
+		return o
+	}
+	a.work.done(r.Issuer)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	if err := a.work.save(ctx, a.left); err != nil {
+		// Not needed: whoever reads it sees that the certificate has come.
+		a.warn(ctx, r.Issuer, fmt.Errorf("certmanager: %v: clear the journal: %w", &e.subject, err))
+	}
+	event.Kind, event.Serial, event.NotAfter, event.Next = EventObtained, r.Serial, r.End, renewal(r)
+	return outcome{kind: lifecycle.Obtained, events: []Event{event}}
+}
+
+// put stores the certificate in place of the one that was there when the lease was taken. If there is another by now,
+// the lease was lost meanwhile and its new holder's certificate stays. It returns what is stored then. It continues for a
+// while when ctx has ended: what was issued is not to be lost.
+func (a *attempt) put(ctx context.Context, r *record.Certificate) (kept *record.Certificate, err error) {
+	value, err := r.Encode()
+	if err != nil {
+		return nil, err
+	}
+	key := record.CertificateKey(r.Issuer, a.entry.name(), string(a.entry.keyType))
+	found := a.stored[r.Issuer]
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	err = persist(ctx, func() error {
+		_, err := storage.Update(ctx, a.store, key, func(old []byte) ([]byte, error) {
+			kept = r
+			if stored, err := a.archive.decode(old, &a.entry.subject); err == nil && !stored.Same(found) && !stored.Same(r) {
+				kept = stored
+				return old, nil
+			}
+			return value, nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store the certificate: %w", err)
+	}
+	return kept, nil
+}
+
+// notKept is the outcome when a certificate has come that the storage does not take. It is served, and stored later.
+func (a *attempt) notKept(run context.Context, event Event, err error) outcome {
+	err = fmt.Errorf("certmanager: %v: %w", &a.entry.subject, err)
+	if run.Err() != nil {
+		return outcome{kind: lifecycle.Deferred, until: time.Now(), err: err}
+	}
+	event.Kind, event.Err = EventFailed, err
+	return outcome{kind: lifecycle.Failed, err: err, events: []Event{event}}
+}

@@ -1,0 +1,207 @@
+package certmanager
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/everseal/everseal/certmanager/internal/gate"
+	"github.com/everseal/everseal/certmanager/internal/lifecycle"
+)
+
+// A progress is how far the work on an entry is, and who waits for it.
+type progress struct {
+	mu     sync.Mutex // guards what follows; no other lock is taken under it
+	state  lifecycle.State
+	matter *matter // nil: nothing is the matter
+}
+
+// A matter is what there is to know of the work while some is under way, waits or has failed.
+type matter struct {
+	task     lifecycle.Task // under way
+	working  bool           // it is
+	failure  *Failure       // of the last attempt
+	deferral error          // why the next one waits, though nothing failed
+	waiting  []chan<- error // callers of Renew
+	changed  chan struct{}  // closed at the end of the task under way or to come
+}
+
+// An outcome is what came of a task.
+type outcome struct {
+	kind   lifecycle.Kind
+	until  time.Time // of what failed or was deferred: when to try again; see lifecycle.Result
+	err    error     // why
+	events []Event   // to be told once the outcome shows in the status
+}
+
+// plan returns what is due next.
+func (p *progress) plan(now time.Time) lifecycle.Plan {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state.Plan(now)
+}
+
+// matters returns what is the matter, to be written to. The caller holds p.mu.
+func (p *progress) matters() *matter {
+	if p.matter == nil {
+		p.matter = new(matter)
+	}
+	return p.matter
+}
+
+// settle wakes the handshakes that wait, and forgets the matter if nothing is left of it. The caller holds p.mu.
+func (p *progress) settle() {
+	m := p.matter
+	if m == nil {
+		return
+	}
+	if m.changed != nil {
+		close(m.changed)
+		m.changed = nil
+	}
+	if !m.working && m.failure == nil && m.deferral == nil && len(m.waiting) == 0 {
+		p.matter = nil
+	}
+}
+
+// begin marks a task as under way and returns it.
+func (p *progress) begin() lifecycle.Task {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := p.matters()
+	m.working, m.task = true, p.state.Begin(time.Now())
+	return m.task
+}
+
+// finish notes what came of the task, and tells those who wait.
+func (p *progress) finish(o outcome) lifecycle.Report {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now, m := time.Now(), p.matters()
+	report := p.state.Finish(lifecycle.Result{Kind: o.kind, Until: o.until}, now, rand.Float64())
+	m.working, m.deferral, m.task = false, nil, lifecycle.Task{}
+	switch o.kind {
+	case lifecycle.Failed:
+		m.failure = &Failure{Time: now, Err: o.err}
+		if earlier, ok := errors.AsType[*earlierFailure](o.err); ok {
+			m.failure.Time = earlier.time
+		}
+	case lifecycle.Deferred:
+		m.deferral = o.err
+	default:
+		m.failure = nil
+	}
+	if report.Answered {
+		for _, waiting := range m.waiting {
+			waiting <- o.err // has room for it
+		}
+		m.waiting = nil
+	}
+	p.settle()
+	return report
+}
+
+// loaded notes that the storage was asked for what it has.
+func (p *progress) loaded() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.state.Loaded() {
+		p.state.Finish(lifecycle.Result{Kind: lifecycle.Loaded}, time.Now(), 0)
+	}
+	p.settle()
+}
+
+// unload has the storage asked again.
+func (p *progress) unload() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state.Unload()
+}
+
+// wait lets a handshake wait for the end of what is under way or to come, which becomes urgent; the caller is to have
+// the dispatcher know. The function is to be called when it has waited.
+func (p *progress) wait() (changed <-chan struct{}, waited func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := p.matters()
+	if m.changed == nil {
+		m.changed = make(chan struct{})
+	}
+	p.state.Await(1)
+	return m.changed, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.state.Await(-1)
+	}
+}
+
+// command has the next attempt replace the certificate whatever its age. The channel is sent the outcome.
+func (p *progress) command() <-chan error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	done := make(chan error, 1)
+	m := p.matters()
+	m.waiting = append(m.waiting, done)
+	p.state.Command()
+	return done
+}
+
+// failures returns how many attempts in a row have failed, and since when.
+func (p *progress) failures() (n int, since time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state.Failures()
+}
+
+// A snapshot is a progress as it stands.
+type snapshot struct {
+	plan     lifecycle.Plan
+	loaded   bool
+	renewal  time.Time // of what is served
+	working  bool
+	task     lifecycle.Task
+	attempts int
+	since    time.Time
+	failure  *Failure
+	deferral error
+}
+
+// snapshot returns how things stand.
+func (p *progress) snapshot(now time.Time) snapshot {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := snapshot{plan: p.state.Plan(now), loaded: p.state.Loaded(), renewal: p.state.Renewal()}
+	s.attempts, s.since = p.state.Failures()
+	if m := p.matter; m != nil {
+		s.working, s.task, s.failure, s.deferral = m.working, m.task, m.failure, m.deferral
+	}
+	return s
+}
+
+// setback returns why there is no certificate after an attempt; nil if it is only another process that is waited for, or
+// one's turn.
+func (s *snapshot) setback() error {
+	switch {
+	case s.failure != nil:
+		return s.failure.Err
+	case errors.Is(s.deferral, errHeld), errors.Is(s.deferral, gate.ErrUnanswered):
+		return nil
+	}
+	return s.deferral
+}
+
+// unavailable says why there is no certificate for the name, which is as a client sent it.
+func (s *snapshot) unavailable(name string) error {
+	next := s.plan.Due.UTC().Format(time.RFC3339)
+	switch {
+	case s.failure != nil:
+		return fmt.Errorf("certmanager: %.100q has no certificate; the next attempt is due at %s; the last one failed: %w", name, next, s.failure.Err)
+	case s.deferral != nil:
+		return fmt.Errorf("certmanager: %.100q has no certificate yet; the next attempt is due at %s: %w", name, next, s.deferral)
+	case s.working:
+		return fmt.Errorf("certmanager: %.100q has no certificate yet: it is being obtained", name)
+	}
+	return fmt.Errorf("certmanager: %.100q has no certificate yet: its turn comes", name)
+}

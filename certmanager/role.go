@@ -1,0 +1,21 @@
+package certmanager
+
+import "sync/atomic"
+
+// A role is something that an entry is.
+type role uint32
+
+const (
+	managed  role = 1 << iota // in the catalogue
+	onDemand                  // a client wanted it, and nobody configured it
+	wanted                    // by handshakes that wait, though not managed
+)
+
+// roles are those of an entry. They change under the catalogue's lock, but for wanted, and are read without.
+type roles struct{ bits atomic.Uint32 }
+
+func (r *roles) has(one role) bool { return r.bits.Load()&uint32(one) != 0 }
+
+func (r *roles) set(some role) { r.bits.Or(uint32(some)) }
+
+func (r *roles) unset(some role) { r.bits.And(^uint32(some)) }

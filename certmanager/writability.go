@@ -1,0 +1,49 @@
+package certmanager
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// A writability says whether the storage can be written. Nothing is ordered before that is known.
+type writability struct {
+	mu    sync.Mutex
+	known chan struct{} // closed when it is; nil before the first begin
+	err   error         // why it can't be written
+	until time.Time     // when the next attempt is due
+}
+
+// begin makes it unknown.
+func (w *writability) begin() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.known = make(chan struct{})
+}
+
+// set says why the storage can't be written, and when the next attempt is due; nil: it can.
+func (w *writability) set(err error, until time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.err, w.until = err, until
+	select {
+	case <-w.known:
+	default:
+		close(w.known)
+	}
+}
+
+// check waits until it is known whether the storage can be written, and returns why it can't and when to ask again.
+func (w *writability) check(ctx context.Context) (until time.Time, err error) {
+	w.mu.Lock()
+	known := w.known
+	w.mu.Unlock()
+	select {
+	case <-known:
+	case <-ctx.Done():
+		return time.Now(), ctx.Err()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.until, w.err
+}
