@@ -39,8 +39,8 @@ func TestCompactKey(t *testing.T) {
 		if got, err := signer.Sign(nil, digest[:], crypto.SHA256); err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%s: it signs %x, want %x, %v", name, got, want, err)
 		}
-		if got, err := signer.Sign(rand.Reader, digest[:], crypto.SHA256); err != nil || !ecdsa.VerifyASN1(&key.PublicKey, digest[:], got) {
-			t.Errorf("%s: it signs %x, %v", name, got, err)
+		if got, err := signer.Sign(rand.Reader, digest[:], crypto.SHA256); err != nil || !ecdsa.VerifyASN1(&key.PublicKey, digest[:], got) || bytes.Equal(got, want) {
+			t.Errorf("%s: it signs %x at random, %v", name, got, err)
 		}
 		if text := fmt.Sprintf("%v %+v %#v %d", signer, signer, signer, signer); text != "(a private key) (a private key) (a private key) (a private key)" {
 			t.Errorf("%s: it is shown as %s", name, text)

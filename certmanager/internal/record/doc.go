@@ -37,7 +37,7 @@
 //
 // # Work
 //
-// The value of the lease (see [storage.Lease]) is JSON, or empty if no work was begun:
+// The value of the lease (package storage, Lease) is JSON, or empty if no work was begun:
 //
 //	{"version":2,"attempts":1,"next":"…","failed":"…","error":"…","journals":{"<issuer>":{…}}}
 //

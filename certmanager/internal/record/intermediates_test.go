@@ -41,7 +41,7 @@ func TestIntermediatesAreShared(t *testing.T) {
 		t.Fatalf("%+v, %v", first, err)
 	}
 	for n, der := range first.chain {
-		if cap(der) > len(der)+len(der)/4 {
+		if cap(der) > len(der)+2 {
 			t.Errorf("certificate %d has %d bytes of %d", n+2, len(der), cap(der))
 		}
 	}

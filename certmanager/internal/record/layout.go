@@ -34,7 +34,7 @@ func CertificateKey(issuer, subject, keyType string) string {
 }
 
 // CertificatePrefix returns the prefix that lists the issuer's certificates: "certificates/<issuer>", for a
-// [storage.Store] puts the "/" behind it.
+// storage.Store puts the "/" behind it.
 func CertificatePrefix(issuer string) string { return "certificates/" + issuer }
 
 // ParseCertificateKey returns what [CertificateKey] put into the key, and whether it is such a key.
