@@ -106,10 +106,7 @@ func (i *acmeIssuance) issue(ctx context.Context) (*acme.Certificate, error) {
 		return certificate, nil
 	}
 	if r.Record != nil && !n.FinalizedAt.Equal(finalized) {
-		// Not kept, an order that the CA processes for ever is given up later. The attempt's own time may be what
-		// ran out.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
-		defer cancel()
+		// Not kept, it is noted when the order is resumed: one that the CA processes for ever is given up later.
 		_ = i.record(ctx)
 	}
 	return nil, err
