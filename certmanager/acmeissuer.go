@@ -16,7 +16,7 @@ type acmeIssuer struct {
 	ACME
 	http    *http.Client
 	account account
-	blind   blindSpots
+	exempt  exemptions
 }
 
 func newACMEIssuer(a *ACME) *acmeIssuer {
@@ -79,7 +79,10 @@ type acmeIssuance struct {
 func (i *acmeIssuance) issue(ctx context.Context) (*acme.Certificate, error) {
 	r, n := i.request, &i.notes
 	i.begun, i.ordered = n.OrderURL != "", false
-	flight := &preflight{issuer: i.issuer, client: i.account.client, request: r, faults: make(map[blindSpot]bool)}
+	beside, end := context.WithCancel(ctx)
+	flight := &preflight{issuer: i.issuer, client: i.account.client, request: r, end: end,
+		pending: make(map[exemption]bool), faults: make(map[exemption]bool)}
+	defer flight.finish()
 	finalized := n.FinalizedAt
 	certificate, err := i.account.client.Issue(ctx, acme.Request{
 		Identifiers: r.Identifiers,
@@ -97,12 +100,13 @@ func (i *acmeIssuance) issue(ctx context.Context) (*acme.Certificate, error) {
 		},
 		Before: func(ctx context.Context, s acme.Step) error {
 			if s.Action == acme.ActionAccept {
-				return flight.lookAll(ctx, s.Proofs)
+				return flight.checkAll(ctx, beside, s.Proofs)
 			}
 			return i.before(ctx, s)
 		},
 	})
 	if err == nil {
+		flight.finish()
 		flight.succeeded()
 		return certificate, nil
 	}

@@ -52,7 +52,7 @@
 // Config.Solvers, or for one certificate in [Subject].Solvers.
 //
 // The first solver that can answer for a name is used, and after a failure of its the next one. Before the
-// CA is told to look, the manager looks itself, from [Config].Vantage: whether the name leads here, the
+// CA is told to validate, the manager checks itself, from [Config].Vantage: whether the name leads here, the
 // answer can be seen, and CAA records let the CA issue. What it sees wrong is a warning, or with
 // [PreflightRequire] a failure, as [Config].Preflight says. When the CA has failed to validate a name, the
 // manager looks once more while the answer is in place, and the error, the log and the event carry what

@@ -44,7 +44,7 @@ type Request struct {
 	// that the work is no longer this process's: Issue returns it. Nil: nothing is kept.
 	Record func(ctx context.Context, journal []byte) error
 
-	// Preflight and Vantage are those of the Config: whether to look at what a CA is about to validate, and
+	// Preflight and Vantage are those of the Config: whether to check what a CA is about to validate, and
 	// from where, also when a validation has failed.
 	Preflight Preflight
 	Vantage   diagnose.Vantage
