@@ -51,6 +51,9 @@ func (a *attempt) readJournal(ctx context.Context) error {
 func (a *attempt) obtain(run context.Context) outcome {
 	c, ctx := a.certificate, a.lease.Context()
 	event := Event{Names: c.names(), Issuer: a.issuer.ID(), Renewal: c.serving() != nil}
+	if err := a.issuer.closed(); err != nil && c.unkept(a.issuer) == nil {
+		return a.failed(run, event, err)
+	}
 	obtaining := event
 	obtaining.Kind = EventObtaining
 	a.emit(ctx, obtaining)
