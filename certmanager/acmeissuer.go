@@ -108,6 +108,9 @@ func (i *acmeIssuance) issue(ctx context.Context) (*acme.Certificate, error) {
 	if err == nil {
 		flight.finish()
 		flight.succeeded()
+		if r.validated != nil {
+			r.validated(n.validations())
+		}
 		return certificate, nil
 	}
 	if r.Record != nil && !n.FinalizedAt.Equal(finalized) {

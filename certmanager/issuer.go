@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/solver/diagnose"
 	"github.com/everseal/everseal/storage"
 )
@@ -52,6 +53,8 @@ type Request struct {
 	// Warn reports what needs a look though it does not keep the certificate from being issued. Nil:
 	// nobody is told.
 	Warn func(error)
+
+	validated func([]record.Validation) // is told how control of the names was proved
 
 	answered func() // told that the issuer has shown that it works, any number of times; nil: nobody is told
 }
