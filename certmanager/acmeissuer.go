@@ -25,8 +25,8 @@ func newACMEIssuer(a *ACME) *acmeIssuer {
 	return i
 }
 
-// rest closes the connections that the issuer keeps for later, if nobody else uses them.
-func (a *acmeIssuer) rest() {
+// closeIdle closes the connections that the issuer keeps for later, if nobody else uses them.
+func (a *acmeIssuer) closeIdle() {
 	if a.HTTPClient == nil && a.Roots != nil {
 		a.http.CloseIdleConnections()
 	}

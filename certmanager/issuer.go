@@ -91,7 +91,7 @@ func (a *ACME) ID() string {
 // between calls; called directly, Issue looks the account up each time.
 func (a *ACME) Issue(ctx context.Context, r Request) (*acme.Certificate, error) {
 	once := newACMEIssuer(a)
-	defer once.rest()
+	defer once.closeIdle()
 	return once.Issue(ctx, r)
 }
 
