@@ -12,7 +12,9 @@
 // A certificate is first to be loaded from the storage. If there is none it is due to be obtained at once, else to be
 // renewed at the time that [State.Serve] was told. A failure, or a deferral (another process has the lease, the issuer
 // can't be asked at the moment), sets the time before which nothing is due; [State.Command] is a caller who wants the
-// certificate replaced whatever its age, and waits for that.
+// certificate replaced whatever its age, at once, and waits for that. A caller is answered when the certificate that was
+// served when it came has been replaced, or an attempt has failed. Only a deferral of a task that began after it came has it
+// wait longer.
 //
 // # Results
 //

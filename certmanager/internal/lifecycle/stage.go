@@ -19,16 +19,16 @@ const (
 	StageExpired                  // nothing
 )
 
-// Stage returns the stage of the certificate that is served.
-func (s *State) Stage(now time.Time) Stage { return s.stageAt(now.Unix()) }
-
+// stageAt returns the stage of the certificate that is served at a time, in seconds since 1970.
 func (s *State) stageAt(at int64) Stage {
 	left, lifetime := s.end-at, s.end-s.begin
 	switch {
-	case s.end == 0 || left > lifetime/3:
+	case s.end == 0:
 		return 0
 	case left <= 0:
 		return StageExpired
+	case left > lifetime/3:
+		return 0
 	case left <= lifetime/10:
 		return StageTenth
 	}

@@ -22,8 +22,7 @@ type State struct {
 	stage      Stage
 	loaded     bool
 	commanded  bool // callers wait for a replacement
-	heeded     bool // the task under way is what they want
-	deferred   bool // until is that of a deferral
+	unheard    bool // one of them came after the last task had begun
 }
 
 // An Action is what is due.
@@ -67,7 +66,7 @@ func (s *State) Plan(now time.Time) Plan {
 	case s.loaded && s.end != 0:
 		p.Due = fromInstant(s.renewal)
 	}
-	if s.commanded && s.loaded && !s.deferred {
+	if s.commanded && s.loaded && (s.unheard || s.until == 0) {
 		p.Due = now
 	}
 	p.Urgency = s.urgency(later(p.Due, now).Unix())
@@ -109,13 +108,14 @@ func (s *State) urgency(at int64) Urgency {
 
 // Serve says that a certificate is served from now on, valid from begin to end, and to be renewed at renewal.
 func (s *State) Serve(begin, end, renewal time.Time) {
-	s.begin, s.end, s.renewal = begin.Unix(), end.Unix(), instant(renewal)
+	s.begin, s.end, s.renewal, s.stage = begin.Unix(), end.Unix(), instant(renewal), 0
 	s.generation++
 }
 
-// Command wants the certificate that is served replaced. Callers are to wait until a Report says that they are answered.
+// Command wants the certificate that is served replaced, or that which the storage has if it was not asked yet. Callers
+// are to wait until a Report says that they are answered.
 func (s *State) Command() {
-	s.commanded, s.replaces = true, s.generation
+	s.commanded, s.unheard, s.replaces = true, true, s.generation
 }
 
 // Await counts handshakes that wait (n is 1) and that have waited (n is -1).
@@ -124,14 +124,11 @@ func (s *State) Await(n int32) { s.awaited += n }
 // Renewal returns when the certificate that is served is to be renewed.
 func (s *State) Renewal() time.Time { return fromInstant(s.renewal) }
 
-// Unload has the storage asked again.
-func (s *State) Unload() { s.loaded = false }
+// Unload has the storage asked again, at once.
+func (s *State) Unload() { s.loaded, s.until = false, 0 }
 
 // Loaded reports whether the storage was asked.
 func (s *State) Loaded() bool { return s.loaded }
-
-// Deferred reports whether what is due waits though nothing failed.
-func (s *State) Deferred() bool { return s.deferred }
 
 // Failures returns how many attempts in a row have failed, and since when, in UTC.
 func (s *State) Failures() (n int, since time.Time) {
@@ -151,7 +148,7 @@ type Task struct {
 
 // Begin returns what is to be done. Finish is to be called when it is done.
 func (s *State) Begin(now time.Time) Task {
-	s.heeded = s.commanded
+	s.unheard = false
 	return Task{
 		Action:    s.action(),
 		Commanded: s.commanded,
@@ -193,24 +190,20 @@ type Report struct {
 
 // Finish notes what came of a task. The random number r in [0,1) spreads the next attempt.
 func (s *State) Finish(result Result, now time.Time, r float64) Report {
-	heeded := s.heeded
-	s.heeded, s.deferred = false, false
 	switch result.Kind {
-	case Loaded:
-		s.loaded, s.until, s.failures = true, 0, 0
+	case Loaded: // what the storage had is what those who came before want replaced
+		s.loaded, s.until, s.failures, s.replaces = true, 0, 0, s.generation
 		return Report{}
 	case Deferred:
-		s.until, s.deferred = instant(result.Until), true
+		s.until = instant(result.Until)
 		return Report{}
 	case Failed:
 		return s.fail(result.Until, now, r)
 	}
 	s.loaded, s.until, s.failures, s.stage = true, 0, 0, 0
-	if !s.commanded || !heeded {
-		return Report{} // who came too late for this task waits for the next
-	}
-	s.commanded = false
-	return Report{Answered: true}
+	report := Report{Answered: s.commanded && s.replaces != s.generation} // who came too late waits for the next task
+	s.commanded = s.commanded && !report.Answered
+	return report
 }
 
 // fail notes a failure.
@@ -227,9 +220,11 @@ func (s *State) fail(until, now time.Time, r float64) Report {
 	s.until = instant(until)
 	report := Report{Answered: s.commanded && s.loaded}
 	s.commanded = s.commanded && !s.loaded
-	if stage := s.stageAt(now.Unix()); stage > s.stage {
-		s.stage, report.Stage = stage, stage
+	stage := s.stageAt(now.Unix())
+	if stage > s.stage {
+		report.Stage = stage
 	}
+	s.stage = stage
 	if report.Stage != 0 || s.failures <= loudFailures || !s.toldLately(now) {
 		report.Tell, s.told = true, now.Unix()
 	}
