@@ -18,6 +18,7 @@ import (
 const (
 	policyInterval   = 24 * time.Hour   // after which Config.OnDemand is asked again about a name that it denied
 	maxClaimInterval = 15 * time.Second // between two tries to take a lease that another has
+	maxDeferral      = 10 * time.Minute // after which it is seen whether another process has obtained what this one can't
 )
 
 // errHeld is why an attempt waits for another process.
@@ -42,7 +43,7 @@ func (a *attempt) run(ctx context.Context) outcome {
 		return outcome{kind: lifecycle.Deferred, until: until, err: err}
 	}
 	if until, err := a.allClosed(); err != nil {
-		return outcome{kind: lifecycle.Deferred, until: until, err: err}
+		return a.deferred(ctx, until, err)
 	}
 	key := record.WorkKey(a.issuers[0].ID(), a.entry.name(), string(a.entry.keyType))
 	var err error
@@ -107,26 +108,32 @@ func (a *attempt) allClosed() (until time.Time, err error) {
 	return until, err
 }
 
-// held is the outcome when another process has the lease. It may have finished: what it has stored is served.
+// held is the outcome when another process has the lease.
 func (a *attempt) held(ctx context.Context, held *storage.HeldError) outcome {
 	e, tries := a.entry, a.left.tries
 	if tries == 2 {
 		a.logger.LogAttrs(ctx, slog.LevelInfo, "waiting for another process that is at work on the certificate, or was killed at it",
 			slog.Any("names", e.names()), slog.String("issuer", a.issuers[0].ID()), slog.String("lease", held.Key))
 	}
+	pause := held.RetryAfter
+	if urgent := e.progress.plan(time.Now()).Urgency <= lifecycle.Commanded; tries < 3 || !urgent {
+		pause = min(time.Duration(tries)*time.Second, maxClaimInterval)
+	}
+	return a.deferred(ctx, time.Now().Add(pause), fmt.Errorf("certmanager: %v: %w: %w", &e.subject, errHeld, held))
+}
+
+// deferred is the outcome when there is nothing that this process can do before a time. Another may have been faster:
+// what it has stored is served.
+func (a *attempt) deferred(ctx context.Context, until time.Time, why error) outcome {
 	var events []Event
-	if r, err := a.archive.newest(ctx, e); err == nil && r != nil && a.serve(e, r) {
-		events = []Event{loadedEvent(e, r)}
+	if r, err := a.archive.newest(ctx, a.entry); err == nil && r != nil && a.serve(a.entry, r) {
+		events = []Event{loadedEvent(a.entry, r)}
 	}
 	if a.isCurrent() {
 		a.left.withdraw()
 		return outcome{kind: lifecycle.Current, events: events}
 	}
-	pause := held.RetryAfter
-	if urgent := e.progress.plan(time.Now()).Urgency <= lifecycle.Commanded; tries < 3 || !urgent {
-		pause = min(time.Duration(tries)*time.Second, maxClaimInterval)
-	}
-	return outcome{kind: lifecycle.Deferred, until: time.Now().Add(pause), events: events, err: fmt.Errorf("certmanager: %v: %w: %w", &e.subject, errHeld, held)}
+	return outcome{kind: lifecycle.Deferred, until: soonest(until), err: why, events: events}
 }
 
 // read finds what the storage has: certificates of all issuers, of which the newest is served, and how far the work came.
@@ -206,6 +213,14 @@ func (a *attempt) release(ctx context.Context) {
 // warn reports what needs a look, though the attempt continues.
 func (a *attempt) warn(ctx context.Context, issuer string, err error) {
 	a.emit(ctx, Event{Kind: EventWarning, Names: a.entry.names(), Issuer: issuer, Err: err, quiet: a.task.Quiet})
+}
+
+// soonest returns the time until which something is deferred, or an earlier one to see what others have obtained.
+func soonest(until time.Time) time.Time {
+	if latest := time.Now().Add(maxDeferral); until.After(latest) {
+		return latest
+	}
+	return until
 }
 
 // shortly returns a time for what nobody has failed at.

@@ -167,7 +167,7 @@ func (i *issuance) failed(run context.Context, event Event, err error) (o outcom
 	default:
 		if until, deferred := i.issuer.defers(err); deferred { // for what concerns all names this one is told and waits with them
 			event.Next = until
-			return outcome{kind: lifecycle.Failed, until: until, err: err, events: []Event{event}}, true
+			return outcome{kind: lifecycle.Failed, until: soonest(until), err: err, events: []Event{event}}, true
 		}
 		fail(i.journal, err, time.Now(), i.entry.end())
 		next = true
