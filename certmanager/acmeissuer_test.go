@@ -77,7 +77,7 @@ func TestFailingStorageOfTheAccount(t *testing.T) {
 				issuer, _ := newAccountScene(t)
 				store := new(storagetest.Faulty)
 				store.SetFaults(storagetest.Fault{On: method, After: calls, Err: disk})
-				g := bind([]Issuer{issuer})[0]
+				g := bind([]Issuer{issuer}, func(context.Context, Event) {})[0]
 				_, err := g.Issue(t.Context(), Request{Storage: store})
 				if !errors.Is(err, disk) || !errors.As(err, new(storageError)) || errors.As(err, new(*UnavailableError)) {
 					t.Errorf("%v after %d calls: %v", method, calls, err)
@@ -161,7 +161,7 @@ func TestStepsAreNoted(t *testing.T) {
 func TestRequestThatCannotBeMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		issuer, _ := newAccountScene(t)
-		g := bind([]Issuer{issuer})[0]
+		g := bind([]Issuer{issuer}, func(context.Context, Event) {})[0]
 		_, err := g.Issue(t.Context(), Request{Storage: new(storage.Memory)})
 		if err == nil || errors.As(err, new(*UnavailableError)) || g.closed() != nil {
 			t.Errorf("%v, and the gate: %v", err, g.closed())

@@ -18,23 +18,27 @@ const (
 	EventObtained  EventKind = "obtained"  // a new certificate was stored and is served
 	EventFailed    EventKind = "failed"    // an attempt failed, maybe before a restart; Next says when the next one is due
 	EventExpiring  EventKind = "expiring"  // the end of a certificate comes near, and its renewal fails
-	EventCorrupt   EventKind = "corrupt"   // a stored record can't be used; it was copied aside and is replaced
-	EventWarning   EventKind = "warning"   // something needs a look, work goes on
+	// An issuer can't be asked for any name, such as for want of an account or because it is down; or it can again.
+	// These two are of no certificate: Names is empty.
+	EventUnavailable EventKind = "unavailable"
+	EventAvailable   EventKind = "available"
+	EventCorrupt     EventKind = "corrupt" // a stored record can't be used; it was copied aside and is replaced
+	EventWarning     EventKind = "warning" // something needs a look, work goes on
 )
 
 // An Event is something that happened to a certificate.
 type Event struct {
 	Kind     EventKind
 	Time     time.Time
-	Names    []string  // of the certificate
+	Names    []string  // of the certificate; empty if it concerns an issuer
 	Issuer   string    // ID of the issuer concerned; may be empty
 	Renewal  bool      // with obtaining, obtained and failed: a certificate for the names was there before
 	Serial   string    // serial number in hexadecimal, with loaded and obtained
 	NotAfter time.Time // with loaded and obtained
 	Next     time.Time // when the next attempt or renewal is due
 	Attempts int       // with expiring: failures in a row
-	Since    time.Time // with expiring: when the first of them was, UTC
-	Err      error     // with failed, expiring, corrupt and warning
+	Since    time.Time // with expiring: when the first of them was; with available: since when it was not; UTC
+	Err      error     // with failed, expiring, unavailable, corrupt and warning
 
 	// Diagnoses say, with failed and warning, what this process saw of the failed validations, or of those
 	// that it expects to fail. Their causes and cures stand in Err's text, too.
@@ -49,7 +53,10 @@ type Event struct {
 
 // LogValue shows the event in a log.
 func (e Event) LogValue() slog.Value {
-	attrs := []slog.Attr{slog.Any("names", e.Names)}
+	var attrs []slog.Attr
+	if len(e.Names) > 0 {
+		attrs = append(attrs, slog.Any("names", e.Names))
+	}
 	if e.Issuer != "" {
 		attrs = append(attrs, slog.String("issuer", e.Issuer))
 	}
@@ -63,7 +70,10 @@ func (e Event) LogValue() slog.Value {
 		attrs = append(attrs, slog.Time("notAfter", e.NotAfter))
 	}
 	if e.Attempts > 0 {
-		attrs = append(attrs, slog.Int("attempts", e.Attempts), slog.Time("since", e.Since))
+		attrs = append(attrs, slog.Int("attempts", e.Attempts))
+	}
+	if !e.Since.IsZero() {
+		attrs = append(attrs, slog.Time("since", e.Since))
 	}
 	if !e.Next.IsZero() {
 		attrs = append(attrs, slog.Time("next", e.Next))
@@ -88,6 +98,10 @@ func (k EventKind) message() string {
 		return "certificate obtained"
 	case EventFailed:
 		return "no certificate obtained"
+	case EventUnavailable:
+		return "the issuer can't be asked, and all names wait"
+	case EventAvailable:
+		return "the issuer answers again"
 	case EventExpiring:
 		return "the certificate is not renewed, and its end comes near"
 	case EventCorrupt:
@@ -103,7 +117,7 @@ func (m *Manager) emit(ctx context.Context, e Event) {
 	switch e.Kind {
 	case EventLoaded:
 		level = slog.LevelDebug
-	case EventFailed, EventCorrupt, EventWarning:
+	case EventFailed, EventCorrupt, EventWarning, EventUnavailable:
 		level = slog.LevelWarn
 	case EventExpiring:
 		level = slog.LevelError

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/everseal/everseal/acme"
@@ -15,13 +16,17 @@ import (
 type gatedIssuer struct {
 	Issuer
 	gate gate.Gate
+	emit func(context.Context, Event) // tells of what concerns all names
+
+	mu   sync.Mutex
+	told time.Time // since when the issuer can't be asked, as was told; zero: it can. Guarded by mu
 }
 
 // bind returns the issuers in their order, each behind a gate of its own.
-func bind(issuers []Issuer) []*gatedIssuer {
+func bind(issuers []Issuer, emit func(context.Context, Event)) []*gatedIssuer {
 	gated := make([]*gatedIssuer, len(issuers))
 	for i, issuer := range issuers {
-		gated[i] = &gatedIssuer{Issuer: issuer}
+		gated[i] = &gatedIssuer{Issuer: issuer, emit: emit}
 	}
 	return gated
 }
@@ -34,7 +39,10 @@ func (g *gatedIssuer) Issue(ctx context.Context, r Request) (*acme.Certificate, 
 		return nil, err
 	}
 	result := gate.Result{} // of an issuer that panics
-	defer func() { pass.Done(time.Now(), result) }()
+	defer func() {
+		pass.Done(time.Now(), result)
+		g.tell(ctx)
+	}()
 	r.answered = pass.Answered
 	if record := r.Record; record != nil {
 		r.Record = func(ctx context.Context, journal []byte) error {
@@ -48,6 +56,24 @@ func (g *gatedIssuer) Issue(ctx context.Context, r Request) (*acme.Certificate, 
 	certificate, err := g.Issuer.Issue(ctx, r)
 	result = resultOf(ctx, err)
 	return certificate, err
+}
+
+// tell tells once that the issuer can't be asked for any name, and once that it can be asked again.
+func (g *gatedIssuer) tell(ctx context.Context) {
+	closed, ok := errors.AsType[*gate.ClosedError](g.closed())
+	if ok && errors.Is(closed, gate.ErrUnanswered) {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case ok && g.told.IsZero():
+		g.told = closed.Since
+		g.emit(ctx, Event{Kind: EventUnavailable, Issuer: g.ID(), Next: closed.Until, Err: closed.Err})
+	case !ok && !g.told.IsZero() && !g.gate.Probing():
+		g.emit(ctx, Event{Kind: EventAvailable, Issuer: g.ID(), Since: g.told})
+		g.told = time.Time{}
+	}
 }
 
 // defers reports whether an error of Issue concerns all names and not the one that it was asked for, and when to

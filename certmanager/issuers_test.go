@@ -97,7 +97,7 @@ func TestThousandNamesOfAnIssuerThatIsDown(t *testing.T) {
 					}
 					return nil
 				}}
-				g := bind([]Issuer{issuer})[0]
+				g := bind([]Issuer{issuer}, func(context.Context, Event) {})[0]
 				hour, cancel := context.WithDeadline(t.Context(), repaired.Add(-time.Second))
 				defer cancel()
 				if n := askAll(hour, g, 1000); n != 0 || issuer.count() > test.most {
@@ -144,7 +144,7 @@ func TestGateLearns(t *testing.T) {
 				if ctx == nil {
 					ctx = t.Context()
 				}
-				g := bind([]Issuer{&scriptedIssuer{issue: func(context.Context, Request) error { return test.err }}})[0]
+				g := bind([]Issuer{&scriptedIssuer{issue: func(context.Context, Request) error { return test.err }}}, func(context.Context, Event) {})[0]
 				if _, err := g.Issue(ctx, Request{}); err != test.err {
 					t.Errorf("the error is %v, want %v", err, test.err)
 				}
@@ -164,7 +164,7 @@ func TestGateLearns(t *testing.T) {
 func TestRefusalsOfAllBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var err error
-		g := bind([]Issuer{&scriptedIssuer{issue: func(context.Context, Request) error { return err }}})[0]
+		g := bind([]Issuer{&scriptedIssuer{issue: func(context.Context, Request) error { return err }}}, func(context.Context, Event) {})[0]
 		for _, least := range []time.Duration{time.Minute, 10 * time.Minute, 100 * time.Minute, 24 * time.Hour} {
 			err = &UnavailableError{Err: &acme.TermsError{}}
 			_, _ = g.Issue(t.Context(), Request{})
@@ -195,7 +195,7 @@ func TestRecordShowsThatTheIssuerWorks(t *testing.T) {
 			<-ctx.Done()
 			return ctx.Err()
 		}}
-		g := bind([]Issuer{issuer})[0]
+		g := bind([]Issuer{issuer}, func(context.Context, Event) {})[0]
 		ctx, cancel := context.WithCancel(t.Context())
 		record := make(chan error)
 		var group sync.WaitGroup
@@ -229,7 +229,7 @@ func TestRecordShowsThatTheIssuerWorks(t *testing.T) {
 
 // TestPanickingIssuer does not count as at work for ever.
 func TestPanickingIssuer(t *testing.T) {
-	g := bind([]Issuer{&scriptedIssuer{issue: func(context.Context, Request) error { panic("a bug") }}})[0]
+	g := bind([]Issuer{&scriptedIssuer{issue: func(context.Context, Request) error { panic("a bug") }}}, func(context.Context, Event) {})[0]
 	func() {
 		defer func() { _ = recover() }()
 		_, _ = g.Issue(t.Context(), Request{})

@@ -54,7 +54,8 @@ func New(config Config) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{config: config, store: store, logger: config.Logger, issuers: bind(config.issuers())}
+	m := &Manager{config: config, store: store, logger: config.Logger}
+	m.issuers = bind(config.issuers(), m.emit)
 	if m.logger == nil {
 		m.logger = slog.Default()
 	}

@@ -86,6 +86,13 @@ func (g *Gate) Closed(now time.Time) error {
 	return g.closed(now)
 }
 
+// Probing reports whether the issuer has not answered since it was in trouble.
+func (g *Gate) Probing() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.closing != nil
+}
+
 // Out returns how many passes are not done.
 func (g *Gate) Out() int {
 	g.mu.Lock()
