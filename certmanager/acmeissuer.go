@@ -95,7 +95,7 @@ func (i *acmeIssuance) issue(ctx context.Context) (*acme.Certificate, error) {
 		Explain:     flight.explain(),
 		CleanUpFailed: func(p acme.Proof, err error) {
 			if r.Warn != nil {
-				r.Warn(fmt.Errorf("%s: the answer to %s may still be in place: %w", p.Identifier.Value, p.Type, err))
+				r.Warn(fmt.Errorf("%s: the answer to %s may still be published: %w", p.Identifier.Value, p.Type, err))
 			}
 		},
 		Before: func(ctx context.Context, s acme.Step) error {

@@ -14,7 +14,7 @@ import (
 	"github.com/everseal/everseal/storage"
 )
 
-// storageTimeout is for one look into the storage: what hangs is given up, and tried again.
+// storageTimeout is of one call of the storage: what hangs is given up, and tried again.
 const storageTimeout = 30 * time.Second
 
 // An archive reads the certificates that the storage has.
@@ -70,10 +70,10 @@ func (a *archive) decode(data []byte, s *subject) (*record.Certificate, error) {
 	return r, err
 }
 
-// errSlowStorage is why a look into the storage was given up.
+// errSlowStorage is why a call of the storage was given up.
 var errSlowStorage = fmt.Errorf("the storage did not answer within %v", storageTimeout)
 
-// slowStorage returns the error of a look, or that it took too long.
+// slowStorage returns the error of a call, or that it took too long.
 func slowStorage(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); errors.Is(cause, errSlowStorage) {
 		return cause

@@ -210,7 +210,7 @@ func (a *attempt) release(ctx context.Context) {
 	}
 }
 
-// warn reports what needs a look, though the attempt continues.
+// warn reports what wants attention, though the attempt continues.
 func (a *attempt) warn(ctx context.Context, issuer string, err error) {
 	a.emit(ctx, Event{Kind: EventWarning, Names: a.entry.names(), Issuer: issuer, Err: err, quiet: a.task.Quiet})
 }

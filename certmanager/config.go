@@ -35,9 +35,9 @@ type Config struct {
 	Email string
 	// AgreeToTerms says that the CA's terms of service were read and are agreed to.
 	AgreeToTerms bool
-	// ExternalAccount binds the ACME account to one that the CA knows, where it wants that.
+	// ExternalAccount binds the ACME account to one that the CA knows, if it wants that.
 	ExternalAccount *acme.ExternalAccount
-	// HTTPClient calls the CA. Nil: one of the manager's own, with a time-out of a minute.
+	// HTTPClient calls the CA. Nil: one of the manager's own, with a timeout of a minute.
 	HTTPClient *http.Client
 	// Roots vouch for the HTTPS server of a private CA. Nil: the system's roots do.
 	Roots *x509.CertPool
@@ -56,7 +56,7 @@ type Config struct {
 	// Preflight says what becomes of a fault that the manager sees before the CA is told to validate. Zero:
 	// PreflightWarn.
 	Preflight Preflight
-	// Vantage is where the manager looks from, before and after a validation fails. Solvers that wait until
+	// Vantage is where the manager checks from, before and after a validation fails. Solvers that wait until
 	// name servers have a record, such as a *solver.DNS01, ask from there too, unless they have a DNS of their own;
 	// Private holds for them in either case. Zero: from this process, as the system does.
 	Vantage diagnose.Vantage
@@ -260,7 +260,7 @@ func (c *Config) normalize(given []Subject) ([]subject, error) {
 	return subjects, nil
 }
 
-// provesWildcards reports whether some solver can be used for the wildcard. Where issuers are given
+// provesWildcards reports whether some solver can be used for the wildcard. If issuers are given
 // that do not speak ACME, that is their matter.
 func (c *Config) provesWildcards(id acme.Identifier, own []acme.Solver) bool {
 	for _, issuer := range c.Issuers {

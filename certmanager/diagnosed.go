@@ -40,7 +40,7 @@ func diagnosesOf(err error) []*diagnose.Report {
 // mostDiagnoses bounds those of one failure. Names that fail together mostly fail for one cause.
 const mostDiagnoses = 10
 
-// explain returns what looks why the validations of an order failed, while their answers are in place.
+// explain returns what finds out why the validations of an order failed, while their answers are published.
 func (f *preflight) explain() func(context.Context, error, []acme.Proof) error {
 	if f.request.Preflight == PreflightOff {
 		return nil

@@ -14,7 +14,7 @@ type EventKind string
 // The kinds of event.
 const (
 	EventLoaded    EventKind = "loaded"    // a certificate was found in the storage and is served
-	EventObtaining EventKind = "obtaining" // work on a new certificate begins, or is gone on with
+	EventObtaining EventKind = "obtaining" // work on a new certificate begins, or is resumed
 	EventObtained  EventKind = "obtained"  // a new certificate was stored and is served
 	EventFailed    EventKind = "failed"    // an attempt failed, maybe before a restart; Next says when the next one is due
 	EventExpiring  EventKind = "expiring"  // the end of a certificate comes near, and its renewal fails
@@ -23,7 +23,7 @@ const (
 	EventUnavailable EventKind = "unavailable"
 	EventAvailable   EventKind = "available"
 	EventCorrupt     EventKind = "corrupt" // a stored record can't be used; it was copied aside and is replaced
-	EventWarning     EventKind = "warning" // something needs a look, work goes on
+	EventWarning     EventKind = "warning" // something wants attention, work continues
 )
 
 // An Event is something that happened to a certificate.

@@ -50,7 +50,7 @@ type Request struct {
 	Preflight Preflight
 	Vantage   diagnose.Vantage
 
-	// Warn reports what needs a look though it does not keep the certificate from being issued. Nil:
+	// Warn reports what wants attention though it does not keep the certificate from being issued. Nil:
 	// nobody is told.
 	Warn func(error)
 
@@ -65,7 +65,7 @@ type ACME struct {
 	DirectoryURL    string                // zero: acme.LetsEncrypt
 	Email           string                // the account's contact; may be empty
 	AgreeToTerms    bool                  // that the CA's terms of service were read and are agreed to
-	ExternalAccount *acme.ExternalAccount // where the CA wants one
+	ExternalAccount *acme.ExternalAccount // if the CA wants one
 	CommonName      bool                  // for a CA that wants one: see acme.Request
 	HTTPClient      *http.Client          // zero: one of its own
 	Roots           *x509.CertPool        // that vouch for the CA's own HTTPS server; zero: the system's
@@ -95,9 +95,9 @@ func (a *ACME) Issue(ctx context.Context, r Request) (*acme.Certificate, error) 
 	return once.Issue(ctx, r)
 }
 
-// requestTime bounds one request to the CA, where the HTTP client is not given: one that hangs must not
+// requestTimeout bounds one request to the CA, if the HTTP client is not given: one that hangs must not
 // hold up the work for good.
-const requestTime = time.Minute
+const requestTimeout = time.Minute
 
 // httpClient returns the client to call the CA with.
 func (a *ACME) httpClient() *http.Client {
@@ -105,9 +105,9 @@ func (a *ACME) httpClient() *http.Client {
 	case a.HTTPClient != nil:
 		return a.HTTPClient
 	case a.Roots == nil:
-		return &http.Client{Timeout: requestTime}
+		return &http.Client{Timeout: requestTimeout}
 	}
-	return &http.Client{Timeout: requestTime, Transport: &http.Transport{
+	return &http.Client{Timeout: requestTimeout, Transport: &http.Transport{
 		Proxy:             http.ProxyFromEnvironment,
 		ForceAttemptHTTP2: true,
 		IdleConnTimeout:   time.Minute,

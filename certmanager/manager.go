@@ -81,7 +81,7 @@ func New(config Config) (*Manager, error) {
 }
 
 // Manage adds certificates to those of the Config. They are loaded from the storage or obtained in the
-// background. It fails, and adds none, where a name is malformed or belongs to another certificate;
+// background. It fails, and adds none, if a name is malformed or belongs to another certificate;
 // what is managed already is no error.
 func (m *Manager) Manage(subjects ...Subject) error {
 	if m.store == nil {

@@ -209,6 +209,6 @@ func (f *preflight) succeeded() {
 	if more := len(words) - most; more > 0 {
 		words = append(words[:most], fmt.Sprintf("%d more", more))
 	}
-	f.warn(fmt.Errorf("%s: the CA validated what looked wrong from here, or could not be seen in time: no more preflight there, as long as the process lives",
+	f.warn(fmt.Errorf("%s: the CA validated what looked wrong from here, or did not show in time: no more preflight there, as long as the process lives",
 		strings.Join(words, ", ")))
 }

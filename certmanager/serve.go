@@ -46,7 +46,7 @@ const maxPlainHeader = 256 << 10
 // ReadTimeout and WriteTimeout are for whole requests and answers, which only their server's author knows, and are
 // left as they are. On plain HTTP everything is bounded.
 //
-// It returns nil when ctx has ended and requests under way were answered, and an error where an address
+// It returns nil when ctx has ended and requests under way were answered, and an error if an address
 // is taken, the storage can't be used or a server fails. A srv.TLSConfig is used, with the manager's
 // GetCertificate and protocols, and its session tickets as far as TLSConfig says, but with WrapSession and UnwrapSession of
 // its own; Serve changes srv and can't be called with it again.
