@@ -5,6 +5,7 @@ import (
 	"iter"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/everseal/everseal/certmanager/internal/index"
 )
@@ -12,6 +13,8 @@ import (
 // A catalogue leads from names to entries. What an entry serves changes without it. The zero value is empty.
 type catalogue struct {
 	index index.Index[*entry]
+
+	waiting atomic.Int32 // len(heirs), for those who would not lock mu for nothing
 
 	mu    sync.Mutex        // held while names are added and removed; an entry's lock and the index's are taken under it
 	heirs map[string]*entry // to names that an entry wanted on demand serves until they have a certificate
@@ -76,6 +79,7 @@ func (c *catalogue) add(subjects []subject) ([]*entry, error) {
 			delete(names, name)
 		}
 	}
+	c.countHeirs()
 	c.index.PutMap(names)
 	return added, nil
 }
@@ -127,11 +131,12 @@ func (c *catalogue) adopt(e *entry) bool {
 // inherit gives the names that an entry is heir to over to it, now that it has a certificate, and returns the entries
 // that had them.
 func (c *catalogue) inherit(e *entry) []*entry {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.heirs) == 0 {
+	if c.waiting.Load() == 0 {
 		return nil
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer c.countHeirs()
 	var former []*entry
 	for _, id := range e.identifiers {
 		if c.heirs[id.Value] != e {
@@ -151,6 +156,7 @@ func (c *catalogue) inherit(e *entry) []*entry {
 func (c *catalogue) evict(e *entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer c.countHeirs()
 	for _, id := range e.identifiers {
 		if c.heirs[id.Value] == e {
 			delete(c.heirs, id.Value)
@@ -167,6 +173,9 @@ func (c *catalogue) evict(e *entry) {
 	}
 	e.roles.unset(managed)
 }
+
+// countHeirs is called when heirs has changed. The caller holds c.mu.
+func (c *catalogue) countHeirs() { c.waiting.Store(int32(len(c.heirs))) }
 
 // all returns the entries, in no particular order.
 func (c *catalogue) all() iter.Seq[*entry] {
