@@ -16,7 +16,7 @@ type acmeIssuer struct {
 	ACME
 	http    *http.Client
 	account account
-	blind   blindSpots
+	exempt  exemptions
 }
 
 func newACMEIssuer(a *ACME) *acmeIssuer {
@@ -25,8 +25,8 @@ func newACMEIssuer(a *ACME) *acmeIssuer {
 	return i
 }
 
-// rest closes the connections that the issuer keeps for later, if nobody else uses them.
-func (a *acmeIssuer) rest() {
+// closeIdle closes the connections that the issuer keeps for later, if nobody else uses them.
+func (a *acmeIssuer) closeIdle() {
 	if a.HTTPClient == nil && a.Roots != nil {
 		a.http.CloseIdleConnections()
 	}
@@ -71,14 +71,18 @@ type acmeIssuance struct {
 	account openAccount
 	request *Request
 	notes   notes
-	ordered bool // the CA has made the order, or told of it
+	begun   bool // the CA was asked for the order
+	ordered bool // it has made it, or told of it
 }
 
 // issue obtains the certificate and notes how far it came.
 func (i *acmeIssuance) issue(ctx context.Context) (*acme.Certificate, error) {
 	r, n := i.request, &i.notes
-	i.ordered = false
-	flight := &preflight{issuer: i.issuer, client: i.account.client, request: r, faults: make(map[blindSpot]bool)}
+	i.begun, i.ordered = n.OrderURL != "", false
+	beside, end := context.WithCancel(ctx)
+	flight := &preflight{issuer: i.issuer, client: i.account.client, request: r, end: end,
+		pending: make(map[exemption]bool), faults: make(map[exemption]bool)}
+	defer flight.finish()
 	finalized := n.FinalizedAt
 	certificate, err := i.account.client.Issue(ctx, acme.Request{
 		Identifiers: r.Identifiers,
@@ -96,20 +100,21 @@ func (i *acmeIssuance) issue(ctx context.Context) (*acme.Certificate, error) {
 		},
 		Before: func(ctx context.Context, s acme.Step) error {
 			if s.Action == acme.ActionAccept {
-				return flight.lookAll(ctx, s.Proofs)
+				return flight.checkAll(ctx, beside, s.Proofs)
 			}
 			return i.before(ctx, s)
 		},
 	})
 	if err == nil {
+		flight.finish()
 		flight.succeeded()
+		if r.validated != nil {
+			r.validated(n.validations())
+		}
 		return certificate, nil
 	}
 	if r.Record != nil && !n.FinalizedAt.Equal(finalized) {
-		// Not kept, an order that the CA processes for ever is given up later. The attempt's own time may be what
-		// ran out.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
-		defer cancel()
+		// Not kept, it is noted when the order is resumed: one that the CA processes for ever is given up later.
 		_ = i.record(ctx)
 	}
 	return nil, err
@@ -119,6 +124,9 @@ func (i *acmeIssuance) issue(ctx context.Context) (*acme.Certificate, error) {
 func (i *acmeIssuance) before(ctx context.Context, s acme.Step) error {
 	n := &i.notes
 	switch s.Action {
+	case acme.ActionOrder:
+		i.begun = true
+		return nil
 	case acme.ActionAuthorize:
 		i.ordered = true
 		if i.request.answered != nil {
@@ -132,8 +140,6 @@ func (i *acmeIssuance) before(ctx context.Context, s acme.Step) error {
 	case acme.ActionFinalize, acme.ActionDownload:
 		n.finalize(s.Action, time.Now())
 		return nil // to be kept only if it is not over in a moment
-	default:
-		return nil
 	}
 	return i.record(ctx)
 }
@@ -159,7 +165,7 @@ func (i *acmeIssuance) judge(ctx context.Context, err error) error {
 		return err
 	case limitsAccount(err, i.request.Identifiers):
 		return &UnavailableError{Err: err, RetryAfter: retryAfter(err)}
-	case i.ordered, errors.As(err, new(*acme.SolverError)):
+	case i.ordered, !i.begun, errors.As(err, new(*acme.OrderError)):
 		return err
 	case errors.Is(err, acme.ErrUnauthorized):
 		// It may be about the names alone: the CA is asked for the account.

@@ -156,3 +156,15 @@ func TestStepsAreNoted(t *testing.T) {
 		}
 	})
 }
+
+// TestRequestThatCannotBeMade concerns nobody else.
+func TestRequestThatCannotBeMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		issuer, _ := newAccountScene(t)
+		g := bind([]Issuer{issuer})[0]
+		_, err := g.Issue(t.Context(), Request{Storage: new(storage.Memory)})
+		if err == nil || errors.As(err, new(*UnavailableError)) || g.closed() != nil {
+			t.Errorf("%v, and the gate: %v", err, g.closed())
+		}
+	})
+}

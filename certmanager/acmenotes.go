@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
 // notes are what an ACME issuer records of an order under way.
@@ -47,6 +48,20 @@ func (n *notes) add(proofs []acme.Proof) {
 			n.Proofs = append(n.Proofs, p)
 		}
 	}
+}
+
+// validations returns how control of the names was proved in this order, as far as answers were presented for it.
+func (n *notes) validations() []record.Validation {
+	var all []record.Validation
+	for _, p := range n.Proofs {
+		v := record.Validation{Name: orderedName(p), Type: p.Type, Validated: n.FinalizedAt}
+		if i := slices.IndexFunc(all, func(other record.Validation) bool { return other.Name == v.Name }); i >= 0 {
+			all[i] = v // what was tried last
+			continue
+		}
+		all = append(all, v)
+	}
+	return all
 }
 
 // finalize notes that the CA is about to be asked for the certificate, or was.

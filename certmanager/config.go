@@ -53,7 +53,7 @@ type Config struct {
 	// a *solver.Webroot the server that has port 80 answers, so that HTTPAddr is "off".
 	Solvers []acme.Solver
 
-	// Preflight says what becomes of a fault that the manager sees before the CA is told to look. Zero:
+	// Preflight says what becomes of a fault that the manager sees before the CA is told to validate. Zero:
 	// PreflightWarn.
 	Preflight Preflight
 	// Vantage is where the manager looks from, before and after a validation fails. Solvers that wait until

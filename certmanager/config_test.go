@@ -220,7 +220,7 @@ func TestTermsOfOtherCAs(t *testing.T) {
 }
 
 // TestServerWithoutALPN has a server with a tls.Config of its own that lacks "acme-tls/1": that must be
-// found out before a CA is asked to look, which would cost a failed validation.
+// found out before a CA is asked to validate, which would cost a failed validation.
 func TestServerWithoutALPN(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

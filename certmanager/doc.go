@@ -15,27 +15,31 @@
 //
 // # What happens
 //
-// [New] checks the configuration and starts nothing. Run loads each certificate from the storage. From
-// then on a queue of due times drives everything: what is missing is due at once, what is there is due
-// when two thirds of its lifetime have passed (half, where it lives less than ten days), spread by a
-// twenty-fourth of the lifetime. Between due times nothing runs.
+// [New] checks the configuration and starts nothing. Run loads each certificate from the storage, and serves what is there
+// while it is still at it. From then on due times drive everything: what is missing is due at once, what is there is due
+// when two thirds of its lifetime have passed (half, if it lives less than ten days), spread by a twenty-fourth of the
+// lifetime, and never before half of what was left when it was obtained. Between due times nothing runs.
 //
-// One path obtains and renews. It takes the lease on the certificate's work in the storage, looks
-// whether another process was faster, and has the [Issuer] issue. Before each step that must not be
-// repeated a journal is kept, in the lease's record: the key, the order's URL, the answers put in
-// place. A process killed at any point starts again with the same order and key. The certificate is
-// stored with its key and its metadata as one record, and then served.
+// One path obtains and renews. It takes the lease on the certificate's work in the storage, sees whether another process
+// was faster, and has the first [Issuer] that can issue. Before each step that must not be repeated a record of the work
+// is kept with the lease: the key, the order's URL, the answers published. A process killed at any point resumes the same
+// order with the same key. The certificate is stored with its key and its metadata as one record, and then served.
 //
-// A failure is kept in the journal too, with the time of the next attempt: seconds to minutes where the
-// CA could not be reached, one, ten, a hundred minutes and then days where it refused, and never before
-// the CA said. The certificate there is goes on being served.
+// A failure is kept there too, with the time of the next attempt: seconds to minutes if the CA could not be reached, one,
+// ten, a hundred minutes and then days if it refused, and never before the CA said. Then the next issuer is asked. What
+// fails for all names alike, an outage of the CA or a refusal of the account, is found out by one of them, and the others
+// wait with it. The certificate there is goes on being served.
+//
+// Nothing that waits holds up anything else: not for a lease, a back-off, an issuer that is down or one that hangs. What is
+// due first goes by urgency: handshakes that wait, callers of Renew, certificates that have expired or soon will, new ones,
+// and renewals in good time; within that, registered domains take turns.
 //
 // # Handshakes
 //
-// [Manager.GetCertificate] looks the name up in a table that is never locked: no handshake waits for
-// storage, CA or another name's work. A client that names nothing gets the certificate for the address
-// it called, or for Config.DefaultName. An unknown name is left to the tls.Config's own certificates;
-// a managed name that has none yet gets an error that says why.
+// [Manager.GetCertificate] looks the name up in a table that is never locked: no handshake waits for storage, CA or
+// another name's work, but for one that comes while its certificate is still to be loaded. A client that names nothing
+// gets the certificate for the address it called, or for Config.DefaultName. An unknown name is left to the tls.Config's
+// own certificates; a managed name that has none yet gets an error that says why.
 //
 // # On demand
 //
@@ -52,10 +56,10 @@
 // Config.Solvers, or for one certificate in [Subject].Solvers.
 //
 // The first solver that can answer for a name is used, and after a failure of its the next one. Before the
-// CA is told to look, the manager looks itself, from [Config].Vantage: whether the name leads here, the
+// CA is told to validate, the manager checks itself, from [Config].Vantage: whether the name leads here, the
 // answer can be seen, and CAA records let the CA issue. What it sees wrong is a warning, or with
 // [PreflightRequire] a failure, as [Config].Preflight says. When the CA has failed to validate a name, the
-// manager looks once more while the answer is in place, and the error, the log and the event carry what
+// manager checks once more while the answer is published, and the error, the log and the event carry what
 // it saw: the cause, and what to do about it.
 //
 // A test whose CA is an acmetest.Server has names that are in no DNS: it sets PreflightOff.
@@ -66,8 +70,8 @@
 //
 //	accounts/<issuer>/default                     the account: key first, then URL
 //	certificates/<issuer>/<subject>/<key type>    certificate, key and metadata, a PEM file
-//	work/<issuer>/<subject>/<key type>            lease and journal
-//	challenges/…                                  answers in place; see package solver
+//	work/<first issuer>/<subject>/<key type>      lease, and how far the work came with each issuer
+//	challenges/…                                  answers published; see package solver
 //	corrupt/<hash>/<key>                          copies of records that could not be used
 //	probe/<random>                                written and deleted when Run starts
 //

@@ -34,8 +34,8 @@ func (m *Manager) TLSConfig() *tls.Config {
 
 // GetCertificate is for tls.Config.GetCertificate. It returns the certificate for the name that the
 // client asks for, or the answer to a CA's tls-alpn-01 validation, for which the tls.Config must have
-// [ALPNProto] in NextProtos. Its Leaf is nil, which spares memory and which a server never reads: who wants to look at
-// it parses Certificate[0].
+// [ALPNProto] in NextProtos. Its Leaf is nil, which spares memory and which a server never reads: who wants to have it
+// parses Certificate[0]. Its PrivateKey is a [crypto.Signer], and of no type that can be relied on.
 //
 // For a managed name that has no certificate yet it returns an error that says why. For a name that is
 // not managed it asks Config.OnDemand, if set, and waits for the certificate; without that it returns

@@ -38,8 +38,9 @@ func BenchmarkHandshake(b *testing.B) {
 					// What the client verifies is not measured.
 					client := &tls.Config{ServerName: "example.com", InsecureSkipVerify: true, MinVersion: version.number, MaxVersion: version.number,
 						ClientSessionCache: sessions}
-					if resumed {
-						shakeHands(b, client, server.config, false)
+					shakeHands(b, client, server.config, false)
+					if !resumed {
+						sessions = tls.NewLRUClientSessionCache(1)
 					}
 					client.ClientSessionCache = frozen{sessions}
 					b.ReportAllocs()

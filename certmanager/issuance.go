@@ -25,6 +25,8 @@ type issuance struct {
 	*attempt
 	issuer  *gatedIssuer
 	journal *record.Journal
+
+	validations []record.Validation
 }
 
 // run has the issuer issue, if its time has come, and stores and serves what comes. It reports whether the next issuer is
@@ -89,7 +91,8 @@ func (i *issuance) issue(ctx context.Context) (*record.Certificate, error) {
 			j.Notes = notes
 			return i.work.save(ctx, i.left)
 		},
-		Warn: warn,
+		Warn:      warn,
+		validated: func(all []record.Validation) { i.validations = all },
 	}
 	var certificate *acme.Certificate
 	err := guard(ctx, i.logger, "Issuer.Issue", func() (err error) {
@@ -119,7 +122,7 @@ func (i *issuance) check(certificate *acme.Certificate) (*record.Certificate, er
 		return nil, errors.New("the chain does not begin with the certificate")
 	}
 	meta := record.Meta{Issuer: i.issuer.ID(), Names: e.names(), KeyType: string(e.keyType), URL: certificate.URL,
-		Obtained: i.obtained(), OnDemand: e.roles.has(onDemand)}
+		Obtained: i.obtained(), OnDemand: e.roles.has(onDemand), Validations: i.validations}
 	if current := e.served.Load(); current != nil {
 		meta.Predecessor = current.serial()
 	}

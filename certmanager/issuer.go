@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/solver/diagnose"
 	"github.com/everseal/everseal/storage"
 )
@@ -44,7 +45,7 @@ type Request struct {
 	// that the work is no longer this process's: Issue returns it. Nil: nothing is kept.
 	Record func(ctx context.Context, journal []byte) error
 
-	// Preflight and Vantage are those of the Config: whether to look at what a CA is about to validate, and
+	// Preflight and Vantage are those of the Config: whether to check what a CA is about to validate, and
 	// from where, also when a validation has failed.
 	Preflight Preflight
 	Vantage   diagnose.Vantage
@@ -52,6 +53,8 @@ type Request struct {
 	// Warn reports what needs a look though it does not keep the certificate from being issued. Nil:
 	// nobody is told.
 	Warn func(error)
+
+	validated func([]record.Validation) // is told how control of the names was proved
 
 	answered func() // told that the issuer has shown that it works, any number of times; nil: nobody is told
 }
@@ -88,7 +91,7 @@ func (a *ACME) ID() string {
 // between calls; called directly, Issue looks the account up each time.
 func (a *ACME) Issue(ctx context.Context, r Request) (*acme.Certificate, error) {
 	once := newACMEIssuer(a)
-	defer once.rest()
+	defer once.closeIdle()
 	return once.Issue(ctx, r)
 }
 

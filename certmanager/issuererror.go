@@ -14,7 +14,7 @@ import (
 
 // An UnavailableError says that an issuer can sign for no name at all at the moment, such as for want of an account.
 // An [Issuer] returns it from Issue: then all names wait, and one of them tries again. If errors.As finds a refusal
-// (an [acme.Problem] or an [acme.TermsError]) in Err, the waits grow up to a day; after any other they are a minute.
+// (an [acme.Problem] or an [acme.TermsError]) in Err, the waits grow up to a day; after any other they are ten seconds and then a minute.
 type UnavailableError struct {
 	Err error // why; may be nil
 	// RetryAfter is how long the issuer asks to wait, at least. Of a refusal it is believed up to eight days, of

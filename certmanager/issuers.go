@@ -72,9 +72,9 @@ func (g *gatedIssuer) closed() error { return g.gate.Closed(time.Now()) }
 // inFlight returns how many certificates are being obtained from the issuer.
 func (g *gatedIssuer) inFlight() int { return g.gate.Out() }
 
-// rest closes the connections that the issuer keeps for later, if it keeps any.
-func (g *gatedIssuer) rest() {
-	if resting, ok := g.Issuer.(interface{ rest() }); ok {
-		resting.rest()
+// closeIdle closes the connections that the issuer keeps for later, if it keeps any.
+func (g *gatedIssuer) closeIdle() {
+	if closing, ok := g.Issuer.(interface{ closeIdle() }); ok {
+		closing.closeIdle()
 	}
 }

@@ -164,7 +164,7 @@ func (m *Manager) end() {
 	m.mu.Unlock()
 	m.admission.end()
 	for _, issuer := range m.issuers {
-		issuer.rest()
+		issuer.closeIdle()
 	}
 }
 

@@ -15,26 +15,28 @@ import (
 	"github.com/everseal/everseal/solver/diagnose"
 )
 
-// A Preflight says what becomes of the look that the manager takes itself, by [diagnose.Before], before a CA
-// is told to look: a validation that fails costs one of few attempts that a CA grants an hour.
+// A Preflight says what becomes of the check that the manager makes itself, by [diagnose.Before], before a CA is told to
+// validate: a validation that fails costs one of few attempts that a CA grants an hour.
 type Preflight string
 
 // The policies. A network may show its own machines other addresses than the outside, so that a fault seen
 // from here need not be one; hence PreflightWarn is the usual one.
 const (
-	// A fault is told (EventWarning), and the CA is asked all the same. What does not show within five seconds
-	// is not waited for. A fault that the CA does not find ends the looks for that name and type of challenge,
-	// until the process is started again; where several names in succession do not show in time, all looks for
-	// the type end for an hour.
+	// A fault is told (EventWarning), and the CA is asked all the same. What does not show within a second is not waited
+	// for. A fault that the CA does not find ends the checks for that name and type of challenge, until the process is
+	// started again; when several names in succession do not show in time, all checks for the type end for an hour.
 	PreflightWarn Preflight = "warn"
-	// A fault is a failure, and the CA is not asked. A look takes half a minute at most.
+	// A fault is a failure, and the CA is not asked. A check takes half a minute at most.
 	PreflightRequire Preflight = "require"
-	// Nothing is looked at, nor is a failure diagnosed.
+	// Nothing is checked, nor is a failure diagnosed.
 	PreflightOff Preflight = "off"
 )
 
-// preflightTime bounds one look. Where a fault is but a warning, slow networks are not waited for.
-const preflightTime = 5 * time.Second
+// When a fault is but a warning, slow networks are not waited for.
+const (
+	preflightTimeout  = 5 * time.Second // of one check
+	preflightPatience = time.Second     // after which the CA is told all the same; the check continues beside
+)
 
 func (p Preflight) check() error {
 	switch p {
@@ -44,17 +46,26 @@ func (p Preflight) check() error {
 	return fmt.Errorf("certmanager: Config.Preflight is %.40q: it can be %q, %q or %q", string(p), PreflightWarn, PreflightRequire, PreflightOff)
 }
 
-// A preflight looks at what is presented in one issuance before the CA does.
+// A preflight checks what is presented in one issuance before the CA does.
 type preflight struct {
 	issuer  *acmeIssuer
 	client  *acme.Client
 	request *Request
+	end     context.CancelFunc // of checks that continue beside
+	checks  sync.WaitGroup
 
-	mu     sync.Mutex
-	faults map[blindSpot]bool // where one was seen, or (true) too little in time; guarded by mu
+	mu      sync.Mutex
+	pending map[exemption]bool // whose checks are under way; guarded by mu
+	faults  map[exemption]bool // that were seen, or (true) did not show in time; guarded by mu
 }
 
-// vantage returns where to look from.
+// finish ends the checks that are not done.
+func (f *preflight) finish() {
+	f.end()
+	f.checks.Wait()
+}
+
+// vantage returns where to check from.
 func (f *preflight) vantage(ctx context.Context) diagnose.Vantage {
 	vantage := f.request.Vantage
 	if directory, err := f.client.GetDirectory(ctx); err == nil && vantage.CAAIdentities == nil {
@@ -63,57 +74,105 @@ func (f *preflight) vantage(ctx context.Context) diagnose.Vantage {
 	return vantage
 }
 
-// lookAll looks at all answers side by side. The error is an *acme.SolverError: another solver may answer better.
-func (f *preflight) lookAll(ctx context.Context, proofs []acme.Proof) error {
-	const sideBySide = 10
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(sideBySide)
-	for _, p := range proofs {
-		group.Go(func() error {
-			if err := f.look(groupCtx, p); err != nil {
-				return &acme.SolverError{Proof: p, Err: err}
-			}
-			return nil
-		})
-	}
-	return group.Wait()
-}
-
-// look returns an error where a fault is seen and the CA is not to be asked.
-func (f *preflight) look(ctx context.Context, p acme.Proof) error {
+// checkAll checks all answers side by side, and beside what follows if they are slow and a fault is but a warning. The
+// error is an *acme.SolverError: another solver may answer better.
+func (f *preflight) checkAll(ctx, issuance context.Context, proofs []acme.Proof) error {
 	switch f.request.Preflight {
 	case PreflightOff:
 		return nil
 	case PreflightRequire:
-		if diagnosis := diagnose.Before(ctx, p, f.vantage(ctx)); diagnosis.Cause != "" {
-			return &diagnosed{errors.New("the CA was not asked to look"), []*diagnose.Report{diagnosis}}
-		}
-		return nil
+		return eachProof(ctx, proofs, f.require)
 	}
-	spot := spotOf(p)
-	if f.issuer.blind.has(spot) || f.isSlow(p.Type) {
-		return nil
-	}
-	limited, cancel := context.WithTimeout(ctx, preflightTime)
-	defer cancel()
-	diagnosis := diagnose.Before(limited, p, f.vantage(limited))
-	slow := limited.Err() != nil && ctx.Err() == nil
-	if limited.Err() == nil {
-		f.issuer.blind.sawInTime(p.Type)
-	}
-	if diagnosis.Cause == "" && !slow {
-		return nil
-	}
-	f.mu.Lock()
-	f.faults[spot] = slow
-	f.mu.Unlock()
-	if diagnosis.Cause != "" {
-		f.warn(&diagnosed{errors.New("the CA is asked to look, though from here it seems that it will fail"), []*diagnose.Report{diagnosis}})
+	done := make(chan struct{})
+	f.checks.Go(func() {
+		defer close(done)
+		limited, cancel := context.WithTimeout(issuance, preflightTimeout)
+		defer cancel()
+		_ = eachProof(limited, proofs, func(ctx context.Context, p acme.Proof) error {
+			f.check(ctx, p)
+			return nil
+		})
+	})
+	patience := time.NewTimer(preflightPatience)
+	defer patience.Stop()
+	select {
+	case <-done:
+	case <-patience.C:
+		f.noteSlow()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	return nil
 }
 
-// isSlow reports whether looks at other names of the order ran out of time. The next ones would too.
+// eachProof calls f for each proof, some side by side.
+func eachProof(ctx context.Context, proofs []acme.Proof, f func(context.Context, acme.Proof) error) error {
+	const sideBySide = 10
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(sideBySide)
+	for _, p := range proofs {
+		group.Go(func() error { return f(ctx, p) })
+	}
+	return group.Wait()
+}
+
+// require returns an error if a fault is seen.
+func (f *preflight) require(ctx context.Context, p acme.Proof) error {
+	diagnosis := diagnose.Before(ctx, p, f.vantage(ctx))
+	if diagnosis.Cause == "" {
+		return nil
+	}
+	return &acme.SolverError{Proof: p, Err: &diagnosed{errors.New("the CA was not asked to validate"), []*diagnose.Report{diagnosis}}}
+}
+
+// check warns of a fault, if checks tell anything there.
+func (f *preflight) check(ctx context.Context, p acme.Proof) {
+	spot := exemptionOf(p)
+	if f.issuer.exempt.has(spot) || f.isSlow(p.Type) {
+		return
+	}
+	f.begin(spot)
+	diagnosis := diagnose.Before(ctx, p, f.vantage(ctx))
+	if ctx.Err() != nil {
+		return
+	}
+	if inTime := f.done(spot, diagnosis.Cause != ""); inTime {
+		f.issuer.exempt.sawInTime(p.Type)
+	}
+	if diagnosis.Cause != "" {
+		f.warn(&diagnosed{errors.New("the CA is asked to validate, though from here it seems that it will fail"), []*diagnose.Report{diagnosis}})
+	}
+}
+
+// begin notes that a check is under way.
+func (f *preflight) begin(spot exemption) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pending[spot] = true
+}
+
+// done notes what a check has shown, and reports whether it did so in time.
+func (f *preflight) done(spot exemption, fault bool) (inTime bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.pending, spot)
+	inTime = !f.faults[spot]
+	if fault {
+		f.faults[spot] = false
+	}
+	return inTime
+}
+
+// noteSlow notes that the answers whose checks are under way have not shown in time.
+func (f *preflight) noteSlow() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for spot := range f.pending {
+		f.faults[spot] = true
+	}
+}
+
+// isSlow reports whether several other names of the order have not shown in time. The next ones would not either.
 func (f *preflight) isSlow(challengeType string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -133,7 +192,7 @@ func (f *preflight) warn(err error) {
 }
 
 // succeeded learns from a certificate that has come: a fault that was seen is none, so that from here no
-// look at that name is to be relied on.
+// check of that name is to be relied on.
 func (f *preflight) succeeded() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -142,7 +201,7 @@ func (f *preflight) succeeded() {
 	}
 	var words []string
 	for spot, slow := range f.faults {
-		f.issuer.blind.add(spot, slow)
+		f.issuer.exempt.add(spot, slow)
 		words = append(words, spot.String())
 	}
 	slices.Sort(words)

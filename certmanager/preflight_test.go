@@ -93,7 +93,7 @@ func TestPreflightRequires(t *testing.T) {
 			t.Errorf("failed with %v, diagnoses %v", failed.Err, failed.Diagnoses)
 		}
 		if n := w.ca.Requests()["challenge"]; n != 0 {
-			t.Errorf("the CA was asked to look %d times", n)
+			t.Errorf("the CA was asked to validate %d times", n)
 		}
 	})
 }

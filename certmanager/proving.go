@@ -20,10 +20,10 @@ type proving struct {
 	vantage   diagnose.Vantage
 	tlsALPN01 *solver.TLSALPN01
 	http01    *solver.HTTP01
-	overTLS   *answering    // tlsALPN01, as used
-	overHTTP  *answering    // http01, as used
-	mounted   atomic.Bool   // HTTPHandler was called
-	solvers   []acme.Solver // in the order of preference
+	overTLS   *checkedSolver // tlsALPN01, as used
+	overHTTP  *checkedSolver // http01, as used
+	mounted   atomic.Bool    // HTTPHandler was called
+	solvers   []acme.Solver  // in the order of preference
 }
 
 // prepare prepares the solvers, in the order of preference: those given, then the built-in ones.
@@ -43,8 +43,8 @@ func (p *proving) prepare(config *Config, store storage.Store, logger *slog.Logg
 		p.tlsALPN01 = withStorage(given, p.store)
 		p.tlsALPN01.Logger = cmp.Or(given.Logger, p.logger)
 	}
-	p.overTLS = &answering{Solver: p.tlsALPN01, vantage: p.vantage, logger: p.logger}
-	p.overHTTP = &answering{Solver: p.http01, vantage: p.vantage, logger: p.logger}
+	p.overTLS = &checkedSolver{Solver: p.tlsALPN01, vantage: p.vantage, logger: p.logger}
+	p.overHTTP = &checkedSolver{Solver: p.http01, vantage: p.vantage, logger: p.logger}
 	p.overHTTP.seen.Store(p.http01.Addr != "") // it has a listener of its own
 	if config.Preflight == PreflightOff {
 		p.overTLS.seen.Store(true)
@@ -114,7 +114,7 @@ func (p *proving) solversFor(s *subject) []acme.Solver {
 
 // mounted is http-01 by a handler of the user's server, if it was mounted there.
 type mounted struct {
-	*answering
+	*checkedSolver
 	is *atomic.Bool
 }
 

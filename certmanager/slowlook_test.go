@@ -94,7 +94,7 @@ func TestRequireSeesAFilteredPort(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if n := w.ca.Requests()["challenge"]; n != 0 {
-			t.Errorf("the CA was asked to look %d times at a port that is filtered", n)
+			t.Errorf("the CA was asked to validate %d times at a port that is filtered", n)
 		}
 	})
 }

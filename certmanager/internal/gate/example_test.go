@@ -34,6 +34,6 @@ func Example() {
 	}
 	fmt.Println(probes, "probes in ten minutes")
 	// Output:
-	// the issuer is not asked before 2026-11-01T12:01:00Z: the CA is down
+	// the issuer is not asked before 2026-11-01T12:00:10Z: the CA is down
 	// 10 probes in ten minutes
 }

@@ -10,11 +10,12 @@ import (
 )
 
 const (
-	maxFresh       = 8           // passes out at once in the first second, while nothing has answered
-	freshPeriod    = time.Second // after which twice as many may be out
-	maxDoublings   = 20          // of maxFresh: more than anybody has attempts
-	probeInterval  = time.Minute // between two passes while the gate is closed
-	maxOutageWait  = time.Hour   // that an issuer in trouble is believed to ask for
+	maxFresh       = 8                // passes out at once in the first second, while nothing has answered
+	freshPeriod    = time.Second      // after which twice as many may be out
+	maxDoublings   = 20               // of maxFresh: more than anybody has attempts
+	firstProbe     = 10 * time.Second // after an outage was seen: it may have been a moment's, as when a machine starts before its network
+	probeInterval  = time.Minute      // between two passes while the gate is closed
+	maxOutageWait  = time.Hour        // that an issuer in trouble is believed to ask for
 	maxRefusalWait = 8 * 24 * time.Hour
 )
 
@@ -139,7 +140,11 @@ func (g *Gate) fail(now time.Time, p *Pass, r Result) {
 		c.prolong(now.Add(wait))
 		return
 	}
-	g.shut(now, max(wait, probeInterval), r)
+	least := probeInterval
+	if g.closing == nil {
+		least = firstProbe
+	}
+	g.shut(now, max(wait, least), r)
 }
 
 func (c *closing) prolong(until time.Time) {

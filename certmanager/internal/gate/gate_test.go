@@ -121,21 +121,25 @@ func TestGate(t *testing.T) {
 		"an end with an answer lets all in": func(s *scene) {
 			s.opened().enters(names(1000)...)
 		},
-		"an outage closes for a minute": func(s *scene) {
+		"an outage closes for ten seconds": func(s *scene) {
 			s.opened().enters("a", "b")
 			s.done("a", Outage, 0)
-			s.closed(time.Minute, errDown)
-			s.pause(30 * time.Second)
+			s.closed(10*time.Second, errDown)
+			s.pause(3 * time.Second)
 			s.done("b", Outage, 0) // is of before, and prolongs nothing
-			s.closed(30*time.Second, errDown)
+			s.closed(7*time.Second, errDown)
 		},
-		"an outage while fresh closes for a minute": func(s *scene) {
+		"an outage while fresh closes for ten seconds": func(s *scene) {
 			s.enters(names(8)...)
 			s.done("0", Outage, 0)
-			s.closed(time.Minute, errDown)
+			s.closed(10*time.Second, errDown)
 		},
 		"one probe a minute, which stays a minute": func(s *scene) {
 			s.opened().enters("0")
+			s.done("0", Outage, 0)
+			s.closed(10*time.Second, errDown)
+			s.pause(10 * time.Second)
+			s.enters("0")
 			for range 100 {
 				s.done("0", Outage, 0)
 				s.closed(time.Minute, errDown)
@@ -150,7 +154,7 @@ func TestGate(t *testing.T) {
 		"a probe that hangs lets the next one in": func(s *scene) {
 			s.opened().enters("a")
 			s.done("a", Outage, 0)
-			s.pause(time.Minute)
+			s.pause(10 * time.Second)
 			s.enters("b")
 			s.pause(time.Minute)
 			s.enters("c")
@@ -175,7 +179,7 @@ func TestGate(t *testing.T) {
 		"an outage asks for a second": func(s *scene) {
 			s.opened().enters("a")
 			s.done("a", Outage, time.Second)
-			s.closed(time.Minute, errDown)
+			s.closed(10*time.Second, errDown)
 		},
 		"an outage asks for a year": func(s *scene) {
 			s.opened().enters("a", "b")
@@ -189,7 +193,7 @@ func TestGate(t *testing.T) {
 			s.done("old", Outage, time.Hour)
 			s.enters("new")
 			s.done("new", Outage, 0)
-			s.closed(time.Minute, errDown)
+			s.closed(10*time.Second, errDown)
 		},
 		"an attempt that was answered and failed later": func(s *scene) {
 			s.opened().enters("a")

@@ -46,7 +46,7 @@ type Meta struct {
 type Validation struct {
 	Name      string    `json:"name"`
 	Type      string    `json:"type"`               // of the challenge, such as "http-01"
-	Validated time.Time `json:"validated,omitzero"` // by the CA's clock (RFC 8555 §8), UTC
+	Validated time.Time `json:"validated,omitzero"` // at the latest, UTC
 }
 
 // New returns the record of a certificate that has been issued for the key. It checks that the two belong together, and

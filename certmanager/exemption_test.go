@@ -8,18 +8,18 @@ import (
 )
 
 func TestBlindSpotsAreBounded(t *testing.T) {
-	var b blindSpots
-	spot := func(i int) blindSpot { return blindSpot{fmt.Sprintf("www%d.example.com", i), "http-01"} }
-	const many = 2*maxBlindSpots + 5
+	var b exemptions
+	spot := func(i int) exemption { return exemption{fmt.Sprintf("www%d.example.com", i), "http-01"} }
+	const many = 2*maxExemptions + 5
 	for i := range many {
 		b.add(spot(i), false)
 		b.add(spot(i), false)
 	}
-	if len(b.known) != maxBlindSpots || len(b.order) != maxBlindSpots {
-		t.Errorf("%d are known, in an order of %d, want %d", len(b.known), len(b.order), maxBlindSpots)
+	if len(b.known) != maxExemptions || len(b.order) != maxExemptions {
+		t.Errorf("%d are known, in an order of %d, want %d", len(b.known), len(b.order), maxExemptions)
 	}
 	for i := range many {
-		if want := i >= many-maxBlindSpots; b.has(spot(i)) != want {
+		if want := i >= many-maxExemptions; b.has(spot(i)) != want {
 			t.Fatalf("the %dth is known: %v, want %v", i, !want, want)
 		}
 	}
@@ -28,8 +28,8 @@ func TestBlindSpotsAreBounded(t *testing.T) {
 // One name that takes its time says nothing of others; several in succession do, for a while.
 func TestSlowNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b blindSpots
-		spot := func(i int) blindSpot { return blindSpot{fmt.Sprintf("www%d.example.com", i), "http-01"} }
+		var b exemptions
+		spot := func(i int) exemption { return exemption{fmt.Sprintf("www%d.example.com", i), "http-01"} }
 		for i := range maxSlowNames - 1 {
 			b.add(spot(i), true)
 			b.add(spot(i), true)
@@ -41,7 +41,7 @@ func TestSlowNames(t *testing.T) {
 			}
 			b.add(spot(10+i), true)
 		}
-		if !b.has(spot(100)) || b.has(blindSpot{"www.example.com", "dns-01"}) {
+		if !b.has(spot(100)) || b.has(exemption{"www.example.com", "dns-01"}) {
 			t.Error("slow names do not end the looks, or those of another type")
 		}
 		time.Sleep(slowPeriod)

@@ -101,7 +101,7 @@ func TestServersInsideAreNotWaitedFor(t *testing.T) {
 	for _, vantage := range []diagnose.Vantage{{}, {Dial: unused}} {
 		synctest.Test(t, func(t *testing.T) {
 			var logs bytes.Buffer
-			a := &answering{Solver: new(solver.HTTP01), vantage: vantage, logger: slog.New(slog.NewTextHandler(&logs, nil))}
+			a := &checkedSolver{Solver: new(solver.HTTP01), vantage: vantage, logger: slog.New(slog.NewTextHandler(&logs, nil))}
 			begun := time.Now()
 			if err := a.Wait(t.Context(), p); err != nil || logs.Len() > 0 || time.Since(begun) > 0 {
 				t.Errorf("%v after %v, having said %s", err, time.Since(begun), &logs)
