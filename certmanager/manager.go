@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager/internal/dispatch"
@@ -193,7 +194,8 @@ func (m *Manager) Renew(ctx context.Context, name string) error {
 	case <-stopped:
 		return fmt.Errorf("certmanager: %s: %w", id.Value, errNotRunning)
 	case <-ctx.Done():
-		return ctx.Err()
+		s := e.progress.snapshot(time.Now())
+		return s.ended(ctx.Err())
 	}
 }
 

@@ -192,6 +192,14 @@ func (s *snapshot) setback() error {
 	return s.deferral
 }
 
+// ended returns the error for whoever can't wait any longer: it says what was waited for, if it was not the work itself.
+func (s *snapshot) ended(err error) error {
+	if s.deferral == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", s.deferral, err)
+}
+
 // unavailable says why there is no certificate for the name, which is as a client sent it.
 func (s *snapshot) unavailable(name string) error {
 	next := s.plan.Due.UTC().Format(time.RFC3339)
