@@ -18,6 +18,7 @@ import (
 const (
 	policyInterval   = 24 * time.Hour   // after which Config.OnDemand is asked again about a name that it denied
 	maxClaimInterval = 15 * time.Second // between two tries to take a lease that another has
+	yieldPeriod      = 5 * time.Second  // for which names that have failed let others go first
 )
 
 // errHeld is why an attempt waits for another process.
@@ -107,7 +108,16 @@ func (a *attempt) allClosed() (until time.Time, err error) {
 			until, err = closed.Until, fmt.Errorf("certmanager: %v: %w", &a.entry.subject, closed)
 		}
 	}
-	return until, err
+	return a.yields(until), err
+}
+
+// yields returns when to ask an issuer that is not to be asked before then. Who has failed lets those go first that have
+// not: if what fails is not the issuer, their answer tells so.
+func (a *attempt) yields(until time.Time) time.Time {
+	if n, _ := a.entry.progress.failures(); n > 0 {
+		return until.Add(yieldPeriod)
+	}
+	return until
 }
 
 // held is the outcome when another process has the lease. It may have finished: what it has stored is served.

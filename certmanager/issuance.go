@@ -133,7 +133,7 @@ func (i *issuance) obtained() time.Time {
 // closed is the outcome when the issuer is not to be asked at the moment, because it fails for all names. Who waits for
 // this one is told so; all others wait with it.
 func (i *issuance) closed(closed *gate.ClosedError) outcome {
-	o := outcome{kind: lifecycle.Deferred, until: closed.Until, err: fmt.Errorf("certmanager: %v: %w", &i.entry.subject, closed)}
+	o := outcome{kind: lifecycle.Deferred, until: i.yields(closed.Until), err: fmt.Errorf("certmanager: %v: %w", &i.entry.subject, closed)}
 	if i.task.Commanded && !errors.Is(closed, gate.ErrUnanswered) {
 		o.kind = lifecycle.Failed
 	}

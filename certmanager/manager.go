@@ -1,6 +1,7 @@
 package certmanager
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,6 +74,7 @@ func New(config Config) (*Manager, error) {
 		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, emit: m.emit}, catalogue: &m.catalogue, update: m.dispatcher.Update, logger: m.logger, emit: m.emit,
 		policy: m.askPolicy, solvers: m.proving.solversFor, preflight: config.Preflight, vantage: config.Vantage,
 	}
+	m.dispatcher.Workers = cmp.Or(config.Workers, defaultWorkers)
 	m.dispatcher.Do, m.dispatcher.Urgent = m.obtainer.do, dispatch.Urgency(lifecycle.Loading)
 	if _, err := m.catalogue.add(subjects); err != nil {
 		return nil, err
