@@ -19,6 +19,7 @@ const (
 	policyInterval   = 24 * time.Hour   // after which Config.OnDemand is asked again about a name that it denied
 	maxClaimInterval = 15 * time.Second // between two tries to take a lease that another has
 	maxDeferral      = 10 * time.Minute // after which it is seen whether another process has obtained what this one can't
+	yieldPeriod      = 5 * time.Second  // for which names that have failed let others go first
 )
 
 // errHeld is why an attempt waits for another process.
@@ -47,7 +48,7 @@ func (a *attempt) run(ctx context.Context) outcome {
 	}
 	key := record.WorkKey(a.issuers[0].ID(), a.entry.name(), string(a.entry.keyType))
 	var err error
-	if a.work, err = claimWork(ctx, a.store, key, a.left); err != nil {
+	if a.work, err = claimWork(ctx, a.store, key, &a.left.lease); err != nil {
 		if held, ok := errors.AsType[*storage.HeldError](err); ok {
 			return a.held(ctx, held)
 		}
@@ -60,6 +61,9 @@ func (a *attempt) run(ctx context.Context) outcome {
 	}
 	if a.isCurrent() {
 		return outcome{kind: lifecycle.Current, events: events}
+	}
+	if waits(a.work.Failure, time.Now()) && !a.task.Forced && a.left.unsaved == nil {
+		return a.waiting(a.work.Failure, Event{})
 	}
 	o := a.askIssuers(ctx)
 	o.events = append(events, o.events...)
@@ -105,12 +109,21 @@ func (a *attempt) allClosed() (until time.Time, err error) {
 			until, err = closed.Until, fmt.Errorf("certmanager: %v: %w", &a.entry.subject, closed)
 		}
 	}
-	return until, err
+	return a.yields(until), err
+}
+
+// yields returns when to ask an issuer that is not to be asked before then. Who has failed lets those go first that have
+// not: if what fails is not the issuer, their answer tells so.
+func (a *attempt) yields(until time.Time) time.Time {
+	if n, _ := a.entry.progress.failures(); n > 0 {
+		return until.Add(yieldPeriod)
+	}
+	return until
 }
 
 // held is the outcome when another process has the lease.
 func (a *attempt) held(ctx context.Context, held *storage.HeldError) outcome {
-	e, tries := a.entry, a.left.tries
+	e, tries := a.entry, a.left.lease.tries
 	if tries == 2 {
 		a.logger.LogAttrs(ctx, slog.LevelInfo, "waiting for another process that is at work on the certificate, or was killed at it",
 			slog.Any("names", e.names()), slog.String("issuer", a.issuers[0].ID()), slog.String("lease", held.Key))
@@ -130,7 +143,6 @@ func (a *attempt) deferred(ctx context.Context, until time.Time, why error) outc
 		events = []Event{loadedEvent(a.entry, r)}
 	}
 	if a.isCurrent() {
-		a.left.withdraw()
 		return outcome{kind: lifecycle.Current, events: events}
 	}
 	return outcome{kind: lifecycle.Deferred, until: soonest(until), err: why, events: events}
@@ -159,18 +171,36 @@ func (a *attempt) read(ctx context.Context) (events []Event, err error) {
 		}
 	}
 	a.work.recall(a.left.work)
+	a.discount()
+	return events, nil
+}
+
+// discount forgets work whose certificate is stored: a process was killed in between.
+func (a *attempt) discount() {
 	for issuer, j := range a.work.Journals {
-		if stored := a.stored[issuer]; stored != nil && j.Key.Equal(stored.Key) { // a process was killed after it had stored the certificate
+		if stored := a.stored[issuer]; stored != nil && j.Key.Equal(stored.Key) {
 			a.work.done(issuer)
 		}
 	}
-	return events, nil
 }
 
 // isCurrent reports whether there is nothing left to do: another process was faster.
 func (a *attempt) isCurrent() bool {
 	now := time.Now()
 	return a.entry.served.Load() != nil && !a.task.Forced && a.left.unsaved == nil && now.Before(a.entry.progress.snapshot(now).renewal)
+}
+
+// waiting is the outcome when what is due after a failure is not due yet: it was set before, maybe by another process. It is
+// told once, to whoever has started the program again and wonders.
+func (a *attempt) waiting(f record.Failure, event Event) outcome {
+	e := a.entry
+	o := outcome{kind: lifecycle.Failed, until: f.Next, err: &earlierFailure{f.Failed, f.Error}}
+	if e.progress.snapshot(time.Now()).failure == nil {
+		event.Kind, event.Names, event.Renewal = EventFailed, e.names(), e.served.Load() != nil
+		event.Next, event.Err, event.quiet = f.Next, o.err, a.task.Quiet
+		o.events = []Event{event}
+	}
+	return o
 }
 
 // askIssuers has the certificate issued by the first issuer that does, stores it and serves it. Only a failure of an

@@ -56,11 +56,11 @@ func fail(j *record.Journal, err error, now, end time.Time) {
 	j.Failure = record.Failure{Next: now.Add(wait).UTC(), Failed: now.UTC(), Error: err.Error()}
 }
 
-// hinder notes a failure of the storage's.
-func hinder(j *record.Journal, err error, now time.Time) {
-	j.Interruptions++
-	wait := schedule.TransientBackoff(j.Interruptions, rand.Float64())
-	j.Failure = record.Failure{Next: now.Add(wait).UTC(), Failed: now.UTC(), Error: err.Error()}
+// hinder notes a failure that is none of the issuers': they are not asked before the next attempt, none of them.
+func hinder(w *record.Work, err error, now time.Time) {
+	w.Attempts++
+	wait := schedule.TransientBackoff(w.Attempts, rand.Float64())
+	w.Failure = record.Failure{Next: now.Add(wait).UTC(), Failed: now.UTC(), Error: err.Error()}
 }
 
 // An earlierFailure is the failure of an attempt that was made before, perhaps by another process. Only its text is kept.

@@ -9,17 +9,29 @@ import (
 type carryover struct {
 	work    *work               // that the storage has not taken
 	unsaved *record.Certificate // issued and served, but the storage has not taken it
-	claim   *storage.Claim      // to a lease that another process has
-	tries   int                 // of claim, in vain
+	lease   claim               // to that of the work
+	former  claim               // to that of the work with an issuer as an earlier release had it
+}
+
+// A claim is to a lease that another process has. The zero value is one that was not made.
+type claim struct {
+	*storage.Claim
+	tries int // in vain
+}
+
+// withdraw gives up a claim that is not needed any more.
+func (c *claim) withdraw() {
+	if c.Claim != nil {
+		c.Withdraw()
+	}
+	*c = claim{}
 }
 
 // isEmpty reports whether nothing is left.
 func (c *carryover) isEmpty() bool { return c == nil || *c == carryover{} }
 
-// withdraw gives up a claim that is not needed any more.
+// withdraw gives up the claims, that nothing needs to be done for any more.
 func (c *carryover) withdraw() {
-	if c.claim != nil {
-		c.claim.Withdraw()
-	}
-	c.claim, c.tries = nil, 0
+	c.lease.withdraw()
+	c.former.withdraw()
 }

@@ -78,6 +78,10 @@ type Config struct {
 	// none for the address they called.
 	DefaultName string
 
+	// Workers is how many certificates are loaded, obtained or renewed at once: with an issuer that takes two seconds for
+	// each, 512 get 256 a second. One that takes longer than ten seconds makes room for another. Zero: 512.
+	Workers int
+
 	// HTTPAddr is where Serve answers plain HTTP: http-01 challenges and redirects to HTTPS. Zero:
 	// ":80"; "off": nowhere.
 	HTTPAddr string
@@ -108,6 +112,9 @@ var ErrDenied = errors.New("certmanager: the name is not allowed a certificate")
 // longestID bounds Issuer.ID in bytes.
 const longestID = 100
 
+// defaultWorkers is Config.Workers if that is zero.
+const defaultWorkers = 512
+
 // httpOff is the HTTPAddr that leaves plain HTTP out.
 const httpOff = "off"
 
@@ -118,6 +125,9 @@ func (c *Config) check() error {
 	}
 	if err := c.Preflight.check(); err != nil {
 		return err
+	}
+	if c.Workers < 0 {
+		return fmt.Errorf("certmanager: Config.Workers is %d: zero means %d, and less than one does nothing", c.Workers, defaultWorkers)
 	}
 	if len(c.Issuers) > 0 {
 		if c.CA != "" || c.Email != "" || c.ExternalAccount != nil || c.HTTPClient != nil || c.Roots != nil {

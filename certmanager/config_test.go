@@ -65,6 +65,7 @@ func refusedConfigs(t *testing.T) []refusedConfig {
 		{"an ID in capitals", certmanager.Config{Issuers: []certmanager.Issuer{newLocalCA(t, "CA")}, CA: "-"}, []string{`"CA"`, "lower-case"}},
 		{"an empty ID", certmanager.Config{Issuers: []certmanager.Issuer{newLocalCA(t, "")}, CA: "-"}, []string{`""`}},
 		{"an ID that leaves no room", certmanager.Config{Issuers: []certmanager.Issuer{newLocalCA(t, strings.Repeat("a", 400))}, CA: "-"}, []string{"aaaa"}},
+		{"fewer than no workers", certmanager.Config{Workers: -1, CA: "-"}, []string{"Config.Workers", "-1", "512"}},
 		{"no issuer", certmanager.Config{Issuers: []certmanager.Issuer{local, nil}, CA: "-"}, []string{"Config.Issuers", "nil"}},
 		{"no solver", certmanager.Config{Solvers: []acme.Solver{nil}}, []string{"Config.Solvers", "nil"}},
 	}

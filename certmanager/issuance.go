@@ -34,8 +34,11 @@ type issuance struct {
 func (i *issuance) run(run context.Context) (o outcome, next bool) {
 	e := i.entry
 	event := Event{Names: e.names(), Issuer: i.issuer.ID(), Renewal: e.served.Load() != nil, quiet: i.task.Quiet}
+	if o, ended := i.adopt(run); ended {
+		return o, false
+	}
 	if waits(i.journal.Failure, time.Now()) && !i.task.Forced {
-		return i.waiting(event), true
+		return i.waiting(i.journal.Failure, event), true
 	}
 	if closed, ok := errors.AsType[*gate.ClosedError](i.issuer.closed()); ok {
 		return i.closed(closed), true
@@ -50,18 +53,6 @@ func (i *issuance) run(run context.Context) (o outcome, next bool) {
 		return i.failed(run, event, err)
 	}
 	return i.keep(run, r), false
-}
-
-// waiting is the outcome when the issuer's next attempt is not due: it was set before, maybe by another process. It is
-// told once, to whoever has started the program again and wonders.
-func (i *issuance) waiting(event Event) outcome {
-	j := i.journal
-	o := outcome{kind: lifecycle.Failed, until: j.Next, err: &earlierFailure{j.Failed, j.Error}}
-	if i.entry.progress.snapshot(time.Now()).failure == nil {
-		event.Kind, event.Next, event.Err = EventFailed, j.Next, o.err
-		o.events = []Event{event}
-	}
-	return o
 }
 
 // issue has the issuer sign, or resume what it had begun. The key is recorded before: whatever is ordered for it is found
@@ -142,7 +133,7 @@ func (i *issuance) obtained() time.Time {
 // closed is the outcome when the issuer is not to be asked at the moment, because it fails for all names. Who waits for
 // this one is told so; all others wait with it.
 func (i *issuance) closed(closed *gate.ClosedError) outcome {
-	o := outcome{kind: lifecycle.Deferred, until: closed.Until, err: fmt.Errorf("certmanager: %v: %w", &i.entry.subject, closed)}
+	o := outcome{kind: lifecycle.Deferred, until: i.yields(closed.Until), err: fmt.Errorf("certmanager: %v: %w", &i.entry.subject, closed)}
 	if i.task.Commanded && !errors.Is(closed, gate.ErrUnanswered) {
 		o.kind = lifecycle.Failed
 	}
@@ -163,23 +154,23 @@ func (i *issuance) failed(run context.Context, event Event, err error) (o outcom
 	case i.work.isLost():
 		return outcome{kind: lifecycle.Deferred, until: shortly(), err: err}, false
 	case errors.As(err, new(storageError)):
-		hinder(i.journal, err, time.Now())
+		hinder(&i.work.Work, err, time.Now())
+		event.Next = i.work.Next
 	default:
 		if until, deferred := i.issuer.defers(err); deferred { // for what concerns all names this one is told and waits with them
 			event.Next = until
 			return outcome{kind: lifecycle.Failed, until: soonest(until), err: err, events: []Event{event}}, true
 		}
 		fail(i.journal, err, time.Now(), i.entry.end())
-		next = true
+		event.Next, next = i.journal.Next, true
 	}
-	event.Next = i.journal.Next
 	// The attempt's own time may be what ran out.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(run), storeTimeout)
 	defer cancel()
 	if err := i.work.save(ctx, i.left); err != nil {
 		i.warn(ctx, i.issuer.ID(), fmt.Errorf("certmanager: %v: keep the journal: %w", &i.entry.subject, err))
 	}
-	return outcome{kind: lifecycle.Failed, until: i.journal.Next, err: err, events: []Event{event}}, next
+	return outcome{kind: lifecycle.Failed, until: event.Next, err: err, events: []Event{event}}, next
 }
 
 // rotated returns the solvers with the n-th first: after a failure another way to prove control, if there is one, may

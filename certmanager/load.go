@@ -1,7 +1,9 @@
 package certmanager
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"runtime"
 	"strings"
@@ -36,55 +38,87 @@ func loadedEvent(e *entry, r *record.Certificate) Event {
 	return Event{Kind: EventLoaded, Names: e.names(), Issuer: r.Issuer, Serial: r.Serial, NotAfter: r.End, Next: renewal(r)}
 }
 
-// scan reads all certificates that the storage has in one go, and reports whether that is done: else they are to be
-// loaded one by one, as is what a handshake waits for meanwhile.
-func (o *obtainer) scan(ctx context.Context, entries []*entry) bool {
-	bySubject := make(map[string]*entry, len(entries))
-	for _, e := range entries {
-		bySubject[e.key()] = e
-	}
-	for _, issuer := range o.issuers {
-		if !o.scanIssuer(ctx, issuer, bySubject) {
-			return false
-		}
-	}
-	return true
+// scanTimeout is how long a scan may take from one record to the next, before certificates are loaded one by one.
+const scanTimeout = 5 * time.Second
+
+// A scan reads all certificates that the storage has in one go. What a handshake waits for meanwhile is loaded beside it.
+type scan struct {
+	*obtainer
+	bySubject map[string]*entry
+	unread    map[*entry]bool // whose records the storage could not read
 }
 
-func (o *obtainer) scanIssuer(ctx context.Context, issuer *gatedIssuer, bySubject map[string]*entry) bool {
+// scan reads what the storage has for the entries, which are loaded then. If the storage fails or hangs, those that it
+// came upon are; the others are to be loaded one by one.
+func (o *obtainer) scan(ctx context.Context, entries []*entry) {
+	s := scan{obtainer: o, bySubject: make(map[string]*entry, len(entries)), unread: make(map[*entry]bool)}
+	for _, e := range entries {
+		s.bySubject[e.key()] = e
+	}
+	last := len(o.issuers) - 1
+	for i, issuer := range o.issuers {
+		if err := s.issuer(ctx, issuer, i == last); err != nil {
+			if ctx.Err() == nil {
+				o.logger.LogAttrs(ctx, slog.LevelWarn, "the storage can't be scanned: certificates are loaded one by one", slog.String("error", err.Error()))
+			}
+			return
+		}
+	}
+	for _, e := range entries {
+		if !s.unread[e] {
+			e.progress.loaded()
+		}
+	}
+}
+
+// issuer reads the certificates of one issuer. With those of the last one, entries are loaded.
+func (s *scan) issuer(ctx context.Context, issuer *gatedIssuer, last bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	hangs := time.AfterFunc(storageTimeout, func() { cancel(errSlowStorage) })
+	hangs := time.AfterFunc(scanTimeout, func() { cancel(errSlowScan) })
 	defer hangs.Stop()
 	prefix, records := record.CertificatePrefix(issuer.ID()), make(chan storage.Record, 64)
 	var decoders sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		decoders.Go(func() {
 			for item := range records {
-				if e := bySubject[strings.TrimPrefix(item.Key, prefix+"/")]; e != nil {
-					o.found(ctx, e, item)
+				if e := s.bySubject[strings.TrimPrefix(item.Key, prefix+"/")]; e != nil {
+					s.found(ctx, e, item, last)
 				}
 			}
 		})
 	}
 	defer decoders.Wait()
 	defer close(records)
-	for item, err := range storage.Scan(ctx, o.store, prefix, "") {
+	for item, err := range storage.Scan(ctx, s.store, prefix, "") {
 		switch {
 		case err == nil:
 			records <- item
-			hangs.Reset(storageTimeout)
 		case item.Key == "":
-			o.logger.LogAttrs(ctx, slog.LevelWarn, "the storage can't be scanned: certificates are loaded one by one", slog.String("error", slowStorage(ctx, err).Error()))
-			return false
+			return cmp.Or(context.Cause(ctx), err)
+		default:
+			if e := s.bySubject[strings.TrimPrefix(item.Key, prefix+"/")]; e != nil {
+				s.unread[e] = true
+			}
 		}
+		hangs.Reset(scanTimeout)
 	}
-	return ctx.Err() == nil
+	return context.Cause(ctx)
 }
 
+// errSlowScan is why a scan was given up.
+var errSlowScan = fmt.Errorf("no record came within %v", scanTimeout)
+
 // found serves a record that the scan came upon. What can't be used is dealt with when its turn comes.
-func (o *obtainer) found(ctx context.Context, e *entry, item storage.Record) {
-	if r, err := o.archive.decode(item.Value, &e.subject); err == nil && o.serve(e, r) {
-		o.emit(ctx, loadedEvent(e, r))
+func (s *scan) found(ctx context.Context, e *entry, item storage.Record, last bool) {
+	r, err := s.archive.decode(item.Value, &e.subject)
+	if err != nil {
+		return
+	}
+	if s.serve(e, r) {
+		s.emit(ctx, loadedEvent(e, r))
+	}
+	if last {
+		e.progress.loaded()
 	}
 }

@@ -1,11 +1,13 @@
 package certmanager
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager/internal/dispatch"
@@ -73,6 +75,7 @@ func New(config Config) (*Manager, error) {
 		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, emit: m.emit}, catalogue: &m.catalogue, update: m.dispatcher.Update, logger: m.logger, emit: m.emit,
 		policy: m.askPolicy, solvers: m.proving.solversFor, preflight: config.Preflight, vantage: config.Vantage,
 	}
+	m.dispatcher.Workers = cmp.Or(config.Workers, defaultWorkers)
 	m.dispatcher.Do, m.dispatcher.Urgent = m.obtainer.do, dispatch.Urgency(lifecycle.Loading)
 	if _, err := m.catalogue.add(subjects); err != nil {
 		return nil, err
@@ -194,7 +197,8 @@ func (m *Manager) Renew(ctx context.Context, name string) error {
 	case <-stopped:
 		return fmt.Errorf("certmanager: %s: %w", id.Value, errNotRunning)
 	case <-ctx.Done():
-		return ctx.Err()
+		s := e.progress.snapshot(time.Now())
+		return s.ended(ctx.Err())
 	}
 }
 

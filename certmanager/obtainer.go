@@ -38,6 +38,9 @@ func (o *obtainer) do(ctx context.Context, e *entry) {
 	} else {
 		a := &attempt{obtainer: o, entry: e, task: task, left: e.carryover()}
 		result = a.run(ctx)
+		if result.kind == lifecycle.Obtained || result.kind == lifecycle.Current {
+			a.left.withdraw()
+		}
 		if e.left.isEmpty() {
 			e.left = nil
 		}

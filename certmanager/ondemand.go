@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/everseal/everseal/acme"
@@ -35,8 +36,9 @@ type admission struct {
 // end.
 type demand struct {
 	name        string
-	done        chan struct{}    // closed when what follows is set
-	certificate *tls.Certificate // nil: err says why
+	entry       atomic.Pointer[entry] // that is being obtained; nil: none yet
+	done        chan struct{}         // closed when what follows is set
+	certificate *tls.Certificate      // nil: err says why
 	err         error
 }
 
@@ -56,6 +58,10 @@ func (m *Manager) onDemand(ctx context.Context, name string) (*tls.Certificate, 
 	}
 	defer m.admission.leave()
 	if err := waitHandshake(ctx, name, d.done, nil); err != nil {
+		if e := d.entry.Load(); e != nil && (ctx == nil || ctx.Err() == nil) {
+			s := e.progress.snapshot(time.Now())
+			err = s.unavailable(name)
+		}
 		return nil, err
 	}
 	return d.certificate, d.err
@@ -178,7 +184,7 @@ func (m *Manager) serveDemands(ctx context.Context, tasks *sync.WaitGroup) {
 		select {
 		case d := <-m.admission.demands:
 			tasks.Go(func() {
-				certificate, err := m.satisfy(ctx, d.name)
+				certificate, err := m.satisfy(ctx, d)
 				m.admission.finish(d, certificate, err)
 			})
 		case <-ctx.Done():
@@ -188,7 +194,8 @@ func (m *Manager) serveDemands(ctx context.Context, tasks *sync.WaitGroup) {
 }
 
 // satisfy asks whether the name may have a certificate, and loads or obtains it.
-func (m *Manager) satisfy(ctx context.Context, name string) (*tls.Certificate, error) {
+func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, error) {
+	name := d.name
 	denied := m.askPolicy(ctx, name)
 	if denied != nil {
 		denied = fmt.Errorf("certmanager: %s: %w", name, denied)
@@ -219,6 +226,7 @@ func (m *Manager) satisfy(ctx context.Context, name string) (*tls.Certificate, e
 		return nil, fmt.Errorf("certmanager: %s: %w", name, err)
 	}
 	e.progress.loaded()
+	d.entry.Store(e)
 	return m.obtain(ctx, e)
 }
 
@@ -239,6 +247,9 @@ func (m *Manager) obtain(ctx context.Context, e *entry) (*tls.Certificate, error
 			waited()
 		case <-ctx.Done():
 			waited()
+			if s := e.progress.snapshot(time.Now()); s.deferral != nil {
+				return nil, s.ended(ctx.Err())
+			}
 			return nil, fmt.Errorf("certmanager: %v: it is not obtained in time: %w", &e.subject, ctx.Err())
 		}
 		if s := e.served.Load(); s != nil && time.Now().Before(s.end()) {

@@ -180,16 +180,24 @@ func (p *progress) snapshot(now time.Time) snapshot {
 	return s
 }
 
-// setback returns why there is no certificate after an attempt; nil if it is only another process that is waited for, or
-// one's turn.
+// setback returns why there is no certificate after an attempt; nil if it is only another process that is waited for, the
+// storage's probe, or one's turn.
 func (s *snapshot) setback() error {
 	switch {
 	case s.failure != nil:
 		return s.failure.Err
-	case errors.Is(s.deferral, errHeld), errors.Is(s.deferral, gate.ErrUnanswered):
+	case errors.Is(s.deferral, errHeld), errors.Is(s.deferral, errProbing), errors.Is(s.deferral, gate.ErrUnanswered):
 		return nil
 	}
 	return s.deferral
+}
+
+// ended returns the error for whoever can't wait any longer: it says what was waited for, if it was not the work itself.
+func (s *snapshot) ended(err error) error {
+	if s.deferral == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", s.deferral, err)
 }
 
 // unavailable says why there is no certificate for the name, which is as a client sent it.

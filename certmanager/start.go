@@ -27,10 +27,8 @@ func (m *Manager) start(ctx context.Context) {
 		e.progress.unload()
 	}
 	_, scans := storage.As[storage.Scanner](m.store)
-	if scans && len(entries) >= minScanned && m.obtainer.scan(ctx, entries) {
-		for _, e := range entries {
-			e.progress.loaded()
-		}
+	if scans && len(entries) >= minScanned {
+		m.obtainer.scan(ctx, entries)
 	}
 	m.dispatcher.Update(entries...)
 }

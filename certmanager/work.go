@@ -25,16 +25,17 @@ type work struct {
 
 // claimWork takes the lease, or returns an error: a *storage.HeldError if another process has it. A claim that was not
 // successful is left for the next try, with what it saw.
-func claimWork(ctx context.Context, s storage.Store, key string, left *carryover) (*work, error) {
-	if left.claim == nil {
-		left.claim = &storage.Claim{Store: s, Key: key, Term: leaseTerm}
+func claimWork(ctx context.Context, s storage.Store, key string, left *claim) (*work, error) {
+	if left.Claim == nil || left.Key != key {
+		left.withdraw()
+		left.Claim = &storage.Claim{Store: s, Key: key, Term: leaseTerm}
 	}
 	// The lease's context is derived from that of the try, which must not end with the time for it.
 	ctx, cancel := context.WithCancelCause(ctx)
 	timeout := time.AfterFunc(storageTimeout, func() { cancel(errSlowStorage) })
-	lease, err := left.claim.Try(ctx)
+	lease, err := left.Try(ctx)
 	if err == nil && timeout.Stop() {
-		left.claim, left.tries = nil, 0
+		*left = claim{}
 		return &work{key: key, lease: lease}, nil
 	}
 	left.tries++
@@ -71,17 +72,28 @@ func (w *work) recall(remembered *work) {
 		w.Work = remembered.Work
 		return
 	}
+	if outlasts(remembered.Failure, w.Failure) {
+		w.Failure, w.Attempts = remembered.Failure, max(w.Attempts, remembered.Attempts)
+	}
 	for issuer, old := range remembered.Journals {
 		j := w.Journal(issuer)
-		if old.Next.After(j.Next) && old.Failed.After(j.Failed) {
+		if outlasts(old.Failure, j.Failure) {
 			j.Failure = old.Failure
 			j.Refusals, j.Interruptions = max(j.Refusals, old.Refusals), max(j.Interruptions, old.Interruptions)
 		}
 	}
 }
 
+// outlasts reports whether a failure came later than another, and is to be waited for longer.
+func outlasts(f, other record.Failure) bool {
+	return f.Next.After(other.Next) && f.Failed.After(other.Failed)
+}
+
 // done forgets the work with an issuer that has issued.
-func (w *work) done(issuer string) { delete(w.Journals, issuer) }
+func (w *work) done(issuer string) {
+	delete(w.Journals, issuer)
+	w.Attempts, w.Failure = 0, record.Failure{}
+}
 
 // save stores how far the work came. What the storage does not take is left in memory for the next attempt.
 func (w *work) save(ctx context.Context, left *carryover) error {

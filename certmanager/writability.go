@@ -2,6 +2,7 @@ package certmanager
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -33,7 +34,13 @@ func (w *writability) set(err error, until time.Time) {
 	}
 }
 
-// check waits until it is known whether the storage can be written, and returns why it can't and when to ask again.
+// probePatience is for how long a worker waits for what is not known, before it does something else.
+const probePatience = time.Second
+
+// errProbing is why work waits for as long as it is not known whether the storage can be written.
+var errProbing = errors.New("it is not known yet whether the storage can be written")
+
+// check returns why the storage can't be written and when to ask again. If it is not known, it waits for a moment.
 func (w *writability) check(ctx context.Context) (until time.Time, err error) {
 	w.mu.Lock()
 	known := w.known
@@ -42,6 +49,8 @@ func (w *writability) check(ctx context.Context) (until time.Time, err error) {
 	case <-known:
 	case <-ctx.Done():
 		return time.Now(), ctx.Err()
+	case <-time.After(probePatience):
+		return time.Now().Add(probePatience), errProbing
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

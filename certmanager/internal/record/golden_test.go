@@ -114,7 +114,7 @@ func TestGoldenWork(t *testing.T) {
 			t.Errorf("%s: %v, %s", subject, err, shown(w))
 		}
 		var adopted record.Work
-		if err := adopted.Adopt(goldenIssuer, value); err != nil || shown(adopted) != shown(w) {
+		if found, err := adopted.Adopt(goldenIssuer, value); !found || err != nil || shown(adopted) != shown(w) {
 			t.Errorf("%s, adopted: %v, %s", subject, err, shown(adopted))
 		}
 	}

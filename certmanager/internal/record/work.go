@@ -106,25 +106,22 @@ func decodeWork2(data []byte) (Work, error) {
 	return w, nil
 }
 
-// Adopt takes over what version 1 has at the key of another issuer than the first. What w has for that issuer already
-// stays, so that it can be done twice.
-func (w *Work) Adopt(issuer string, data []byte) error {
+// Adopt takes over what version 1 has at the key of another issuer than the first, and reports whether there was anything. What
+// w has for that issuer already stays, so that it can be done twice. A later version is that of the work of another chain of
+// issuers, which begins with this one: it is left alone.
+func (w *Work) Adopt(issuer string, data []byte) (found bool, err error) {
 	if len(data) == 0 {
-		return nil
+		return false, nil
 	}
-	version, err := versionOf(data)
-	if err != nil {
-		return err
-	}
-	if version != 1 {
-		return errors.New("it is the work of another chain of issuers, which begins with this one")
+	if version, err := versionOf(data); err != nil || version != 1 {
+		return false, err
 	}
 	j, err := decodeJournal1(data)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if w.Journal(issuer).IsZero() {
-		w.Journals[issuer] = j
+		*w.Journal(issuer) = *j
 	}
-	return nil
+	return true, nil
 }

@@ -182,26 +182,31 @@ func encodedKey(t *testing.T) string {
 func TestAdopt(t *testing.T) {
 	var w record.Work
 	w.Journal("first").Refusals = 1
-	if err := w.Adopt("second", nil); err != nil || len(w.Journals) != 1 {
-		t.Errorf("nothing: %v, %v", err, w.Journals)
+	for _, nothing := range []string{"", `{"version":2,"journals":{"second":{"refusals":7}}}`} {
+		if found, err := w.Adopt("second", []byte(nothing)); found || err != nil || len(w.Journals) != 1 {
+			t.Errorf("%s: %t, %v, %v", nothing, found, err, w.Journals)
+		}
 	}
 	old := []byte(`{"version":1,"notes":"e30=","refusals":2,"error":"an error"}`)
 	for range 2 {
-		if err := w.Adopt("second", old); err != nil || string(w.Journal("second").Notes) != "{}" || w.Journal("second").Refusals != 2 {
+		if found, err := w.Adopt("second", old); !found || err != nil || string(w.Journal("second").Notes) != "{}" || w.Journal("second").Refusals != 2 {
 			t.Errorf("%v, %s", err, shown(w))
 		}
 	}
 	w.Journal("second").Refusals = 3
-	if err := w.Adopt("second", old); err != nil || w.Journal("second").Refusals != 3 {
+	if found, err := w.Adopt("second", old); !found || err != nil || w.Journal("second").Refusals != 3 {
 		t.Errorf("what is under way is replaced by what was before: %v, %s", err, shown(w))
 	}
 	for value, want := range map[string]string{
-		`{"version":2}`:               "another chain of issuers",
 		`{"version":3}`:               "is not known",
 		`{"version":1,"refusals":-1}`: "fewer than no failures",
 		`none`:                        "not JSON",
 	} {
-		wantRefusal(t, w.Adopt("third", []byte(value)), want)
+		found, err := w.Adopt("third", []byte(value))
+		if found {
+			t.Errorf("%s is adopted", value)
+		}
+		wantRefusal(t, err, want)
 	}
 	if len(w.Journals) != 2 || w.Journal("first").Refusals != 1 {
 		t.Errorf("what was refused left %s", shown(w))
