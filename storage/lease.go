@@ -108,28 +108,59 @@ func (l *Lease) Release(ctx context.Context) error {
 	if l.ctx == nil {
 		return nil
 	}
+	if _, err := l.release(ctx, func(*leaseRecord) {}); !errors.Is(err, ErrLost) {
+		return err
+	}
+	return nil
+}
+
+// SaveAndRelease is Save and Release in one write. The error wraps [ErrTooLarge] as that of Save does, and the lease is
+// held then; it wraps [ErrLost] if the lease is no longer this holder's. After any other error, as after one of Release,
+// this holder has no lease any more, and the value may or may not have been stored; SaveAndRelease or Release may
+// be called again, and SaveAndRelease answers ErrLost then if it was done before.
+func (l *Lease) SaveAndRelease(ctx context.Context, value []byte) error {
+	if l.ctx == nil {
+		return errNeverHeld
+	}
+	if len(value) > MaxLeaseValue {
+		return tooLarge(l.key, len(value), MaxLeaseValue)
+	}
+	value = append([]byte(nil), value...)
+	done, err := l.release(ctx, func(r *leaseRecord) { r.value = value })
+	if err == nil && !done {
+		return l.lost("")
+	}
+	return err
+}
+
+// release ends the lease and frees its record, as edit changes it besides. It reports whether it did: not if that was
+// done before, or the lease is known to be lost.
+func (l *Lease) release(ctx context.Context, edit func(*leaseRecord)) (done bool, err error) {
 	l.end(leaseReleased, nil)
 	defer l.unmark()
 	select {
 	case <-l.stopped:
 	case <-ctx.Done():
-		return fmt.Errorf("releasing the lease %q: %w", l.key, ended(ctx))
+		return false, fmt.Errorf("releasing the lease %q: %w", l.key, ended(ctx))
 	}
 	if err := l.takeTurn(ctx); err != nil {
-		return fmt.Errorf("releasing the lease %q: %w", l.key, err)
+		return false, fmt.Errorf("releasing the lease %q: %w", l.key, err)
 	}
 	defer l.endTurn()
 	if !l.inState(leaseReleased) {
-		return nil
+		return false, nil
 	}
-	err := l.write(ctx, func(r *leaseRecord) { r.Owner = "" })
+	err = l.write(ctx, func(r *leaseRecord) {
+		r.Owner = ""
+		edit(r)
+	})
 	if err != nil && !errors.Is(err, ErrLost) {
-		return err
+		return false, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.state = leaseVacated
-	return nil
+	return err == nil, err
 }
 
 // beat renews the lease until its context ends.
