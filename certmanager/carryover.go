@@ -7,7 +7,7 @@ import (
 
 // A carryover is what one attempt leaves for the next in memory.
 type carryover struct {
-	work    *work               // that the storage has not taken
+	memory  *memory             // of work that did not come to a certificate
 	unsaved *record.Certificate // issued and served, but the storage has not taken it
 	claim   *storage.Claim      // to a lease that another process has
 	tries   int                 // of claim, in vain

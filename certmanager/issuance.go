@@ -62,8 +62,8 @@ func (i *issuance) waiting(event Event) outcome {
 	return o
 }
 
-// issue has the issuer sign, or resume what it had begun. The key is recorded before: whatever is ordered for it is found
-// again.
+// issue has the issuer sign, or resume what it had begun. The key is recorded before, and what else is known only here:
+// whatever is ordered is found again, and a storage that takes no record gets no order.
 func (i *issuance) issue(ctx context.Context) (*record.Certificate, error) {
 	e, j := i.entry, i.journal
 	if j.Key.Signer == nil {
@@ -72,9 +72,9 @@ func (i *issuance) issue(ctx context.Context) (*record.Certificate, error) {
 			return nil, err
 		}
 		j.Key, j.Notes = record.Key{Signer: key}, nil
-		if err := i.work.save(ctx, i.left); err != nil {
-			return nil, storageError{fmt.Errorf("record the key before the order: %w", err)}
-		}
+	}
+	if err := i.work.save(ctx); err != nil {
+		return nil, storageError{fmt.Errorf("record the key before the order: %w", err)}
 	}
 	warn := func(err error) { i.warn(ctx, i.issuer.ID(), fmt.Errorf("certmanager: %w", err)) }
 	request := Request{
@@ -87,7 +87,7 @@ func (i *issuance) issue(ctx context.Context) (*record.Certificate, error) {
 		Journal:     j.Notes,
 		Record: func(ctx context.Context, notes []byte) error {
 			j.Notes = notes
-			return i.work.save(ctx, i.left)
+			return i.work.save(ctx)
 		},
 		Warn: warn,
 	}
@@ -157,8 +157,9 @@ func (i *issuance) failed(run context.Context, event Event, err error) (o outcom
 	switch {
 	case run.Err() != nil: // a failure only because Run ends is none
 		return outcome{kind: lifecycle.Deferred, until: time.Now(), err: err}, false
-	case i.work.isLost():
-		return outcome{kind: lifecycle.Deferred, until: shortly(), err: err}, false
+	case i.work.isLost(): // to another, or the storage loses what it takes
+		hinder(i.journal, err, time.Now())
+		return outcome{kind: lifecycle.Deferred, until: i.journal.Next, err: err}, false
 	case errors.As(err, new(storageError)):
 		hinder(i.journal, err, time.Now())
 	default:
@@ -170,12 +171,6 @@ func (i *issuance) failed(run context.Context, event Event, err error) (o outcom
 		next = true
 	}
 	event.Next = i.journal.Next
-	// The attempt's own time may be what ran out.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(run), storeTimeout)
-	defer cancel()
-	if err := i.work.save(ctx, i.left); err != nil {
-		i.warn(ctx, i.issuer.ID(), fmt.Errorf("certmanager: %v: keep the journal: %w", &i.entry.subject, err))
-	}
 	return outcome{kind: lifecycle.Failed, until: i.journal.Next, err: err, events: []Event{event}}, next
 }
 

@@ -32,6 +32,9 @@ func TestSaveAndRelease(t *testing.T) {
 			t.Fatal(err)
 		}
 		value[0] = 'p'
+		if got := string(lease.Value()); got != "last" {
+			t.Errorf("the value is %q when the caller has changed its own", got)
+		}
 		if n := s.Calls(storagetest.Save) - saves; n != 1 {
 			t.Errorf("%d writes, want 1", n)
 		}
