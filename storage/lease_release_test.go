@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"errors"
+	"io/fs"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,5 +119,68 @@ func TestSaveAndReleaseFails(t *testing.T) {
 			t.Errorf("again, when it was done before: %v, want ErrLost", err)
 		}
 		wantFree(t, &s, "unread")
+	})
+}
+
+func TestLeaseDelete(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s faulty
+		lease := mustAcquire(t, &s, term)
+		if err := lease.Save(t.Context(), []byte("value")); err != nil {
+			t.Fatal(err)
+		}
+		s.SetFaults(storagetest.Fault{On: storagetest.Delete, Err: errDown})
+		if err := lease.Delete(t.Context()); !errors.Is(err, errDown) || lease.Context().Err() == nil {
+			t.Errorf("%v, want the store's error, and a lease that has ended", err)
+		}
+		for name, fault := range map[string]storagetest.Fault{
+			"well":        {Kind: storagetest.Slow},
+			"answer lost": {Kind: storagetest.Lost, On: storagetest.Delete},
+			"twice":       {Kind: storagetest.Twice, On: storagetest.Delete},
+		} {
+			s.SetFaults(fault)
+			if err := lease.Delete(t.Context()); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if _, err := s.Load(t.Context(), "lease"); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s: the record is still there (%v)", name, err)
+			}
+			s.SetFaults()
+			if err := lease.Delete(t.Context()); !errors.Is(err, storage.ErrLost) {
+				t.Errorf("%s: again: %v, want ErrLost", name, err)
+			}
+			mustRelease(t, lease)
+			if lease = mustAcquire(t, &s, term); lease.Fence() != 1 || lease.Value() != nil {
+				t.Errorf("%s: the next has fence %d and the value %q", name, lease.Fence(), lease.Value())
+			}
+		}
+		// A renewal that was stored though that could not be seen.
+		s.SetFaults(once(storagetest.Lost), loadsDown)
+		_ = lease.Save(t.Context(), []byte("unseen"))
+		s.SetFaults()
+		if err := lease.Delete(t.Context()); err != nil {
+			t.Errorf("after a write that was not seen: %v", err)
+		}
+	})
+}
+
+func TestLeaseDeleteLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s storage.Memory
+		own := &faulty{Store: &s}
+		lease := mustAcquire(t, own, term)
+		own.SetFaults(storagetest.Fault{On: storagetest.Delete, Err: errDown})
+		if err := lease.Delete(t.Context()); !errors.Is(err, errDown) {
+			t.Fatal(err)
+		}
+		own.SetFaults()
+		next := mustAcquire(t, &s, term)
+		if err := lease.Delete(t.Context()); !errors.Is(err, storage.ErrLost) {
+			t.Errorf("%v, want ErrLost", err)
+		}
+		if err := next.Save(t.Context(), []byte("next")); err != nil {
+			t.Error(err)
+		}
+		mustRelease(t, next)
 	})
 }
