@@ -30,7 +30,7 @@ func (a *archive) newest(ctx context.Context, e *entry) (*record.Certificate, er
 	var best *record.Certificate
 	var failure error
 	for _, issuer := range a.issuers {
-		r, err := a.load(ctx, issuer, &e.subject)
+		r, _, err := a.load(ctx, issuer, &e.subject)
 		if err != nil {
 			failure = err
 		}
@@ -41,24 +41,24 @@ func (a *archive) newest(ctx context.Context, e *entry) (*record.Certificate, er
 	return best, failure
 }
 
-// load returns the stored certificate, or nil if there is none that can be used. One that is broken is copied aside
-// first.
-func (a *archive) load(ctx context.Context, issuer *gatedIssuer, s *subject) (*record.Certificate, error) {
+// load returns the stored certificate, or nil if there is none that can be used, and the revision of what is stored. One
+// that is broken is copied aside first.
+func (a *archive) load(ctx context.Context, issuer *gatedIssuer, s *subject) (*record.Certificate, storage.Revision, error) {
 	limited, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
 	defer cancel()
 	key := record.CertificateKey(issuer.ID(), s.name(), string(s.keyType))
 	item, err := a.store.Load(limited, key)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, "", nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("load the certificate: %w", slowStorage(limited, err))
+		return nil, "", fmt.Errorf("load the certificate: %w", slowStorage(limited, err))
 	}
 	r, err := a.decode(item.Value, s)
 	if err != nil {
-		return nil, a.setAside(ctx, key, item.Value, Event{Names: s.names(), Issuer: issuer.ID(), Err: err})
+		return nil, item.Revision, a.setAside(ctx, key, item.Value, Event{Names: s.names(), Issuer: issuer.ID(), Err: err})
 	}
-	return r, nil
+	return r, item.Revision, nil
 }
 
 // decode reads a stored certificate of the subject.

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"github.com/everseal/everseal/certmanager/internal/gate"
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
 	"github.com/everseal/everseal/certmanager/internal/record"
-	"github.com/everseal/everseal/certmanager/internal/schedule"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -32,7 +30,13 @@ type attempt struct {
 	task   lifecycle.Task
 	left   *carryover
 	work   *work
-	stored map[string]*record.Certificate // as found under the lease, by issuer
+	stored map[string]stored // as found under the lease, by issuer
+}
+
+// A stored certificate is one in the storage; the zero value is none. One that can't be used has a revision alone.
+type stored struct {
+	*record.Certificate
+	revision storage.Revision
 }
 
 // run does the task: it takes the lease, sees whether there is anything left to do, and asks one issuer after another.
@@ -60,12 +64,16 @@ func (a *attempt) run(ctx context.Context) outcome {
 		return a.failed(ctx, a.entry, err)
 	}
 	if a.isCurrent() {
+		a.left.memory = nil
 		return outcome{kind: lifecycle.Current, events: events}
 	}
 	if waits(a.work.Failure, time.Now()) && !a.task.Forced && a.left.unsaved == nil {
 		return a.waiting(a.work.Failure, Event{})
 	}
 	o := a.askIssuers(ctx)
+	if a.left.memory = nil; o.kind != lifecycle.Obtained && o.kind != lifecycle.Current {
+		a.left.memory = a.work.remember()
+	}
 	o.events = append(events, o.events...)
 	return o
 }
@@ -151,17 +159,14 @@ func (a *attempt) deferred(ctx context.Context, until time.Time, why error) outc
 // read finds what the storage has: certificates of all issuers, of which the newest is served, and how far the work came.
 func (a *attempt) read(ctx context.Context) (events []Event, err error) {
 	e, first := a.entry, a.issuers[0].ID()
-	a.stored = make(map[string]*record.Certificate, len(a.issuers))
+	a.stored = make(map[string]stored, len(a.issuers))
 	for _, issuer := range a.issuers {
-		r, err := a.archive.load(ctx, issuer, &e.subject)
+		r, revision, err := a.archive.load(ctx, issuer, &e.subject)
 		if err != nil {
 			return nil, err
 		}
-		if r == nil {
-			continue
-		}
-		a.stored[issuer.ID()] = r
-		if a.serve(e, r) {
+		a.stored[issuer.ID()] = stored{r, revision}
+		if r != nil && a.serve(e, r) {
 			events = append(events, loadedEvent(e, r))
 		}
 	}
@@ -170,15 +175,16 @@ func (a *attempt) read(ctx context.Context) (events []Event, err error) {
 			return events, err
 		}
 	}
-	a.work.recall(a.left.work)
+	a.work.recall(a.left.memory)
 	a.discount()
+	a.work.ours = true
 	return events, nil
 }
 
 // discount forgets work whose certificate is stored: a process was killed in between.
 func (a *attempt) discount() {
 	for issuer, j := range a.work.Journals {
-		if stored := a.stored[issuer]; stored != nil && j.Key.Equal(stored.Key) {
+		if stored := a.stored[issuer]; stored.Certificate != nil && j.Key.Equal(stored.Key) {
 			a.work.done(issuer)
 		}
 	}
@@ -207,6 +213,10 @@ func (a *attempt) waiting(f record.Failure, event Event) outcome {
 // issuer's own leads to the next.
 func (a *attempt) askIssuers(run context.Context) outcome {
 	if r := a.left.unsaved; r != nil {
+		if stored := a.stored[r.Issuer]; stored.Certificate != nil && stored.NewerThan(r) { // another process had no use for waiting
+			a.left.unsaved = nil
+			return outcome{kind: lifecycle.Current}
+		}
 		return a.keep(run, r)
 	}
 	all := outcome{kind: lifecycle.Deferred}
@@ -233,10 +243,10 @@ func (a *attempt) askIssuers(run context.Context) outcome {
 	return all
 }
 
-// release gives the lease back.
+// release gives the lease back, with how far the work came.
 func (a *attempt) release(ctx context.Context) {
 	if err := a.work.release(ctx); err != nil {
-		a.warn(ctx, "", fmt.Errorf("certmanager: %v: give back the lease: %w", &a.entry.subject, err))
+		a.warn(ctx, "", fmt.Errorf("certmanager: %v: keep the journal and give back the lease: %w", &a.entry.subject, err))
 	}
 }
 
@@ -252,6 +262,3 @@ func soonest(until time.Time) time.Time {
 	}
 	return until
 }
-
-// shortly returns a time for what nobody has failed at.
-func shortly() time.Time { return time.Now().Add(schedule.TransientBackoff(1, rand.Float64())) }

@@ -7,7 +7,7 @@ import (
 
 // A carryover is what one attempt leaves for the next in memory.
 type carryover struct {
-	work    *work               // that the storage has not taken
+	memory  *memory             // of work that did not come to a certificate
 	unsaved *record.Certificate // issued and served, but the storage has not taken it
 	lease   claim               // to that of the work
 	former  claim               // to that of the work with an issuer as an earlier release had it

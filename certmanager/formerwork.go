@@ -59,7 +59,7 @@ func (i *issuance) adoptFrom(key string) (held *storage.HeldError, err error) {
 	}
 	i.discount()
 	i.journal = i.work.Journal(i.issuer.ID())
-	if err := i.work.save(ctx, i.left); err != nil {
+	if err := i.work.save(ctx); err != nil {
 		return nil, fmt.Errorf("take over the work with the issuer %s: %w", i.issuer.ID(), err)
 	}
 	return nil, former.empty(ctx)

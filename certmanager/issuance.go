@@ -55,8 +55,8 @@ func (i *issuance) run(run context.Context) (o outcome, next bool) {
 	return i.keep(run, r), false
 }
 
-// issue has the issuer sign, or resume what it had begun. The key is recorded before: whatever is ordered for it is found
-// again.
+// issue has the issuer sign, or resume what it had begun. The key is recorded before, and what else is known only here:
+// whatever is ordered is found again, and a storage that takes no record gets no order.
 func (i *issuance) issue(ctx context.Context) (*record.Certificate, error) {
 	e, j := i.entry, i.journal
 	if j.Key.Signer == nil {
@@ -65,9 +65,9 @@ func (i *issuance) issue(ctx context.Context) (*record.Certificate, error) {
 			return nil, err
 		}
 		j.Key, j.Notes = record.Key{Signer: key}, nil
-		if err := i.work.save(ctx, i.left); err != nil {
-			return nil, storageError{fmt.Errorf("record the key before the order: %w", err)}
-		}
+	}
+	if err := i.work.save(ctx); err != nil {
+		return nil, storageError{fmt.Errorf("record the key before the order: %w", err)}
 	}
 	warn := func(err error) { i.warn(ctx, i.issuer.ID(), fmt.Errorf("certmanager: %w", err)) }
 	request := Request{
@@ -80,7 +80,7 @@ func (i *issuance) issue(ctx context.Context) (*record.Certificate, error) {
 		Journal:     j.Notes,
 		Record: func(ctx context.Context, notes []byte) error {
 			j.Notes = notes
-			return i.work.save(ctx, i.left)
+			return i.work.save(ctx)
 		},
 		Warn:      warn,
 		validated: func(all []record.Validation) { i.validations = all },
@@ -151,8 +151,9 @@ func (i *issuance) failed(run context.Context, event Event, err error) (o outcom
 	switch {
 	case run.Err() != nil: // a failure only because Run ends is none
 		return outcome{kind: lifecycle.Deferred, until: time.Now(), err: err}, false
-	case i.work.isLost():
-		return outcome{kind: lifecycle.Deferred, until: shortly(), err: err}, false
+	case i.work.isLost(): // to another, or the storage loses what it takes
+		hinder(&i.work.Work, err, time.Now())
+		return outcome{kind: lifecycle.Deferred, until: i.work.Next, err: err}, false
 	case errors.As(err, new(storageError)):
 		hinder(&i.work.Work, err, time.Now())
 		event.Next = i.work.Next
@@ -163,12 +164,6 @@ func (i *issuance) failed(run context.Context, event Event, err error) (o outcom
 		}
 		fail(i.journal, err, time.Now(), i.entry.end())
 		event.Next, next = i.journal.Next, true
-	}
-	// The attempt's own time may be what ran out.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(run), storeTimeout)
-	defer cancel()
-	if err := i.work.save(ctx, i.left); err != nil {
-		i.warn(ctx, i.issuer.ID(), fmt.Errorf("certmanager: %v: keep the journal: %w", &i.entry.subject, err))
 	}
 	return outcome{kind: lifecycle.Failed, until: event.Next, err: err, events: []Event{event}}, next
 }

@@ -2,12 +2,13 @@ package certmanager
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
 	"github.com/everseal/everseal/certmanager/internal/record"
-	"github.com/everseal/everseal/storage"
 )
 
 // keep serves a certificate that was issued, and stores it.
@@ -32,12 +33,6 @@ func (a *attempt) keep(run context.Context, r *record.Certificate) outcome {
 		return o
 	}
 	a.work.done(r.Issuer)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
-	defer cancel()
-	if err := a.work.save(ctx, a.left); err != nil {
-		// Not needed: whoever reads it sees that the certificate has come.
-		a.warn(ctx, r.Issuer, fmt.Errorf("certmanager: %v: clear the journal: %w", &e.subject, err))
-	}
 	event.Kind, event.Serial, event.NotAfter, event.Next = EventObtained, r.Serial, r.End, renewal(r)
 	return outcome{kind: lifecycle.Obtained, events: []Event{event}}
 }
@@ -51,18 +46,26 @@ func (a *attempt) put(ctx context.Context, r *record.Certificate) (kept *record.
 		return nil, err
 	}
 	key := record.CertificateKey(r.Issuer, a.entry.name(), string(a.entry.keyType))
-	found := a.stored[r.Issuer]
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
-	defer cancel()
-	err = persist(ctx, func() error {
-		_, err := storage.Update(ctx, a.store, key, func(old []byte) ([]byte, error) {
+	before := a.stored[r.Issuer]
+	err = attend(ctx, storeTimeout, func(ctx context.Context) error {
+		_, err := a.store.Save(ctx, key, value, before.revision)
+		if err == nil {
 			kept = r
-			if stored, err := a.archive.decode(old, &a.entry.subject); err == nil && !stored.Same(found) && !stored.Same(r) {
-				kept = stored
-				return old, nil
+			return nil
+		}
+		// It may have been stored nevertheless, or another's.
+		item, loadErr := a.store.Load(ctx, key)
+		if loadErr != nil && !errors.Is(loadErr, fs.ErrNotExist) {
+			return err
+		}
+		if found, decodeErr := a.archive.decode(item.Value, &a.entry.subject); decodeErr == nil && !found.Same(before.Certificate) {
+			kept = found
+			if found.Same(r) {
+				kept = r
 			}
-			return value, nil
-		})
+			return nil
+		}
+		before.revision = item.Revision
 		return err
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 const (
 	leaseTerm    = time.Minute      // after which another process may take over from one that died
 	storeTimeout = 30 * time.Second // for storing what must not be lost, also when Run ends
+	endPatience  = 2 * time.Second  // for trying again to give a lease back when Run ends
 )
 
 // A work is the record of the work on a certificate, and the lease that it takes to change it.
@@ -21,6 +22,14 @@ type work struct {
 	key    string // in the storage
 	lease  *storage.Lease
 	stored []byte // as it is in the storage, if it is not known to be otherwise
+	ours   bool   // what was stored is read, and may be replaced
+}
+
+// A memory is what one attempt leaves of its work for the next, whatever the storage makes of it.
+type memory struct {
+	record.Work
+	stored []byte // as far as is known
+	fence  uint64 // of the lease
 }
 
 // claimWork takes the lease, or returns an error: a *storage.HeldError if another process has it. A claim that was not
@@ -62,20 +71,34 @@ func (w *work) read(firstIssuer string) (err error) {
 	return err
 }
 
-// recall takes over what this process remembers of attempts that the storage did not take. If the record has changed
-// since, another process went on from what was stored: of the remembered, the longer pauses count.
-func (w *work) recall(remembered *work) {
-	if remembered == nil {
+// remember returns what the next attempt is to know; nil: nothing.
+func (w *work) remember() *memory {
+	if !w.Next.IsZero() {
+		return &memory{w.Work, w.stored, w.lease.Fence()}
+	}
+	for _, j := range w.Journals {
+		if !j.IsZero() {
+			return &memory{w.Work, w.stored, w.lease.Fence()}
+		}
+	}
+	return nil
+}
+
+// recall takes over what this process remembers of its last attempt: the storage may not have taken it, or have lost it. If
+// another had the lease since and has changed the record, that went on from what was stored: of what is remembered, the
+// longer pauses count.
+func (w *work) recall(m *memory) {
+	if m == nil {
 		return
 	}
-	if bytes.Equal(w.stored, remembered.stored) {
-		w.Work = remembered.Work
+	if bytes.Equal(w.stored, m.stored) || w.lease.Fence() <= m.fence+1 {
+		w.Work = m.Work
 		return
 	}
-	if outlasts(remembered.Failure, w.Failure) {
-		w.Failure, w.Attempts = remembered.Failure, max(w.Attempts, remembered.Attempts)
+	if outlasts(m.Failure, w.Failure) {
+		w.Failure, w.Attempts = m.Failure, max(w.Attempts, m.Attempts)
 	}
-	for issuer, old := range remembered.Journals {
+	for issuer, old := range m.Journals {
 		j := w.Journal(issuer)
 		if outlasts(old.Failure, j.Failure) {
 			j.Failure = old.Failure
@@ -95,36 +118,63 @@ func (w *work) done(issuer string) {
 	w.Attempts, w.Failure = 0, record.Failure{}
 }
 
-// save stores how far the work came. What the storage does not take is left in memory for the next attempt.
-func (w *work) save(ctx context.Context, left *carryover) error {
+// save stores how far the work came, unless that is stored already.
+func (w *work) save(ctx context.Context) error {
 	value, err := w.Encode()
-	if err != nil {
+	if err != nil || bytes.Equal(value, w.stored) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	if err = persist(ctx, func() error { return w.lease.Save(ctx, value) }); err != nil {
-		left.work = w
 		return err
 	}
-	left.work, w.stored = nil, value
+	w.stored = value
 	return nil
 }
 
-// release gives the lease back, also when ctx has ended. What the storage fails to take is tried again for a while, unless
-// ctx has ended: until it is taken, or the term is over, nobody else can work on the certificate.
+// release gives the lease back, also when ctx has ended, and stores how far the work came in the same write. The error is
+// that of either: what is not stored is left to memory. What the storage fails to take is tried again for a while, which is
+// short if ctx has ended: until it is taken, or the term is over, nobody else can work on the certificate.
 func (w *work) release(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	err := persist(ctx, func() error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
-		defer cancel()
-		return w.lease.Release(ctx)
-	})
+	patience := storeTimeout
+	if ctx.Err() != nil {
+		patience = endPatience
+	}
+	err := w.saveLast(ctx, patience)
+	if err := attend(ctx, patience, w.lease.Release); err != nil {
+		return err
+	}
+	return err
+}
+
+// saveLast stores how far the work came, and gives the lease back if there is anything to be stored.
+func (w *work) saveLast(ctx context.Context, patience time.Duration) error {
+	if !w.ours {
+		return nil
+	}
+	value, err := w.Encode()
+	if err != nil || bytes.Equal(value, w.stored) {
+		return err
+	}
+	err = attend(ctx, patience, func(ctx context.Context) error { return w.lease.SaveAndRelease(ctx, value) })
 	if errors.Is(err, storage.ErrLost) {
 		return nil
 	}
 	return err
+}
+
+// attend calls f, also when ctx has ended, and again until it succeeds, finds that the lease is lost, or the patience is at
+// its end.
+func attend(ctx context.Context, patience time.Duration, f func(context.Context) error) error {
+	ctx = context.WithoutCancel(ctx)
+	patient, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return persist(patient, func() error {
+		ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+		defer cancel()
+		return f(ctx)
+	})
 }
 
 // persist calls f until it succeeds, finds that the lease is lost, or ctx ends.

@@ -46,9 +46,10 @@
 //     the one whose writes are taken; the other gets [ErrLost]. A process can be suspended for as long as it may be.
 //   - A write with an unknown outcome is read back before anything is concluded from it.
 //   - A check that fails is no check: it takes nothing from what was seen before.
-//   - The record is not deleted while it is held. Release replaces the owner with nobody and leaves value and fence.
-//     Such a free record may be deleted by its revision when its value is of no use any more; the fence
-//     begins at 1 again then.
+//   - The record is not deleted by others while it is held. Release replaces the owner with nobody and leaves value and fence;
+//     SaveAndRelease changes the value in the same write.
+//   - When its value is of no use any more, the holder deletes the record with the lease. A free record may be deleted by
+//     its revision. The fence begins at 1 again then.
 //   - Terms have at most an hour; a longer one in a record counts as one.
 //
 // Some stores know more: a Dir can tell that an owner's process on this machine, under this boot of it, has

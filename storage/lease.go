@@ -99,39 +99,6 @@ func (l *Lease) Save(ctx context.Context, value []byte) error {
 	return l.lost("")
 }
 
-// Release gives the lease back, with its value, so that others get it at once. It ends the lease's
-// context, waits until the renewal has stopped, and frees the record. It returns nil if that is done, also
-// if it was done before, and if the lease was lost: then it changes nothing, whoever holds the lease now.
-// After an error (the store failed, or ctx ended) this holder has no lease any more, but others may have
-// to wait for the term; Release may be called again.
-func (l *Lease) Release(ctx context.Context) error {
-	if l.ctx == nil {
-		return nil
-	}
-	l.end(leaseReleased, nil)
-	defer l.unmark()
-	select {
-	case <-l.stopped:
-	case <-ctx.Done():
-		return fmt.Errorf("releasing the lease %q: %w", l.key, ended(ctx))
-	}
-	if err := l.takeTurn(ctx); err != nil {
-		return fmt.Errorf("releasing the lease %q: %w", l.key, err)
-	}
-	defer l.endTurn()
-	if !l.inState(leaseReleased) {
-		return nil
-	}
-	err := l.write(ctx, func(r *leaseRecord) { r.Owner = "" })
-	if err != nil && !errors.Is(err, ErrLost) {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.state = leaseVacated
-	return nil
-}
-
 // beat renews the lease until its context ends.
 func (l *Lease) beat() {
 	defer close(l.stopped)

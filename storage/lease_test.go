@@ -288,7 +288,8 @@ func TestAcquireReplacesCorruptRecordAfterTerm(t *testing.T) {
 func TestZeroLease(t *testing.T) {
 	var lease storage.Lease
 	for what, err := range map[string]error{
-		"Save": lease.Save(t.Context(), nil), "Context's error": lease.Context().Err(), "Context's cause": context.Cause(lease.Context()),
+		"Save": lease.Save(t.Context(), nil), "SaveAndRelease": lease.SaveAndRelease(t.Context(), nil),
+		"Delete": lease.Delete(t.Context()), "Context's error": lease.Context().Err(), "Context's cause": context.Cause(lease.Context()),
 	} {
 		if !errors.Is(err, storage.ErrLost) {
 			t.Errorf("%s: %v, want ErrLost", what, err)

@@ -139,6 +139,9 @@ func (f *fleet) work(ctx context.Context, store *storagetest.Faulty, lease *stor
 		_ = lease.Save(ctx, []byte("by one that was suspended"))
 		store.SetFaults()
 	}
+	if random.IntN(2) == 0 {
+		_ = lease.SaveAndRelease(ctx, []byte("the last"))
+	}
 	_ = lease.Release(ctx) // where that fails, others wait for the term
 	return true
 }
