@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
 // notes are what an ACME issuer records of an order under way.
@@ -21,6 +22,9 @@ type notes struct {
 func (n *notes) read(journal []byte) {
 	if json.Unmarshal(journal, n) != nil {
 		*n = notes{}
+	}
+	if record.IsAhead(n.FinalizedAt, time.Now()) {
+		n.FinalizedAt = time.Time{} // noted by a wrong clock: the order would be processed for ever
 	}
 }
 

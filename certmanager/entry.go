@@ -143,7 +143,7 @@ func (e *entry) next() time.Time {
 func (e *entry) offer(r *record.Certificate) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if current := e.served.Load(); current != nil && !r.Obtained.After(current.obtainedAt()) {
+	if current := e.served.Load(); current != nil && !record.Newer(r.Obtained, current.obtainedAt(), time.Now()) {
 		return false
 	}
 	s := newServed(r)

@@ -123,6 +123,7 @@ func (a *attempt) issue(ctx context.Context, issuer *gatedIssuer, j *record.Jour
 	if err != nil {
 		return nil, &acme.OrderError{Err: fmt.Errorf("issuer %s: %w", issuer.ID(), err)}
 	}
+	a.checkTimes(ctx, r)
 	if len(certificate.Warnings) > 0 {
 		warn(fmt.Errorf("%v: %s", &e.subject, strings.Join(certificate.Warnings, "; ")))
 	}
@@ -150,7 +151,7 @@ func (a *attempt) check(certificate *acme.Certificate, issuer *gatedIssuer, j *r
 // though a clock be set back.
 func (a *attempt) obtained() time.Time {
 	now := time.Now().UTC()
-	if current := a.entry.served.Load(); current != nil && !now.After(current.obtainedAt()) {
+	if current := a.entry.served.Load(); current != nil && !record.Newer(now, current.obtainedAt(), now) {
 		now = current.obtainedAt().Add(1).UTC()
 	}
 	return now
