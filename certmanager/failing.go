@@ -29,7 +29,7 @@ func (a *attempt) notIssued(run context.Context, issuer *gatedIssuer, event Even
 	case errors.As(err, new(storageError)):
 		hinder(j, err, time.Now())
 	default:
-		if until, deferred := issuer.defers(err); deferred { // for what concerns all names this one is told and waits with them
+		if until, deferred := issuer.defers(err, a.entry.end()); deferred { // for what concerns all names this one is told and waits with them
 			event.Next = until
 			return outcome{kind: lifecycle.Failed, until: until, err: err, events: []Event{event}}, true
 		}
@@ -62,7 +62,7 @@ func (a *attempt) allClosed() (until time.Time, err error) {
 		return until, nil
 	}
 	for _, issuer := range a.issuers {
-		closed, ok := errors.AsType[*gate.ClosedError](issuer.closed())
+		closed, ok := errors.AsType[*gate.ClosedError](issuer.closed(a.entry.end()))
 		if !ok {
 			return time.Time{}, nil
 		}

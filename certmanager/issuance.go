@@ -56,7 +56,7 @@ func (a *attempt) askIssuer(run context.Context, issuer *gatedIssuer) (o outcome
 	if waits(j.Failure, time.Now()) && !a.task.Forced {
 		return a.waiting(j, event), true
 	}
-	if closed, ok := errors.AsType[*gate.ClosedError](issuer.closed()); ok {
+	if closed, ok := errors.AsType[*gate.ClosedError](issuer.closed(e.end())); ok {
 		return a.closed(closed), true
 	}
 	ctx, cancel := context.WithTimeout(a.lease.Context(), issueTimeout+time.Duration(len(e.identifiers)-1)*nameTimeout)
@@ -110,6 +110,7 @@ func (a *attempt) issue(ctx context.Context, issuer *gatedIssuer, j *record.Jour
 			return a.saveWork(ctx)
 		},
 		Warn: warn,
+		end:  e.end(),
 	}
 	var certificate *acme.Certificate
 	err := guard(ctx, a.logger, "Issuer.Issue", func() (err error) {

@@ -53,7 +53,8 @@ type Request struct {
 	// nobody is told.
 	Warn func(error)
 
-	answered func() // told that the issuer has shown that it works, any number of times; nil: nobody is told
+	answered func()    // told that the issuer has shown that it works, any number of times; nil: nobody is told
+	end      time.Time // of the certificate that is to be replaced; zero: there is none
 }
 
 // ACME is an Issuer that speaks ACME (RFC 8555) to a CA. Its account is made when first needed and
