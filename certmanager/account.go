@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"sync"
 	"time"
@@ -121,9 +120,9 @@ func (a *account) end(o *opening, opened openAccount, err error, abandoned bool)
 		return
 	}
 	a.refusals++
-	wait := max(schedule.RefusalBackoff(a.refusals, rand.Float64()), retryAfter(err))
+	wait := schedule.RefusalBackoff(a.refusals, 0) // the issuer's gate is closed for longer
 	a.refused = &refusedError{err: o.err, until: time.Now().Add(wait)}
-	o.err = &UnavailableError{Err: o.err, RetryAfter: wait}
+	o.err = &UnavailableError{Err: o.err, RetryAfter: retryAfter(err)}
 }
 
 // forget has the account read from the storage when it is next needed, for the CA does not take it any more.

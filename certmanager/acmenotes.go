@@ -23,6 +23,9 @@ func (n *notes) read(journal []byte) {
 	if json.Unmarshal(journal, n) != nil {
 		*n = notes{}
 	}
+	if record.IsAhead(n.FinalizedAt, time.Now()) {
+		n.FinalizedAt = time.Time{} // noted by a wrong clock: the order would be processed for ever
+	}
 }
 
 // restart forgets the order, and keeps what has to be cleaned up.

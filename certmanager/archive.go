@@ -34,7 +34,7 @@ func (a *archive) newest(ctx context.Context, e *entry) (*record.Certificate, er
 		if err != nil {
 			failure = err
 		}
-		if r != nil && r.NewerThan(best) {
+		if r != nil && r.NewerThan(best, time.Now()) {
 			best = r
 		}
 	}
@@ -103,7 +103,33 @@ func (a *archive) setAside(ctx context.Context, key string, value []byte, e Even
 // process finds the same one, and nothing needs to be stored. It is never at once after the certificate was obtained,
 // whatever the clocks of this machine and of the CA have to do with each other.
 func renewal(r *record.Certificate) time.Time {
+	due := schedule.AfterIssuance(usualRenewal(r), r.Obtained, r.End, spread(r))
+	if r.Obtained.After(r.End) {
+		return due // by a wrong clock
+	}
+	// The successor may end no later. Half of what is left, and half of that, would soon be nothing.
+	least := minRenewalPause
+	if r.EndOf != "" {
+		least = max(least, min(r.NotAfter.Sub(r.NotBefore)/minRenewalPart, r.End.Sub(r.Obtained)))
+	}
+	if earliest := r.Obtained.Add(least); due.Before(earliest) {
+		return earliest
+	}
+	return due
+}
+
+const (
+	minRenewalPause = time.Second // between two certificates
+	minRenewalPart  = 256         // for this part of its lifetime a certificate is kept at least whose intermediate is about to end
+)
+
+// usualRenewal returns when the certificate were due if it had been obtained when it began.
+func usualRenewal(r *record.Certificate) time.Time {
+	return schedule.Renewal(r.NotBefore, r.End, spread(r))
+}
+
+// spread returns a number of [0,1) that is the certificate's own.
+func spread(r *record.Certificate) float64 {
 	sum := sha256.Sum256(r.Chain[0])
-	spread := float64(binary.BigEndian.Uint64(sum[:8])>>11) / (1 << 53)
-	return schedule.AfterIssuance(schedule.Renewal(r.NotBefore, r.End, spread), r.Obtained, r.End, spread)
+	return float64(binary.BigEndian.Uint64(sum[:8])>>11) / (1 << 53)
 }

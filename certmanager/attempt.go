@@ -109,7 +109,7 @@ func (a *attempt) allClosed() (until time.Time, err error) {
 		return until, nil
 	}
 	for _, issuer := range a.issuers {
-		closed, ok := errors.AsType[*gate.ClosedError](issuer.closed())
+		closed, ok := errors.AsType[*gate.ClosedError](issuer.closed(a.entry.end()))
 		if !ok {
 			return time.Time{}, nil
 		}
@@ -213,7 +213,7 @@ func (a *attempt) waiting(f record.Failure, event Event) outcome {
 // issuer's own leads to the next.
 func (a *attempt) askIssuers(run context.Context) outcome {
 	if r := a.left.unsaved; r != nil {
-		if stored := a.stored[r.Issuer]; stored.Certificate != nil && stored.NewerThan(r) { // another process had no use for waiting
+		if stored := a.stored[r.Issuer]; stored.Certificate != nil && stored.NewerThan(r, time.Now()) { // another process had no use for waiting
 			a.left.unsaved = nil
 			return outcome{kind: lifecycle.Current}
 		}

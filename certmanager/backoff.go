@@ -14,13 +14,12 @@ import (
 const (
 	maxBackoff       = 8 * 24 * time.Hour // that is believed: the longest that a CA's limits ask for are of a week
 	maxOutageBackoff = time.Hour          // when the CA fails itself
-	maxClockSkew     = 5 * time.Minute    // between the members of a fleet
 )
 
 // waits reports whether the next attempt is not due yet. A failure that lies in the future was noted while the clock was
 // wrong, and says nothing; neither does a time that no failure can have led to.
 func waits(f record.Failure, now time.Time) bool {
-	return now.Before(f.Next) && f.Next.Before(now.Add(maxBackoff+maxClockSkew)) && now.Add(maxClockSkew).After(f.Failed)
+	return now.Before(f.Next) && !record.IsAhead(f.Next, now.Add(maxBackoff)) && !record.IsAhead(f.Failed, now)
 }
 
 // fail notes a failure of the issuer's and chooses the time of the next attempt: soon if the CA was not reached or failed

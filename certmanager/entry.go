@@ -58,7 +58,7 @@ func (e *entry) has(name string) bool {
 func (e *entry) offer(r *record.Certificate) bool {
 	e.progress.mu.Lock()
 	defer e.progress.mu.Unlock()
-	if current := e.served.Load(); current != nil && !r.Obtained.After(current.obtainedAt()) {
+	if current := e.served.Load(); current != nil && !record.Newer(r.Obtained, current.obtainedAt(), time.Now()) {
 		return false
 	}
 	e.progress.state.Serve(r.NotBefore, r.End, renewal(r))
@@ -119,7 +119,7 @@ func (e *entry) status(now time.Time) Status {
 		s.State = StateObtaining
 	}
 	if c := e.served.Load(); c != nil {
-		s.Issuer, s.Serial, s.NotBefore, s.NotAfter = c.issuer, c.serial(), time.Unix(c.begin, 0).UTC(), c.end()
+		s.Issuer, s.Serial, s.NotBefore, s.NotAfter, s.EndOf = c.issuer, c.serial(), time.Unix(c.begin, 0).UTC(), c.end(), c.endOf
 		switch {
 		case now.After(s.NotAfter):
 			s.State = StateExpired

@@ -40,7 +40,7 @@ func (i *issuance) run(run context.Context) (o outcome, next bool) {
 	if waits(i.journal.Failure, time.Now()) && !i.task.Forced {
 		return i.waiting(i.journal.Failure, event), true
 	}
-	if closed, ok := errors.AsType[*gate.ClosedError](i.issuer.closed()); ok {
+	if closed, ok := errors.AsType[*gate.ClosedError](i.issuer.closed(e.end())); ok {
 		return i.closed(closed), true
 	}
 	ctx, cancel := context.WithTimeout(i.work.context(), issueTimeout+time.Duration(len(e.identifiers)-1)*nameTimeout)
@@ -83,6 +83,7 @@ func (i *issuance) issue(ctx context.Context) (*record.Certificate, error) {
 			return i.work.save(ctx)
 		},
 		Warn:      warn,
+		end:       e.end(),
 		validated: func(all []record.Validation) { i.validations = all },
 	}
 	var certificate *acme.Certificate
@@ -97,6 +98,7 @@ func (i *issuance) issue(ctx context.Context) (*record.Certificate, error) {
 	if err != nil {
 		return nil, &acme.OrderError{Err: fmt.Errorf("issuer %s: %w", i.issuer.ID(), err)}
 	}
+	i.checkTimes(ctx, r)
 	if len(certificate.Warnings) > 0 {
 		warn(fmt.Errorf("%v: %s", &e.subject, strings.Join(certificate.Warnings, "; ")))
 	}
@@ -124,7 +126,7 @@ func (i *issuance) check(certificate *acme.Certificate) (*record.Certificate, er
 // though a clock be set back.
 func (i *issuance) obtained() time.Time {
 	now := time.Now().UTC()
-	if current := i.entry.served.Load(); current != nil && !now.After(current.obtainedAt()) {
+	if current := i.entry.served.Load(); current != nil && !record.Newer(now, current.obtainedAt(), now) {
 		now = current.obtainedAt().Add(1).UTC()
 	}
 	return now
@@ -158,7 +160,7 @@ func (i *issuance) failed(run context.Context, event Event, err error) (o outcom
 		hinder(&i.work.Work, err, time.Now())
 		event.Next = i.work.Next
 	default:
-		if until, deferred := i.issuer.defers(err); deferred { // for what concerns all names this one is told and waits with them
+		if until, deferred := i.issuer.defers(err, i.entry.end()); deferred { // for what concerns all names this one is told and waits with them
 			event.Next = until
 			return outcome{kind: lifecycle.Failed, until: soonest(until), err: err, events: []Event{event}}, true
 		}

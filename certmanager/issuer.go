@@ -56,7 +56,8 @@ type Request struct {
 
 	validated func([]record.Validation) // is told how control of the names was proved
 
-	answered func() // told that the issuer has shown that it works, any number of times; nil: nobody is told
+	answered func()    // told that the issuer has shown that it works, any number of times; nil: nobody is told
+	end      time.Time // of the certificate that is to be replaced; zero: there is none
 }
 
 // ACME is an Issuer that speaks ACME (RFC 8555) to a CA. Its account is made when first needed and

@@ -18,7 +18,8 @@ import (
 type UnavailableError struct {
 	Err error // why; may be nil
 	// RetryAfter is how long the issuer asks to wait, at least. Of a refusal it is believed up to eight days, of
-	// any other up to an hour. Zero: it does not ask.
+	// any other up to an hour, and no longer than half of what a certificate still has, unless errors.Is finds
+	// [acme.ErrRateLimited]. Zero: it does not ask.
 	RetryAfter time.Duration
 }
 
@@ -40,7 +41,7 @@ func (e storageError) Unwrap() error { return e.error }
 
 // resultOf returns what an attempt shows of the issuer that failed with the error, or did not.
 func resultOf(ctx context.Context, err error) gate.Result {
-	r := gate.Result{Err: err, RetryAfter: retryAfter(err), Spread: rand.Float64()}
+	r := gate.Result{Err: err, RetryAfter: retryAfter(err), Limit: errors.Is(err, acme.ErrRateLimited), Spread: rand.Float64()}
 	var unavailable *UnavailableError
 	switch {
 	case err == nil:

@@ -34,7 +34,7 @@ func bind(issuers []Issuer, emit func(context.Context, Event)) []*gatedIssuer {
 // Issue asks the issuer for a certificate, if it may be asked at the moment. If not, the error is a
 // [*gate.ClosedError] that says until when.
 func (g *gatedIssuer) Issue(ctx context.Context, r Request) (*acme.Certificate, error) {
-	pass, err := g.gate.Enter(time.Now())
+	pass, err := g.gate.Enter(time.Now(), r.end)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (g *gatedIssuer) Issue(ctx context.Context, r Request) (*acme.Certificate, 
 
 // tell tells once that the issuer can't be asked for any name, and once that it can be asked again.
 func (g *gatedIssuer) tell(ctx context.Context) {
-	closed, ok := errors.AsType[*gate.ClosedError](g.closed())
+	closed, ok := errors.AsType[*gate.ClosedError](g.closed(time.Time{}))
 	if ok && errors.Is(closed, gate.ErrUnanswered) {
 		return
 	}
@@ -77,11 +77,11 @@ func (g *gatedIssuer) tell(ctx context.Context) {
 }
 
 // defers reports whether an error of Issue concerns all names and not the one that it was asked for, and when to
-// try again.
-func (g *gatedIssuer) defers(err error) (next time.Time, deferred bool) {
+// try again for a certificate that ends at a time.
+func (g *gatedIssuer) defers(err error, end time.Time) (next time.Time, deferred bool) {
 	closed, ok := errors.AsType[*gate.ClosedError](err)
 	if !ok && errors.As(err, new(*UnavailableError)) {
-		if closed, ok = errors.AsType[*gate.ClosedError](g.closed()); !ok {
+		if closed, ok = errors.AsType[*gate.ClosedError](g.closed(end)); !ok {
 			// It has answered another meanwhile: what failed here is old.
 			return time.Now().Add(schedule.TransientBackoff(1, rand.Float64())), true
 		}
@@ -92,8 +92,9 @@ func (g *gatedIssuer) defers(err error) (next time.Time, deferred bool) {
 	return closed.Until, true
 }
 
-// closed returns nil if the issuer may be asked, or a [*gate.ClosedError] that says when to try again.
-func (g *gatedIssuer) closed() error { return g.gate.Closed(time.Now()) }
+// closed returns nil if the issuer may be asked to replace a certificate that ends at a time, or a [*gate.ClosedError] that
+// says when to try again. Zero: there is none yet.
+func (g *gatedIssuer) closed(end time.Time) error { return g.gate.Closed(time.Now(), end) }
 
 // inFlight returns how many certificates are being obtained from the issuer.
 func (g *gatedIssuer) inFlight() int { return g.gate.Out() }

@@ -50,7 +50,7 @@ func askAll(ctx context.Context, g *gatedIssuer, n int) int {
 		group.Go(func() {
 			for ctx.Err() == nil {
 				_, err := g.Issue(ctx, Request{Record: func(context.Context, []byte) error { return nil }})
-				next, deferred := g.defers(err)
+				next, deferred := g.defers(err, time.Time{})
 				switch {
 				case err == nil:
 					mu.Lock()
@@ -148,10 +148,10 @@ func TestGateLearns(t *testing.T) {
 				if _, err := g.Issue(ctx, Request{}); err != test.err {
 					t.Errorf("the error is %v, want %v", err, test.err)
 				}
-				closed, ok := errors.AsType[*gate.ClosedError](g.closed())
+				closed, ok := errors.AsType[*gate.ClosedError](g.closed(time.Time{}))
 				switch {
 				case ok != (test.want > 0):
-					t.Errorf("the gate: %v", g.closed())
+					t.Errorf("the gate: %v", g.closed(time.Time{}))
 				case ok && time.Until(closed.Until) != test.want:
 					t.Errorf("closed for %v, want %v", time.Until(closed.Until), test.want)
 				}
@@ -168,7 +168,7 @@ func TestRefusalsOfAllBackOff(t *testing.T) {
 		for _, least := range []time.Duration{time.Minute, 10 * time.Minute, 100 * time.Minute, 24 * time.Hour} {
 			err = &UnavailableError{Err: &acme.TermsError{}}
 			_, _ = g.Issue(t.Context(), Request{})
-			closed, ok := errors.AsType[*gate.ClosedError](g.closed())
+			closed, ok := errors.AsType[*gate.ClosedError](g.closed(time.Time{}))
 			if !ok || time.Until(closed.Until) < least || time.Until(closed.Until) > least*5/4 {
 				t.Fatalf("%+v, want one for %v and a quarter of it at most", closed, least)
 			}
@@ -178,8 +178,8 @@ func TestRefusalsOfAllBackOff(t *testing.T) {
 			time.Sleep(time.Until(closed.Until))
 		}
 		err = nil
-		if _, err := g.Issue(t.Context(), Request{}); err != nil || g.closed() != nil {
-			t.Errorf("%v, %v", err, g.closed())
+		if _, err := g.Issue(t.Context(), Request{}); err != nil || g.closed(time.Time{}) != nil {
+			t.Errorf("%v, %v", err, g.closed(time.Time{}))
 		}
 	})
 }
@@ -217,8 +217,8 @@ func TestRecordShowsThatTheIssuerWorks(t *testing.T) {
 		if n := g.inFlight(); n != 8 {
 			t.Errorf("%d are in flight, want 8", n)
 		}
-		if g.closed() != nil {
-			t.Errorf("%v though it was asked to record an order", g.closed())
+		if g.closed(time.Time{}) != nil {
+			t.Errorf("%v though it was asked to record an order", g.closed(time.Time{}))
 		}
 		_, err := g.Issue(ctx, Request{Record: func(context.Context, []byte) error { return lost }})
 		if !errors.Is(err, lost) || !errors.As(err, new(storageError)) {

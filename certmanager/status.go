@@ -16,10 +16,11 @@ type Status struct {
 	KeyType   KeyType   `json:"keyType"`
 	OnDemand  bool      `json:"onDemand,omitempty"` // obtained for a client that asked, not configured
 	State     State     `json:"state"`
-	Issuer    string    `json:"issuer,omitempty"` // ID of the issuer that signed it; this and the next three are zero without a certificate
+	Issuer    string    `json:"issuer,omitempty"` // ID of the issuer that signed it; this and the next four are zero without a certificate
 	Serial    string    `json:"serial,omitempty"` // hexadecimal
 	NotBefore time.Time `json:"notBefore,omitzero"`
-	NotAfter  time.Time `json:"notAfter,omitzero"`  // UTC
+	NotAfter  time.Time `json:"notAfter,omitzero"`  // UTC; when the first of its chain ends
+	EndOf     string    `json:"endOf,omitempty"`    // subject of the intermediate that ends then; empty: the certificate itself does
 	Action    Action    `json:"action"`             // what comes next
 	Next      time.Time `json:"next"`               // when; a time in the past: its turn comes
 	Deferred  string    `json:"deferred,omitempty"` // why it waits until Next though nothing failed

@@ -20,6 +20,9 @@
 // grows, and never for less than the issuer asks, which is believed up to eight days: the limits of Let's Encrypt go to
 // seven.
 //
+// What the issuer asks for beyond that does not keep an attempt out for longer than half of what its certificate still had
+// when the gate was closed, unless it is a limit on how often the issuer may be asked.
+//
 // When the time is over, one attempt is let in as a probe. The others stay out until the issuer has answered it,
 // or for a minute more. An answer opens the gate. After a refusal only the answer to an attempt that was let in later
 // does: an order made before the account ran into its limit may well be finished after it.

@@ -13,7 +13,7 @@ func Example() {
 	now := time.Date(2026, time.November, 1, 12, 0, 0, 0, time.UTC)
 	asked, probes := 0, 0
 	ask := func() {
-		pass, err := g.Enter(now)
+		pass, err := g.Enter(now, time.Time{})
 		if err != nil {
 			return
 		}
@@ -23,7 +23,7 @@ func Example() {
 	for range 1000 {
 		ask()
 	}
-	fmt.Println(g.Closed(now))
+	fmt.Println(g.Closed(now, time.Time{}))
 	for range 10 {
 		now = now.Add(time.Minute)
 		before := asked

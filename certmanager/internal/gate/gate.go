@@ -34,6 +34,9 @@ type Gate struct {
 // A closing is a gate's being closed.
 type closing struct {
 	until   time.Time // when the next probe may enter
+	least   time.Time // before this none may, however soon its certificate ends
+	at      time.Time // when the gate was closed last
+	limit   bool      // the issuer's word on when is to be obeyed whole
 	since   time.Time // when the gate was closed for the first time since the last answer
 	err     error     // why
 	refusal bool      // the issuer refuses all, and is not out of order
@@ -61,18 +64,20 @@ func (e *ClosedError) Unwrap() error { return e.Err }
 // ErrUnanswered is why attempts are kept back while a fresh issuer has yet to answer.
 var ErrUnanswered = errors.New("it has not answered yet, and enough others are asking it")
 
-// Enter lets an attempt pass, which must call [Pass.Done] in the end, or returns a [*ClosedError].
-func (g *Gate) Enter(now time.Time) (*Pass, error) {
+// Enter lets an attempt pass, which must call [Pass.Done] in the end, or returns a [*ClosedError]. The end is that of the
+// certificate that the attempt is to replace; zero: there is none.
+func (g *Gate) Enter(now, end time.Time) (*Pass, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.out == 0 {
 		g.busy = now
 	}
-	if err := g.closed(now); err != nil {
+	if err := g.closed(now, end); err != nil {
 		return nil, err
 	}
-	if g.closing != nil {
-		g.closing.until = now.Add(probeInterval)
+	if c := g.closing; c != nil {
+		c.least = now.Add(probeInterval)
+		c.prolong(c.least)
 	}
 	g.entered++
 	g.out++
@@ -80,10 +85,10 @@ func (g *Gate) Enter(now time.Time) (*Pass, error) {
 }
 
 // Closed returns what Enter would at the moment, and lets nothing pass: nil, or a [*ClosedError].
-func (g *Gate) Closed(now time.Time) error {
+func (g *Gate) Closed(now, end time.Time) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.closed(now)
+	return g.closed(now, end)
 }
 
 // Probing reports whether the issuer has not answered since it was in trouble.
@@ -100,10 +105,10 @@ func (g *Gate) Out() int {
 	return g.out
 }
 
-func (g *Gate) closed(now time.Time) error {
+func (g *Gate) closed(now, end time.Time) error {
 	switch c := g.closing; {
-	case c != nil && now.Before(c.until):
-		return &ClosedError{Until: c.until, Since: c.since, Err: c.err}
+	case c != nil && now.Before(c.untilFor(end)):
+		return &ClosedError{Until: c.untilFor(end), Since: c.since, Err: c.err}
 	case c != nil || g.answered > 0 || g.out == 0:
 		return nil
 	}
@@ -114,14 +119,30 @@ func (g *Gate) closed(now time.Time) error {
 	return &ClosedError{Until: g.busy.Add((periods + 1) * freshPeriod), Since: g.busy, Err: ErrUnanswered}
 }
 
-// shut closes the gate for a while.
-func (g *Gate) shut(now time.Time, wait time.Duration, why Result) {
+// untilFor returns when one may enter whose certificate ends at a time.
+func (c *closing) untilFor(end time.Time) time.Time {
+	left := end.Sub(c.at)
+	if c.limit || left <= 0 {
+		return c.until
+	}
+	half := c.at.Add(left / 2)
+	if half.Before(c.least) {
+		half = c.least
+	}
+	if half.Before(c.until) {
+		return half
+	}
+	return c.until
+}
+
+// shut closes the gate for a while of its own choosing, or for longer if the issuer asks.
+func (g *Gate) shut(now time.Time, own, asked time.Duration, why Result) {
 	since := now
 	if g.closing != nil {
 		since = g.closing.since
 	}
 	g.closing = &closing{
-		until: now.Add(wait), since: since, err: why.Err,
+		until: now.Add(max(own, asked)), least: now.Add(own), at: now, limit: why.Limit, since: since, err: why.Err,
 		refusal: why.Outcome == Refusal, entered: g.entered,
 	}
 }
@@ -134,7 +155,7 @@ func (g *Gate) refuse(now time.Time, p *Pass, r Result) {
 		return
 	}
 	g.refusals++
-	g.shut(now, max(wait, schedule.RefusalBackoff(g.refusals, r.Spread)), r)
+	g.shut(now, schedule.RefusalBackoff(g.refusals, r.Spread), wait, r)
 }
 
 // fail closes the gate for an outage, if it is news.
@@ -151,7 +172,7 @@ func (g *Gate) fail(now time.Time, p *Pass, r Result) {
 	if g.closing == nil {
 		least = firstProbe
 	}
-	g.shut(now, max(wait, least), r)
+	g.shut(now, least, wait, r)
 }
 
 func (c *closing) prolong(until time.Time) {

@@ -30,7 +30,7 @@ func newScene(t *testing.T) *scene {
 func (s *scene) enters(names ...string) {
 	s.t.Helper()
 	for _, name := range names {
-		p, err := s.gate.Enter(s.now)
+		p, err := s.gate.Enter(s.now, time.Time{})
 		if err != nil {
 			s.t.Fatalf("%s after %v: %v", name, s.now.Sub(start), err)
 		}
@@ -41,8 +41,8 @@ func (s *scene) enters(names ...string) {
 // closed checks that nobody is let in for a while, for the reason.
 func (s *scene) closed(wait time.Duration, why error) {
 	s.t.Helper()
-	peeked := s.gate.Closed(s.now)
-	_, err := s.gate.Enter(s.now)
+	peeked := s.gate.Closed(s.now, time.Time{})
+	_, err := s.gate.Enter(s.now, time.Time{})
 	var closed *ClosedError
 	if !errors.As(err, &closed) {
 		s.t.Fatalf("after %v: open, want closed for %v", s.now.Sub(start), wait)
@@ -306,7 +306,7 @@ func TestSince(t *testing.T) {
 		s.pause(time.Minute)
 	}
 	s.enters("a")
-	closed, ok := errors.AsType[*ClosedError](s.gate.Closed(s.now))
+	closed, ok := errors.AsType[*ClosedError](s.gate.Closed(s.now, time.Time{}))
 	if !ok || !closed.Since.Equal(began) {
 		t.Errorf("%+v, want one since %v", closed, began)
 	}
@@ -325,9 +325,9 @@ func TestConcurrentUse(t *testing.T) {
 	outcomes := []Outcome{Unknown, Answer, Outage, Refusal}
 	for i := range 100 {
 		group.Go(func() {
-			p, err := g.Enter(start.Add(time.Duration(i) * time.Hour))
+			p, err := g.Enter(start.Add(time.Duration(i)*time.Hour), time.Time{})
 			if err != nil {
-				_ = g.Closed(start)
+				_ = g.Closed(start, time.Time{})
 				return
 			}
 			p.Answered()

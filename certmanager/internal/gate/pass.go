@@ -25,6 +25,7 @@ type Result struct {
 	Outcome    Outcome
 	Err        error         // with Outage and Refusal
 	RetryAfter time.Duration // with Outage and Refusal: the wait that the issuer asks for; zero: it does not
+	Limit      bool          // with Outage and Refusal: it is a limit on how often the issuer may be asked
 	Spread     float64       // with Refusal: in [0,1), chooses the wait (see schedule.RefusalBackoff)
 }
 

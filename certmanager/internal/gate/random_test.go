@@ -70,13 +70,13 @@ func (h *history) note(e entry) {
 		return
 	}
 	h.failed, h.refused = 0, false
-	if err := h.gate.Closed(h.now); err != nil {
+	if err := h.gate.Closed(h.now, time.Time{}); err != nil {
 		h.t.Errorf("after an answer: %v", err)
 	}
 }
 
 func (h *history) enter() {
-	p, err := h.gate.Enter(h.now)
+	p, err := h.gate.Enter(h.now, time.Time{})
 	if err != nil {
 		h.checkClosed(err)
 		return
@@ -103,8 +103,8 @@ func (h *history) checkClosed(err error) {
 		h.t.Errorf("closed though the issuer answers: %v", err)
 	case h.failed == 0 && len(h.out) < maxFresh:
 		h.t.Errorf("closed with %d out", len(h.out))
-	case h.failed > 0 && h.gate.Closed(closed.Until) != nil:
-		h.t.Errorf("closed when its time is over: %v", h.gate.Closed(closed.Until))
+	case h.failed > 0 && h.gate.Closed(closed.Until, time.Time{}) != nil:
+		h.t.Errorf("closed when its time is over: %v", h.gate.Closed(closed.Until, time.Time{}))
 	}
 }
 
@@ -115,9 +115,9 @@ func (h *history) end(i int) {
 	waits := []time.Duration{0, 0, -time.Hour, time.Second, 5 * time.Minute, 300 * time.Hour, 1 << 62}
 	r := Result{Err: errDown, RetryAfter: waits[h.rand.IntN(len(waits))], Spread: h.rand.Float64()}
 	r.Outcome = Outcome(h.rand.IntN(4))
-	before := h.gate.Closed(h.now)
+	before := h.gate.Closed(h.now, time.Time{})
 	e.pass.Done(h.now, r)
-	after := h.gate.Closed(h.now)
+	after := h.gate.Closed(h.now, time.Time{})
 	news := r.Outcome == Refusal && (!h.refused || e.number > h.failed) ||
 		r.Outcome == Outage && e.number > h.answered && e.number > h.failed
 	switch {

@@ -24,9 +24,11 @@ type Certificate struct {
 	NotBefore, NotAfter time.Time
 
 	// End is when the first certificate of the chain ends: a path is valid as long as all of it is (RFC 5280 §6.1). A root
-	// at the end of the chain, which its readers have or have not, does not count.
+	// at the end of the chain, which its readers have or have not, does not count. Neither does what had ended before
+	// the certificate was obtained: another would end as soon.
 	End   time.Time
 	EndOf string // the subject of the one that ends first, fit for a log line; empty: the leaf
+	Ended string // the subject of one that had ended before, fit for a log line; empty: none had
 }
 
 // Meta is what a record says of a certificate besides key and chain.
@@ -75,8 +77,13 @@ func (c *Certificate) setChain(der []byte, leaf *x509.Certificate, above *tail) 
 	c.Key.Signer = compact(c.Key.Signer, der, leaf)
 	c.Serial = hex.EncodeToString(leaf.SerialNumber.Bytes())
 	c.NotBefore, c.NotAfter, c.End = leaf.NotBefore, leaf.NotAfter, leaf.NotAfter
-	if !above.end.IsZero() && above.end.Before(c.End) {
-		c.End, c.EndOf = above.end, above.endOf
+	for _, end := range above.ends {
+		switch {
+		case !end.time.After(c.Obtained):
+			c.Ended = end.of
+		case end.time.Before(c.End):
+			c.End, c.EndOf = end.time, end.of
+		}
 	}
 }
 
@@ -94,10 +101,25 @@ func (c *Certificate) SetSigner(signer crypto.Signer) error {
 }
 
 // NewerThan reports whether c is to be served rather than other, which may be nil: the one obtained later, though it
-// may end sooner.
-func (c *Certificate) NewerThan(other *Certificate) bool {
-	return other == nil || c.Obtained.After(other.Obtained)
+// may end sooner. See [Newer].
+func (c *Certificate) NewerThan(other *Certificate, now time.Time) bool {
+	return other == nil || Newer(c.Obtained, other.Obtained, now)
 }
+
+// maxClockSkew is how far ahead the clock of a member of the fleet may be.
+const maxClockSkew = 5 * time.Minute
+
+// Newer reports whether the first of two times of [Meta].Obtained is the later one. One that lies in the future was noted by
+// a wrong clock: what was obtained since is newer.
+func Newer(a, b, now time.Time) bool {
+	if ahead := IsAhead(a, now); ahead != IsAhead(b, now) {
+		return !ahead
+	}
+	return a.After(b)
+}
+
+// IsAhead reports whether a time was noted by a clock that is further ahead than those of a fleet may be.
+func IsAhead(t, now time.Time) bool { return t.After(now.Add(maxClockSkew)) }
 
 // Same reports whether both are of one certificate.
 func (c *Certificate) Same(other *Certificate) bool {

@@ -58,26 +58,31 @@ func TestEnd(t *testing.T) {
 	short := newCA(t, root, "Short\x1b", 60)
 	other := newCA(t, root, "Other", 50)
 	long := newCA(t, root, "Long", 1000)
+	ended, now := newCA(t, root, "Ended", 10), newCA(t, root, "Now", 20)
 	days := func(n int) time.Time { return begin.AddDate(0, 0, n) }
 	der := func(c *testCA) []byte { return c.parsed.Raw }
 	for name, test := range map[string]struct {
 		above [][]byte
 		end   time.Time
 		endOf string
+		ended string
 	}{
-		"alone":              {nil, days(90), ""},
-		"longer":             {[][]byte{der(long)}, days(90), ""},
-		"shorter":            {[][]byte{der(short)}, days(60), "CN=Short\ufffd"},
-		"longer, shorter":    {[][]byte{der(long), der(short)}, days(60), "CN=Short\ufffd"},
-		"shortest first":     {[][]byte{der(other), der(short), der(long)}, days(50), "CN=Other"},
-		"with a root":        {[][]byte{der(long), der(root)}, days(90), ""},
-		"a root in between":  {[][]byte{der(root), der(long)}, days(30), "CN=Root"},
-		"shorter and a root": {[][]byte{der(short), der(root)}, days(60), "CN=Short\ufffd"},
+		"alone":              {nil, days(90), "", ""},
+		"longer":             {[][]byte{der(long)}, days(90), "", ""},
+		"shorter":            {[][]byte{der(short)}, days(60), "CN=Short\ufffd", ""},
+		"longer, shorter":    {[][]byte{der(long), der(short)}, days(60), "CN=Short\ufffd", ""},
+		"shortest first":     {[][]byte{der(other), der(short), der(long)}, days(50), "CN=Other", ""},
+		"with a root":        {[][]byte{der(long), der(root)}, days(90), "", ""},
+		"a root in between":  {[][]byte{der(root), der(long)}, days(30), "CN=Root", ""},
+		"shorter and a root": {[][]byte{der(short), der(root)}, days(60), "CN=Short\ufffd", ""},
+		"one had ended":      {[][]byte{der(ended)}, days(90), "", "CN=Ended"},
+		"one ends with it":   {[][]byte{der(now)}, days(90), "", "CN=Now"},
+		"one had, one will":  {[][]byte{der(ended), der(other), der(short)}, days(50), "CN=Other", "CN=Ended"},
 	} {
 		key := newKey(t)
 		issued := long.issue(t, key.Public(), "example.com")
 		issued.Chain = append(issued.Chain[:1], test.above...)
-		c, err := record.New(record.Meta{Names: []string{"example.com"}}, record.Key{Signer: key}, issued, new(record.Intermediates))
+		c, err := record.New(record.Meta{Names: []string{"example.com"}, Obtained: days(20)}, record.Key{Signer: key}, issued, new(record.Intermediates))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -86,8 +91,8 @@ func TestEnd(t *testing.T) {
 		if err != nil || shown(again) != shown(c) {
 			t.Errorf("%s: is read as %+v, %v", name, again, err)
 		}
-		if !c.End.Equal(test.end) || c.EndOf != test.endOf || !c.NotAfter.Equal(days(90)) {
-			t.Errorf("%s: ends at %v with %q, want %v with %q", name, c.End, c.EndOf, test.end, test.endOf)
+		if !c.End.Equal(test.end) || c.EndOf != test.endOf || c.Ended != test.ended || !c.NotAfter.Equal(days(90)) {
+			t.Errorf("%s: ends at %v with %q, ended %q; want %v with %q, %q", name, c.End, c.EndOf, c.Ended, test.end, test.endOf, test.ended)
 		}
 	}
 }
@@ -97,10 +102,10 @@ func TestNewerThan(t *testing.T) {
 	a, b := ca.record(t, key, "example.com"), ca.record(t, key, "example.com")
 	b.Obtained, b.NotAfter = a.Obtained.Add(1), a.NotAfter.Add(-time.Hour)
 	for name, wrong := range map[string]bool{
-		"the later one is not newer":      !b.NewerThan(a),
-		"the earlier one is newer":        a.NewerThan(b),
-		"one is newer than itself":        a.NewerThan(a),
-		"none is newer":                   !a.NewerThan(nil),
+		"the later one is not newer":      !b.NewerThan(a, begin),
+		"the earlier one is newer":        a.NewerThan(b, begin),
+		"one is newer than itself":        a.NewerThan(a, begin),
+		"none is newer":                   !a.NewerThan(nil, begin),
 		"it is not the same as itself":    !a.Same(a),
 		"another certificate is the same": a.Same(b),
 		"none is the same":                a.Same(nil),
@@ -204,6 +209,44 @@ func TestSerial(t *testing.T) {
 		c, err := record.New(record.Meta{}, record.Key{Signer: key}, &acme.Certificate{Leaf: leaf, Chain: [][]byte{leaf.Raw}}, new(record.Intermediates))
 		if err != nil || c.Serial != want {
 			t.Errorf("%v, %v, want %s", c, err, want)
+		}
+	}
+}
+
+// What was noted by a wrong clock, or never, does not make a certificate newer than what was obtained since.
+func TestNewer(t *testing.T) {
+	const minute, year = time.Minute, 365 * 24 * time.Hour
+	for _, test := range []struct {
+		a, b  time.Duration // from now
+		newer bool
+	}{
+		{0, -1, true},
+		{-1, 0, false},
+		{0, 0, false},
+		{5 * minute, 0, true}, // clocks differ
+		{0, 5 * minute, false},
+		{0, 5*minute + 1, true},
+		{5*minute + 1, 0, false},
+		{-year, 10 * year, true},
+		{10 * year, -year, false},
+		{10 * year, 9 * year, true},
+		{9 * year, 10 * year, false},
+	} {
+		if record.Newer(begin.Add(test.a), begin.Add(test.b), begin) != test.newer {
+			t.Errorf("newer at %v than at %v is %v", test.a, test.b, !test.newer)
+		}
+	}
+}
+
+// A time that no clock can have noted is read as one long ago.
+func TestObtainedAtNoTime(t *testing.T) {
+	ca, key := newTestCA(t), newKey(t)
+	c := ca.record(t, key, "example.com")
+	for year, want := range map[int]int{1: 1970, 1969: 1970, 1970: 1970, 2026: 2026, 2261: 2261, 2262: 1970, 9000: 1970} {
+		c.Obtained = time.Date(year, time.May, 1, 0, 0, 0, 0, time.UTC)
+		again, err := record.DecodeCertificate(encode(t, c), dns("example.com"), nil)
+		if err != nil || again.Obtained.Year() != want {
+			t.Errorf("of the year %d is read as %v, %v", year, again.Obtained, err)
 		}
 	}
 }

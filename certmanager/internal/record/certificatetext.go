@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/everseal/everseal/acme"
 )
@@ -46,7 +47,9 @@ func (c *Certificate) Encode() ([]byte, error) {
 
 // setUTC sets the times to UTC: another zone would be kept in memory with each of them.
 func (m *Meta) setUTC() {
-	m.Obtained = utc(m.Obtained)
+	if m.Obtained = utc(m.Obtained); m.Obtained.Year() < 1970 || m.Obtained.Year() > 2261 {
+		m.Obtained = time.Unix(0, 0).UTC() // no clock said so; what fits into 64 bits of nanoseconds can be compared
+	}
 	for i := range m.Validations {
 		m.Validations[i].Validated = utc(m.Validations[i].Validated)
 	}

@@ -28,9 +28,14 @@ type Intermediates struct {
 
 // A tail is not changed.
 type tail struct {
-	chain [][]byte  // DER
-	end   time.Time // of the one that ends first; zero: none is to be watched
-	endOf string    // the subject of that one
+	chain [][]byte // DER
+	ends  []end    // of those that are to be watched
+}
+
+// An end is that of an intermediate.
+type end struct {
+	time time.Time
+	of   string // the subject, fit for a log line
 }
 
 // read returns the tail that the text has. A known one costs a hash and a comparison of its bytes.
@@ -91,8 +96,8 @@ func readTail(text []byte) (*tail, error) {
 		}
 		// A root at the end is the client's to judge, not part of the path (RFC 5280 §6.1).
 		isRoot := len(rest) == 0 && bytes.Equal(parsed.RawSubject, parsed.RawIssuer)
-		if !isRoot && (t.end.IsZero() || parsed.NotAfter.Before(t.end)) {
-			t.end, t.endOf = parsed.NotAfter, printable(parsed.Subject.String(), 200)
+		if !isRoot {
+			t.ends = append(t.ends, end{parsed.NotAfter, printable(parsed.Subject.String(), 200)})
 		}
 		t.chain, text = append(t.chain, der), rest
 	}

@@ -37,7 +37,7 @@ func TestIntermediatesAreShared(t *testing.T) {
 	above := [][]byte{newAuthority(t, "A"), newAuthority(t, "B")}
 	text := appendPEM(nil, above)
 	first, err := shared.read(text)
-	if err != nil || len(first.chain) != 2 || !bytes.Equal(first.chain[1], above[1]) || first.endOf != "CN=A" {
+	if err != nil || len(first.chain) != 2 || !bytes.Equal(first.chain[1], above[1]) || first.ends[0].of != "CN=A" {
 		t.Fatalf("%+v, %v", first, err)
 	}
 	for n, der := range first.chain {
@@ -125,7 +125,7 @@ func TestKnownIntermediatesAllocate(t *testing.T) {
 // The subject of a certificate is a hostile CA's to choose.
 func TestSubjectIsBounded(t *testing.T) {
 	read, err := readTail(appendPEM(nil, [][]byte{newAuthority(t, strings.Repeat("é\n\x1b", 500))}))
-	if err != nil || len(read.endOf) > 200 || strings.ContainsAny(read.endOf, "\n\x1b") || !strings.HasPrefix(read.endOf, "CN=é") {
-		t.Errorf("%q, %v", read.endOf, err)
+	if err != nil || len(read.ends[0].of) > 200 || strings.ContainsAny(read.ends[0].of, "\n\x1b") || !strings.HasPrefix(read.ends[0].of, "CN=é") {
+		t.Errorf("%+v, %v", read, err)
 	}
 }
