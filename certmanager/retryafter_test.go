@@ -46,10 +46,11 @@ func TestRetryAfterBesideACertificate(t *testing.T) {
 				ca.change(func(ca *localCA) { ca.err = nil })
 				waited := w.await(certmanager.EventObtained, "example.com", 2).Time.Sub(failed.Time)
 				half := end.Sub(failed.Time) / 2
-				if test.whole && waited != week || !test.whole && waited > half {
+				const turn = 5 * time.Second // names that have failed let others go first when an issuer may be asked again
+				if test.whole && (waited < week || waited > week+turn) || !test.whole && waited > half+turn {
 					t.Errorf("asked again after %v, half of what was left is %v", waited, half)
 				}
-				if !failed.Next.Equal(failed.Time.Add(waited)) {
+				if late := waited - failed.Next.Sub(failed.Time); late < 0 || late > turn {
 					t.Errorf("the event says %v, asked again after %v", failed.Next.Sub(failed.Time), waited)
 				}
 			})

@@ -17,12 +17,12 @@ func TestEnds(t *testing.T) {
 		left   time.Duration // of the certificate; 0: there is none
 		wait   time.Duration
 	}{
-		{"an outage", Result{Outcome: Outage}, hour, time.Minute},
-		{"an outage, with little left", Result{Outcome: Outage}, time.Minute, time.Minute},
+		{"an outage", Result{Outcome: Outage}, hour, 10 * time.Second},
+		{"an outage, with little left", Result{Outcome: Outage}, time.Minute, 10 * time.Second},
 		{"an outage of an hour", Result{Outcome: Outage, RetryAfter: hour}, 90 * day, hour},
 		{"an outage of an hour, without a certificate", Result{Outcome: Outage, RetryAfter: hour}, 0, hour},
 		{"an outage of an hour, with an hour left", Result{Outcome: Outage, RetryAfter: hour}, hour, hour / 2},
-		{"an outage of an hour, with a minute left", Result{Outcome: Outage, RetryAfter: hour}, time.Minute, time.Minute},
+		{"an outage of an hour, with a minute left", Result{Outcome: Outage, RetryAfter: hour}, time.Minute, time.Minute / 2},
 		{"an outage of an hour, ended", Result{Outcome: Outage, RetryAfter: hour}, -hour, hour},
 		{"a refusal", Result{Outcome: Refusal}, day, time.Minute},
 		{"a refusal for a week", Result{Outcome: Refusal, RetryAfter: 7 * day}, 2 * day, day},
