@@ -72,7 +72,7 @@ func New(config Config) (*Manager, error) {
 		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, emit: m.emit}, catalogue: &m.catalogue, update: m.dispatcher.Update, logger: m.logger, emit: m.emit,
 		policy: m.askPolicy, solvers: m.proving.solversFor, preflight: config.Preflight, vantage: config.Vantage,
 	}
-	m.dispatcher.Do, m.dispatcher.Urgent = m.obtainer.do, dispatch.Urgency(lifecycle.Loading)
+	m.dispatcher.Do, m.dispatcher.Urgent = m.do, dispatch.Urgency(lifecycle.Loading)
 	if _, err := m.catalogue.add(subjects); err != nil {
 		return nil, err
 	}
