@@ -46,7 +46,10 @@ func (e *entry) Group() string {
 // Plan returns what the dispatcher wants to know.
 func (e *entry) Plan() (due time.Time, urgency dispatch.Urgency, planned bool) {
 	p := e.progress.plan(time.Now())
-	return p.Due, dispatch.Urgency(p.Urgency), e.roles.has(managed) || e.roles.has(wanted)
+	if e.roles.has(lapsed) {
+		p.Urgency = lifecycle.Early
+	}
+	return p.Due, dispatch.Urgency(p.Urgency), e.roles.has(managed | wanted | lapsed)
 }
 
 // has reports whether the name is one of the subject's own.

@@ -30,6 +30,7 @@ type admission struct {
 	byName  map[string]*demand // names being obtained for handshakes that wait
 	waiting int                // handshakes that wait for any of them, or for a managed name to be loaded
 	refused refusals           // names that handshakes need not ask for again soon
+	lapsed  map[string]bool    // names whose work is to be deleted, unless they are wanted again
 }
 
 // A demand is the work on one name that handshakes wait for. It belongs to the manager: the handshake that began it may
@@ -227,7 +228,11 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 	}
 	e.progress.loaded()
 	d.entry.Store(e)
-	return m.obtain(ctx, e)
+	certificate, err := m.obtain(ctx, e)
+	if err != nil {
+		m.lapse(e)
+	}
+	return certificate, err
 }
 
 // obtain has the dispatcher obtain a certificate for an entry that is not managed.

@@ -9,12 +9,14 @@ const (
 	managed  role = 1 << iota // in the catalogue
 	onDemand                  // a client wanted it, and nobody configured it
 	wanted                    // by handshakes that wait, though not managed
+	lapsed                    // wanted in vain: its work is to be deleted
 )
 
 // roles are those of an entry. They change under the catalogue's lock, but for wanted, and are read without.
 type roles struct{ bits atomic.Uint32 }
 
-func (r *roles) has(one role) bool { return r.bits.Load()&uint32(one) != 0 }
+// has reports whether the entry is any of those.
+func (r *roles) has(some role) bool { return r.bits.Load()&uint32(some) != 0 }
 
 func (r *roles) set(some role) { r.bits.Or(uint32(some)) }
 

@@ -1,0 +1,134 @@
+package certmanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/everseal/everseal/certmanager/internal/lifecycle"
+	"github.com/everseal/everseal/certmanager/internal/record"
+	"github.com/everseal/everseal/storage"
+)
+
+const (
+	lapsePeriod = time.Hour          // after the back-off of a failure on demand, for somebody to ask again
+	orderPeriod = 7 * 24 * time.Hour // for which a CA keeps an order under way: Let's Encrypt does so for a week
+	maxLapsed   = 10000              // names at once whose work is to be deleted
+)
+
+// lapse has the work record of a name deleted that was wanted on demand in vain, when nobody has asked for it again.
+// What is beyond the bound, or left when the process ends, stays in the storage.
+func (m *Manager) lapse(e *entry) {
+	name := e.identifiers[0].Value
+	if !m.admission.lapse(name) {
+		return
+	}
+	due := e.progress.plan(time.Now()).Due
+	if now := time.Now(); due.Before(now) {
+		due = now
+	}
+	gone := newEntry(e.subject, lapsed)
+	gone.progress.finish(outcome{kind: lifecycle.Deferred, until: due.Add(lapsePeriod)})
+	m.dispatcher.Update(gone)
+}
+
+// lapse notes that the work of the name is to be deleted, and reports whether that is new.
+func (a *admission) lapse(name string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.lapsed[name] || len(a.lapsed) >= maxLapsed {
+		return false
+	}
+	if a.lapsed == nil {
+		a.lapsed = make(map[string]bool)
+	}
+	a.lapsed[name] = true
+	return true
+}
+
+// forget is for a name whose work is deleted, or of use to somebody.
+func (a *admission) forget(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.lapsed, name)
+}
+
+// do does what is due for an entry.
+func (m *Manager) do(ctx context.Context, e *entry) {
+	if !e.roles.has(lapsed) {
+		m.obtainer.do(ctx, e)
+		return
+	}
+	e.progress.begin()
+	again, err := m.obtainer.deleteWork(ctx, e)
+	if err != nil && ctx.Err() == nil {
+		m.obtainer.logger.DebugContext(ctx, "the record of work in vain is not deleted yet", "name", e.name(), "error", err)
+	}
+	if again.IsZero() {
+		e.roles.unset(lapsed)
+		m.admission.forget(e.identifiers[0].Value)
+	}
+	e.progress.finish(outcome{kind: lifecycle.Deferred, until: again})
+}
+
+// deleteWork deletes the work record of a name that has no certificate. It returns when to try again; the zero time: it is
+// done, or the record is of use.
+func (o *obtainer) deleteWork(ctx context.Context, e *entry) (again time.Time, err error) {
+	again = time.Now().Add(lapsePeriod)
+	key := record.WorkKey(o.issuers[0].ID(), e.name(), string(e.keyType))
+	limited, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
+	if _, err := o.store.Load(limited, key); errors.Is(err, fs.ErrNotExist) {
+		return time.Time{}, nil // to claim it would make one
+	} else if err != nil {
+		return again, err
+	}
+	left := new(claim)
+	defer left.withdraw()
+	w, err := claimWork(ctx, o.store, key, left)
+	if err != nil {
+		return again, err // who has it is at work on the name
+	}
+	defer func() {
+		if released := w.release(ctx); err == nil {
+			err = released
+		}
+	}()
+	if r, err := o.archive.newest(w.context(), e); err != nil || r != nil {
+		return time.Time{}, err
+	}
+	if err := w.read(o.issuers[0].ID()); err != nil {
+		return time.Time{}, fmt.Errorf("it can't be used: %w", err) // it is kept aside when the name is wanted again
+	}
+	if until, now := w.useful(), time.Now(); until.After(now) {
+		return earlier(until, now.Add(maxBackoff)), nil
+	}
+	if err := attend(ctx, storeTimeout, w.lease.Delete); err != nil && !errors.Is(err, storage.ErrLost) {
+		return again, err
+	}
+	return time.Time{}, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// useful returns until when the record is of use, if nobody changes it: it has the back-off of a failure, or an order that
+// can be resumed and whose answers are to be cleaned up.
+func (w *work) useful() (until time.Time) {
+	for _, j := range w.Journals {
+		end := j.Next.Add(lapsePeriod)
+		if len(j.Notes) > 0 {
+			end = j.Failed.Add(orderPeriod)
+		}
+		if end.After(until) {
+			until = end
+		}
+	}
+	return until
+}
