@@ -112,6 +112,9 @@ func (k EventKind) message() string {
 
 // emit logs the event and has the configuration's function told of it.
 func (m *Manager) emit(ctx context.Context, e Event) {
+	if e.Kind == EventLoaded && m.config.OnEvent == nil && !m.logger.Enabled(ctx, slog.LevelDebug) {
+		return // of which there may be a million at a start
+	}
 	e.Diagnoses = diagnosesOf(e.Err)
 	level := slog.LevelInfo
 	switch e.Kind {
