@@ -71,7 +71,8 @@ func (c *catalogue) add(subjects []subject) ([]*entry, error) {
 	}
 	for name, e := range names {
 		if holder := c.holder(name); holder != nil {
-			// A certificate obtained on demand is served, and renewed, until the configured one comes.
+			// A certificate obtained on demand is served, and renewed without asking for leave, until the configured one comes.
+			holder.roles.unset(onDemand)
 			if c.heirs == nil {
 				c.heirs = make(map[string]*entry)
 			}

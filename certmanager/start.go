@@ -18,6 +18,8 @@ import (
 const (
 	minScanned    = 1000        // entries whose certificates are read in one go rather than one by one, if the storage can
 	probeInterval = time.Minute // between two attempts to write to a storage that can't be written
+	toldProbes    = 10          // failures that are logged as errors each; then one an hour is
+	probesAnHour  = int(time.Hour / probeInterval)
 )
 
 // start has all entries loaded and then obtained or renewed as they are due.
@@ -50,7 +52,11 @@ func (m *Manager) probe(ctx context.Context) error {
 		if n == 0 && !m.servesSomething(ctx) {
 			return err
 		}
-		m.logger.LogAttrs(ctx, slog.LevelError, "what is stored is served, but nothing is obtained or renewed", slog.String("error", err.Error()))
+		level := slog.LevelDebug
+		if n < toldProbes || n%probesAnHour == 0 {
+			level = slog.LevelError
+		}
+		m.logger.LogAttrs(ctx, level, "what is stored is served, but nothing is obtained or renewed", slog.String("error", err.Error()))
 		m.obtainer.writable.set(err, time.Now().Add(probeInterval))
 		select {
 		case <-time.After(probeInterval):
