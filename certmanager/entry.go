@@ -96,7 +96,7 @@ func (e *entry) begin() lifecycle.Task {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	m := e.matters()
-	m.working, m.task = true, e.state.Begin(time.Now())
+	m.working, m.task = true, e.state.Begin()
 	return m.task
 }
 
@@ -105,11 +105,11 @@ func (e *entry) finish(o outcome) lifecycle.Report {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now, m := time.Now(), e.matters()
-	report := e.state.Finish(lifecycle.Result{Kind: o.kind, Until: o.until}, now, rand.Float64())
+	report := e.state.Finish(lifecycle.Result{Kind: o.kind, Until: o.until, Hindered: m.hindered(o, now)}, now, rand.Float64())
 	m.working, m.deferral, m.task = false, nil, lifecycle.Task{}
 	switch o.kind {
 	case lifecycle.Failed:
-		m.failure = &Failure{Time: now, Err: o.err}
+		m.failure = &Failure{Time: now, Err: o.err, Diagnoses: diagnosesOf(o.err)}
 		if earlier, ok := errors.AsType[*earlierFailure](o.err); ok {
 			m.failure.Time = earlier.time
 		}
@@ -296,16 +296,4 @@ func (e *entry) end() time.Time {
 		return s.end()
 	}
 	return time.Time{}
-}
-
-// expiring is the event of a renewal that failed when the end of the certificate came near.
-func (e *entry) expiring(err error) Event {
-	s := e.served.Load()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	n, since := e.state.Failures()
-	return Event{
-		Kind: EventExpiring, Names: e.names(), Issuer: s.issuer, Renewal: true, NotAfter: s.end(), Next: e.state.Plan(time.Now()).Due,
-		Attempts: n, Since: since, Err: err,
-	}
 }

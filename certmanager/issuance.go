@@ -62,7 +62,7 @@ func (a *attempt) askIssuer(run context.Context, issuer *gatedIssuer) (o outcome
 	ctx, cancel := context.WithTimeout(a.lease.Context(), issueTimeout+time.Duration(len(e.identifiers)-1)*nameTimeout)
 	defer cancel()
 	obtaining := event
-	obtaining.Kind, obtaining.quiet = EventObtaining, a.task.Quiet
+	obtaining.Kind, obtaining.quiet = EventObtaining, a.task.Quiet || a.troubles.of(ReasonIssuer, issuer.ID()).isTold()
 	a.emit(ctx, obtaining)
 	r, err := a.issue(ctx, issuer, j)
 	if err != nil {
@@ -93,7 +93,7 @@ func (a *attempt) issue(ctx context.Context, issuer *gatedIssuer, j *record.Jour
 		}
 		j.Key, j.Notes = record.Key{Signer: key}, nil
 		if err := a.saveWork(ctx); err != nil {
-			return nil, storageError{fmt.Errorf("record the key before the order: %w", err)}
+			return nil, storageFailure(fmt.Errorf("record the key before the order: %w", err))
 		}
 	}
 	warn := func(err error) { a.warn(ctx, e, issuer.ID(), fmt.Errorf("certmanager: %w", err)) }

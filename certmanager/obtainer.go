@@ -29,6 +29,7 @@ type obtainer struct {
 
 	intermediates record.Intermediates
 	writable      writability
+	troubles      troubles
 }
 
 // do does what is due for the entry.
@@ -45,16 +46,7 @@ func (o *obtainer) do(ctx context.Context, e *entry) {
 		o.adopt(e)
 	}
 	report := e.finish(result)
-	for _, event := range result.events {
-		if event.Kind == EventFailed && event.Next.IsZero() {
-			event.Next = e.next()
-		}
-		event.quiet = event.Kind == EventFailed && !report.Tell
-		o.emit(ctx, event)
-	}
-	if report.Stage != 0 && ctx.Err() == nil {
-		o.emit(ctx, e.expiring(result.err))
-	}
+	o.tell(ctx, e, result, report)
 }
 
 // serve has handshakes served with r, if it is newer than what they are served with, and reports whether it is.
@@ -71,7 +63,7 @@ func (o *obtainer) serve(e *entry, r *record.Certificate) bool {
 // failed returns the outcome when something else than an issuer failed: the storage, or the question whether a name is
 // allowed.
 func (o *obtainer) failed(ctx context.Context, e *entry, err error) outcome {
-	err = fmt.Errorf("certmanager: %v: %w", &e.subject, err)
+	err = fmt.Errorf("certmanager: %v: %w", &e.subject, storageFailure(err))
 	if ctx.Err() != nil {
 		return outcome{kind: lifecycle.Deferred, until: time.Now(), err: err}
 	}

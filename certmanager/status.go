@@ -2,7 +2,9 @@ package certmanager
 
 import (
 	"encoding/json"
+	"errors"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/everseal/everseal/acme"
@@ -19,10 +21,12 @@ type Status struct {
 	Issuer    string    `json:"issuer,omitempty"` // ID of the issuer that signed it; this and the next three are zero without a certificate
 	Serial    string    `json:"serial,omitempty"` // hexadecimal
 	NotBefore time.Time `json:"notBefore,omitzero"`
-	NotAfter  time.Time `json:"notAfter,omitzero"`  // UTC
+	NotAfter  time.Time `json:"notAfter,omitzero"`  // the first end in the chain, UTC
+	EndOf     string    `json:"endOf,omitempty"`    // subject of the intermediate whose end that is; empty: the certificate's own
 	Action    Action    `json:"action"`             // what comes next
 	Next      time.Time `json:"next"`               // when; a time in the past: its turn comes
-	Deferred  string    `json:"deferred,omitempty"` // why it waits until Next though nothing failed
+	Reason    Reason    `json:"reason,omitempty"`   // why it waits until Next after a failure, or though nothing failed
+	Deferred  string    `json:"deferred,omitempty"` // the same in words, if nothing failed
 	Attempts  int       `json:"attempts,omitempty"` // that failed in a row
 	Since     time.Time `json:"since,omitzero"`     // when the first of them was
 	Failure   *Failure  `json:"failure,omitempty"`  // the last attempt's; nil: it succeeded, or there was none
@@ -53,21 +57,38 @@ const (
 
 // A Failure is why an attempt failed, and when.
 type Failure struct {
-	Time time.Time
-	Err  error
+	Time      time.Time
+	Err       error
+	Diagnoses []*diagnose.Report // what was seen of the cause, if control was not proved and this process has tried it
 }
 
-// MarshalJSON shows the error's text, and what was seen of its cause.
-func (f *Failure) MarshalJSON() ([]byte, error) {
-	shown := struct {
-		Time      time.Time          `json:"time"`
-		Error     string             `json:"error"`
-		Diagnoses []*diagnose.Report `json:"diagnoses,omitempty"`
-	}{Time: f.Time, Diagnoses: diagnosesOf(f.Err)}
+// A shownFailure is a Failure as JSON has it.
+type shownFailure struct {
+	Time      time.Time          `json:"time"`
+	Error     string             `json:"error"`
+	Diagnoses []*diagnose.Report `json:"diagnoses,omitempty"`
+}
+
+// MarshalJSON shows the error's text as "error".
+func (f Failure) MarshalJSON() ([]byte, error) {
+	shown := shownFailure{Time: f.Time, Diagnoses: f.Diagnoses}
 	if f.Err != nil {
 		shown.Error = f.Err.Error()
 	}
 	return json.Marshal(shown)
+}
+
+// UnmarshalJSON reads what MarshalJSON gave. Of the error only the text is left.
+func (f *Failure) UnmarshalJSON(data []byte) error {
+	var shown shownFailure
+	if err := json.Unmarshal(data, &shown); err != nil {
+		return err
+	}
+	*f = Failure{Time: shown.Time, Diagnoses: shown.Diagnoses}
+	if shown.Error != "" {
+		f.Err = errors.New(shown.Error)
+	}
+	return nil
 }
 
 // Status returns how the certificate stands that covers the name, also one that was wanted on demand and could not be
@@ -92,13 +113,24 @@ func (m *Manager) Status(name string) (Status, bool) {
 // among them.
 func (m *Manager) All() iter.Seq[Status] {
 	return func(yield func(Status) bool) {
-		for e := range m.catalogue.all() {
+		for e := range m.entries() {
 			if !yield(e.status(time.Now())) {
 				return
 			}
 		}
+	}
+}
+
+// entries returns those under management, and those that were wanted on demand and could not be obtained lately.
+func (m *Manager) entries() iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for e := range m.catalogue.all() {
+			if !yield(e) {
+				return
+			}
+		}
 		for _, e := range m.admission.allFailing() {
-			if !yield(e.status(time.Now())) {
+			if !yield(e) {
 				return
 			}
 		}
@@ -111,31 +143,50 @@ func (e *entry) status(now time.Time) Status {
 	plan := e.state.Plan(now)
 	s := Status{
 		Names: e.names(), KeyType: e.keyType, OnDemand: e.onDemand,
-		State: StateWaiting, Action: actionOf(plan.Action), Next: plan.Due,
+		State: e.standing(now), Action: actionOf(plan.Action), Next: plan.Due, Reason: e.reason(plan.Due, now),
 	}
 	s.Attempts, s.Since = e.state.Failures()
-	working := false
 	if m := e.matter; m != nil {
-		working, s.Failure = m.working && m.task.Action != lifecycle.Load, m.failure
+		s.Failure = m.failure
 		if m.deferral != nil {
-			s.Deferred = m.deferral.Error()
+			s.Deferred = strings.TrimPrefix(m.deferral.Error(), "certmanager: ")
 		}
-	}
-	if working {
-		s.State = StateObtaining
 	}
 	if c := e.served.Load(); c != nil {
-		s.Issuer, s.Serial, s.NotBefore, s.NotAfter = c.issuer, c.serial(), time.Unix(c.begin, 0).UTC(), c.end()
-		switch {
-		case now.After(s.NotAfter):
-			s.State = StateExpired
-		case working:
-			s.State = StateRenewing
-		default:
-			s.State = StateValid
-		}
+		s.Issuer, s.Serial, s.NotBefore, s.NotAfter, s.EndOf = c.issuer, c.serial(), time.Unix(c.begin, 0).UTC(), c.end(), c.endOf
 	}
 	return s
+}
+
+// standing returns the state. The caller holds e.mu.
+func (e *entry) standing(now time.Time) State {
+	working := e.matter != nil && e.matter.working && e.matter.task.Action != lifecycle.Load
+	c := e.served.Load()
+	switch {
+	case c == nil && working:
+		return StateObtaining
+	case c == nil:
+		return StateWaiting
+	case now.After(c.end()):
+		return StateExpired
+	case working:
+		return StateRenewing
+	}
+	return StateValid
+}
+
+// reason returns why what comes next waits until it is due; empty: it waits for nothing but that. The caller holds e.mu.
+func (e *entry) reason(due, now time.Time) Reason {
+	m := e.matter
+	switch {
+	case m == nil || m.working || !due.After(now):
+		return ""
+	case m.deferral != nil:
+		return reasonOf(m.deferral)
+	case m.failure != nil:
+		return reasonOf(m.failure.Err)
+	}
+	return ""
 }
 
 // actionOf returns the action as the status shows it.
