@@ -30,6 +30,7 @@ type obtainer struct {
 	intermediates record.Intermediates
 	writable      writability
 	troubles      troubles
+	loading       loading
 }
 
 // do does what is due for the entry.
@@ -45,8 +46,12 @@ func (o *obtainer) do(ctx context.Context, e *entry) {
 	if result.kind == lifecycle.Obtained || result.kind == lifecycle.Current {
 		o.adopt(e)
 	}
+	first := result.kind == lifecycle.Loaded && !e.isLoaded()
 	report := e.finish(result)
 	o.tell(ctx, e, result, report)
+	if first {
+		o.loading.one(ctx, o.logger, e)
+	}
 }
 
 // serve has handshakes served with r, if it is newer than what they are served with, and reports whether it is.

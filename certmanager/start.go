@@ -23,19 +23,36 @@ const (
 	probeInterval = time.Minute // between two attempts to write to a storage that can't be written
 )
 
-// start has all entries loaded and then obtained or renewed as they are due.
+// start has all entries loaded, but those that Load has just loaded, and then obtained or renewed as they are due.
 func (m *Manager) start(ctx context.Context) {
 	entries := slices.Collect(m.catalogue.all())
-	for _, e := range entries {
-		e.unload()
-	}
-	_, scans := storage.As[storage.Scanner](m.store)
-	if scans && len(entries) >= minScanned && m.obtainer.scan(ctx, entries) {
+	if !m.isWarm() {
 		for _, e := range entries {
-			e.loaded()
+			e.unload()
+		}
+	}
+	unloaded := unloadedOf(entries)
+	o := &m.obtainer
+	o.loading.begin(len(unloaded))
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	watch.Go(func() { o.loading.watch(ctx, o.logger) })
+	if m.scans(unloaded) && o.scan(ctx, unloaded) {
+		for _, e := range unloaded {
+			o.loaded(ctx, e)
 		}
 	}
 	m.dispatcher.Update(entries...)
+}
+
+// scans reports whether the entries are so many that they are read in one go, which the storage has to be able to.
+func (m *Manager) scans(entries []*entry) bool {
+	_, can := storage.As[storage.Scanner](m.store)
+	return can && len(entries) >= minScanned
+}
+
+func unloadedOf(entries []*entry) []*entry {
+	return slices.DeleteFunc(slices.Clone(entries), (*entry).isLoaded)
 }
 
 // scan reads all certificates that the storage has in one go, and reports whether that is done: else they are to be
@@ -86,8 +103,9 @@ func (o *obtainer) scanIssuer(ctx context.Context, issuer *gatedIssuer, bySubjec
 
 // found serves a record that the scan came upon. What can't be used is dealt with when its turn comes.
 func (o *obtainer) found(ctx context.Context, e *entry, item storage.Record) {
+	o.loading.found()
 	if r, err := o.decode(item.Value, &e.subject); err == nil && o.serve(e, r) {
-		o.emit(ctx, loadedEvent(e, r))
+		o.emit(ctx, o.loading.toned(loadedEvent(e, r)))
 	}
 }
 

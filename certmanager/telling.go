@@ -50,6 +50,7 @@ func (o *obtainer) tell(ctx context.Context, e *entry, result outcome, report li
 			o.troubles.of(ReasonStorage, "").reset()
 		case event.Kind == EventLoaded:
 			o.troubles.of(ReasonStorage, "").reset()
+			event = o.loading.toned(event)
 		}
 		o.emit(ctx, event)
 	}
