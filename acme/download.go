@@ -40,7 +40,7 @@ func (i *issuance) download(ctx context.Context, order *Order) (*Certificate, er
 	if errors.Is(err, errExpired) || errors.Is(err, errNotYetValid) {
 		if clock := i.clockError(certificate, now); clock != nil {
 			// It will do once the clock is right: a new order would give the same.
-			return nil, fmt.Errorf("acme: %s: %w; %w", name, err, clock)
+			return nil, fmt.Errorf("acme: %s: %w: %w", name, clock, err)
 		}
 	}
 	return nil, &OrderError{URL: order.URL, Err: fmt.Errorf("%s: %w", name, err)}
@@ -99,7 +99,7 @@ func (i *issuance) clockError(certificate *Certificate, now time.Time) error {
 	case ended(date), ended(now) && now.Sub(date).Abs() < clockSkew:
 		return nil
 	case !leaf.NotBefore.After(date.Add(clockSkew)):
-		return fmt.Errorf("by the CA's clock, %s, it is good: this machine's is wrong by %v", date.UTC().Format(time.RFC3339), now.Sub(date).Abs().Round(time.Second))
+		return fmt.Errorf("this machine's clock is wrong by %v: set it right, by the CA's it is %s", now.Sub(date).Abs().Round(time.Second), date.UTC().Format(time.RFC3339))
 	}
 	return fmt.Errorf("the CA's clock, at %s, is behind its own certificate", date.UTC().Format(time.RFC3339))
 }

@@ -36,9 +36,9 @@ func TestClocks(t *testing.T) {
 		lost       bool
 		says       string
 	}{
-		{"ahead of the CA", -100 * day, -10 * day, off(-50 * day), false, false, "this machine's is wrong by 1200h0m0s"},
-		{"behind the CA", 10 * day, 100 * day, off(50 * day), false, false, "this machine's is wrong by 1200h0m0s"},
-		{"ahead, resumed", -100 * day, -10 * day, off(-50 * day), true, false, "this machine's is wrong by 1200h0m0s"},
+		{"ahead of the CA", -100 * day, -10 * day, off(-50 * day), false, false, "this machine's clock is wrong by 1200h0m0s"},
+		{"behind the CA", 10 * day, 100 * day, off(50 * day), false, false, "this machine's clock is wrong by 1200h0m0s"},
+		{"ahead, resumed", -100 * day, -10 * day, off(-50 * day), true, false, "this machine's clock is wrong by 1200h0m0s"},
 		{"over by both clocks", -100 * day, -10 * day, off(0), false, true, "expired at"},
 		{"over a moment ago", -100 * day, -time.Millisecond, off(-time.Second), false, true, "expired at"},
 		{"not begun by both clocks", 3 * time.Hour, 100 * day, off(0), false, false, "behind its own certificate"},

@@ -82,6 +82,7 @@ type Problem struct {
 	TermsOfService string `json:"-"`
 
 	asked time.Duration // the wait as it was asked for
+	from  string        // URL whose answer is no problem document
 }
 
 // UnmarshalJSON reads a problem document. Members of the wrong type are passed over, for what is left
@@ -137,11 +138,17 @@ func (p *Problem) Error() string {
 		if i == maxTold {
 			return text + fmt.Sprintf("; and %d more", len(p.Subproblems)-maxTold)
 		}
-		if sub != nil {
+		if sub != nil && !sub.isToldIn(text) {
 			text += "; " + sub.text()
 		}
 	}
 	return text
+}
+
+// isToldIn reports whether a text has the subproblem's own words, and names what they are about.
+func (p *Problem) isToldIn(text string) bool {
+	return p.Detail != "" && strings.Contains(text, printable(p.Detail, 1000)) &&
+		(p.Identifier == nil || strings.Contains(text, printable(p.Identifier.Value, 260)))
 }
 
 // text is the error's text without the subproblems.
@@ -157,6 +164,8 @@ func (p *Problem) text() string {
 		text = about(p.Identifier.Value, "") + text
 	}
 	switch {
+	case p.from != "":
+		text = fmt.Sprintf("HTTP %d from %s: %s", p.Status, printable(p.from, 300), text)
 	case p.Type != "" && p.Status != 0:
 		text += fmt.Sprintf(" (%v, HTTP %d)", p.Type, p.Status)
 	case p.Type != "":

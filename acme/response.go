@@ -25,7 +25,7 @@ func (r *response) problem() *Problem {
 	problem := new(Problem)
 	limit := maxRetryAfter
 	if r.status < 400 || json.Unmarshal(r.body, problem) != nil || problem.Type == "" && problem.Detail == "" {
-		problem = &Problem{Detail: "the answer is no problem document but " + r.excerpt()}
+		problem = &Problem{Detail: "the answer is no problem document but " + r.excerpt(), from: r.url.String()}
 		limit = maxFrontEndRetryAfter
 	}
 	problem.Status = r.status

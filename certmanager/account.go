@@ -138,7 +138,7 @@ func (a *account) forget(refused openAccount) {
 func (a *account) load(ctx context.Context, s storage.Store, lost bool) (openAccount, error) {
 	rec, err := a.issuer.loadAccount(ctx, s)
 	if err != nil {
-		return openAccount{}, storageError{err}
+		return openAccount{}, storageFailure(err)
 	}
 	client := a.clientFor(rec.Key.Signer)
 	if rec.URL != "" && !lost {
@@ -154,7 +154,7 @@ func (a *account) load(ctx context.Context, s storage.Store, lost bool) (openAcc
 	}
 	rec.URL = registered.URL
 	if err := a.issuer.saveAccount(ctx, s, rec); err != nil {
-		return openAccount{}, storageError{err}
+		return openAccount{}, storageFailure(err)
 	}
 	return openAccount{client, rec.URL}, nil
 }

@@ -95,6 +95,7 @@ func (a *attempt) askPolicy(ctx context.Context) (o outcome, allowed bool) {
 	case !time.Now().Before(current.end()):
 		a.catalogue.evict(e)
 	}
+	a.turnedAway(ctx, e.identifiers[0].Value, err)
 	next := time.Now().Add(policyInterval)
 	if next.After(current.end()) {
 		next = current.end()

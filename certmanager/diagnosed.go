@@ -3,6 +3,7 @@ package certmanager
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 
@@ -16,15 +17,19 @@ type diagnosed struct {
 	diagnoses []*diagnose.Report
 }
 
-// Error adds cause and cure to the error's own words.
+// Error says causes and cures before the error's own words.
 func (d *diagnosed) Error() string {
-	words := []string{d.err.Error()}
+	var words []string
 	for _, diagnosis := range d.diagnoses {
-		if diagnosis.Cause != "" {
+		if diagnosis.Cause != "" && !slices.Contains(words, diagnosis.String()) {
 			words = append(words, diagnosis.String())
 		}
 	}
-	return strings.Join(words, "; ")
+	text := bare(d.err)
+	if errors.As(d.err, new(*acme.AuthorizationError)) {
+		text = "control was not proved: " + text
+	}
+	return strings.Join(append(words, text), "; ")
 }
 
 func (d *diagnosed) Unwrap() error { return d.err }

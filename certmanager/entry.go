@@ -3,6 +3,7 @@ package certmanager
 import (
 	"crypto/tls"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -96,41 +97,19 @@ func (e *entry) carryover() *carryover {
 	return e.left
 }
 
-// expiring is the event of a renewal that failed when the end of the certificate came near.
-func (e *entry) expiring(err error) Event {
-	s := e.served.Load()
-	n, since := e.progress.failures()
-	return Event{
-		Kind: EventExpiring, Names: e.names(), Issuer: s.issuer, Renewal: true, NotAfter: s.end(), Next: e.progress.plan(time.Now()).Due,
-		Attempts: n, Since: since, Err: err,
-	}
-}
-
 // status returns how the certificate stands.
 func (e *entry) status(now time.Time) Status {
-	p := e.progress.snapshot(now)
+	p, c := e.progress.snapshot(now), e.served.Load()
 	s := Status{
 		Names: e.names(), KeyType: e.keyType, OnDemand: e.roles.has(onDemand),
-		State: StateWaiting, Action: actionOf(p.plan.Action), Next: p.plan.Due,
+		State: p.standing(c, now), Action: actionOf(p.plan.Action), Next: p.plan.Due, Reason: p.reason(now),
 		Attempts: p.attempts, Since: p.since, Failure: p.failure,
 	}
 	if p.deferral != nil {
-		s.Deferred = p.deferral.Error()
+		s.Deferred = strings.TrimPrefix(p.deferral.Error(), "certmanager: ")
 	}
-	working := p.working && p.task.Action != lifecycle.Load
-	if working {
-		s.State = StateObtaining
-	}
-	if c := e.served.Load(); c != nil {
+	if c != nil {
 		s.Issuer, s.Serial, s.NotBefore, s.NotAfter, s.EndOf = c.issuer, c.serial(), time.Unix(c.begin, 0).UTC(), c.end(), c.endOf
-		switch {
-		case now.After(s.NotAfter):
-			s.State = StateExpired
-		case working:
-			s.State = StateRenewing
-		default:
-			s.State = StateValid
-		}
 	}
 	return s
 }

@@ -3,6 +3,7 @@ package certmanager
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/everseal/everseal/solver/diagnose"
@@ -34,10 +35,10 @@ type Event struct {
 	Issuer   string    // ID of the issuer concerned; may be empty
 	Renewal  bool      // with obtaining, obtained and failed: a certificate for the names was there before
 	Serial   string    // serial number in hexadecimal, with loaded and obtained
-	NotAfter time.Time // with loaded and obtained
+	NotAfter time.Time // with loaded and obtained; with failed and expiring, that of the certificate there is; UTC
 	Next     time.Time // when the next attempt or renewal is due
-	Attempts int       // with expiring: failures in a row
-	Since    time.Time // with expiring: when the first of them was; with available: since when it was not; UTC
+	Attempts int       // with failed and expiring: failures in a row
+	Since    time.Time // with failed and expiring: when the first of them was; with available: since when it was not; UTC
 	Err      error     // with failed, expiring, unavailable, corrupt and warning
 
 	// Diagnoses say, with failed and warning, what this process saw of the failed validations, or of those
@@ -48,11 +49,22 @@ type Event struct {
 	// log has them.
 	Missed int
 
-	quiet bool // the log shows it at DEBUG alone: the like was told lately
+	quiet   bool // the log shows it at DEBUG alone: the like was told lately
+	loud    bool // the log shows a failure as an error: the end of the certificate is near
+	similar int  // failures of other certificates for the same reason that the log showed at DEBUG alone
 }
 
-// LogValue shows the event in a log.
+// LogValue shows the event in a log. What Diagnoses have beyond causes and cures, which stand in the error, is left out.
 func (e Event) LogValue() slog.Value {
+	attrs := e.attrs()
+	if e.Err != nil {
+		attrs = append(attrs, slog.String("error", e.Err.Error()))
+	}
+	return slog.GroupValue(attrs...)
+}
+
+// attrs are what the log has beside the message.
+func (e *Event) attrs() []slog.Attr {
 	var attrs []slog.Attr
 	if len(e.Names) > 0 {
 		attrs = append(attrs, slog.Any("names", e.Names))
@@ -78,18 +90,19 @@ func (e Event) LogValue() slog.Value {
 	if !e.Next.IsZero() {
 		attrs = append(attrs, slog.Time("next", e.Next))
 	}
-	if e.Err != nil {
-		attrs = append(attrs, slog.String("error", e.Err.Error()))
+	if e.similar > 0 {
+		attrs = append(attrs, slog.Int("similar", e.similar))
 	}
-	for _, diagnosis := range e.Diagnoses {
-		attrs = append(attrs, slog.Any("diagnosis", diagnosis))
-	}
-	return slog.GroupValue(attrs...)
+	return attrs
 }
 
-// message returns what a log says of the kind.
-func (k EventKind) message() string {
-	switch k {
+// message returns what a log says of the event: of a failure, why.
+func (e *Event) message() string {
+	cause := "for no known reason"
+	if e.Err != nil {
+		cause = strings.TrimPrefix(e.Err.Error(), "certmanager: ")
+	}
+	switch e.Kind {
 	case EventLoaded:
 		return "certificate loaded"
 	case EventObtaining:
@@ -97,17 +110,31 @@ func (k EventKind) message() string {
 	case EventObtained:
 		return "certificate obtained"
 	case EventFailed:
-		return "no certificate obtained"
+		return "no certificate obtained: " + cause
 	case EventUnavailable:
-		return "the issuer can't be asked, and all names wait"
+		return "the issuer can't be asked, and all names wait: " + cause
 	case EventAvailable:
 		return "the issuer answers again"
 	case EventExpiring:
-		return "the certificate is not renewed, and its end comes near"
-	case EventCorrupt:
-		return "stored record unusable"
+		if !e.NotAfter.After(time.Now()) {
+			return "the certificate has expired, and none is obtained: " + cause
+		}
+		return "the certificate is not renewed, and its end comes near: " + cause
 	}
-	return "warning"
+	return cause
+}
+
+// level returns how loudly a log says it.
+func (e *Event) level() slog.Level {
+	switch {
+	case e.quiet:
+		return slog.LevelDebug
+	case e.Kind == EventExpiring, e.Kind == EventFailed && e.loud:
+		return slog.LevelError
+	case e.Err != nil:
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
 }
 
 // emit logs the event and has the configuration's function told of it.
@@ -116,19 +143,10 @@ func (m *Manager) emit(ctx context.Context, e Event) {
 		return // of which there may be a million at a start
 	}
 	e.Diagnoses = diagnosesOf(e.Err)
-	level := slog.LevelInfo
-	switch e.Kind {
-	case EventLoaded:
-		level = slog.LevelDebug
-	case EventFailed, EventCorrupt, EventWarning, EventUnavailable:
-		level = slog.LevelWarn
-	case EventExpiring:
-		level = slog.LevelError
+	m.logger.LogAttrs(ctx, e.level(), e.message(), slog.Attr{Key: "certificate", Value: slog.GroupValue(e.attrs()...)})
+	for _, diagnosis := range e.Diagnoses {
+		m.logger.LogAttrs(ctx, slog.LevelDebug, "what was seen of the cause", slog.Any("names", e.Names), slog.Any("diagnosis", diagnosis))
 	}
-	if e.quiet {
-		level = slog.LevelDebug
-	}
-	m.logger.LogAttrs(ctx, level, e.Kind.message(), slog.Any("certificate", e))
 	if e.Kind == EventWarning {
 		logPanic(ctx, m.logger, e.Err) // of a solver's CleanUp; those that an attempt fails for are logged where they come up
 	}

@@ -45,11 +45,11 @@ func (i *issuance) run(run context.Context) (o outcome, next bool) {
 	}
 	ctx, cancel := context.WithTimeout(i.work.context(), issueTimeout+time.Duration(len(e.identifiers)-1)*nameTimeout)
 	defer cancel()
-	event.Kind = EventObtaining
+	event.Kind, event.quiet = EventObtaining, i.task.Quiet || i.troubles.of(ReasonIssuer, i.issuer.ID()).isTold()
 	i.emit(ctx, event)
 	r, err := i.issue(ctx)
 	if err != nil {
-		event.Kind = EventFailed
+		event.Kind, event.quiet = EventFailed, false
 		return i.failed(run, event, err)
 	}
 	return i.keep(run, r), false
@@ -67,7 +67,7 @@ func (i *issuance) issue(ctx context.Context) (*record.Certificate, error) {
 		j.Key, j.Notes = record.Key{Signer: key}, nil
 	}
 	if err := i.work.save(ctx); err != nil {
-		return nil, storageError{fmt.Errorf("record the key before the order: %w", err)}
+		return nil, storageFailure(fmt.Errorf("record the key before the order: %w", err))
 	}
 	warn := func(err error) { i.warn(ctx, i.issuer.ID(), fmt.Errorf("certmanager: %w", err)) }
 	request := Request{

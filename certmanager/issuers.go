@@ -48,12 +48,13 @@ func (g *gatedIssuer) Issue(ctx context.Context, r Request) (*acme.Certificate, 
 		r.Record = func(ctx context.Context, journal []byte) error {
 			pass.Answered() // what is there to be noted is the issuer's
 			if err := record(ctx, journal); err != nil {
-				return storageError{err}
+				return storageFailure(err)
 			}
 			return nil
 		}
 	}
 	certificate, err := g.Issuer.Issue(ctx, r)
+	err = inWords(err)
 	result = resultOf(ctx, err)
 	return certificate, err
 }

@@ -76,7 +76,7 @@ func (a *attempt) put(ctx context.Context, r *record.Certificate) (kept *record.
 
 // notKept is the outcome when a certificate has come that the storage does not take. It is served, and stored later.
 func (a *attempt) notKept(run context.Context, event Event, err error) outcome {
-	err = fmt.Errorf("certmanager: %v: %w", &a.entry.subject, err)
+	err = fmt.Errorf("certmanager: %v: %w", &a.entry.subject, storageFailure(err))
 	if run.Err() != nil {
 		return outcome{kind: lifecycle.Deferred, until: time.Now(), err: err}
 	}

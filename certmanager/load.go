@@ -66,7 +66,7 @@ func (o *obtainer) scan(ctx context.Context, entries []*entry) {
 	}
 	for _, e := range entries {
 		if !s.unread[e] {
-			e.progress.loaded()
+			o.loaded(ctx, e)
 		}
 	}
 }
@@ -111,14 +111,15 @@ var errSlowScan = fmt.Errorf("no record came within %v", scanTimeout)
 
 // found serves a record that the scan came upon. What can't be used is dealt with when its turn comes.
 func (s *scan) found(ctx context.Context, e *entry, item storage.Record, last bool) {
+	s.loading.found()
 	r, err := s.archive.decode(item.Value, &e.subject)
 	if err != nil {
 		return
 	}
 	if s.serve(e, r) {
-		s.emit(ctx, loadedEvent(e, r))
+		s.emit(ctx, s.loading.toned(loadedEvent(e, r)))
 	}
 	if last {
-		e.progress.loaded()
+		s.loaded(ctx, e)
 	}
 }

@@ -35,7 +35,9 @@ type Manager struct {
 	tickets    tickets // of the configurations handed out
 
 	mu      sync.Mutex    // guards what follows
+	begun   chan struct{} // closed when Run begins; replaced when it has ended
 	stopped chan struct{} // closed when Run takes up no more work; nil: not running
+	loaded  time.Time     // when Load filled the memory from the storage
 }
 
 // New checks the configuration and returns a manager, which starts no work before Run or Serve.
@@ -56,7 +58,7 @@ func New(config Config) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{config: config, store: store, logger: config.Logger}
+	m := &Manager{config: config, store: store, logger: config.Logger, begun: make(chan struct{})}
 	m.issuers = bind(config.issuers(), m.emit)
 	if m.logger == nil {
 		m.logger = slog.Default()
@@ -102,8 +104,8 @@ func (m *Manager) Manage(subjects ...Subject) error {
 	return nil
 }
 
-// Run is the manager at work: it loads certificates from the storage, obtains those that are missing
-// and renews them, until ctx ends. Then it returns nil, with no goroutine left; certificates in memory
+// Run is the manager at work: it loads certificates from the storage, unless [Manager.Load] has just done so, obtains
+// those that are missing and renews them, until ctx ends. Then it returns nil, with no goroutine left; certificates in memory
 // go on being served. It returns an error at once if it runs already, or if the storage can't be written and has nothing
 // to serve: what is stored is served, though nothing is ordered until the storage can be written.
 func (m *Manager) Run(ctx context.Context) error {
@@ -124,6 +126,7 @@ func (m *Manager) begin() error {
 		return errors.New("certmanager: Run was called while the manager runs")
 	}
 	m.stopped = make(chan struct{})
+	close(m.begun)
 	return nil
 }
 
@@ -164,7 +167,7 @@ func (m *Manager) stop() {
 // end makes the manager one that does not run, and fails the handshakes that wait.
 func (m *Manager) end() {
 	m.mu.Lock()
-	m.stopped = nil
+	m.stopped, m.begun = nil, make(chan struct{})
 	m.mu.Unlock()
 	m.admission.end()
 	for _, issuer := range m.issuers {

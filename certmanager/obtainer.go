@@ -27,6 +27,8 @@ type obtainer struct {
 	solvers   func(*subject) []acme.Solver
 	preflight Preflight
 	vantage   diagnose.Vantage
+	troubles  troubles
+	loading   loading
 }
 
 // do does what is due for the entry.
@@ -48,16 +50,12 @@ func (o *obtainer) do(ctx context.Context, e *entry) {
 	if result.kind == lifecycle.Obtained || result.kind == lifecycle.Current {
 		o.adopt(e)
 	}
+	first := result.kind == lifecycle.Loaded && !e.progress.isLoaded()
+	result.hindered = e.isHindered(result, time.Now())
 	report := e.progress.finish(result)
-	for _, event := range result.events {
-		if event.Kind == EventFailed && event.Next.IsZero() {
-			event.Next = e.progress.plan(time.Now()).Due
-		}
-		event.quiet = event.Kind == EventFailed && !report.Tell
-		o.emit(ctx, event)
-	}
-	if report.Stage != 0 && ctx.Err() == nil {
-		o.emit(ctx, e.expiring(result.err))
+	o.tell(ctx, e, result, report)
+	if first {
+		o.loading.one(ctx, o.logger, e)
 	}
 }
 
@@ -75,7 +73,7 @@ func (o *obtainer) serve(e *entry, r *record.Certificate) bool {
 // failed returns the outcome when something else than an issuer failed: the storage, or the question whether a name is
 // allowed.
 func (o *obtainer) failed(ctx context.Context, e *entry, err error) outcome {
-	err = fmt.Errorf("certmanager: %v: %w", &e.subject, err)
+	err = fmt.Errorf("certmanager: %v: %w", &e.subject, storageFailure(err))
 	if ctx.Err() != nil {
 		return outcome{kind: lifecycle.Deferred, until: time.Now(), err: err}
 	}

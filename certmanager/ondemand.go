@@ -199,6 +199,7 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 	name := d.name
 	denied := m.askPolicy(ctx, name)
 	if denied != nil {
+		m.obtainer.turnedAway(ctx, name, denied)
 		denied = fmt.Errorf("certmanager: %s: %w", name, denied)
 	}
 	if errors.Is(denied, ErrDenied) {
@@ -271,10 +272,14 @@ func (m *Manager) obtain(ctx context.Context, e *entry) (*tls.Certificate, error
 func (m *Manager) askPolicy(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, policyTimeout)
 	defer cancel()
-	return guard(ctx, m.logger, "Config.OnDemand", func() error {
+	err := guard(ctx, m.logger, "Config.OnDemand", func() error {
 		if err := m.config.OnDemand(ctx, name); err != nil {
 			return fmt.Errorf("Config.OnDemand: %w", err)
 		}
 		return nil
 	})
+	if err != nil {
+		return policyError{err}
+	}
+	return nil
 }

@@ -34,6 +34,8 @@ type outcome struct {
 	until  time.Time // of what failed or was deferred: when to try again; see lifecycle.Result
 	err    error     // why
 	events []Event   // to be told once the outcome shows in the status
+
+	hindered bool // it was deferred for what is wrong with all certificates, or with another process
 }
 
 // plan returns what is due next.
@@ -71,7 +73,7 @@ func (p *progress) begin() lifecycle.Task {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	m := p.matters()
-	m.working, m.task = true, p.state.Begin(time.Now())
+	m.working, m.task = true, p.state.Begin()
 	return m.task
 }
 
@@ -80,11 +82,11 @@ func (p *progress) finish(o outcome) lifecycle.Report {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now, m := time.Now(), p.matters()
-	report := p.state.Finish(lifecycle.Result{Kind: o.kind, Until: o.until}, now, rand.Float64())
+	report := p.state.Finish(lifecycle.Result{Kind: o.kind, Until: o.until, Hindered: o.hindered}, now, rand.Float64())
 	m.working, m.deferral, m.task = false, nil, lifecycle.Task{}
 	switch o.kind {
 	case lifecycle.Failed:
-		m.failure = &Failure{Time: now, Err: o.err}
+		m.failure = &Failure{Time: now, Err: o.err, Diagnoses: diagnosesOf(o.err)}
 		if earlier, ok := errors.AsType[*earlierFailure](o.err); ok {
 			m.failure.Time = earlier.time
 		}
@@ -111,6 +113,24 @@ func (p *progress) loaded() {
 		p.state.Finish(lifecycle.Result{Kind: lifecycle.Loaded}, time.Now(), 0)
 	}
 	p.settle()
+}
+
+// isLoaded reports whether the storage was asked.
+func (p *progress) isLoaded() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state.Loaded()
+}
+
+// changes returns a channel that is closed at the end of what is under way or to come.
+func (p *progress) changes() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := p.matters()
+	if m.changed == nil {
+		m.changed = make(chan struct{})
+	}
+	return m.changed
 }
 
 // unload has the storage asked again.
@@ -160,6 +180,7 @@ type snapshot struct {
 	plan     lifecycle.Plan
 	loaded   bool
 	renewal  time.Time // of what is served
+	stage    lifecycle.Stage
 	working  bool
 	task     lifecycle.Task
 	attempts int
@@ -172,12 +193,41 @@ type snapshot struct {
 func (p *progress) snapshot(now time.Time) snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := snapshot{plan: p.state.Plan(now), loaded: p.state.Loaded(), renewal: p.state.Renewal()}
+	s := snapshot{plan: p.state.Plan(now), loaded: p.state.Loaded(), renewal: p.state.Renewal(), stage: p.state.Stage(now)}
 	s.attempts, s.since = p.state.Failures()
 	if m := p.matter; m != nil {
 		s.working, s.task, s.failure, s.deferral = m.working, m.task, m.failure, m.deferral
 	}
 	return s
+}
+
+// standing returns the state of an entry that serves c.
+func (s *snapshot) standing(c *served, now time.Time) State {
+	working := s.working && s.task.Action != lifecycle.Load
+	switch {
+	case c == nil && working:
+		return StateObtaining
+	case c == nil:
+		return StateWaiting
+	case now.After(c.end()):
+		return StateExpired
+	case working:
+		return StateRenewing
+	}
+	return StateValid
+}
+
+// reason returns why what comes next waits until it is due; empty: it waits for nothing but that.
+func (s *snapshot) reason(now time.Time) Reason {
+	switch {
+	case s.working, !s.plan.Due.After(now):
+		return ""
+	case s.deferral != nil:
+		return reasonOf(s.deferral)
+	case s.failure != nil:
+		return reasonOf(s.failure.Err)
+	}
+	return ""
 }
 
 // setback returns why there is no certificate after an attempt; nil if it is only another process that is waited for, the

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -22,17 +23,34 @@ const (
 	probesAnHour  = int(time.Hour / probeInterval)
 )
 
-// start has all entries loaded and then obtained or renewed as they are due.
+// start has all entries loaded, but those that Load has just loaded, and then obtained or renewed as they are due.
 func (m *Manager) start(ctx context.Context) {
 	entries := slices.Collect(m.catalogue.all())
-	for _, e := range entries {
-		e.progress.unload()
+	if !m.isWarm() {
+		for _, e := range entries {
+			e.progress.unload()
+		}
 	}
-	_, scans := storage.As[storage.Scanner](m.store)
-	if scans && len(entries) >= minScanned {
-		m.obtainer.scan(ctx, entries)
+	unloaded := unloadedOf(entries)
+	o := &m.obtainer
+	o.loading.begin(len(unloaded))
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	watch.Go(func() { o.loading.watch(ctx, o.logger) })
+	if m.scans(unloaded) {
+		o.scan(ctx, unloaded)
 	}
 	m.dispatcher.Update(entries...)
+}
+
+// scans reports whether the entries are so many that they are read in one go, which the storage has to be able to.
+func (m *Manager) scans(entries []*entry) bool {
+	_, can := storage.As[storage.Scanner](m.store)
+	return can && len(entries) >= minScanned
+}
+
+func unloadedOf(entries []*entry) []*entry {
+	return slices.DeleteFunc(slices.Clone(entries), func(e *entry) bool { return e.progress.isLoaded() })
 }
 
 // probe finds out whether the storage can be written, until it can or ctx ends. It returns an error if it can't, and
@@ -45,6 +63,10 @@ func (m *Manager) probe(ctx context.Context) error {
 		}
 		if err == nil {
 			m.obtainer.writable.set(nil, time.Time{})
+			m.obtainer.troubles.of(ReasonStorage, "").reset()
+			if n > 0 {
+				m.logger.LogAttrs(ctx, slog.LevelInfo, "the storage can be used: certificates are obtained and renewed")
+			}
 			m.logStorageWarnings(ctx)
 			return nil
 		}
@@ -52,12 +74,10 @@ func (m *Manager) probe(ctx context.Context) error {
 		if n == 0 && !m.servesSomething(ctx) {
 			return err
 		}
-		level := slog.LevelDebug
-		if n < toldProbes || n%probesAnHour == 0 {
-			level = slog.LevelError
+		if told, _ := m.obtainer.troubles.of(ReasonStorage, "").tell(time.Now()); told {
+			m.logger.LogAttrs(ctx, slog.LevelError, "what is stored is served, but nothing is obtained or renewed", slog.String("error", err.Error()))
 		}
-		m.logger.LogAttrs(ctx, level, "what is stored is served, but nothing is obtained or renewed", slog.String("error", err.Error()))
-		m.obtainer.writable.set(err, time.Now().Add(probeInterval))
+		m.obtainer.writable.set(storageError{err}, time.Now().Add(probeInterval))
 		select {
 		case <-time.After(probeInterval):
 		case <-ctx.Done():

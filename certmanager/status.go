@@ -2,6 +2,7 @@ package certmanager
 
 import (
 	"encoding/json"
+	"errors"
 	"iter"
 	"time"
 
@@ -23,7 +24,8 @@ type Status struct {
 	EndOf     string    `json:"endOf,omitempty"`    // subject of the intermediate that ends then; empty: the certificate itself does
 	Action    Action    `json:"action"`             // what comes next
 	Next      time.Time `json:"next"`               // when; a time in the past: its turn comes
-	Deferred  string    `json:"deferred,omitempty"` // why it waits until Next though nothing failed
+	Reason    Reason    `json:"reason,omitempty"`   // why it waits until Next after a failure, or though nothing failed
+	Deferred  string    `json:"deferred,omitempty"` // the same in words, if nothing failed
 	Attempts  int       `json:"attempts,omitempty"` // that failed in a row
 	Since     time.Time `json:"since,omitzero"`     // when the first of them was
 	Failure   *Failure  `json:"failure,omitempty"`  // the last attempt's; nil: it succeeded, or there was none
@@ -54,21 +56,38 @@ const (
 
 // A Failure is why an attempt failed, and when.
 type Failure struct {
-	Time time.Time
-	Err  error
+	Time      time.Time
+	Err       error
+	Diagnoses []*diagnose.Report // what was seen of the cause, if control was not proved and this process has tried it
 }
 
-// MarshalJSON shows the error's text, and what was seen of its cause.
-func (f *Failure) MarshalJSON() ([]byte, error) {
-	shown := struct {
-		Time      time.Time          `json:"time"`
-		Error     string             `json:"error"`
-		Diagnoses []*diagnose.Report `json:"diagnoses,omitempty"`
-	}{Time: f.Time, Diagnoses: diagnosesOf(f.Err)}
+// A shownFailure is a Failure as JSON has it.
+type shownFailure struct {
+	Time      time.Time          `json:"time"`
+	Error     string             `json:"error"`
+	Diagnoses []*diagnose.Report `json:"diagnoses,omitempty"`
+}
+
+// MarshalJSON shows the error's text as "error".
+func (f Failure) MarshalJSON() ([]byte, error) {
+	shown := shownFailure{Time: f.Time, Diagnoses: f.Diagnoses}
 	if f.Err != nil {
 		shown.Error = f.Err.Error()
 	}
 	return json.Marshal(shown)
+}
+
+// UnmarshalJSON reads what MarshalJSON gave. Of the error only the text is left.
+func (f *Failure) UnmarshalJSON(data []byte) error {
+	var shown shownFailure
+	if err := json.Unmarshal(data, &shown); err != nil {
+		return err
+	}
+	*f = Failure{Time: shown.Time, Diagnoses: shown.Diagnoses}
+	if shown.Error != "" {
+		f.Err = errors.New(shown.Error)
+	}
+	return nil
 }
 
 // Status returns how the certificate stands that covers the name, also one that was wanted on demand and could not be
@@ -93,13 +112,24 @@ func (m *Manager) Status(name string) (Status, bool) {
 // among them.
 func (m *Manager) All() iter.Seq[Status] {
 	return func(yield func(Status) bool) {
-		for e := range m.catalogue.all() {
+		for e := range m.entries() {
 			if !yield(e.status(time.Now())) {
 				return
 			}
 		}
+	}
+}
+
+// entries returns those under management, and those that were wanted on demand and could not be obtained lately.
+func (m *Manager) entries() iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for e := range m.catalogue.all() {
+			if !yield(e) {
+				return
+			}
+		}
 		for _, e := range m.admission.allFailing() {
-			if !yield(e.status(time.Now())) {
+			if !yield(e) {
 				return
 			}
 		}

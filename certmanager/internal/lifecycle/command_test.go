@@ -25,7 +25,7 @@ func run(t *testing.T, s *lifecycle.State, script string) {
 			serve(s, begun)
 		case '(':
 			i++
-			task, want := s.Begin(begun), script[i]
+			task, want := s.Begin(), script[i]
 			if task.Forced != (want == 'F') || task.Commanded != (want != 'U') {
 				t.Errorf("%s: at %d the task is %+v", script, i, task)
 			}

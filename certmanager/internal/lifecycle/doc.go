@@ -3,7 +3,7 @@
 // says what came of it.
 //
 //	plan := state.Plan(now)      // what, when, how urgent
-//	task := state.Begin(now)     // at that time: what to do
+//	task := state.Begin()        // at that time: what to do
 //	…                            // it is done
 //	report := state.Finish(result, now, rand.Float64())
 //
@@ -18,13 +18,14 @@
 //
 // # Results
 //
-// [Obtained] and [Current] end what failed before. [Deferred] is no failure: it counts nothing and tells nobody that
-// something is wrong. [Failed] counts, and comes with the time of the next attempt, which the issuer's answers and the
-// failures so far decide, or without one if the storage or the policy failed: then the pauses grow from a second to ten
-// minutes.
+// [Obtained] and [Current] end what failed before. [Deferred] is no failure: it counts nothing. [Failed] counts, and comes
+// with the time of the next attempt, which the issuer's answers and the failures so far decide, or without one if the
+// storage or the policy failed: then the pauses grow from a second to ten minutes.
 //
 // # How loudly
 //
 // The first three failures in a row are told, and then one in twelve hours; as the end of the certificate that is served
-// comes near, each of its stages (a third of the lifetime left, a tenth, none) is told once as something worse.
+// comes near, each of its stages (a third of the lifetime left, a tenth, none) is told once as something worse, also if
+// its renewal is deferred for what is wrong with all. A third is what is left when renewals begin, so that this stage is
+// told after the first three failures, or if the renewal is late by a fiftieth of the lifetime.
 package lifecycle

@@ -18,16 +18,16 @@ func Example() {
 	}
 
 	show()
-	state.Begin(now) // the storage has nothing
+	state.Begin() // the storage has nothing
 	state.Finish(lifecycle.Result{Kind: lifecycle.Loaded}, now, 0.5)
 
 	show()
-	state.Begin(now) // the issuer refuses
+	state.Begin() // the issuer refuses
 	report := state.Finish(lifecycle.Result{Kind: lifecycle.Failed, Until: now.Add(time.Minute)}, now, 0.5)
 	fmt.Println("failed; tell:", report.Tell)
 
 	now = show().Due
-	state.Begin(now) // it issues
+	state.Begin() // it issues
 	state.Serve(now, now.AddDate(0, 0, 90), now.AddDate(0, 0, 60))
 	state.Finish(lifecycle.Result{Kind: lifecycle.Obtained}, now, 0.5)
 

@@ -8,6 +8,9 @@ const (
 	toldInterval = 12 * time.Hour
 )
 
+// patience is the part of a lifetime by which a renewal may be late without a word.
+const patience = 50
+
 // A Stage is how near the end of a certificate is. The zero Stage is that of one that has more than a third of its
 // lifetime left, or that is not there.
 type Stage uint8
@@ -19,7 +22,10 @@ const (
 	StageExpired                  // nothing
 )
 
-// stageAt returns the stage of the certificate that is served at a time, in seconds since 1970.
+// Stage returns the stage of the certificate that is served.
+func (s *State) Stage(now time.Time) Stage { return s.stageAt(now.Unix()) }
+
+// stageAt returns the stage at a time, in seconds since 1970.
 func (s *State) stageAt(at int64) Stage {
 	left, lifetime := s.end-at, s.end-s.begin
 	switch {
@@ -33,4 +39,20 @@ func (s *State) stageAt(at int64) Stage {
 		return StageTenth
 	}
 	return StageThird
+}
+
+// come returns the stage that the certificate has come to, if it is to be told: each is once. That a third is left is when
+// renewals begin: it is told if one fails again and again, or has not come for long.
+func (s *State) come(now time.Time) Stage {
+	stage := s.stageAt(now.Unix())
+	late := now.Unix() - s.renewal/int64(time.Second)
+	early := stage == StageThird && s.failures <= loudFailures && late < (s.end-s.begin)/patience
+	if stage < s.stage {
+		s.stage = stage // of another certificate
+	}
+	if stage <= s.stage || early {
+		return 0
+	}
+	s.stage = stage
+	return stage
 }

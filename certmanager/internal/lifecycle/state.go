@@ -143,17 +143,17 @@ type Task struct {
 	Action    Action
 	Commanded bool // a caller waits for it
 	Forced    bool // the certificate is replaced though it is not due
-	Quiet     bool // what goes wrong was told lately
+	Quiet     bool // what goes wrong was told
 }
 
 // Begin returns what is to be done. Finish is to be called when it is done.
-func (s *State) Begin(now time.Time) Task {
+func (s *State) Begin() Task {
 	s.unheard = false
 	return Task{
 		Action:    s.action(),
 		Commanded: s.commanded,
 		Forced:    s.commanded && s.replaces == s.generation,
-		Quiet:     s.failures >= loudFailures && s.toldLately(now),
+		Quiet:     s.failures >= loudFailures,
 	}
 }
 
@@ -171,7 +171,7 @@ const (
 	Loaded   Kind = iota // the storage was asked, and Serve called if it had something
 	Obtained             // a new certificate was stored
 	Current              // another process was faster
-	Deferred             // not now, and nothing is wrong
+	Deferred             // not now, and nothing is wrong with this certificate
 	Failed
 )
 
@@ -179,13 +179,15 @@ const (
 type Result struct {
 	Kind  Kind
 	Until time.Time // of Deferred and Failed: when to try again; zero with Failed: the pauses grow from a second to ten minutes
+	// Hindered says that it was deferred for what is wrong with all certificates alike.
+	Hindered bool
 }
 
 // A Report is what follows from a result, besides the next plan.
 type Report struct {
 	Answered bool  // callers of Command are answered
 	Tell     bool  // the failure is to be told
-	Stage    Stage // the certificate that is served came to this stage, and its renewal fails; else zero
+	Stage    Stage // the certificate that is served came to this stage, and its renewal fails or is hindered; else zero
 }
 
 // Finish notes what came of a task. The random number r in [0,1) spreads the next attempt.
@@ -196,6 +198,9 @@ func (s *State) Finish(result Result, now time.Time, r float64) Report {
 		return Report{}
 	case Deferred:
 		s.until = instant(result.Until)
+		if result.Hindered {
+			return Report{Stage: s.come(now)}
+		}
 		return Report{}
 	case Failed:
 		return s.fail(result.Until, now, r)
@@ -220,11 +225,7 @@ func (s *State) fail(until, now time.Time, r float64) Report {
 	s.until = instant(until)
 	report := Report{Answered: s.commanded && s.loaded}
 	s.commanded = s.commanded && !s.loaded
-	stage := s.stageAt(now.Unix())
-	if stage > s.stage {
-		report.Stage = stage
-	}
-	s.stage = stage
+	report.Stage = s.come(now)
 	if report.Stage != 0 || s.failures <= loudFailures || !s.toldLately(now) {
 		report.Tell, s.told = true, now.Unix()
 	}

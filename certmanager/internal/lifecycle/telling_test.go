@@ -9,7 +9,7 @@ import (
 
 // fails has an attempt fail at a time, and returns what is told of it.
 func fails(s *lifecycle.State, now time.Time) lifecycle.Report {
-	s.Begin(now)
+	s.Begin()
 	return s.Finish(lifecycle.Result{Kind: lifecycle.Failed, Until: now.Add(time.Minute)}, now, 0.5)
 }
 
@@ -17,38 +17,37 @@ func fails(s *lifecycle.State, now time.Time) lifecycle.Report {
 func TestThinning(t *testing.T) {
 	const year = 365 * day
 	for name, attempts := range map[string][]struct {
-		at    time.Duration
-		quiet bool // what is told in it is known
-		tell  bool
+		at   time.Duration
+		tell bool
 	}{
 		"every hour": {
-			{0, false, true}, {time.Hour, false, true}, {2 * time.Hour, false, true}, {3 * time.Hour, true, false}, {13 * time.Hour, true, false},
-			{14*time.Hour - time.Second, true, false}, {14 * time.Hour, false, true}, {15 * time.Hour, true, false}, {26 * time.Hour, false, true},
+			{0, true}, {time.Hour, true}, {2 * time.Hour, true}, {3 * time.Hour, false}, {13 * time.Hour, false},
+			{14*time.Hour - time.Second, false}, {14 * time.Hour, true}, {15 * time.Hour, false}, {26 * time.Hour, true},
 		},
-		"every day": {{0, false, true}, {day, false, true}, {2 * day, false, true}, {3 * day, false, true}, {4 * day, false, true}},
+		"every day": {{0, true}, {day, true}, {2 * day, true}, {3 * day, true}, {4 * day, true}},
 		"clock set forth by years": {
-			{0, false, true}, {1, false, true}, {2, false, true}, {3, true, false}, {10 * year, false, true}, {10*year + time.Minute, true, false},
+			{0, true}, {1, true}, {2, true}, {3, false}, {10 * year, true}, {10*year + time.Minute, false},
 		},
 		"clock set back by years": {
-			{0, false, true}, {1, false, true}, {2, false, true}, {3, true, false}, {-10 * year, false, true}, {-10*year + time.Minute, true, false},
-			{-10*year + 12*time.Hour, false, true}, {-10*year + 13*time.Hour, true, false},
+			{0, true}, {1, true}, {2, true}, {3, false}, {-10 * year, true}, {-10*year + time.Minute, false},
+			{-10*year + 12*time.Hour, true}, {-10*year + 13*time.Hour, false},
 		},
 		"clock forth and back again": {
-			{0, false, true}, {1, false, true}, {2, false, true}, {10 * year, false, true}, {time.Hour, false, true}, {2 * time.Hour, true, false},
+			{0, true}, {1, true}, {2, true}, {10 * year, true}, {time.Hour, true}, {2 * time.Hour, false},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := in(loaded)
 			for n, attempt := range attempts {
 				now := begun.Add(attempt.at)
-				task := s.Begin(now)
+				task := s.Begin()
 				report := s.Finish(lifecycle.Result{Kind: lifecycle.Failed, Until: now}, now, 0.5)
-				if task.Quiet != attempt.quiet || report.Tell != attempt.tell || report.Stage != 0 {
+				if task.Quiet != (n >= 3) || report.Tell != attempt.tell || report.Stage != 0 {
 					t.Errorf("attempt %d, after %v: %+v, %+v", n, attempt.at, task, report)
 				}
 			}
 			loaded(s, begun)
-			if task := s.Begin(begun); task.Quiet {
+			if task := s.Begin(); task.Quiet {
 				t.Error("quiet after a success")
 			}
 			if report := s.Finish(lifecycle.Result{Kind: lifecycle.Failed}, begun, 0.5); !report.Tell {
@@ -108,6 +107,9 @@ func TestStages(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := in(stored)
+			for range 3 {
+				fails(s, begun.Add(day))
+			}
 			for range 2 {
 				for _, f := range failures {
 					if report := fails(s, begun.Add(f.age)); report.Stage != f.stage {
@@ -125,6 +127,24 @@ func TestStages(t *testing.T) {
 	}
 	if report := fails(in(loaded), begun.AddDate(5000, 0, 0)); report.Stage != 0 {
 		t.Errorf("without a certificate: %+v", report)
+	}
+}
+
+// TestThirdIsToldLate has a renewal fail in the last third of the lifetime, as all of them do that fail: that is told as
+// something worse only after some failures, or if no attempt was made for long.
+func TestThirdIsToldLate(t *testing.T) {
+	s := in(stored)
+	for n := range 5 {
+		want := lifecycle.Stage(0)
+		if n == 3 {
+			want = lifecycle.StageThird
+		}
+		if report := fails(s, begun.Add(60*day+time.Duration(n)*time.Hour)); report.Stage != want {
+			t.Errorf("failure %d: stage %d, want %d", n+1, report.Stage, want)
+		}
+	}
+	if report := fails(in(stored), begun.Add(70*day)); report.Stage != lifecycle.StageThird {
+		t.Errorf("a first failure that is late: %+v", report)
 	}
 }
 

@@ -335,7 +335,7 @@ func spoiledCertificates(t *testing.T) []failure {
 		reissued("another name", "does not name "+name, func(c *x509.Certificate) { c.DNSNames = []string{"other.test"} }),
 
 		{name: "a clock behind the CA's", fault: clock(5 * time.Hour), change: begins(3 * time.Hour), orders: 1,
-			says: []string{"is this machine's clock right?", "this machine's is wrong by"}},
+			says: []string{"is this machine's clock right?", "this machine's clock is wrong by"}},
 		{name: "a CA's clock behind its certificate", fault: clock(0), change: begins(3 * time.Hour), orders: 1,
 			says: []string{"behind its own certificate"}},
 	}

@@ -1,0 +1,59 @@
+package certmanager
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/gate"
+	"github.com/everseal/everseal/storage"
+)
+
+// A Reason is why a certificate that is to be obtained, or loaded, has to wait.
+type Reason string
+
+// The reasons.
+const (
+	ReasonBackoff Reason = "backoff" // after a failure of its own
+	ReasonIssuer  Reason = "issuer"  // the issuer fails for all names, or has yet to answer those that ask it
+	ReasonProcess Reason = "process" // another process has the lease of the work
+	ReasonStorage Reason = "storage" // it can't be read or written
+	ReasonPolicy  Reason = "policy"  // Config.OnDemand denies the name, or gives no answer
+)
+
+// What the policy turns away, for the log.
+const (
+	reasonDenied   Reason = "denied"
+	reasonNoAnswer Reason = "no answer"
+)
+
+// A policyError is an error of Config.OnDemand.
+type policyError struct{ error }
+
+func (e policyError) Unwrap() error { return e.error }
+
+// storageFailure returns an error as one of the storage, unless it is known to be one, or one of the policy's.
+func storageFailure(err error) error {
+	if errors.As(err, new(policyError)) || errors.As(err, new(storageError)) {
+		return err
+	}
+	return storageError{fmt.Errorf("the storage fails: %w", err)}
+}
+
+// reasonOf returns what an error makes a certificate wait for.
+func reasonOf(err error) Reason {
+	switch {
+	case errors.As(err, new(policyError)):
+		return ReasonPolicy
+	case errors.Is(err, errHeld), errors.Is(err, storage.ErrLost):
+		return ReasonProcess
+	case errors.As(err, new(storageError)):
+		return ReasonStorage
+	case errors.As(err, new(*gate.ClosedError)), errors.As(err, new(*UnavailableError)), !isOfOrder(err) && acme.IsOutage(err):
+		return ReasonIssuer
+	}
+	return ReasonBackoff
+}
+
+// isOfOrder reports whether an order was lost.
+func isOfOrder(err error) bool { return errors.As(err, new(*acme.OrderError)) }

@@ -1,0 +1,86 @@
+package certmanager
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/everseal/everseal/certmanager/internal/gate"
+	"github.com/everseal/everseal/certmanager/internal/lifecycle"
+)
+
+// maxClaimPatience is how often a lease is claimed in vain before that counts as a hindrance: more than ten minutes long.
+const maxClaimPatience = 45
+
+// isHindered reports whether the outcome is that what is wrong with all certificates, or with another process, kept this one
+// from being obtained.
+func (e *entry) isHindered(o outcome, now time.Time) bool {
+	if o.kind != lifecycle.Deferred || !o.until.After(now) {
+		return false // what Run's end broke off
+	}
+	switch reasonOf(o.err) {
+	case ReasonIssuer:
+		return !errors.Is(o.err, gate.ErrUnanswered)
+	case ReasonProcess:
+		return e.left != nil && e.left.lease.tries > maxClaimPatience
+	}
+	return true
+}
+
+// tell tells what came of a task: a failure as loudly as its report says, and what fails for all certificates alike not
+// for each of them.
+func (o *obtainer) tell(ctx context.Context, e *entry, result outcome, report lifecycle.Report) {
+	failure := e.failing()
+	for _, event := range result.events {
+		switch {
+		case result.kind == lifecycle.Failed && event.Err != nil && event.Kind != EventCorrupt:
+			event.NotAfter, event.Attempts, event.Since = failure.NotAfter, failure.Attempts, failure.Since
+			if event.Next.IsZero() {
+				event.Next = failure.Next
+			}
+			event.loud = failure.loud
+			event.quiet = !report.Tell || report.Stage != 0
+			if reason := reasonOf(event.Err); !event.quiet && reason != ReasonBackoff && reason != ReasonProcess {
+				told, kept := o.troubles.of(reason, event.Issuer).tell(time.Now())
+				event.quiet, event.similar = !told, kept
+			}
+		case event.Kind == EventObtained:
+			o.troubles.of(ReasonIssuer, event.Issuer).reset()
+			o.troubles.of(ReasonStorage, "").reset()
+		case event.Kind == EventLoaded:
+			o.troubles.of(ReasonStorage, "").reset()
+			event = o.loading.toned(event)
+		}
+		o.emit(ctx, event)
+	}
+	if report.Stage != 0 && ctx.Err() == nil {
+		failure.Err = result.err
+		o.emit(ctx, failure)
+	}
+}
+
+// failing is the event of a renewal that fails when the end of the certificate comes near. It is as loud as that is near.
+func (e *entry) failing() Event {
+	event := Event{Kind: EventExpiring, Names: e.names(), Renewal: true}
+	if s := e.served.Load(); s != nil {
+		event.Issuer, event.NotAfter = s.issuer, s.end()
+	}
+	p := e.progress.snapshot(time.Now())
+	event.Attempts, event.Since, event.Next, event.loud = p.attempts, p.since, p.plan.Due, p.stage >= lifecycle.StageTenth
+	return event
+}
+
+// turnedAway logs that the policy has denied a name, or failed to answer, with how many others it has since the last such
+// line.
+func (o *obtainer) turnedAway(ctx context.Context, name string, err error) {
+	level, message, reason := slog.LevelWarn, "no answer whether a name may have a certificate: ", reasonNoAnswer
+	if errors.Is(err, ErrDenied) {
+		level, message, reason = slog.LevelInfo, "a name is denied a certificate: ", reasonDenied
+	}
+	told, others := o.troubles.of(reason, "").tell(time.Now())
+	if !told {
+		level = slog.LevelDebug
+	}
+	o.logger.LogAttrs(ctx, level, message+err.Error(), slog.String("name", name), slog.Int("others", others))
+}

@@ -1,0 +1,155 @@
+package certmanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/everseal/everseal/acme"
+)
+
+const (
+	beginPatience = 10 * time.Second // that Wait has with a Run that has not begun
+	maxUnserved   = 20               // names in the error of Wait
+)
+
+// Wait returns nil once certificates that have not expired are served for all the names; without names, for all that are
+// managed when it is called. It is for tests, and for servers that must not open before: [Manager.Serve] needs no such
+// thing. It makes nothing come sooner.
+//
+// The error when ctx ends first names those that are not served, twenty of them at most, with what their last attempt
+// failed for or what they wait for; errors.Is finds ctx's error in it, and theirs. It comes at once if a name is not
+// managed, or if the manager has ended, and after ten seconds if Run has not begun.
+func (m *Manager) Wait(ctx context.Context, names ...string) error {
+	if m.store == nil {
+		return errNotMade
+	}
+	wanted, err := m.wanted(names)
+	if err != nil {
+		return err
+	}
+	for len(wanted) > 0 {
+		name := wanted[0]
+		if m.serves(name) {
+			wanted = wanted[1:]
+			continue
+		}
+		if err := m.awaitChange(ctx, name); err != nil {
+			return m.unserved(wanted, err)
+		}
+	}
+	return nil
+}
+
+// wanted returns the names in one form, or the first one of each managed certificate.
+func (m *Manager) wanted(names []string) ([]string, error) {
+	var wanted []string
+	for _, name := range names {
+		id, err := acme.ParseIdentifier(name)
+		if err != nil {
+			return nil, fmt.Errorf("certmanager: %w", err)
+		}
+		if m.catalogue.covering(id.Value) == nil {
+			return nil, fmt.Errorf("certmanager: %s is not managed", id.Value)
+		}
+		wanted = append(wanted, id.Value)
+	}
+	if len(names) > 0 {
+		return wanted, nil
+	}
+	for e := range m.catalogue.all() {
+		wanted = append(wanted, e.identifiers[0].Value)
+	}
+	return wanted, nil
+}
+
+// serves reports whether a certificate for the name is served that has not expired.
+func (m *Manager) serves(name string) bool {
+	s := m.catalogue.served(name)
+	return s != nil && time.Now().Before(s.end())
+}
+
+// awaitChange returns nil when something may have changed for the name, or why nothing will.
+func (m *Manager) awaitChange(ctx context.Context, name string) error {
+	m.mu.Lock()
+	begun, stopped := m.begun, m.stopped
+	m.mu.Unlock()
+	if stopped == nil {
+		patience := time.NewTimer(beginPatience)
+		defer patience.Stop()
+		select {
+		case <-begun:
+			return nil
+		case <-patience.C:
+			return errNotRunning
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", errNotRunning, ctx.Err())
+		}
+	}
+	e := m.catalogue.covering(name)
+	if e == nil {
+		return errors.New("a name is managed no more")
+	}
+	changed := e.progress.changes()
+	if m.serves(name) {
+		return nil // meanwhile
+	}
+	select {
+	case <-changed:
+		return nil
+	case <-stopped:
+		return errNotRunning
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// An unservedError says which names are not served.
+type unservedError struct {
+	text string
+	errs []error
+}
+
+func (e *unservedError) Error() string   { return e.text }
+func (e *unservedError) Unwrap() []error { return e.errs }
+
+// unserved returns the error for those of the names that are not served, when the reason ends the wait.
+func (m *Manager) unserved(names []string, reason error) error {
+	errs, n := []error{reason}, 0
+	var words []string
+	for _, name := range names {
+		if m.serves(name) {
+			continue
+		}
+		if n++; n > maxUnserved {
+			continue
+		}
+		why := m.why(name)
+		if why == nil {
+			words = append(words, name)
+			continue
+		}
+		errs = append(errs, why)
+		words = append(words, name+" ("+strings.TrimPrefix(strings.TrimPrefix(why.Error(), "certmanager: "), name+": ")+")")
+	}
+	text := strings.Join(words, ", ")
+	if n > maxUnserved {
+		text += fmt.Sprintf(" and %d more", n-maxUnserved)
+	}
+	return &unservedError{fmt.Sprintf("certmanager: not served: %s: %v", text, reason), errs}
+}
+
+// why returns what the last attempt for the name failed for, or what the next one waits for; nil: nothing went wrong.
+func (m *Manager) why(name string) error {
+	e := m.catalogue.covering(name)
+	if e == nil {
+		return nil
+	}
+	s := e.progress.snapshot(time.Now())
+	if s.failure != nil {
+		return s.failure.Err
+	}
+	return s.deferral
+}

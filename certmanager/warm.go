@@ -1,0 +1,131 @@
+package certmanager
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/everseal/everseal/acme"
+)
+
+const (
+	warmPeriod  = time.Minute // for which what Load has loaded is not loaded again
+	besideLoads = 64          // certificates that Load loads at once
+)
+
+// Load fills the memory with what the storage has, without obtaining anything: GetCertificate serves it from then on,
+// before Run is called, so that a new process, or a manager that replaces another, takes over without a handshake that
+// fails. A Run that is called within a minute does not load it again. It returns once all is loaded: nil, also if
+// certificates are missing, or what could not be loaded, which Run tries again. While Run loads, or has loaded, it loads
+// what is left.
+func (m *Manager) Load(ctx context.Context) error {
+	if m.store == nil {
+		return errNotMade
+	}
+	begun := time.Now()
+	entries := slices.Collect(m.catalogue.all())
+	if m.running() == nil {
+		for _, e := range entries {
+			e.progress.unload()
+		}
+	}
+	entries = unloadedOf(entries)
+	if m.scans(entries) {
+		m.obtainer.scan(ctx, entries)
+	}
+	entries = unloadedOf(entries)
+	failed, err := m.loadEach(ctx, entries)
+	m.mu.Lock()
+	m.loaded = begun
+	m.mu.Unlock()
+	m.dispatcher.Update(entries...)
+	if err != nil {
+		return fmt.Errorf("certmanager: %d of %d certificates could not be loaded, the first of them: %w", failed, m.catalogue.index.Len(), err)
+	}
+	return nil
+}
+
+// loadEach loads entries one by one. It returns how many failed, and with what the first did.
+func (m *Manager) loadEach(ctx context.Context, entries []*entry) (failed int, failure error) {
+	var mu sync.Mutex
+	var group errgroup.Group
+	group.SetLimit(besideLoads)
+	for _, e := range entries {
+		group.Go(func() error {
+			err := ctx.Err()
+			if err == nil {
+				err = m.loadOne(ctx, e)
+			}
+			if err == nil {
+				return nil
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if failed++; failure == nil {
+				failure = fmt.Errorf("%v: %w", &e.subject, storageFailure(err))
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // there is none: each is counted
+	return failed, failure
+}
+
+// loadOne serves what the storage has for the entry.
+func (m *Manager) loadOne(ctx context.Context, e *entry) error {
+	r, err := m.obtainer.archive.newest(ctx, e)
+	if r != nil && m.obtainer.serve(e, r) {
+		m.emit(ctx, m.obtainer.loading.toned(loadedEvent(e, r)))
+	}
+	if err == nil {
+		m.obtainer.loaded(ctx, e)
+	}
+	return err
+}
+
+// isWarm reports whether Load was called a moment ago.
+func (m *Manager) isWarm() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	since := time.Since(m.loaded)
+	return !m.loaded.IsZero() && since >= 0 && since < warmPeriod
+}
+
+// Certificate returns the certificate that a handshake for the name gets, by the name itself or the wildcard that covers
+// it; of an empty name, that of Config.DefaultName. It obtains nothing and waits for nothing: it reports false if none is
+// served. Its Leaf is nil. It is not to be changed.
+func (m *Manager) Certificate(name string) (*tls.Certificate, bool) {
+	if name == "" {
+		name = m.defaultName
+	}
+	id, err := acme.ParseIdentifier(name)
+	if err != nil {
+		return nil, false
+	}
+	s := m.catalogue.served(id.Value)
+	if s == nil {
+		return nil, false
+	}
+	return &s.Certificate, true
+}
+
+// served returns what handshakes for the name get, or nil.
+func (c *catalogue) served(name string) *served {
+	e := c.lookup(name)
+	if e == nil {
+		return nil
+	}
+	if s := e.served.Load(); s != nil {
+		return s
+	}
+	// What is still to come for the name itself does not hide the wildcard that covers it.
+	if parent := c.parent(name); parent != nil {
+		return parent.served.Load()
+	}
+	return nil
+}
