@@ -123,9 +123,10 @@ func TestOutageKeepsTheSolver(t *testing.T) {
 		err  error
 		want string // types of challenge that are tried first
 	}{
-		"an order lost to an outage": {&acme.OrderError{Problem: &acme.Problem{Type: acme.ErrServerInternal, Status: 500}}, "aaa"},
-		"an outage":                  {&acme.Problem{Status: 503}, "aaa"},
-		"control is not proved":      {&acme.AuthorizationError{Problem: &acme.Problem{Type: acme.ErrUnauthorized, Status: 403}}, "aba"},
+		"an order lost to an outage":   {&acme.OrderError{Problem: &acme.Problem{Type: acme.ErrServerInternal, Status: 500}}, "aaa"},
+		"an outage":                    {&acme.Problem{Status: 503}, "aaa"},
+		"an outage while it validates": {&acme.AuthorizationError{Problem: &acme.Problem{Type: acme.ErrServerInternal, Status: 500}}, "aaa"},
+		"control is not proved":        {&acme.AuthorizationError{Problem: &acme.Problem{Type: acme.ErrUnauthorized, Status: 403}}, "aba"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
