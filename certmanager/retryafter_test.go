@@ -94,6 +94,8 @@ func TestLimitLeadsToTheNextIssuer(t *testing.T) {
 				w, first, second := newWorld(t), newLocalCA(t, "first"), newLocalCA(t, "second")
 				var asked []time.Time
 				first.work = func(certmanager.Request) error {
+					first.mu.Lock()
+					defer first.mu.Unlock()
 					asked = append(asked, time.Now())
 					return err
 				}
@@ -105,10 +107,12 @@ func TestLimitLeadsToTheNextIssuer(t *testing.T) {
 					t.Errorf("the second issuer was asked %v after the first", took)
 				}
 				time.Sleep(6 * day)
+				synctest.Wait()
 				if n := second.count(); len(asked) != 1 || n < 11 || served(t, m, "example.com") != "second" {
 					t.Errorf("the first was asked at %v, the second issued %d certificates in six days", asked, n)
 				}
 				time.Sleep(2 * day)
+				synctest.Wait()
 				if len(asked) != 2 || asked[1].Sub(asked[0]) < 7*day {
 					t.Errorf("the first was asked at %v", asked)
 				}
@@ -124,9 +128,10 @@ func TestOutageKeepsTheSolver(t *testing.T) {
 		err  error
 		want string // types of challenge that are tried first
 	}{
-		"an order lost to an outage": {&acme.OrderError{Problem: &acme.Problem{Type: acme.ErrServerInternal, Status: 500}}, "aaa"},
-		"an outage":                  {&acme.Problem{Status: 503}, "aaa"},
-		"control is not proved":      {&acme.AuthorizationError{Problem: &acme.Problem{Type: acme.ErrUnauthorized, Status: 403}}, "aba"},
+		"an order lost to an outage":   {&acme.OrderError{Problem: &acme.Problem{Type: acme.ErrServerInternal, Status: 500}}, "aaa"},
+		"an outage":                    {&acme.Problem{Status: 503}, "aaa"},
+		"an outage while it validates": {&acme.AuthorizationError{Problem: &acme.Problem{Type: acme.ErrServerInternal, Status: 500}}, "aaa"},
+		"control is not proved":        {&acme.AuthorizationError{Problem: &acme.Problem{Type: acme.ErrUnauthorized, Status: 403}}, "aba"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
