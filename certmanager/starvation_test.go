@@ -51,6 +51,26 @@ func TestThousandNamesThatHang(t *testing.T) {
 	}
 }
 
+// With few workers, the names of one registered domain do not take all there is room for.
+func TestDomainThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		good := manyNames("good%d.example", 10)
+		m, stop := runQuietly(t, certmanager.Config{
+			Names: manyNames("bad-%d.example.com", 1000), Storage: new(storage.Memory), Issuers: []certmanager.Issuer{hangingCA{newLocalCA(t, "local")}}, Workers: 16,
+		})
+		defer stop()
+		time.Sleep(5 * time.Minute)
+		for _, name := range good {
+			if err := m.Manage(certmanager.Subject{Names: []string{name}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := awaitValid(t, m, len(good)); took > time.Minute {
+			t.Errorf("those of other domains have their certificates after %v", took)
+		}
+	})
+}
+
 // wantPrompt checks that a name that is added, one on demand, and a command are not kept waiting.
 func wantPrompt(t *testing.T, m *certmanager.Manager, when string) {
 	t.Helper()
@@ -199,7 +219,7 @@ func TestWorkers(t *testing.T) {
 // With ACME, that an issuer which has not answered yet is asked for few names at first costs a second: the CA has answered
 // as soon as it has made an order.
 func TestThroughputOfACME(t *testing.T) {
-	const workers, rounds = 32, 4
+	const workers, rounds = 64, 2
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.ca.SetFaults(acmetest.Delay(time.Second / 4))
