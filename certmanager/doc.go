@@ -26,6 +26,9 @@
 // place. A process killed at any point starts again with the same order and key. The certificate is
 // stored with its key and its metadata as one record, and then served.
 //
+// [Manager.Load] reads the storage before Run, so that a process that takes over from another serves from its first
+// handshake; [Manager.Wait] waits until certificates are served.
+//
 // A failure is kept in the journal too, with the time of the next attempt: seconds to minutes where the
 // CA could not be reached, one, ten, a hundred minutes and then days where it refused, and never before
 // the CA said. The certificate there is goes on being served.
@@ -59,6 +62,18 @@
 // it saw: the cause, and what to do about it.
 //
 // A test whose CA is an acmetest.Server has names that are in no DNS: it sets PreflightOff.
+//
+// # Success is quiet, failure grows loud
+//
+// The log has a line for each certificate that is obtained, and for those loaded at start one each, or one for all above
+// ten. A failure is a warning that begins with its cause in plain words and says what to do; what was seen of the cause
+// is at DEBUG. The first three failures in a row are told, then one in twelve hours, and what fails for all certificates
+// not for each: with a CA that is down for weeks, a certificate has less than a hundred lines. As its end comes near (a
+// third of the lifetime left, a tenth, none) there is an error with NotAfter, the attempts and since when they fail, and
+// [EventExpiring]; the failures of the last tenth are errors, too.
+//
+// [Manager.Status] and [Manager.All] tell how each certificate stands, what comes next and why it waits, also as JSON,
+// and [Manager.Stats] has the sums.
 //
 // # What is stored
 //

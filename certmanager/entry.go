@@ -132,13 +132,6 @@ func (e *entry) finish(o outcome) lifecycle.Report {
 	return report
 }
 
-// next returns when what comes next is due.
-func (e *entry) next() time.Time {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.state.Plan(time.Now()).Due
-}
-
 // offer makes r the certificate to be served if it is newer than the one there is.
 func (e *entry) offer(r *record.Certificate) bool {
 	e.mu.Lock()
