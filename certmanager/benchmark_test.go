@@ -52,6 +52,37 @@ func BenchmarkMapLookup(b *testing.B) {
 	}
 }
 
+// BenchmarkStats counts certificates, BenchmarkAll looks at each.
+func BenchmarkStats(b *testing.B) {
+	for _, n := range []int{100_000, 1_000_000} {
+		b.Run(fmt.Sprintf("certs=%d", n), func(b *testing.B) {
+			m := fill(b, n, "site-%06d.example.com")
+			b.ReportAllocs()
+			for b.Loop() {
+				if s := m.Stats(); s.States[StateValid]+s.States[StateExpired] != n {
+					b.Fatalf("%+v", s)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkAll(b *testing.B) {
+	for _, n := range []int{100_000, 1_000_000} {
+		b.Run(fmt.Sprintf("certs=%d", n), func(b *testing.B) {
+			m := fill(b, n, "site-%06d.example.com")
+			b.ReportAllocs()
+			for b.Loop() {
+				for s := range m.All() {
+					if s.Action == "" {
+						b.Fatalf("%+v", s)
+					}
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkFill puts 100,000 certificates under management and into the index at once.
 func BenchmarkFill(b *testing.B) {
 	for b.Loop() {

@@ -34,6 +34,9 @@
 // due first goes by urgency: handshakes that wait, callers of Renew, certificates that have expired or soon will, new ones,
 // and renewals in good time; within that, registered domains take turns.
 //
+// [Manager.Load] reads the storage before Run, so that a process that takes over from another serves from its first
+// handshake; [Manager.Wait] waits until certificates are served.
+//
 // # Handshakes
 //
 // [Manager.GetCertificate] looks the name up in a table that is never locked: no handshake waits for storage, CA or
@@ -63,6 +66,18 @@
 // it saw: the cause, and what to do about it.
 //
 // A test whose CA is an acmetest.Server has names that are in no DNS: it sets PreflightOff.
+//
+// # Success is quiet, failure grows loud
+//
+// The log has a line for each certificate that is obtained, and for those loaded at start one each, or one for all above
+// ten. A failure is a warning that begins with its cause in plain words and says what to do; what was seen of the cause
+// is at DEBUG. The first three failures in a row are told, then one in twelve hours, and what fails for all certificates
+// not for each: with a CA that is down for weeks, a certificate has less than a hundred lines. As its end comes near (a
+// third of the lifetime left, a tenth, none) there is an error with NotAfter, the attempts and since when they fail, and
+// [EventExpiring]; the failures of the last tenth are errors, too.
+//
+// [Manager.Status] and [Manager.All] tell how each certificate stands, what comes next and why it waits, also as JSON,
+// and [Manager.Stats] has the sums.
 //
 // # What is stored
 //

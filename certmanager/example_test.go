@@ -79,3 +79,52 @@ func ExampleManager_Listener() {
 	// served: [example.com]
 	// Run returned: <nil>
 }
+
+// A process that takes over from another loads what that has left, so that it serves from its first handshake, and waits
+// until all it needs is there. The storage is one in memory here, and in practice a folder or a database.
+func ExampleManager_Wait() {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer listener.Close()
+	ca := acmetest.NewServer()
+	defer ca.Close()
+	ca.SetHost("*", listener.Addr().String())
+	store := new(storage.Memory)
+	newManager := func(names ...string) *certmanager.Manager {
+		m, err := certmanager.New(certmanager.Config{
+			Names: names, CA: ca.URL, HTTPClient: ca.Client(), AgreeToTerms: true, Preflight: certmanager.PreflightOff,
+			Storage: store, Logger: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+		return m
+	}
+	run := func(m *certmanager.Manager) (stop func()) {
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error)
+		go func() { ended <- m.Run(ctx) }()
+		return func() { cancel(); <-ended }
+	}
+
+	first := newManager("example.com")
+	server := &http.Server{Handler: http.NotFoundHandler()}
+	go server.Serve(first.Listener(listener))
+	stop := run(first)
+	fmt.Println("obtained:", first.Wait(context.Background()))
+	stop()
+
+	second := newManager("example.com", "example.net")
+	fmt.Println("loaded:", second.Load(context.Background()))
+	for _, name := range []string{"example.com", "example.net"} {
+		_, ok := second.Certificate(name)
+		fmt.Println(name, ok)
+	}
+	// Output:
+	// obtained: <nil>
+	// loaded: <nil>
+	// example.com true
+	// example.net false
+}

@@ -46,6 +46,8 @@ const maxPlainHeader = 256 << 10
 // ReadTimeout and WriteTimeout are for whole requests and answers, which only their server's author knows, and are
 // left as they are. On plain HTTP everything is bounded.
 //
+// [Manager.Load] before it has the first handshakes served at once. [Manager.Wait] beside it tells when all are served.
+//
 // It returns nil when ctx has ended and requests under way were answered, and an error if an address
 // is taken, the storage can't be used or a server fails. A srv.TLSConfig is used, with the manager's
 // GetCertificate and protocols, and its session tickets as far as TLSConfig says, but with WrapSession and UnwrapSession of
