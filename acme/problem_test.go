@@ -153,6 +153,10 @@ func TestProblemText(t *testing.T) {
 		{acme.Problem{Type: acme.ErrCAA, Detail: "CAA forbids", Status: 403, Identifier: &acme.Identifier{Type: "dns", Value: "example.com"}}, "example.com: CAA forbids (caa, HTTP 403)"},
 		{acme.Problem{Type: acme.ErrRateLimited, Detail: "too many", RetryAfter: 90 * time.Second}, "too many (rateLimited); it asks to wait 1m30s"},
 		{acme.Problem{Title: "Refused", Status: 500}, "Refused (HTTP 500)"},
+		{acme.Problem{Detail: "none for example.com", Status: 400, Subproblems: []*acme.Problem{
+			{Detail: "none for example.com", Identifier: &acme.Identifier{Type: acme.TypeDNS, Value: "example.com"}},
+			{Detail: "none for example.com", Identifier: &acme.Identifier{Type: acme.TypeDNS, Value: "example.net"}},
+		}}, "none for example.com (HTTP 400); example.net: none for example.com"},
 		{acme.Problem{Detail: `a "quoted" name`}, `a "quoted" name`},
 	} {
 		if got := test.problem.Error(); got != test.want {

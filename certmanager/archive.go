@@ -61,6 +61,16 @@ func (a *archive) load(ctx context.Context, issuer *gatedIssuer, s *subject) (*r
 	return r, item.Revision, nil
 }
 
+// hasAny reports whether the storage has any certificate.
+func (a *archive) hasAny(ctx context.Context) bool {
+	for _, issuer := range a.issuers {
+		for _, err := range a.store.List(ctx, record.CertificatePrefix(issuer.ID())) {
+			return err == nil
+		}
+	}
+	return false
+}
+
 // decode reads a stored certificate of the subject.
 func (a *archive) decode(data []byte, s *subject) (*record.Certificate, error) {
 	r, err := record.DecodeCertificate(data, s.identifiers, &a.intermediates)

@@ -145,7 +145,7 @@ func TestGateLearns(t *testing.T) {
 					ctx = t.Context()
 				}
 				g := bind([]Issuer{&scriptedIssuer{issue: func(context.Context, Request) error { return test.err }}}, func(context.Context, Event) {})[0]
-				if _, err := g.Issue(ctx, Request{}); err != test.err {
+				if _, err := g.Issue(ctx, Request{}); !errors.Is(err, test.err) {
 					t.Errorf("the error is %v, want %v", err, test.err)
 				}
 				closed, ok := errors.AsType[*gate.ClosedError](g.closed(time.Time{}))

@@ -19,6 +19,7 @@ import (
 const (
 	minScanned    = 1000        // entries whose certificates are read in one go rather than one by one, if the storage can
 	probeInterval = time.Minute // between two attempts to write to a storage that can't be written
+	firstProbes   = 5           // at once, before a storage counts as one
 	toldProbes    = 10          // failures that are logged as errors each; then one an hour is
 	probesAnHour  = int(time.Hour / probeInterval)
 )
@@ -58,6 +59,9 @@ func unloadedOf(entries []*entry) []*entry {
 func (m *Manager) probe(ctx context.Context) error {
 	for n := 0; ; n++ {
 		err := m.probeStorage(ctx)
+		for tries := 1; err != nil && n == 0 && tries < firstProbes && ctx.Err() == nil; tries++ {
+			err = m.probeStorage(ctx) // one failing call ends no Run
+		}
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -88,6 +92,9 @@ func (m *Manager) probe(ctx context.Context) error {
 
 // servesSomething reports whether the storage has a certificate that can be served.
 func (m *Manager) servesSomething(ctx context.Context) bool {
+	if m.config.OnDemand != nil && m.obtainer.archive.hasAny(ctx) {
+		return true
+	}
 	const sideBySide = 64
 	found := errors.New("there is one")
 	group, ctx := errgroup.WithContext(ctx)

@@ -134,6 +134,9 @@ func (m *Manager) unserved(names []string, reason error) error {
 		errs = append(errs, why)
 		words = append(words, name+" ("+strings.TrimPrefix(strings.TrimPrefix(why.Error(), "certmanager: "), name+": ")+")")
 	}
+	if n == 0 {
+		return nil // they came at the last moment
+	}
 	text := strings.Join(words, ", ")
 	if n > maxUnserved {
 		text += fmt.Sprintf(" and %d more", n-maxUnserved)
