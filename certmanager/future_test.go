@@ -113,19 +113,21 @@ func TestObtainedInTheYear9000(t *testing.T) {
 
 // TestBackdatedAndObtainedInTheYear9000 is renewed at once, as nothing better is known, and then as any other.
 func TestBackdatedAndObtainedInTheYear9000(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, ca := newWorld(t), newDatedCA(t, -13*time.Hour, 11*time.Hour)
-		config, _ := ca.from(w)
-		_, stop := w.serving(config)
-		stop()
-		w.alter("certificates", `"obtained":"[^"]*"`, `"obtained":"`+year9000+`"`)
-		_, stop = w.running(config)
-		defer stop()
-		time.Sleep(5 * time.Hour)
-		if n := ca.count(); n != 2 {
-			t.Errorf("%d certificates, want one more", n)
-		}
-	})
+	for _, year := range []string{"9000", "2200"} {
+		synctest.Test(t, func(t *testing.T) {
+			w, ca := newWorld(t), newDatedCA(t, -13*time.Hour, 11*time.Hour)
+			config, _ := ca.from(w)
+			_, stop := w.serving(config)
+			stop()
+			w.alter("certificates", `"obtained":"[^"]*"`, `"obtained":"`+year+`-01-02T03:04:05Z"`)
+			_, stop = w.start(config)
+			defer stop()
+			time.Sleep(5 * time.Hour)
+			if n := ca.count(); n != 2 {
+				t.Errorf("%s: %d certificates, want one more", year, n)
+			}
+		})
+	}
 }
 
 // TestFinalizedInTheYear9000 has the notes of an order say so that the CA processes for ever: it is given up nevertheless.

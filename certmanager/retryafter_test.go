@@ -1,6 +1,7 @@
 package certmanager_test
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,8 +94,15 @@ func TestLimitLeadsToTheNextIssuer(t *testing.T) {
 				w, first, second := newWorld(t), newLocalCA(t, "first"), newLocalCA(t, "second")
 				var asked []time.Time
 				first.work = func(certmanager.Request) error {
+					first.mu.Lock()
+					defer first.mu.Unlock()
 					asked = append(asked, time.Now())
 					return err
+				}
+				seen := func() []time.Time {
+					first.mu.Lock()
+					defer first.mu.Unlock()
+					return slices.Clone(asked)
 				}
 				second.lifetime = day
 				config := w.issuedBy([]certmanager.Issuer{first, second}, "example.com")
@@ -104,11 +112,11 @@ func TestLimitLeadsToTheNextIssuer(t *testing.T) {
 					t.Errorf("the second issuer was asked %v after the first", took)
 				}
 				time.Sleep(6 * day)
-				if n := second.count(); len(asked) != 1 || n < 11 || served(t, m, "example.com") != "second" {
+				if n, asked := second.count(), seen(); len(asked) != 1 || n < 11 || served(t, m, "example.com") != "second" {
 					t.Errorf("the first was asked at %v, the second issued %d certificates in six days", asked, n)
 				}
 				time.Sleep(2 * day)
-				if len(asked) != 2 || asked[1].Sub(asked[0]) < 7*day {
+				if asked := seen(); len(asked) != 2 || asked[1].Sub(asked[0]) < 7*day {
 					t.Errorf("the first was asked at %v", asked)
 				}
 			})
