@@ -1,6 +1,7 @@
 package certmanager_test
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,6 +100,11 @@ func TestLimitLeadsToTheNextIssuer(t *testing.T) {
 					asked = append(asked, time.Now())
 					return err
 				}
+				seen := func() []time.Time {
+					first.mu.Lock()
+					defer first.mu.Unlock()
+					return slices.Clone(asked)
+				}
 				second.lifetime = day
 				config := w.issuedBy([]certmanager.Issuer{first, second}, "example.com")
 				m, stop := w.start(config)
@@ -108,12 +114,12 @@ func TestLimitLeadsToTheNextIssuer(t *testing.T) {
 				}
 				time.Sleep(6 * day)
 				synctest.Wait()
-				if n := second.count(); len(asked) != 1 || n < 11 || served(t, m, "example.com") != "second" {
+				if n, asked := second.count(), seen(); len(asked) != 1 || n < 11 || served(t, m, "example.com") != "second" {
 					t.Errorf("the first was asked at %v, the second issued %d certificates in six days", asked, n)
 				}
 				time.Sleep(2 * day)
 				synctest.Wait()
-				if len(asked) != 2 || asked[1].Sub(asked[0]) < 7*day {
+				if asked := seen(); len(asked) != 2 || asked[1].Sub(asked[0]) < 7*day {
 					t.Errorf("the first was asked at %v", asked)
 				}
 			})
