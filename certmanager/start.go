@@ -20,8 +20,6 @@ const (
 	minScanned    = 1000        // entries whose certificates are read in one go rather than one by one, if the storage can
 	probeInterval = time.Minute // between two attempts to write to a storage that can't be written
 	firstProbes   = 5           // at once, before a storage counts as one
-	toldProbes    = 10          // failures that are logged as errors each; then one an hour is
-	probesAnHour  = int(time.Hour / probeInterval)
 )
 
 // start has all entries loaded, but those that Load has just loaded, and then obtained or renewed as they are due.
