@@ -80,8 +80,7 @@ func (i *acmeIssuance) issue(ctx context.Context) (*acme.Certificate, error) {
 	r, n := i.request, &i.notes
 	i.begun, i.ordered = n.OrderURL != "", false
 	beside, end := context.WithCancel(ctx)
-	flight := &preflight{issuer: i.issuer, client: i.account.client, request: r, end: end,
-		pending: make(map[exemption]bool), faults: make(map[exemption]bool)}
+	flight := &preflight{issuer: i.issuer, client: i.account.client, request: r, end: end, seen: newFindings()}
 	defer flight.finish()
 	finalized := n.FinalizedAt
 	certificate, err := i.account.client.Issue(ctx, acme.Request{

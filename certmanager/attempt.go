@@ -118,13 +118,13 @@ func (a *attempt) allClosed() (until time.Time, err error) {
 			until, err = closed.Until, fmt.Errorf("certmanager: %v: %w", &a.entry.subject, closed)
 		}
 	}
-	return a.yields(until), err
+	return yieldTo(a.entry, until), err
 }
 
-// yields returns when to ask an issuer that is not to be asked before then. Who has failed lets those go first that have
-// not: if what fails is not the issuer, their answer tells so.
-func (a *attempt) yields(until time.Time) time.Time {
-	if n, _ := a.entry.progress.failures(); n > 0 {
+// yieldTo returns when the entry is to ask an issuer that is not to be asked before then. Who has failed lets those go first
+// that have not: if what fails is not the issuer, their answer tells so.
+func yieldTo(e *entry, until time.Time) time.Time {
+	if e.progress.snapshot(time.Now()).attempts > 0 {
 		return until.Add(yieldPeriod)
 	}
 	return until
@@ -177,18 +177,9 @@ func (a *attempt) read(ctx context.Context) (events []Event, err error) {
 		}
 	}
 	a.work.recall(a.left.memory)
-	a.discount()
+	a.work.discount(a.stored)
 	a.work.ours = true
 	return events, nil
-}
-
-// discount forgets work whose certificate is stored: a process was killed in between.
-func (a *attempt) discount() {
-	for issuer, j := range a.work.Journals {
-		if stored := a.stored[issuer]; stored.Certificate != nil && j.Key.Equal(stored.Key) {
-			a.work.done(issuer)
-		}
-	}
 }
 
 // isCurrent reports whether there is nothing left to do: another process was faster.
@@ -218,7 +209,8 @@ func (a *attempt) askIssuers(run context.Context) outcome {
 			a.left.unsaved = nil
 			return outcome{kind: lifecycle.Current}
 		}
-		return a.keep(run, r)
+		k := keeping{a, r}
+		return k.run(run)
 	}
 	all := outcome{kind: lifecycle.Deferred}
 	for _, issuer := range a.issuers {

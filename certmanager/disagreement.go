@@ -17,14 +17,14 @@ const (
 
 // checkTimes warns if a certificate that has just been obtained has less of its lifetime left than it should, or has not
 // begun.
-func (a *attempt) checkTimes(ctx context.Context, r *record.Certificate) {
+func (i *issuance) checkTimes(ctx context.Context, r *record.Certificate) {
 	oddities := oddTimes(r)
 	if len(oddities) == 0 {
 		return
 	}
-	a.emit(ctx, Event{
-		Kind: EventWarning, Names: a.entry.names(), Issuer: r.Issuer, Serial: r.Serial, NotAfter: r.End, Next: renewal(r),
-		Err: fmt.Errorf("certmanager: %v: %w", &a.entry.subject, errors.New(strings.Join(oddities, "; "))),
+	i.emit(ctx, Event{
+		Kind: EventWarning, Names: i.entry.names(), Issuer: r.Issuer, Serial: r.Serial, NotAfter: r.End, Next: renewal(r),
+		Err: fmt.Errorf("certmanager: %v: %w", &i.entry.subject, errors.New(strings.Join(oddities, "; "))),
 	})
 }
 

@@ -57,7 +57,7 @@ func (i *issuance) adoptFrom(key string) (held *storage.HeldError, err error) {
 	case !found:
 		return nil, nil
 	}
-	i.discount()
+	i.work.discount(i.stored)
 	i.journal = i.work.Journal(i.issuer.ID())
 	if err := i.work.save(ctx); err != nil {
 		return nil, fmt.Errorf("take over the work with the issuer %s: %w", i.issuer.ID(), err)

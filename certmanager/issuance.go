@@ -52,7 +52,8 @@ func (i *issuance) run(run context.Context) (o outcome, next bool) {
 		event.Kind, event.quiet = EventFailed, false
 		return i.failed(run, event, err)
 	}
-	return i.keep(run, r), false
+	k := keeping{i.attempt, r}
+	return k.run(run), false
 }
 
 // issue has the issuer sign, or resume what it had begun. The key is recorded before, and what else is known only here:
@@ -135,7 +136,7 @@ func (i *issuance) obtained() time.Time {
 // closed is the outcome when the issuer is not to be asked at the moment, because it fails for all names. Who waits for
 // this one is told so; all others wait with it.
 func (i *issuance) closed(closed *gate.ClosedError) outcome {
-	o := outcome{kind: lifecycle.Deferred, until: i.yields(closed.Until), err: fmt.Errorf("certmanager: %v: %w", &i.entry.subject, closed)}
+	o := outcome{kind: lifecycle.Deferred, until: yieldTo(i.entry, closed.Until), err: fmt.Errorf("certmanager: %v: %w", &i.entry.subject, closed)}
 	if i.task.Commanded && !errors.Is(closed, gate.ErrUnanswered) {
 		o.kind = lifecycle.Failed
 	}

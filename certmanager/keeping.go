@@ -11,20 +11,26 @@ import (
 	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
-// keep serves a certificate that was issued, and stores it.
-func (a *attempt) keep(run context.Context, r *record.Certificate) outcome {
-	e, ctx := a.entry, a.work.context()
+// A keeping is an attempt that has come to a certificate.
+type keeping struct {
+	*attempt
+	issued *record.Certificate
+}
+
+// run serves the certificate, and stores it.
+func (k *keeping) run(run context.Context) outcome {
+	e, r, ctx := k.entry, k.issued, k.work.context()
 	event := Event{Names: e.names(), Issuer: r.Issuer, Renewal: e.served.Load() != nil}
 	if ctx.Err() == nil {
-		a.serve(e, r) // nobody else has worked on it, and the storage may take its time
+		k.serve(e, r) // nobody else has worked on it, and the storage may take its time
 	}
-	a.left.unsaved = r
-	kept, err := a.put(ctx, r)
+	k.left.unsaved = r
+	kept, err := k.put(ctx)
 	if err != nil {
-		return a.notKept(run, event, err)
+		return k.notKept(run, event, err)
 	}
-	a.left.unsaved = nil
-	served := a.serve(e, kept)
+	k.left.unsaved = nil
+	served := k.serve(e, kept)
 	if kept != r {
 		o := outcome{kind: lifecycle.Current}
 		if served {
@@ -32,7 +38,7 @@ func (a *attempt) keep(run context.Context, r *record.Certificate) outcome {
 		}
 		return o
 	}
-	a.work.done(r.Issuer)
+	k.work.done(r.Issuer)
 	event.Kind, event.Serial, event.NotAfter, event.Next = EventObtained, r.Serial, r.End, renewal(r)
 	return outcome{kind: lifecycle.Obtained, events: []Event{event}}
 }
@@ -40,25 +46,26 @@ func (a *attempt) keep(run context.Context, r *record.Certificate) outcome {
 // put stores the certificate in place of the one that was there when the lease was taken. If there is another by now,
 // the lease was lost meanwhile and its new holder's certificate stays. It returns what is stored then. It continues for a
 // while when ctx has ended: what was issued is not to be lost.
-func (a *attempt) put(ctx context.Context, r *record.Certificate) (kept *record.Certificate, err error) {
+func (k *keeping) put(ctx context.Context) (kept *record.Certificate, err error) {
+	r := k.issued
 	value, err := r.Encode()
 	if err != nil {
 		return nil, err
 	}
-	key := record.CertificateKey(r.Issuer, a.entry.name(), string(a.entry.keyType))
-	before := a.stored[r.Issuer]
+	key := record.CertificateKey(r.Issuer, k.entry.name(), string(k.entry.keyType))
+	before := k.stored[r.Issuer]
 	err = attend(ctx, storeTimeout, func(ctx context.Context) error {
-		_, err := a.store.Save(ctx, key, value, before.revision)
+		_, err := k.store.Save(ctx, key, value, before.revision)
 		if err == nil {
 			kept = r
 			return nil
 		}
 		// It may have been stored nevertheless, or another's.
-		item, loadErr := a.store.Load(ctx, key)
+		item, loadErr := k.store.Load(ctx, key)
 		if loadErr != nil && !errors.Is(loadErr, fs.ErrNotExist) {
 			return err
 		}
-		if found, decodeErr := a.archive.decode(item.Value, &a.entry.subject); decodeErr == nil && !found.Same(before.Certificate) {
+		if found, decodeErr := k.archive.decode(item.Value, &k.entry.subject); decodeErr == nil && !found.Same(before.Certificate) {
 			kept = found
 			if found.Same(r) {
 				kept = r
@@ -75,8 +82,8 @@ func (a *attempt) put(ctx context.Context, r *record.Certificate) (kept *record.
 }
 
 // notKept is the outcome when a certificate has come that the storage does not take. It is served, and stored later.
-func (a *attempt) notKept(run context.Context, event Event, err error) outcome {
-	err = fmt.Errorf("certmanager: %v: %w", &a.entry.subject, storageFailure(err))
+func (k *keeping) notKept(run context.Context, event Event, err error) outcome {
+	err = fmt.Errorf("certmanager: %v: %w", &k.entry.subject, storageFailure(err))
 	if run.Err() != nil {
 		return outcome{kind: lifecycle.Deferred, until: time.Now(), err: err}
 	}

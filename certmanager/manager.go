@@ -74,7 +74,8 @@ func New(config Config) (*Manager, error) {
 	m.proving.prepare(&config, store, m.logger)
 	m.admission = newAdmission()
 	m.obtainer = obtainer{
-		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, emit: m.emit}, catalogue: &m.catalogue, update: m.dispatcher.Update, logger: m.logger, emit: m.emit,
+		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, emit: m.emit},
+		catalogue: &m.catalogue, update: m.dispatcher.Update, reporter: reporter{logger: m.logger, emit: m.emit},
 		policy: m.askPolicy, solvers: m.proving.solversFor, preflight: config.Preflight, vantage: config.Vantage,
 	}
 	m.dispatcher.Workers = cmp.Or(config.Workers, defaultWorkers)

@@ -3,7 +3,6 @@ package certmanager
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/everseal/everseal/acme"
@@ -21,14 +20,11 @@ type obtainer struct {
 	writable  writability
 	catalogue *catalogue
 	update    func(...*entry) // has the dispatcher plan entries anew
-	logger    *slog.Logger
-	emit      func(context.Context, Event)
+	reporter
 	policy    func(ctx context.Context, name string) error // for names on demand
 	solvers   func(*subject) []acme.Solver
 	preflight Preflight
 	vantage   diagnose.Vantage
-	troubles  troubles
-	loading   loading
 }
 
 // do does what is due for the entry.

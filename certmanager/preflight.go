@@ -53,10 +53,7 @@ type preflight struct {
 	request *Request
 	end     context.CancelFunc // of checks that continue beside
 	checks  sync.WaitGroup
-
-	mu      sync.Mutex
-	pending map[exemption]bool // whose checks are under way; guarded by mu
-	faults  map[exemption]bool // that were seen, or (true) did not show in time; guarded by mu
+	seen    findings
 }
 
 // finish ends the checks that are not done.
@@ -98,7 +95,7 @@ func (f *preflight) checkAll(ctx, issuance context.Context, proofs []acme.Proof)
 	select {
 	case <-done:
 	case <-patience.C:
-		f.noteSlow()
+		f.seen.noteSlow()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -128,61 +125,20 @@ func (f *preflight) require(ctx context.Context, p acme.Proof) error {
 // check warns of a fault, if checks tell anything there.
 func (f *preflight) check(ctx context.Context, p acme.Proof) {
 	spot := exemptionOf(p)
-	if f.issuer.exempt.has(spot) || f.isSlow(p.Type) {
+	if f.issuer.exempt.has(spot) || f.seen.isSlow(p.Type) {
 		return
 	}
-	f.begin(spot)
+	f.seen.begin(spot)
 	diagnosis := diagnose.Before(ctx, p, f.vantage(ctx))
 	if ctx.Err() != nil {
 		return
 	}
-	if inTime := f.done(spot, diagnosis.Cause != ""); inTime {
+	if inTime := f.seen.done(spot, diagnosis.Cause != ""); inTime {
 		f.issuer.exempt.sawInTime(p.Type)
 	}
 	if diagnosis.Cause != "" {
 		f.warn(&diagnosed{errors.New("the CA is asked to validate, though from here it seems that it will fail"), []*diagnose.Report{diagnosis}})
 	}
-}
-
-// begin notes that a check is under way.
-func (f *preflight) begin(spot exemption) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.pending[spot] = true
-}
-
-// done notes what a check has shown, and reports whether it did so in time.
-func (f *preflight) done(spot exemption, fault bool) (inTime bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.pending, spot)
-	inTime = !f.faults[spot]
-	if fault {
-		f.faults[spot] = false
-	}
-	return inTime
-}
-
-// noteSlow notes that the answers whose checks are under way have not shown in time.
-func (f *preflight) noteSlow() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for spot := range f.pending {
-		f.faults[spot] = true
-	}
-}
-
-// isSlow reports whether several other names of the order have not shown in time. The next ones would not either.
-func (f *preflight) isSlow(challengeType string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	names := 0
-	for spot, slow := range f.faults {
-		if slow && spot.challengeType == challengeType {
-			names++
-		}
-	}
-	return names >= maxSlowNames
 }
 
 func (f *preflight) warn(err error) {
@@ -194,13 +150,13 @@ func (f *preflight) warn(err error) {
 // succeeded learns from a certificate that has come: a fault that was seen is none, so that from here no
 // check of that name is to be relied on.
 func (f *preflight) succeeded() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.faults) == 0 {
+	f.seen.mu.Lock()
+	defer f.seen.mu.Unlock()
+	if len(f.seen.faults) == 0 {
 		return
 	}
 	var words []string
-	for spot, slow := range f.faults {
+	for spot, slow := range f.seen.faults {
 		f.issuer.exempt.add(spot, slow)
 		words = append(words, spot.String())
 	}

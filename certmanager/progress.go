@@ -168,13 +168,6 @@ func (p *progress) command() <-chan error {
 	return done
 }
 
-// failures returns how many attempts in a row have failed, and since when.
-func (p *progress) failures() (n int, since time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.state.Failures()
-}
-
 // A snapshot is a progress as it stands.
 type snapshot struct {
 	plan     lifecycle.Plan

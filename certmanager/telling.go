@@ -13,6 +13,14 @@ import (
 // maxClaimPatience is how often a lease is claimed in vain before that counts as a hindrance: more than ten minutes long.
 const maxClaimPatience = 45
 
+// A reporter tells what happens, in the log and to Config.OnEvent.
+type reporter struct {
+	logger   *slog.Logger
+	emit     func(context.Context, Event)
+	troubles troubles
+	loading  loading
+}
+
 // isHindered reports whether the outcome is that what is wrong with all certificates, or with another process, kept this one
 // from being obtained.
 func (e *entry) isHindered(o outcome, now time.Time) bool {
@@ -30,7 +38,7 @@ func (e *entry) isHindered(o outcome, now time.Time) bool {
 
 // tell tells what came of a task: a failure as loudly as its report says, and what fails for all certificates alike not
 // for each of them.
-func (o *obtainer) tell(ctx context.Context, e *entry, result outcome, report lifecycle.Report) {
+func (r *reporter) tell(ctx context.Context, e *entry, result outcome, report lifecycle.Report) {
 	failure := e.failing()
 	for _, event := range result.events {
 		switch {
@@ -42,21 +50,21 @@ func (o *obtainer) tell(ctx context.Context, e *entry, result outcome, report li
 			event.loud = failure.loud
 			event.quiet = !report.Tell || report.Stage != 0
 			if reason := reasonOf(event.Err); !event.quiet && reason != ReasonBackoff && reason != ReasonProcess {
-				told, kept := o.troubles.of(reason, event.Issuer).tell(time.Now())
+				told, kept := r.troubles.of(reason, event.Issuer).tell(time.Now())
 				event.quiet, event.similar = !told, kept
 			}
 		case event.Kind == EventObtained:
-			o.troubles.of(ReasonIssuer, event.Issuer).reset()
-			o.troubles.of(ReasonStorage, "").reset()
+			r.troubles.of(ReasonIssuer, event.Issuer).reset()
+			r.troubles.of(ReasonStorage, "").reset()
 		case event.Kind == EventLoaded:
-			o.troubles.of(ReasonStorage, "").reset()
-			event = o.loading.toned(event)
+			r.troubles.of(ReasonStorage, "").reset()
+			event = r.loading.toned(event)
 		}
-		o.emit(ctx, event)
+		r.emit(ctx, event)
 	}
 	if report.Stage != 0 && ctx.Err() == nil {
 		failure.Err = result.err
-		o.emit(ctx, failure)
+		r.emit(ctx, failure)
 	}
 }
 
@@ -73,14 +81,14 @@ func (e *entry) failing() Event {
 
 // turnedAway logs that the policy has denied a name, or failed to answer, with how many others it has since the last such
 // line.
-func (o *obtainer) turnedAway(ctx context.Context, name string, err error) {
+func (r *reporter) turnedAway(ctx context.Context, name string, err error) {
 	level, message, reason := slog.LevelWarn, "no answer whether a name may have a certificate: ", reasonNoAnswer
 	if errors.Is(err, ErrDenied) {
 		level, message, reason = slog.LevelInfo, "a name is denied a certificate: ", reasonDenied
 	}
-	told, others := o.troubles.of(reason, "").tell(time.Now())
+	told, others := r.troubles.of(reason, "").tell(time.Now())
 	if !told {
 		level = slog.LevelDebug
 	}
-	o.logger.LogAttrs(ctx, level, message+err.Error(), slog.String("name", name), slog.Int("others", others))
+	r.logger.LogAttrs(ctx, level, message+err.Error(), slog.String("name", name), slog.Int("others", others))
 }

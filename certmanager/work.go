@@ -112,6 +112,15 @@ func outlasts(f, other record.Failure) bool {
 	return f.Next.After(other.Next) && f.Failed.After(other.Failed)
 }
 
+// discount forgets work whose certificate is stored: a process was killed in between.
+func (w *work) discount(all map[string]stored) {
+	for issuer, j := range w.Journals {
+		if stored := all[issuer]; stored.Certificate != nil && j.Key.Equal(stored.Key) {
+			w.done(issuer)
+		}
+	}
+}
+
 // done forgets the work with an issuer that has issued.
 func (w *work) done(issuer string) {
 	delete(w.Journals, issuer)

@@ -23,10 +23,10 @@ const (
 )
 
 // Stage returns the stage of the certificate that is served.
-func (s *State) Stage(now time.Time) Stage { return s.stageAt(now.Unix()) }
+func (s *validity) Stage(now time.Time) Stage { return s.stageAt(now.Unix()) }
 
 // stageAt returns the stage at a time, in seconds since 1970.
-func (s *State) stageAt(at int64) Stage {
+func (s *validity) stageAt(at int64) Stage {
 	left, lifetime := s.end-at, s.end-s.begin
 	switch {
 	case s.end == 0:
@@ -46,7 +46,7 @@ func (s *State) stageAt(at int64) Stage {
 func (s *State) come(now time.Time) Stage {
 	stage := s.stageAt(now.Unix())
 	late := now.Unix() - s.renewal/int64(time.Second)
-	early := stage == StageThird && s.failures <= loudFailures && late < (s.end-s.begin)/patience
+	early := stage == StageThird && s.n <= loudFailures && late < (s.end-s.begin)/patience
 	if stage < s.stage {
 		s.stage = stage // of another certificate
 	}

@@ -10,19 +10,34 @@ import (
 // A State is how one certificate stands. The zero State is that of one that was not loaded from the storage yet. It is
 // not safe for concurrent use.
 type State struct {
-	begin, end int64 // validity of what is served, seconds since 1970; end is zero if nothing is
+	validity
+	command
+	failures
+	until   int64 // nothing is due before; zero: nothing keeps it
+	awaited int32 // handshakes that wait
+	loaded  bool
+}
+
+// A validity is that of what is served.
+type validity struct {
+	begin, end int64 // seconds since 1970; end is zero if nothing is served
 	renewal    int64 // when it is to be renewed, as instant returns it
-	until      int64 // nothing is due before; zero: nothing keeps it
-	since      int64 // when the first of the failures in a row was, seconds since 1970
-	told       int64 // when one of them was told last, seconds since 1970
-	failures   int32 // in a row
+}
+
+// A command is what callers want who wait for it.
+type command struct {
 	generation int32 // counts what was served
-	replaces   int32 // the generation that callers want replaced
-	awaited    int32 // handshakes that wait
-	stage      Stage
-	loaded     bool
-	commanded  bool // callers wait for a replacement
-	unheard    bool // one of them came after the last task had begun
+	replaces   int32 // the generation that is to be replaced
+	commanded  bool  // somebody waits
+	unheard    bool  // since the task under way began
+}
+
+// Failures are those in a row.
+type failures struct {
+	n     int32
+	since int64 // when the first was, seconds since 1970
+	told  int64 // when one of them was told last, seconds since 1970
+	stage Stage // that was told last
 }
 
 // An Action is what is due.
@@ -77,7 +92,7 @@ func (s *State) action() Action {
 	switch {
 	case !s.loaded:
 		return Load
-	case s.failures > 0:
+	case s.n > 0:
 		return Retry
 	case s.end != 0:
 		return Renew
@@ -122,7 +137,7 @@ func (s *State) Command() {
 func (s *State) Await(n int32) { s.awaited += n }
 
 // Renewal returns when the certificate that is served is to be renewed.
-func (s *State) Renewal() time.Time { return fromInstant(s.renewal) }
+func (s *validity) Renewal() time.Time { return fromInstant(s.renewal) }
 
 // Unload has the storage asked again, at once.
 func (s *State) Unload() { s.loaded, s.until = false, 0 }
@@ -131,11 +146,11 @@ func (s *State) Unload() { s.loaded, s.until = false, 0 }
 func (s *State) Loaded() bool { return s.loaded }
 
 // Failures returns how many attempts in a row have failed, and since when, in UTC.
-func (s *State) Failures() (n int, since time.Time) {
-	if s.failures == 0 {
+func (s *failures) Failures() (n int, since time.Time) {
+	if s.n == 0 {
 		return 0, time.Time{}
 	}
-	return int(s.failures), time.Unix(s.since, 0).UTC()
+	return int(s.n), time.Unix(s.since, 0).UTC()
 }
 
 // A Task is what an attempt has to do.
@@ -153,12 +168,12 @@ func (s *State) Begin() Task {
 		Action:    s.action(),
 		Commanded: s.commanded,
 		Forced:    s.commanded && s.replaces == s.generation,
-		Quiet:     s.failures >= loudFailures,
+		Quiet:     s.n >= loudFailures,
 	}
 }
 
 // toldLately reports whether a failure was told not long ago.
-func (s *State) toldLately(now time.Time) bool {
+func (s *failures) toldLately(now time.Time) bool {
 	since := now.Unix() - s.told
 	return since >= 0 && since < int64(toldInterval/time.Second)
 }
@@ -194,7 +209,7 @@ type Report struct {
 func (s *State) Finish(result Result, now time.Time, r float64) Report {
 	switch result.Kind {
 	case Loaded: // what the storage had is what those who came before want replaced
-		s.loaded, s.until, s.failures, s.replaces = true, 0, 0, s.generation
+		s.loaded, s.until, s.n, s.replaces = true, 0, 0, s.generation
 		return Report{}
 	case Deferred:
 		s.until = instant(result.Until)
@@ -205,7 +220,7 @@ func (s *State) Finish(result Result, now time.Time, r float64) Report {
 	case Failed:
 		return s.fail(result.Until, now, r)
 	}
-	s.loaded, s.until, s.failures, s.stage = true, 0, 0, 0
+	s.loaded, s.until, s.n, s.stage = true, 0, 0, 0
 	report := Report{Answered: s.commanded && s.replaces != s.generation} // who came too late waits for the next task
 	s.commanded = s.commanded && !report.Answered
 	return report
@@ -213,20 +228,20 @@ func (s *State) Finish(result Result, now time.Time, r float64) Report {
 
 // fail notes a failure.
 func (s *State) fail(until, now time.Time, r float64) Report {
-	if s.failures == 0 {
+	if s.n == 0 {
 		s.since = now.Unix()
 	}
-	if s.failures < math.MaxInt32 {
-		s.failures++
+	if s.n < math.MaxInt32 {
+		s.n++
 	}
 	if until.IsZero() {
-		until = now.Add(schedule.TransientBackoff(int(s.failures), r))
+		until = now.Add(schedule.TransientBackoff(int(s.n), r))
 	}
 	s.until = instant(until)
 	report := Report{Answered: s.commanded && s.loaded}
 	s.commanded = s.commanded && !s.loaded
 	report.Stage = s.come(now)
-	if report.Stage != 0 || s.failures <= loudFailures || !s.toldLately(now) {
+	if report.Stage != 0 || s.n <= loudFailures || !s.toldLately(now) {
 		report.Tell, s.told = true, now.Unix()
 	}
 	return report
