@@ -10,25 +10,37 @@ import (
 
 // TestKilledBetweenWrites kills the manager at each write of an issuance in turn, before the write or
 // just after it, and starts it again: there must be one certificate at the CA, served with its key, and
-// a renewal after that must bring a second one.
+// a renewal after that must bring a second one. The CA is the only issuer, or the next after one that refuses.
 func TestKilledBetweenWrites(t *testing.T) {
-	for _, reaches := range []bool{false, true} {
-		done := false
-		for n := 0; !done; n++ {
-			if n > 100 {
-				t.Fatal("an issuance takes more than 100 writes")
+	for _, chain := range []bool{false, true} {
+		for _, reaches := range []bool{false, true} {
+			done := false
+			for n := 0; !done; n++ {
+				if n > 100 {
+					t.Fatal("an issuance takes more than 100 writes")
+				}
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t)
+					config := w.config("example.com")
+					if chain {
+						first := newLocalCA(t, "first")
+						first.change((*localCA).refusing)
+						ca := &certmanager.ACME{DirectoryURL: config.CA, AgreeToTerms: true, HTTPClient: config.HTTPClient}
+						config.CA, config.HTTPClient, config.AgreeToTerms = "", nil, false
+						config.Issuers = []certmanager.Issuer{first, ca}
+					}
+					done = w.killAndRestart(config, n, reaches)
+				})
 			}
-			synctest.Test(t, func(t *testing.T) { done = killAndRestart(t, n, reaches) })
 		}
 	}
 }
 
 // killAndRestart reports whether the issuance was done before the n-th write came.
-func killAndRestart(t *testing.T, n int, reaches bool) (done bool) {
-	w := newWorld(t)
+func (w *world) killAndRestart(sound certmanager.Config, n int, reaches bool) (done bool) {
+	t, config := w.t, sound
 	dead := make(chan struct{})
 	var last string
-	config := w.config("example.com")
 	config.Storage = mortal(w.store, n, reaches, func(key string) {
 		last = key
 		close(dead)
@@ -53,7 +65,7 @@ func killAndRestart(t *testing.T, n int, reaches bool) (done bool) {
 	close(ended)
 	wait()
 
-	config = w.config("example.com")
+	config = sound
 	served := make(chan struct{})
 	var once sync.Once
 	serials := make(map[string]bool)

@@ -273,6 +273,27 @@ func TestAnythingCannotBeStored(t *testing.T) {
 	}
 }
 
+// TestSavesAreDoneTwice has the storage's driver repeat a third of all writes, so that these find themselves in their own way.
+func TestSavesAreDoneTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		faulty := &storagetest.Faulty{Store: w.store, Seed: 1}
+		config := w.config("example.com")
+		config.Storage = faulty
+		m, stop := w.serving(config)
+		defer stop()
+		faulty.SetFaults(storagetest.Fault{Kind: storagetest.Twice, Share: 0.3})
+		if err := m.Manage(certmanager.Subject{Names: []string{"example.net"}}); err != nil {
+			t.Fatal(err)
+		}
+		w.await(certmanager.EventObtained, "example.net", 1)
+		w.await(certmanager.EventObtained, "example.net", 2)
+		if n := w.newOrders(); n != len(w.ca.Certificates()) || n > 4 || faulty.Hits() == 0 {
+			t.Errorf("%d orders for %d certificates, %d writes done twice", n, len(w.ca.Certificates()), faulty.Hits())
+		}
+	})
+}
+
 // TestRecordIsReadable reads a stored certificate as other programs do.
 func TestRecordIsReadable(t *testing.T) {
 	w := newWorld(t)
