@@ -26,11 +26,11 @@ const (
 type admission struct {
 	demands chan *demand // from handshakes to Run
 
-	mu      sync.Mutex         // guards what follows; no other lock is taken under it
-	byName  map[string]*demand // names being obtained for handshakes that wait
-	waiting int                // handshakes that wait for any of them, or for a managed name to be loaded
-	refused refusals           // names that handshakes need not ask for again soon
-	lapsed  map[string]bool    // names whose work is to be deleted, unless they are wanted again
+	mu        sync.Mutex         // guards what follows; no other lock is taken under it
+	byName    map[string]*demand // names being obtained for handshakes that wait
+	waiting   int                // handshakes that wait for any of them, or for a managed name to be loaded
+	negatives negatives          // names that handshakes need not ask for again soon
+	lapsed    map[string]bool    // names whose work is to be deleted, unless they are wanted again
 }
 
 // A demand is the work on one name that handshakes wait for. It belongs to the manager: the handshake that began it may
@@ -98,7 +98,7 @@ func newAdmission() admission {
 func (a *admission) demand(name string) (*demand, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.refused.find(name, time.Now()); err != nil {
+	if err := a.negatives.find(name, time.Now()); err != nil {
 		return nil, err
 	}
 	d := a.byName[name]
@@ -136,7 +136,7 @@ func (a *admission) leave() {
 func (a *admission) failing(name string) *entry {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if r := a.refused[name]; r != nil {
+	if r := a.negatives[name]; r != nil {
 		return r.entry
 	}
 	return nil
@@ -147,7 +147,7 @@ func (a *admission) allFailing() []*entry {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var all []*entry
-	for _, r := range a.refused {
+	for _, r := range a.negatives {
 		if r.entry != nil {
 			all = append(all, r.entry)
 		}
@@ -159,8 +159,8 @@ func (a *admission) allFailing() []*entry {
 func (a *admission) finish(d *demand, certificate *tls.Certificate, err error) {
 	a.mu.Lock()
 	delete(a.byName, d.name)
-	if refusal, ok := errors.AsType[*refusal](err); ok {
-		a.refused.add(d.name, refusal, time.Now())
+	if n, ok := errors.AsType[*negative](err); ok {
+		a.negatives.add(d.name, n, time.Now())
 	}
 	a.mu.Unlock()
 	d.certificate, d.err = certificate, err
@@ -203,7 +203,7 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 		denied = fmt.Errorf("certmanager: %s: %w", name, denied)
 	}
 	if errors.Is(denied, ErrDenied) {
-		return nil, &refusal{until: time.Now().Add(denialPeriod), err: denied}
+		return nil, &negative{until: time.Now().Add(denialPeriod), err: denied}
 	}
 	s, err := m.config.normalize([]Subject{{Names: []string{name}}})
 	if err != nil {
@@ -263,7 +263,7 @@ func (m *Manager) obtain(ctx context.Context, e *entry) (*tls.Certificate, error
 		}
 		s := e.progress.snapshot(time.Now())
 		if err := s.setback(); err != nil {
-			return nil, &refusal{until: s.plan.Due, err: err, entry: e}
+			return nil, &negative{until: s.plan.Due, err: err, entry: e}
 		}
 	}
 }
