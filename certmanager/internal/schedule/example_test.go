@@ -1,32 +1,11 @@
 package schedule_test
 
 import (
-	"context"
 	"fmt"
 	"time"
 
 	"github.com/everseal/everseal/certmanager/internal/schedule"
 )
-
-func ExampleQueue() {
-	var renewals schedule.Queue[string]
-	now := time.Now()
-	renewals.Set("example.com", now.Add(20*time.Millisecond))
-	renewals.Set("example.net", now.Add(10*time.Millisecond))
-	renewals.Set("example.org", now.Add(-time.Hour))
-	for renewals.Len() > 0 {
-		name, _, err := renewals.Next(context.Background())
-		if err != nil {
-			fmt.Println(err)
-			return
-		}
-		fmt.Println(name)
-	}
-	// Output:
-	// example.org
-	// example.net
-	// example.com
-}
 
 func ExampleRenewal() {
 	notBefore := time.Date(2026, time.November, 1, 0, 0, 0, 0, time.UTC)
