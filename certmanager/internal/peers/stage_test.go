@@ -98,7 +98,7 @@ func ownFailures() []failure {
 	}
 	return []failure{
 		{name: "a clock ahead of the CA's", fault: clock(-50 * day), change: over, orders: 1,
-			says: []string{"expired at", "this machine's is wrong by"}},
+			says: []string{"expired at", "this machine's clock is wrong by"}},
 		{name: "a certificate that is over by both clocks", fault: clock(0), change: over, orders: 1,
 			says: []string{"expired at"}, lost: true},
 		{name: "a certificate that is over, and no date", fault: acmetest.Edit(func(r *acmetest.Response) { r.Header["Date"] = nil }), change: over, orders: 1,
