@@ -91,7 +91,7 @@ func TestThousandNamesWhileTheCAIsDown(t *testing.T) {
 				w.obtainOnce("first.example.com")
 			}
 			names := siteNames(1000)
-			if registered {
+			if registered || raceDetector {
 				names = names[:200] // the same, and a start that has the account
 			}
 			before := w.asked()
@@ -99,12 +99,12 @@ func TestThousandNamesWhileTheCAIsDown(t *testing.T) {
 			_, stop := w.running(w.config(names...))
 			defer stop()
 			time.Sleep(59 * time.Second)
-			if n := w.asked() - before; n > 8 {
-				t.Errorf("registered %v: %d requests in the first minute, want 8 at most", registered, n)
+			if n := w.asked() - before; n > 8+1 {
+				t.Errorf("registered %v: %d requests in the first minute, want 9 at most", registered, n)
 			}
 			time.Sleep(9 * time.Minute)
-			if n := w.asked() - before; n > 8+10 {
-				t.Errorf("registered %v: %d requests in ten minutes, want 18 at most", registered, n)
+			if n := w.asked() - before; n > 8+1+10 {
+				t.Errorf("registered %v: %d requests in ten minutes, want 19 at most", registered, n)
 			}
 			if n := w.count(certmanager.EventObtaining); n > 100 {
 				t.Errorf("registered %v: %d attempts were announced, though one a minute is made", registered, n)

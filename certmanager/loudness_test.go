@@ -98,6 +98,9 @@ func TestLongOutage(t *testing.T) {
 			w.ca.SetFaults(w.ca.FailIssuance("serverInternal", "the HSM is down"))
 		}},
 	} {
+		if raceDetector && test.names > 1 {
+			continue // the same for one name
+		}
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, func(ca *acmetest.Server) { ca.Lifetime = 45 * 24 * time.Hour })
@@ -128,6 +131,9 @@ func TestLongOutage(t *testing.T) {
 
 // TestLongOutageWithAProbeEachMinute is TestLongOutage with 56,000 attempts.
 func TestLongOutageWithAProbeEachMinute(t *testing.T) {
+	if raceDetector {
+		t.Skip("a simulation that runs without the race detector; TestLongOutage runs with it")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		w, ca := newWorld(t), newLocalCA(t, "local")
 		ca.lifetime = 45 * 24 * time.Hour
