@@ -2,6 +2,7 @@ package certmanager
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -21,8 +22,9 @@ type work struct {
 	record.Work
 	key    string // in the storage
 	lease  *storage.Lease
-	stored []byte // as it is in the storage, if it is not known to be otherwise
-	ours   bool   // what was stored is read, and may be replaced
+	stored []byte                  // as it is in the storage, if it is not known to be otherwise
+	ours   bool                    // what was stored is read, and may be replaced
+	end    context.CancelCauseFunc // of the lease's context, which Run's would keep
 }
 
 // A memory is what one attempt leaves of its work for the next, whatever the storage makes of it.
@@ -45,7 +47,7 @@ func claimWork(ctx context.Context, s storage.Store, key string, left *claim) (*
 	lease, err := left.Try(ctx)
 	if err == nil && timeout.Stop() {
 		*left = claim{}
-		return &work{key: key, lease: lease}, nil
+		return &work{key: key, lease: lease, end: cancel}, nil
 	}
 	left.tries++
 	err = slowStorage(ctx, err)
@@ -150,11 +152,9 @@ func (w *work) release(ctx context.Context) error {
 	if ctx.Err() != nil {
 		patience = endPatience
 	}
-	err := w.saveLast(ctx, patience)
-	if err := attend(ctx, patience, w.lease.Release); err != nil {
-		return err
-	}
-	return err
+	defer w.end(nil)
+	saved := w.saveLast(ctx, patience)
+	return cmp.Or(attend(ctx, patience, w.lease.Release), saved)
 }
 
 // saveLast stores how far the work came, and gives the lease back if there is anything to be stored.
