@@ -46,7 +46,7 @@ func (a *archive) newest(ctx context.Context, e *entry) (*record.Certificate, er
 func (a *archive) load(ctx context.Context, issuer *gatedIssuer, s *subject) (*record.Certificate, storage.Revision, error) {
 	limited, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
 	defer cancel()
-	key := record.CertificateKey(issuer.ID(), s.name(), string(s.keyType))
+	key := s.certificateKey(issuer.ID())
 	item, err := a.store.Load(limited, key)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, "", nil
@@ -59,6 +59,17 @@ func (a *archive) load(ctx context.Context, issuer *gatedIssuer, s *subject) (*r
 		return nil, item.Revision, a.setAside(ctx, key, item.Value, Event{Names: s.names(), Issuer: issuer.ID(), Err: err})
 	}
 	return r, item.Revision, nil
+}
+
+// has reports whether the storage has a record at the key.
+func (a *archive) has(ctx context.Context, key string) (bool, error) {
+	limited, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
+	defer cancel()
+	_, err := a.store.Load(limited, key)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return err == nil, nil
+	}
+	return false, slowStorage(limited, err)
 }
 
 // hasAny reports whether the storage has any certificate.
@@ -113,7 +124,8 @@ func (a *archive) setAside(ctx context.Context, key string, value []byte, e Even
 // process finds the same one, and nothing needs to be stored. It is never at once after the certificate was obtained,
 // whatever the clocks of this machine and of the CA have to do with each other.
 func renewal(r *record.Certificate) time.Time {
-	due := schedule.AfterIssuance(usualRenewal(r), r.Obtained, r.End, spread(r))
+	s := spread(r)
+	due := schedule.AfterIssuance(schedule.Renewal(r.NotBefore, r.End, s), r.Obtained, r.End, s)
 	if r.Obtained.After(r.End) {
 		return due // by a wrong clock
 	}

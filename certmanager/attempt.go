@@ -50,9 +50,8 @@ func (a *attempt) run(ctx context.Context) outcome {
 	if until, err := a.allClosed(); err != nil {
 		return a.deferred(ctx, until, err)
 	}
-	key := record.WorkKey(a.issuers[0].ID(), a.entry.name(), string(a.entry.keyType))
 	var err error
-	if a.work, err = claimWork(ctx, a.store, key, &a.left.lease); err != nil {
+	if a.work, err = claimWork(ctx, a.store, a.entry.workKey(a.issuers[0].ID()), &a.left.lease); err != nil {
 		if held, ok := errors.AsType[*storage.HeldError](err); ok {
 			return a.held(ctx, held)
 		}
@@ -96,11 +95,7 @@ func (a *attempt) askPolicy(ctx context.Context) (o outcome, allowed bool) {
 		a.catalogue.evict(e)
 	}
 	a.turnedAway(ctx, e.identifiers[0].Value, err)
-	next := time.Now().Add(policyInterval)
-	if next.After(current.end()) {
-		next = current.end()
-	}
-	return outcome{kind: lifecycle.Failed, until: next, err: fmt.Errorf("certmanager: %v: %w", &e.subject, err)}, false
+	return outcome{kind: lifecycle.Failed, until: earlier(time.Now().Add(policyInterval), current.end()), err: fmt.Errorf("certmanager: %v: %w", &e.subject, err)}, false
 }
 
 // allClosed returns why no issuer is to be asked at the moment, and until when; nil: one is, or somebody waits to be told,
@@ -250,8 +245,12 @@ func (a *attempt) warn(ctx context.Context, issuer string, err error) {
 
 // soonest returns the time until which something is deferred, or an earlier one to see what others have obtained.
 func soonest(until time.Time) time.Time {
-	if latest := time.Now().Add(maxDeferral); until.After(latest) {
-		return latest
+	return earlier(until, time.Now().Add(maxDeferral))
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
 	}
-	return until
+	return b
 }

@@ -37,10 +37,21 @@ func (c *catalogue) covering(name string) *entry {
 	return c.lookup(name)
 }
 
-// parent returns the entry for the wildcard that covers the name, or nil.
-func (c *catalogue) parent(name string) *entry {
+// served returns what handshakes for the name get, or nil.
+func (c *catalogue) served(name string) *served {
+	e := c.lookup(name)
+	if e == nil {
+		return nil
+	}
+	if s := e.served.Load(); s != nil {
+		return s
+	}
+	// What is still to come for the name itself does not hide the wildcard that covers it.
 	_, parent, _ := strings.Cut(name, ".")
-	return c.lookup("*." + parent)
+	if wildcard := c.lookup("*." + parent); wildcard != nil {
+		return wildcard.served.Load()
+	}
+	return nil
 }
 
 // add puts the subjects that are new under management, all or none, and returns their entries.

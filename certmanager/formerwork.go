@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
-	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -20,7 +18,7 @@ func (i *issuance) adopt(run context.Context) (o outcome, ended bool) {
 	if i.issuer == i.issuers[0] {
 		return outcome{}, false
 	}
-	key := record.WorkKey(i.issuer.ID(), i.entry.name(), string(i.entry.keyType))
+	key := i.entry.workKey(i.issuer.ID())
 	held, err := i.adoptFrom(key)
 	switch {
 	case held != nil:
@@ -36,8 +34,10 @@ func (i *issuance) adopt(run context.Context) (o outcome, ended bool) {
 // adoptFrom takes over the record at the key, if there is one and nobody holds its lease.
 func (i *issuance) adoptFrom(key string) (held *storage.HeldError, err error) {
 	ctx := i.work.context()
-	if exists, err := i.exists(ctx, key); !exists {
-		return nil, err
+	if exists, err := i.archive.has(ctx, key); err != nil {
+		return nil, fmt.Errorf("load the work with the issuer %s: %w", i.issuer.ID(), err)
+	} else if !exists {
+		return nil, nil
 	}
 	former, err := claimWork(ctx, i.store, key, &i.left.former)
 	if err != nil {
@@ -63,17 +63,6 @@ func (i *issuance) adoptFrom(key string) (held *storage.HeldError, err error) {
 		return nil, fmt.Errorf("take over the work with the issuer %s: %w", i.issuer.ID(), err)
 	}
 	return nil, former.empty(ctx)
-}
-
-// exists reports whether there is a record at the key.
-func (i *issuance) exists(ctx context.Context, key string) (bool, error) {
-	limited, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
-	defer cancel()
-	_, err := i.store.Load(limited, key)
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		return err == nil, nil
-	}
-	return false, fmt.Errorf("load the work with the issuer %s: %w", i.issuer.ID(), slowStorage(limited, err))
 }
 
 // empty says that the record has nothing to take over any more.

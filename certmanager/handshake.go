@@ -67,14 +67,10 @@ func (m *Manager) missing(hello *tls.ClientHelloInfo, e *entry) (*tls.Certificat
 	}
 	if lower := lowerASCII(name); lower != name {
 		name, e = lower, m.catalogue.lookup(lower)
-		if certificate := e.certificate(); certificate != nil {
-			return certificate, nil
-		}
 	}
 	if e != nil {
-		// What is still to come for the name itself does not hide the wildcard that covers it.
-		if certificate := m.catalogue.parent(name).certificate(); certificate != nil {
-			return certificate, nil
+		if s := m.catalogue.served(name); s != nil {
+			return &s.Certificate, nil
 		}
 		return m.pending(hello, name, e)
 	}
@@ -118,7 +114,7 @@ func (m *Manager) pending(hello *tls.ClientHelloInfo, name string, e *entry) (*t
 	switch {
 	case stopped == nil:
 		return nil, fmt.Errorf("certmanager: %.100q has no certificate: %w", name, errNotRunning)
-	case e.progress.snapshot(time.Now()).loaded:
+	case e.progress.isLoaded():
 	case !m.admission.enter():
 		return nil, fmt.Errorf("certmanager: %.100q has no certificate yet, and too many others wait for theirs", name)
 	default:

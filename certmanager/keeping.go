@@ -52,7 +52,7 @@ func (k *keeping) put(ctx context.Context) (kept *record.Certificate, err error)
 	if err != nil {
 		return nil, err
 	}
-	key := record.CertificateKey(r.Issuer, k.entry.name(), string(k.entry.keyType))
+	key := k.entry.certificateKey(r.Issuer)
 	before := k.stored[r.Issuer]
 	err = attend(ctx, storeTimeout, func(ctx context.Context) error {
 		_, err := k.store.Save(ctx, key, value, before.revision)

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
-	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -77,13 +75,11 @@ func (m *Manager) do(ctx context.Context, e *entry) {
 // done, or the record is of use.
 func (o *obtainer) deleteWork(ctx context.Context, e *entry) (again time.Time, err error) {
 	again = time.Now().Add(lapsePeriod)
-	key := record.WorkKey(o.issuers[0].ID(), e.name(), string(e.keyType))
-	limited, cancel := context.WithTimeout(ctx, storageTimeout)
-	defer cancel()
-	if _, err := o.store.Load(limited, key); errors.Is(err, fs.ErrNotExist) {
-		return time.Time{}, nil // to claim it would make one
-	} else if err != nil {
+	key := e.workKey(o.issuers[0].ID())
+	if exists, err := o.archive.has(ctx, key); err != nil {
 		return again, err
+	} else if !exists {
+		return time.Time{}, nil // to claim it would make one
 	}
 	left := new(claim)
 	defer left.withdraw()
@@ -109,13 +105,6 @@ func (o *obtainer) deleteWork(ctx context.Context, e *entry) (again time.Time, e
 		return again, err
 	}
 	return time.Time{}, nil
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }
 
 // useful returns until when the record is of use, if nobody changes it: it has the back-off of a failure, or an order that

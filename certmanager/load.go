@@ -17,11 +17,7 @@ import (
 
 // load sees what the storage has for the entry, and serves it.
 func (o *obtainer) load(ctx context.Context, e *entry) outcome {
-	r, err := o.archive.newest(ctx, e)
-	var events []Event
-	if r != nil && o.serve(e, r) {
-		events = append(events, loadedEvent(e, r))
-	}
+	events, err := o.fetch(ctx, e)
 	if err == nil {
 		return outcome{kind: lifecycle.Loaded, events: events}
 	}
@@ -31,6 +27,16 @@ func (o *obtainer) load(ctx context.Context, e *entry) outcome {
 	}
 	failed.events = append(events, failed.events...)
 	return failed
+}
+
+// fetch serves the newest certificate that could be read, and returns the event of it. It returns an error if some could
+// not.
+func (o *obtainer) fetch(ctx context.Context, e *entry) (events []Event, err error) {
+	r, err := o.archive.newest(ctx, e)
+	if r != nil && o.serve(e, r) {
+		events = []Event{loadedEvent(e, r)}
+	}
+	return events, err
 }
 
 // loadedEvent is the event of a certificate that was found in the storage and is served.

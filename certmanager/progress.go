@@ -126,7 +126,11 @@ func (p *progress) isLoaded() bool {
 func (p *progress) changes() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	m := p.matters()
+	return p.matters().change()
+}
+
+// change returns a channel that is closed at the end of what is under way or to come.
+func (m *matter) change() <-chan struct{} {
 	if m.changed == nil {
 		m.changed = make(chan struct{})
 	}
@@ -145,12 +149,8 @@ func (p *progress) unload() {
 func (p *progress) wait() (changed <-chan struct{}, waited func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	m := p.matters()
-	if m.changed == nil {
-		m.changed = make(chan struct{})
-	}
 	p.state.Await(1)
-	return m.changed, func() {
+	return p.matters().change(), func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.state.Await(-1)
@@ -171,7 +171,6 @@ func (p *progress) command() <-chan error {
 // A snapshot is a progress as it stands.
 type snapshot struct {
 	plan     lifecycle.Plan
-	loaded   bool
 	renewal  time.Time // of what is served
 	stage    lifecycle.Stage
 	working  bool
@@ -186,7 +185,7 @@ type snapshot struct {
 func (p *progress) snapshot(now time.Time) snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := snapshot{plan: p.state.Plan(now), loaded: p.state.Loaded(), renewal: p.state.Renewal(), stage: p.state.Stage(now)}
+	s := snapshot{plan: p.state.Plan(now), renewal: p.state.Renewal(), stage: p.state.Stage(now)}
 	s.attempts, s.since = p.state.Failures()
 	if m := p.matter; m != nil {
 		s.working, s.task, s.failure, s.deferral = m.working, m.task, m.failure, m.deferral

@@ -62,6 +62,16 @@ func (s *subject) String() string {
 // name is the part of storage keys that stands for the set of identifiers.
 func (s *subject) name() string { return record.SubjectName(s.names()) }
 
+// certificateKey is the storage key of the subject's certificate by an issuer.
+func (s *subject) certificateKey(issuer string) string {
+	return record.CertificateKey(issuer, s.name(), string(s.keyType))
+}
+
+// workKey is the storage key of the work on the subject's certificate by a chain of issuers, of which this is the first.
+func (s *subject) workKey(first string) string {
+	return record.WorkKey(first, s.name(), string(s.keyType))
+}
+
 // key is that for the set of identifiers and the key type: no two entries have the same.
 func (s *subject) key() string {
 	return s.name() + "/" + string(s.keyType)

@@ -78,9 +78,9 @@ func (m *Manager) loadEach(ctx context.Context, entries []*entry) (failed int, f
 
 // loadOne serves what the storage has for the entry.
 func (m *Manager) loadOne(ctx context.Context, e *entry) error {
-	r, err := m.obtainer.archive.newest(ctx, e)
-	if r != nil && m.obtainer.serve(e, r) {
-		m.emit(ctx, m.obtainer.loading.toned(loadedEvent(e, r)))
+	events, err := m.obtainer.fetch(ctx, e)
+	for _, event := range events {
+		m.emit(ctx, m.obtainer.loading.toned(event))
 	}
 	if err == nil {
 		m.obtainer.loaded(ctx, e)
@@ -112,20 +112,4 @@ func (m *Manager) Certificate(name string) (*tls.Certificate, bool) {
 		return nil, false
 	}
 	return &s.Certificate, true
-}
-
-// served returns what handshakes for the name get, or nil.
-func (c *catalogue) served(name string) *served {
-	e := c.lookup(name)
-	if e == nil {
-		return nil
-	}
-	if s := e.served.Load(); s != nil {
-		return s
-	}
-	// What is still to come for the name itself does not hide the wildcard that covers it.
-	if parent := c.parent(name); parent != nil {
-		return parent.served.Load()
-	}
-	return nil
 }
