@@ -202,7 +202,7 @@ func TestAccountLostWithOrderUnderWay(t *testing.T) {
 		front := w.front()
 		front.answerWith(only("finalize", hang))
 		config := w.config("example.com")
-		config.HTTPClient = front.client()
+		acmeOf(config).HTTPClient = front.client()
 		_, stop := w.start(config)
 		time.Sleep(time.Minute)
 		if front.count("finalize") == 0 {

@@ -154,7 +154,7 @@ func TestLimitOfAName(t *testing.T) {
 			return response, nil
 		}))
 		config := w.config(siteNames(20)...)
-		config.HTTPClient = front.client()
+		acmeOf(config).HTTPClient = front.client()
 		_, stop := w.running(config)
 		defer stop()
 		time.Sleep(10 * time.Second)

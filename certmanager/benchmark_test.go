@@ -101,7 +101,7 @@ func BenchmarkAdd(b *testing.B) {
 // fill returns a manager that has certificates for n names of the format.
 func fill(b *testing.B, n int, format string) *Manager {
 	b.Helper()
-	m, err := New(Config{CA: "https://ca.example.com/directory", Storage: new(storage.Memory)})
+	m, err := New(Config{Issuers: []Issuer{&ACME{DirectoryURL: "https://ca.example.com/directory"}}, Storage: new(storage.Memory)})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func wordsForNetwork(err error) string {
 	case isInvalid && invalid.Reason == x509.Expired:
 		return fmt.Sprintf("this machine's clock is wrong, or the certificate of the CA's own server is over: it is %s here: %s", time.Now().UTC().Format(time.RFC3339), text)
 	case errors.As(err, new(x509.UnknownAuthorityError)):
-		return "this machine does not trust the CA's server: update its root certificates, or set Config.Roots for a private CA: " + text
+		return "this machine does not trust the CA's server: update its root certificates, or set ACME.Roots for a private CA: " + text
 	case errors.As(err, new(*net.DNSError)):
 		return "the CA's name can't be resolved: check this machine's DNS: " + text
 	case call.Timeout():

@@ -3,14 +3,9 @@ package certmanager
 import (
 	"cmp"
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
-	"net/mail"
-	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,28 +24,21 @@ type Config struct {
 	// Subjects are certificates for several names, or with a key type of their own.
 	Subjects []Subject
 
-	// CA is the URL of the CA's ACME directory. Zero: acme.LetsEncrypt.
-	CA string
-	// Email is told to the CA as the account's contact. May be empty.
+	// Email is told to CAs as the contact of the account, except those for which ACME.Email says otherwise. May be empty.
 	Email string
-	// AgreeToTerms says that the CA's terms of service were read and are agreed to.
+	// AgreeToTerms says that the terms of service of all CAs that are asked were read and are agreed to. It can be said
+	// for one of them by ACME.AgreeToTerms.
 	AgreeToTerms bool
-	// ExternalAccount binds the ACME account to one that the CA knows, if it wants that.
-	ExternalAccount *acme.ExternalAccount
-	// HTTPClient calls the CA. Nil: one of the manager's own, with a timeout of a minute.
-	HTTPClient *http.Client
-	// Roots vouch for the HTTPS server of a private CA. Nil: the system's roots do.
-	Roots *x509.CertPool
-	// Issuers, if set, are asked one after another until one issues, instead of CA and the fields that
-	// go with it.
+	// Issuers are asked one after another until one issues. Zero: Let's Encrypt. Another CA is
+	// &ACME{DirectoryURL: …}; Let's Encrypt's staging environment that of acme.LetsEncryptStaging.
 	Issuers []Issuer
 
-	// Solvers prove control of the names to the CA: the first that can, or after a failure the one
+	// Solvers prove control of the names to the Issuers: []Issuer{&ACME{DirectoryURL: the}} first that can, or after a failure the one
 	// behind it. After them come the built-in ones: tls-alpn-01 in GetCertificate, and http-01 where Serve
 	// or HTTPHandler has it. A *solver.TLSALPN01 or *solver.HTTP01 given here takes the built-in one's
 	// place; one without a Storage is copied, so that not its own GetCertificate or Handler answers but the
 	// manager's. Others that keep something and have no storage, such as a *solver.DNS01, use the manager's. With
-	// a *solver.Webroot the server that has port 80 answers, so that HTTPAddr is "off".
+	// a *solver.Webroot the server that has port 80 answers, so that NoHTTP is to be set.
 	Solvers []acme.Solver
 
 	// Preflight says what becomes of a fault that the manager sees before the CA is told to validate. Zero:
@@ -69,7 +57,7 @@ type Config struct {
 	// and nobody configured. An error refuses; one that wraps ErrDenied is remembered for a while,
 	// any other, or a panic, means that the question could not be answered. Called concurrently, and again before a
 	// certificate obtained so is renewed.
-	OnDemand func(ctx context.Context, name string) error
+	OnDemand func(ctx context.Context, q Question) error
 
 	// KeyType is the kind of key of new certificates. Zero: ECDSAP256. Another one means other
 	// certificates: they are obtained anew, and those stored with the old one are not served meanwhile.
@@ -82,9 +70,10 @@ type Config struct {
 	// each, 512 get 256 a second. One that takes longer than ten seconds makes room for another. Zero: 512.
 	Workers int
 
-	// HTTPAddr is where Serve answers plain HTTP: http-01 challenges and redirects to HTTPS. Zero:
-	// ":80"; "off": nowhere.
+	// HTTPAddr is where Serve answers plain HTTP: http-01 challenges and redirects to HTTPS. Zero: ":80".
 	HTTPAddr string
+	// NoHTTP says that Serve does not listen for plain HTTP.
+	NoHTTP bool
 
 	// Logger is told what the manager does. Nil: slog.Default().
 	Logger *slog.Logger
@@ -115,9 +104,6 @@ const longestID = 100
 // defaultWorkers is Config.Workers if that is zero.
 const defaultWorkers = 512
 
-// httpOff is the HTTPAddr that leaves plain HTTP out.
-const httpOff = "off"
-
 // check reports what is wrong with the configuration as far as it shows without calling anybody.
 func (c *Config) check() error {
 	if slices.Contains(c.Solvers, nil) {
@@ -129,67 +115,24 @@ func (c *Config) check() error {
 	if c.Workers < 0 {
 		return fmt.Errorf("certmanager: Config.Workers is %d: zero means %d, and less than one does nothing", c.Workers, defaultWorkers)
 	}
-	if len(c.Issuers) > 0 {
-		if c.CA != "" || c.Email != "" || c.ExternalAccount != nil || c.HTTPClient != nil || c.Roots != nil {
-			return errors.New("certmanager: Config.Issuers is set: CA, Email, ExternalAccount, HTTPClient and Roots belong to an ACME issuer then")
-		}
-		return c.checkIssuers()
-	}
-	if c.HTTPClient != nil && c.Roots != nil {
-		return errors.New("certmanager: Config.HTTPClient is set: it is told of the roots to trust itself, not by Config.Roots")
-	}
-	if err := checkDirectory(c.CA); err != nil {
-		return fmt.Errorf("certmanager: Config.CA %w", err)
-	}
 	if err := checkEmail(c.Email); err != nil {
 		return fmt.Errorf("certmanager: Config.Email %w", err)
 	}
-	letsEncrypt := c.CA == "" || c.CA == acme.LetsEncrypt || c.CA == acme.LetsEncryptStaging
-	if letsEncrypt && !c.AgreeToTerms {
-		return errors.New("certmanager: Config.AgreeToTerms is false: Let's Encrypt issues only to those who agree to its terms of service (https://letsencrypt.org/repository/)")
-	}
-	return nil
-}
-
-// checkDirectory reports what is wrong with the URL of a CA's directory, of which it shows no password.
-func checkDirectory(directory string) error {
-	u, err := url.Parse(directory)
-	switch {
-	case directory == "":
-		return nil
-	case strings.Contains(directory, "@"):
-		return errors.New("has a user name in its URL, or an @: ACME knows accounts by their keys alone")
-	case err != nil || u.Host == "":
-		return fmt.Errorf("is %.200q: it must be the URL of an ACME directory, such as %s", directory, acme.LetsEncrypt)
-	case u.Scheme == "https":
-		return nil
-	}
-	addr, err := netip.ParseAddr(u.Hostname())
-	if u.Scheme == "http" && (u.Hostname() == "localhost" || err == nil && addr.IsLoopback()) {
-		return nil // a test server on this machine
-	}
-	return fmt.Errorf("is %.200q: it must begin with https://, such as %s", directory, acme.LetsEncrypt)
-}
-
-func checkEmail(email string) error {
-	if email == "" {
-		return nil
-	}
-	if address, err := mail.ParseAddress(email); err != nil || address.Address != email {
-		return fmt.Errorf("is %.100q: it must be an address alone, such as admin@example.com", email)
-	}
-	return nil
+	return c.checkIssuers()
 }
 
 func (c *Config) checkIssuers() error {
 	ids := make(map[string]bool)
-	for _, issuer := range c.Issuers {
+	for _, issuer := range c.issuers() {
 		if issuer == nil {
 			return errors.New("certmanager: Config.Issuers: one is nil")
 		}
 		if a, ok := issuer.(*ACME); ok {
-			if err := cmp.Or(checkDirectory(a.DirectoryURL), checkEmail(a.Email)); err != nil {
-				return fmt.Errorf("certmanager: Config.Issuers: an ACME issuer's URL or e-mail address %w", err)
+			if a == nil {
+				return errors.New("certmanager: Config.Issuers: one is a nil *ACME")
+			}
+			if err := a.check(); err != nil {
+				return err
 			}
 		}
 		id := issuer.ID()
@@ -207,19 +150,18 @@ func (c *Config) checkIssuers() error {
 	return nil
 }
 
-// issuers returns those to ask, in their order, each with state of its own for one manager.
+// issuers returns those to ask, in their order. Those that speak ACME are told what the Config says for all.
 func (c *Config) issuers() []Issuer {
-	given := c.Issuers
-	if len(given) == 0 {
-		given = []Issuer{&ACME{DirectoryURL: c.CA, Email: c.Email, AgreeToTerms: c.AgreeToTerms,
-			ExternalAccount: c.ExternalAccount, HTTPClient: c.HTTPClient, Roots: c.Roots}}
+	if len(c.Issuers) == 0 {
+		return []Issuer{&ACME{Email: c.Email, AgreeToTerms: c.AgreeToTerms}}
 	}
-	issuers := make([]Issuer, len(given))
-	for i, issuer := range given {
-		if a, ok := issuer.(*ACME); ok {
-			issuer = newACMEIssuer(a)
+	issuers := slices.Clone(c.Issuers)
+	for i, issuer := range issuers {
+		if a, ok := issuer.(*ACME); ok && a != nil {
+			told := *a
+			told.Email, told.AgreeToTerms = cmp.Or(a.Email, c.Email), a.AgreeToTerms || c.AgreeToTerms
+			issuers[i] = &told
 		}
-		issuers[i] = issuer
 	}
 	return issuers
 }

@@ -2,6 +2,7 @@ package certmanager_test
 
 import (
 	"context"
+	"crypto/x509"
 	"net"
 	"net/http"
 	"os"
@@ -50,25 +51,30 @@ func refusedConfigs(t *testing.T) []refusedConfig {
 			[]string{"www.example.com", "name it once"}},
 		{"a wildcard without DNS", certmanager.Config{Names: []string{"*.example.com"}}, []string{"*.example.com", "dns-01", "Config.Solvers"}},
 		{"a wildcard with other solvers", certmanager.Config{Names: []string{"*.example.com"}, Solvers: []acme.Solver{&solver.HTTP01{}, &solver.TLSALPN01{}}}, []string{"dns-01"}},
-		{"terms not agreed to", certmanager.Config{CA: "-", Names: []string{"example.com"}}, []string{"AgreeToTerms", "Let's Encrypt"}},
-		{"terms of staging", certmanager.Config{CA: acme.LetsEncryptStaging}, []string{"AgreeToTerms"}},
+		{"terms not agreed to", certmanager.Config{Names: []string{"example.com"}}, []string{"AgreeToTerms", "Let's Encrypt"}},
+		{"terms of staging", withIssuer(certmanager.ACME{DirectoryURL: acme.LetsEncryptStaging}), []string{"AgreeToTerms"}},
 		{"a key type", certmanager.Config{KeyType: "ed25519"}, []string{`"ed25519"`, "ecdsa-p256", "rsa-2048"}},
 		{"a subject's key type", certmanager.Config{Subjects: []certmanager.Subject{{Names: []string{"example.com"}, KeyType: "rsa-1024"}}}, []string{`"rsa-1024"`, "ecdsa-p256"}},
 		{"the default name", certmanager.Config{DefaultName: "not a name"}, []string{"DefaultName", `"not a name"`}},
-		{"no URL", certmanager.Config{CA: "acme-v02.api.letsencrypt.org"}, []string{`"acme-v02.api.letsencrypt.org"`, "https://"}},
-		{"a file", certmanager.Config{CA: "file:///etc/passwd"}, []string{`"file:///etc/passwd"`}},
-		{"a broken URL", certmanager.Config{CA: "https://ca example/\n"}, []string{`\n`}},
-		{"issuers beside a CA", certmanager.Config{Issuers: []certmanager.Issuer{local}, CA: "https://ca.example.com/"}, []string{"Config.Issuers", "CA"}},
-		{"issuers beside an address", certmanager.Config{Issuers: []certmanager.Issuer{local}, CA: "-", Email: "a@example.com"}, []string{"Config.Issuers", "Email"}},
-		{"one issuer twice", certmanager.Config{Issuers: []certmanager.Issuer{local, local}, CA: "-"}, []string{"Config.Issuers", `"local"`}},
-		{"an ID with a slash", certmanager.Config{Issuers: []certmanager.Issuer{newLocalCA(t, "a/b")}, CA: "-"}, []string{`"a/b"`, "lower-case"}},
-		{"an ID in capitals", certmanager.Config{Issuers: []certmanager.Issuer{newLocalCA(t, "CA")}, CA: "-"}, []string{`"CA"`, "lower-case"}},
-		{"an empty ID", certmanager.Config{Issuers: []certmanager.Issuer{newLocalCA(t, "")}, CA: "-"}, []string{`""`}},
-		{"an ID that leaves no room", certmanager.Config{Issuers: []certmanager.Issuer{newLocalCA(t, strings.Repeat("a", 400))}, CA: "-"}, []string{"aaaa"}},
-		{"fewer than no workers", certmanager.Config{Workers: -1, CA: "-"}, []string{"Config.Workers", "-1", "512"}},
-		{"no issuer", certmanager.Config{Issuers: []certmanager.Issuer{local, nil}, CA: "-"}, []string{"Config.Issuers", "nil"}},
+		{"no URL", withIssuer(certmanager.ACME{DirectoryURL: "acme-v02.api.letsencrypt.org"}), []string{`"acme-v02.api.letsencrypt.org"`, "https://"}},
+		{"a file", withIssuer(certmanager.ACME{DirectoryURL: "file:///etc/passwd"}), []string{`"file:///etc/passwd"`}},
+		{"a broken URL", withIssuer(certmanager.ACME{DirectoryURL: "https://ca example/\n"}), []string{`\n`}},
+		{"an e-mail address with a name", certmanager.Config{Email: "Ann <a@example.com>"}, []string{"Config.Email", "alone"}},
+		{"an issuer's e-mail address", withIssuer(certmanager.ACME{DirectoryURL: "https://ca.example.com/", Email: "a"}), []string{"ACME.Email"}},
+		{"roots beside an HTTP client", withIssuer(certmanager.ACME{DirectoryURL: "https://ca.example.com/", Roots: x509.NewCertPool(), HTTPClient: new(http.Client)}), []string{"ACME.Roots"}},
+		{"one issuer twice", certmanager.Config{Issuers: []certmanager.Issuer{local, local}}, []string{"Config.Issuers", `"local"`}},
+		{"an ID with a slash", certmanager.Config{Issuers: []certmanager.Issuer{newLocalCA(t, "a/b")}}, []string{`"a/b"`, "lower-case"}},
+		{"an ID in capitals", certmanager.Config{Issuers: []certmanager.Issuer{newLocalCA(t, "CA")}}, []string{`"CA"`, "lower-case"}},
+		{"an empty ID", certmanager.Config{Issuers: []certmanager.Issuer{newLocalCA(t, "")}}, []string{`""`}},
+		{"an ID that leaves no room", certmanager.Config{Issuers: []certmanager.Issuer{newLocalCA(t, strings.Repeat("a", 400))}}, []string{"aaaa"}},
+		{"fewer than no workers", certmanager.Config{Workers: -1}, []string{"Config.Workers", "-1", "512"}},
+		{"no issuer", certmanager.Config{Issuers: []certmanager.Issuer{local, nil}}, []string{"Config.Issuers", "nil"}},
 		{"no solver", certmanager.Config{Solvers: []acme.Solver{nil}}, []string{"Config.Solvers", "nil"}},
 	}
+}
+
+func withIssuer(ca certmanager.ACME) certmanager.Config {
+	return certmanager.Config{Issuers: []certmanager.Issuer{&ca}}
 }
 
 func TestNewRefuses(t *testing.T) {
@@ -76,11 +82,8 @@ func TestNewRefuses(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			config := test.config
 			config.Storage = new(storage.Memory)
-			switch config.CA {
-			case "":
-				config.CA = "https://ca.example.com/directory"
-			case "-":
-				config.CA = ""
+			if config.Issuers == nil && test.name != "terms not agreed to" {
+				config.Issuers = []certmanager.Issuer{&certmanager.ACME{DirectoryURL: "https://ca.example.com/directory"}}
 			}
 			defer func() {
 				if r := recover(); r != nil {
@@ -105,7 +108,7 @@ func TestNewRefuses(t *testing.T) {
 
 // TestDefaultStorage shows where a manager keeps things that is not told.
 func TestDefaultStorage(t *testing.T) {
-	config := certmanager.Config{CA: "https://127.0.0.1:1/directory"}
+	config := certmanager.Config{Issuers: []certmanager.Issuer{&certmanager.ACME{DirectoryURL: "https://127.0.0.1:1/directory"}}}
 	for _, test := range []struct {
 		name        string
 		environment map[string]string
@@ -161,7 +164,7 @@ func TestStorageCannotBeWritten(t *testing.T) {
 		},
 	} {
 		m, err := certmanager.New(certmanager.Config{
-			Names: []string{"example.com"}, CA: "https://127.0.0.1:1/directory", Storage: storage.Dir(folder), HTTPAddr: "127.0.0.1:0",
+			Names: []string{"example.com"}, Issuers: []certmanager.Issuer{&certmanager.ACME{DirectoryURL: "https://127.0.0.1:1/directory"}}, Storage: storage.Dir(folder), HTTPAddr: "127.0.0.1:0",
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -25,9 +25,7 @@ func TestKilledBetweenWrites(t *testing.T) {
 					if chain {
 						first := newLocalCA(t, "first")
 						first.change((*localCA).refusing)
-						ca := &certmanager.ACME{DirectoryURL: config.CA, AgreeToTerms: true, HTTPClient: config.HTTPClient}
-						config.CA, config.HTTPClient, config.AgreeToTerms = "", nil, false
-						config.Issuers = []certmanager.Issuer{first, ca}
+						config.Issuers = append([]certmanager.Issuer{first}, config.Issuers...)
 					}
 					done = w.killAndRestart(config, n, reaches)
 				})

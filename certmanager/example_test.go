@@ -37,8 +37,7 @@ func ExampleManager_Listener() {
 	obtained := make(chan certmanager.Event, 1)
 	m, err := certmanager.New(certmanager.Config{
 		Names:        []string{"example.com"},
-		CA:           ca.URL,
-		HTTPClient:   ca.Client(),
+		Issuers:      []certmanager.Issuer{&certmanager.ACME{DirectoryURL: ca.URL, HTTPClient: ca.Client()}},
 		AgreeToTerms: true,
 		Preflight:    certmanager.PreflightOff, // the name leads here for this CA alone
 		Storage:      new(storage.Memory),
@@ -94,7 +93,7 @@ func ExampleManager_Wait() {
 	store := new(storage.Memory)
 	newManager := func(names ...string) *certmanager.Manager {
 		m, err := certmanager.New(certmanager.Config{
-			Names: names, CA: ca.URL, HTTPClient: ca.Client(), AgreeToTerms: true, Preflight: certmanager.PreflightOff,
+			Names: names, Issuers: []certmanager.Issuer{&certmanager.ACME{DirectoryURL: ca.URL, HTTPClient: ca.Client()}}, AgreeToTerms: true, Preflight: certmanager.PreflightOff,
 			Storage: store, Logger: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {

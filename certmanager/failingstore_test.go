@@ -55,7 +55,7 @@ func (d *delayMeter) note(value []byte) {
 // fromLocalCA is config with a local CA.
 func (w *world) fromLocalCA(ca *localCA, names ...string) certmanager.Config {
 	config := w.config(names...)
-	config.CA, config.HTTPClient, config.Issuers = "", nil, []certmanager.Issuer{ca}
+	config.Issuers = []certmanager.Issuer{ca}
 	return config
 }
 

@@ -123,7 +123,7 @@ func TestRetryAfterWins(t *testing.T) {
 			return response, nil
 		}))
 		config := w.config("example.com")
-		config.HTTPClient = front.client()
+		acmeOf(config).HTTPClient = front.client()
 		m, stop := w.start(config)
 		failed := w.await(certmanager.EventFailed, "example.com", 1)
 		if wait := failed.Next.Sub(failed.Time); wait != 10*time.Hour {
@@ -186,7 +186,7 @@ func TestBrokenCA(t *testing.T) {
 				front := w.front()
 				front.answerWith(only(test.resource, test.answer))
 				config := w.config("example.com")
-				config.HTTPClient = front.client()
+				acmeOf(config).HTTPClient = front.client()
 				_, stop := w.start(config)
 				defer stop()
 				failed := w.await(certmanager.EventFailed, "example.com", 1)
@@ -234,7 +234,7 @@ func TestHangingCA(t *testing.T) {
 				front := w.front()
 				front.answerWith(only(hanging, hang))
 				config := w.config("example.com")
-				config.HTTPClient = front.client()
+				acmeOf(config).HTTPClient = front.client()
 				began := time.Now()
 				_, stop := w.start(config)
 				failed := w.await(certmanager.EventFailed, "example.com", 1)

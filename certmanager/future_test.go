@@ -174,7 +174,7 @@ func TestDateInTheFuture(t *testing.T) {
 			return response, nil
 		}))
 		config := w.config("example.com")
-		config.HTTPClient = front.client()
+		acmeOf(config).HTTPClient = front.client()
 		_, stop := w.start(config)
 		defer stop()
 		failed := w.await(certmanager.EventFailed, "example.com", 1)

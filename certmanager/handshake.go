@@ -77,7 +77,7 @@ func (m *Manager) missing(hello *tls.ClientHelloInfo, e *entry) (*tls.Certificat
 	if m.config.OnDemand == nil {
 		return nil, nil
 	}
-	return m.onDemand(hello.Context(), name)
+	return m.onDemand(hello, name)
 }
 
 // unnamed finds a certificate for a client that names none: that of the address it called, or the
@@ -105,6 +105,18 @@ func localAddress(conn net.Conn) string {
 		return ""
 	}
 	return addr.Addr().Unmap().WithZone("").String()
+}
+
+// remoteAddress returns the address of the client; zero: it is not known.
+func remoteAddress(conn net.Conn) netip.AddrPort {
+	if conn == nil || conn.RemoteAddr() == nil {
+		return netip.AddrPort{}
+	}
+	addr, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 }
 
 // pending is for a managed name whose certificate is not in memory. While Run is starting it has it loaded, and waits

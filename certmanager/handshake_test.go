@@ -188,7 +188,7 @@ func TestHandshakeForNameThatComes(t *testing.T) {
 		front := w.front()
 		front.answerWith(hang)
 		config := w.config("example.com")
-		config.HTTPClient = front.client()
+		acmeOf(config).HTTPClient = front.client()
 		m, err := certmanager.New(config)
 		if err != nil {
 			t.Fatal(err)

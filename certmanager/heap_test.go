@@ -104,7 +104,7 @@ func BenchmarkMemory(b *testing.B) {
 		records[name] = chain.record(b, name)
 	}
 	for b.Loop() {
-		m, err := New(Config{CA: "https://ca.example.com/directory", Storage: new(storage.Memory)})
+		m, err := New(Config{Issuers: []Issuer{&ACME{DirectoryURL: "https://ca.example.com/directory"}}, Storage: new(storage.Memory)})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -64,11 +64,11 @@ type Request struct {
 // kept in the manager's storage.
 type ACME struct {
 	DirectoryURL    string                // zero: acme.LetsEncrypt
-	Email           string                // the account's contact; may be empty
-	AgreeToTerms    bool                  // that the CA's terms of service were read and are agreed to
+	Email           string                // the account's contact; zero: Config.Email
+	AgreeToTerms    bool                  // that the CA's terms of service were read and are agreed to; or Config.AgreeToTerms says it
 	ExternalAccount *acme.ExternalAccount // if the CA wants one
 	CommonName      bool                  // for a CA that wants one: see acme.Request
-	HTTPClient      *http.Client          // zero: one of its own
+	HTTPClient      *http.Client          // zero: one of its own, with a timeout of a minute
 	Roots           *x509.CertPool        // that vouch for the CA's own HTTPS server; zero: the system's
 }
 

@@ -16,7 +16,7 @@ import (
 // issuedBy returns a configuration for certificates of the issuers.
 func (w *world) issuedBy(issuers []certmanager.Issuer, names ...string) certmanager.Config {
 	config := w.config(names...)
-	config.CA, config.HTTPClient, config.Issuers = "", nil, issuers
+	config.Issuers = issuers
 	return config
 }
 

@@ -162,7 +162,7 @@ func TestOnDemandIsToldOfAnotherProcess(t *testing.T) {
 		lease := hold(t, store, workKey("first"))
 		defer func() { _ = lease.Release(context.WithoutCancel(t.Context())) }()
 		config := c.config(store)
-		config.OnDemand = func(context.Context, string) error { return nil }
+		config.OnDemand = func(context.Context, certmanager.Question) error { return nil }
 		m, stop := runQuietly(t, config)
 		defer stop()
 		time.Sleep(time.Second)

@@ -26,6 +26,9 @@ type gatedIssuer struct {
 func bind(issuers []Issuer, emit func(context.Context, Event)) []*gatedIssuer {
 	gated := make([]*gatedIssuer, len(issuers))
 	for i, issuer := range issuers {
+		if a, ok := issuer.(*ACME); ok {
+			issuer = newACMEIssuer(a)
+		}
 		gated[i] = &gatedIssuer{Issuer: issuer, emit: emit}
 	}
 	return gated

@@ -117,7 +117,7 @@ func TestTakeOver(t *testing.T) {
 		// Two writes of the probe; lease, key, account, its URL, order, answers: all that comes before finalize.
 		cut := mortal(w.store, 10, false, func(string) { close(dead) })
 		config := w.config("example.com")
-		config.HTTPClient, config.Storage = front.client(), cut
+		acmeOf(config).HTTPClient, config.Storage = front.client(), cut
 		m, err := certmanager.New(config)
 		if err != nil {
 			t.Fatal(err)
@@ -148,7 +148,7 @@ func TestWorkIsGivenBack(t *testing.T) {
 			front := w.front()
 			front.answerWith(only(hanging, hang))
 			config := w.config("example.com")
-			config.HTTPClient = front.client()
+			acmeOf(config).HTTPClient = front.client()
 			_, stop := w.running(config)
 			time.Sleep(5 * time.Second)
 			stop()

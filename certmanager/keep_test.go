@@ -31,7 +31,7 @@ func TestLateHolder(t *testing.T) {
 		local := newLocalCA(t, "local")
 		issuedBy := func(issuer certmanager.Issuer) certmanager.Config {
 			config := w.config("example.com")
-			config.CA, config.HTTPClient, config.Issuers = "", nil, []certmanager.Issuer{issuer}
+			config.Issuers = []certmanager.Issuer{issuer}
 			return config
 		}
 		late, stopLate := w.start(issuedBy(lateIssuer{local, 3 * time.Hour}))
@@ -60,7 +60,7 @@ func TestCertificateComesAsRunEnds(t *testing.T) {
 		w := newWorld(t)
 		local := newLocalCA(t, "local")
 		config := w.config("example.com")
-		config.CA, config.HTTPClient, config.Issuers = "", nil, []certmanager.Issuer{lateIssuer{local, time.Minute}}
+		config.Issuers = []certmanager.Issuer{lateIssuer{local, time.Minute}}
 		_, stop := w.start(config)
 		time.Sleep(30 * time.Second)
 		stop()

@@ -16,7 +16,7 @@ import (
 // onDemandFrom is onDemand with a local CA.
 func (w *world) onDemandFrom(ca *localCA) certmanager.Config {
 	config := w.onDemand(new(policy))
-	config.CA, config.HTTPClient, config.Issuers = "", nil, []certmanager.Issuer{ca}
+	config.Issuers = []certmanager.Issuer{ca}
 	return config
 }
 

@@ -107,7 +107,7 @@ func TestLongOutage(t *testing.T) {
 				f, names := w.front(), siteNames(test.names)
 				s := &storagetest.Faulty{Store: w.store}
 				config, log := w.config(names...), new(book)
-				config.HTTPClient, config.Storage, config.Logger = f.client(), s, log.logger()
+				acmeOf(config).HTTPClient, config.Storage, config.Logger = f.client(), s, log.logger()
 				_, stop := w.serving(config)
 				defer stop()
 				time.Sleep(28 * 24 * time.Hour)
@@ -240,7 +240,7 @@ func TestPolicyIsToldOfAtABoundedRate(t *testing.T) {
 			w := newWorld(t)
 			config, log := w.config("example.com"), new(book)
 			config.Logger = log.logger()
-			config.OnDemand = func(context.Context, string) error { return test.err }
+			config.OnDemand = func(context.Context, certmanager.Question) error { return test.err }
 			m, stop := w.serving(config)
 			defer stop()
 			begun := len(log.read())
@@ -282,7 +282,7 @@ func TestPolicyFailsForLong(t *testing.T) {
 		config.Logger = log.logger()
 		var down bool
 		var mu sync.Mutex
-		config.OnDemand = func(context.Context, string) error {
+		config.OnDemand = func(context.Context, certmanager.Question) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if down {

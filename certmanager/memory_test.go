@@ -83,10 +83,15 @@ func (w *world) dial(ctx context.Context) (net.Conn, error) {
 // config returns a configuration for the world's CA and storage.
 func (w *world) config(names ...string) certmanager.Config {
 	return certmanager.Config{
-		Names: names, CA: w.ca.URL, AgreeToTerms: true, HTTPClient: w.ca.Client(), Storage: w.store,
+		Names: names, Issuers: []certmanager.Issuer{&certmanager.ACME{DirectoryURL: w.ca.URL, HTTPClient: w.ca.Client()}}, AgreeToTerms: true, Storage: w.store,
 		Logger: slog.New(slog.DiscardHandler), OnEvent: w.onEvent,
 		Vantage: w.zones.vantage(func(ctx context.Context, _, _ string) (net.Conn, error) { return w.dial(ctx) }),
 	}
+}
+
+// acmeOf returns the configuration's issuer that speaks ACME, to be changed.
+func acmeOf(config certmanager.Config) *certmanager.ACME {
+	return config.Issuers[0].(*certmanager.ACME)
 }
 
 func (w *world) onEvent(e certmanager.Event) {

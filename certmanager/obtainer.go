@@ -21,7 +21,7 @@ type obtainer struct {
 	catalogue *catalogue
 	update    func(...*entry) // has the dispatcher plan entries anew
 	reporter
-	policy    func(ctx context.Context, name string) error // for names on demand
+	policy    func(context.Context, Question) error // for names on demand
 	solvers   func(*subject) []acme.Solver
 	preflight Preflight
 	vantage   diagnose.Vantage

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,6 +38,7 @@ type admission struct {
 // end.
 type demand struct {
 	name        string
+	remote      netip.AddrPort        // of the client that began it
 	entry       atomic.Pointer[entry] // that is being obtained; nil: none yet
 	done        chan struct{}         // closed when what follows is set
 	certificate *tls.Certificate      // nil: err says why
@@ -45,7 +47,8 @@ type demand struct {
 
 // onDemand returns a certificate for a name that is not managed, if that is allowed and can be had in
 // the time that the handshake has.
-func (m *Manager) onDemand(ctx context.Context, name string) (*tls.Certificate, error) {
+func (m *Manager) onDemand(hello *tls.ClientHelloInfo, name string) (*tls.Certificate, error) {
+	ctx := hello.Context()
 	id, err := acme.ParseIdentifier(name)
 	if err != nil || id.Type != acme.TypeDNS || id.Value != name || !strings.Contains(name, ".") || strings.HasPrefix(name, "*.") {
 		return nil, fmt.Errorf("certmanager: %.100q is no name that a certificate can be obtained for on demand", name)
@@ -53,7 +56,7 @@ func (m *Manager) onDemand(ctx context.Context, name string) (*tls.Certificate, 
 	if m.running() == nil {
 		return nil, fmt.Errorf("certmanager: %s has no certificate: %w", name, errNotRunning)
 	}
-	d, err := m.admission.demand(name)
+	d, err := m.admission.demand(name, remoteAddress(hello.Conn))
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +98,7 @@ func newAdmission() admission {
 }
 
 // demand returns the work on the name, and begins it if there is none. The handshake that asks is to call leave.
-func (a *admission) demand(name string) (*demand, error) {
+func (a *admission) demand(name string, remote netip.AddrPort) (*demand, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err := a.negatives.find(name, time.Now()); err != nil {
@@ -107,7 +110,7 @@ func (a *admission) demand(name string) (*demand, error) {
 	}
 	a.waiting++
 	if d == nil {
-		d = &demand{name: name, done: make(chan struct{})}
+		d = &demand{name: name, remote: remote, done: make(chan struct{})}
 		a.byName[name] = d
 		a.demands <- d // has room for maxDemands
 	}
@@ -197,7 +200,7 @@ func (m *Manager) serveDemands(ctx context.Context, tasks *sync.WaitGroup) {
 // satisfy asks whether the name may have a certificate, and loads or obtains it.
 func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, error) {
 	name := d.name
-	denied := m.askPolicy(ctx, name)
+	denied := m.askPolicy(ctx, Question{Name: name, Remote: d.remote})
 	if denied != nil {
 		m.obtainer.turnedAway(ctx, name, denied)
 		denied = fmt.Errorf("certmanager: %s: %w", name, denied)
@@ -268,12 +271,19 @@ func (m *Manager) obtain(ctx context.Context, e *entry) (*tls.Certificate, error
 	}
 }
 
-// askPolicy asks Config.OnDemand about the name.
-func (m *Manager) askPolicy(ctx context.Context, name string) error {
+// A Question is what Config.OnDemand is asked: whether a certificate may be obtained for a name that nobody configured.
+type Question struct {
+	Name    string         // a domain name as handshakes have it: in lower case, with A-labels
+	Remote  netip.AddrPort // of the client that wants it, or of the first if several do; zero: unknown, or a renewal
+	Renewal bool           // there is a certificate, and it is to be renewed
+}
+
+// askPolicy asks Config.OnDemand.
+func (m *Manager) askPolicy(ctx context.Context, q Question) error {
 	ctx, cancel := context.WithTimeout(ctx, policyTimeout)
 	defer cancel()
 	err := guard(ctx, m.logger, "Config.OnDemand", func() error {
-		if err := m.config.OnDemand(ctx, name); err != nil {
+		if err := m.config.OnDemand(ctx, q); err != nil {
 			return fmt.Errorf("Config.OnDemand: %w", err)
 		}
 		return nil

@@ -27,7 +27,7 @@ func TestOnDemandBounds(t *testing.T) {
 		w := newWorld(t)
 		front := w.front()
 		config := w.onDemand(new(policy))
-		config.Names, config.HTTPClient = []string{"example.com"}, front.client()
+		config.Names, acmeOf(config).HTTPClient = []string{"example.com"}, front.client()
 		m, stop := w.running(config)
 		w.await(certmanager.EventObtained, "example.com", 1)
 		front.answerWith(hang)
@@ -81,7 +81,7 @@ func TestOnDemandPatience(t *testing.T) {
 		front, release := w.front(), make(chan struct{})
 		front.answerWith(untilReleased("newOrder", release))
 		config := w.onDemand(new(policy))
-		config.HTTPClient = front.client()
+		acmeOf(config).HTTPClient = front.client()
 		m, stop := w.running(config)
 		defer stop()
 		began := time.Now()
@@ -137,7 +137,7 @@ func TestOnDemandWhileRunEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, release := newWorld(t), make(chan struct{})
 		config := w.config()
-		config.OnDemand = func(context.Context, string) error {
+		config.OnDemand = func(context.Context, certmanager.Question) error {
 			<-release
 			return nil
 		}
@@ -277,7 +277,7 @@ func manageWanted(t *testing.T, names []string, underWay bool) {
 	front.answerWith(untilReleased("finalize", release))
 	var p policy
 	config := w.onDemand(&p)
-	config.HTTPClient = front.client()
+	acmeOf(config).HTTPClient = front.client()
 	m, stop := w.running(config)
 	defer stop()
 	if !underWay {

@@ -22,10 +22,10 @@ type policy struct {
 	asked  []string
 }
 
-func (p *policy) ask(_ context.Context, name string) error {
+func (p *policy) ask(_ context.Context, q certmanager.Question) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.asked = append(p.asked, name)
+	p.asked = append(p.asked, q.Name)
 	return p.answer
 }
 
@@ -60,7 +60,7 @@ func TestOnDemandFiftyAtOnce(t *testing.T) {
 		front.answerWith(untilReleased("newOrder", release))
 		var allowed policy
 		config := w.onDemand(&allowed)
-		config.HTTPClient = front.client()
+		acmeOf(config).HTTPClient = front.client()
 		_, stop := w.running(config)
 		defer stop()
 

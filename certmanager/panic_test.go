@@ -35,11 +35,11 @@ func TestOnDemandPanics(t *testing.T) {
 		log := new(logs)
 		config.Logger = log.logger()
 		broken := true
-		config.OnDemand = func(ctx context.Context, name string) error {
+		config.OnDemand = func(ctx context.Context, q certmanager.Question) error {
 			if broken {
 				panic(certmanager.ErrDenied)
 			}
-			return allowed.ask(ctx, name)
+			return allowed.ask(ctx, q)
 		}
 		m, stop := w.running(config)
 		defer stop()

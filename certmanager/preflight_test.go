@@ -220,12 +220,12 @@ func TestSubjectsWithBadSolvers(t *testing.T) {
 		"nil":                 {Names: []string{"example.com"}, Solvers: []acme.Solver{nil}},
 		"none for a wildcard": {Names: []string{"*.example.com"}, Solvers: []acme.Solver{new(solver.HTTP01)}},
 	} {
-		_, err := certmanager.New(certmanager.Config{CA: "https://ca.example/", Solvers: []acme.Solver{new(solver.DNS01)}, Subjects: []certmanager.Subject{subject}})
+		_, err := certmanager.New(certmanager.Config{Issuers: []certmanager.Issuer{&certmanager.ACME{DirectoryURL: "https://ca.example/"}}, Solvers: []acme.Solver{new(solver.DNS01)}, Subjects: []certmanager.Subject{subject}})
 		if err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	if _, err := certmanager.New(certmanager.Config{CA: "https://ca.example/", Preflight: "perhaps"}); err == nil || !strings.Contains(err.Error(), `"require"`) {
+	if _, err := certmanager.New(certmanager.Config{Issuers: []certmanager.Issuer{&certmanager.ACME{DirectoryURL: "https://ca.example/"}}, Preflight: "perhaps"}); err == nil || !strings.Contains(err.Error(), `"require"`) {
 		t.Errorf("a Preflight that is none: %v", err)
 	}
 }

@@ -21,7 +21,7 @@ func TestSolversAskFromTheVantage(t *testing.T) {
 	outside, own := &solver.DNS{Resolvers: []string{"192.0.2.53"}}, &solver.DNS{Resolvers: []string{"192.0.2.54"}}
 	given := []acme.Solver{new(solver.DNS01), &solver.DNS01{DNS: own}, new(solver.DNSAccount01), new(solver.DNSPersist01), new(solver.Lego)}
 	m, err := New(Config{
-		CA: "https://ca.example/directory", Storage: new(storage.Memory), Solvers: given,
+		Issuers: []Issuer{&ACME{DirectoryURL: "https://ca.example/directory"}}, Storage: new(storage.Memory), Solvers: given,
 		Vantage: diagnose.Vantage{DNS: outside, Private: true},
 	})
 	if err != nil {
@@ -68,7 +68,7 @@ func TestSolversKeepThingsInTheManagersStorage(t *testing.T) {
 		{[]acme.Solver{&solver.DNS01{Storage: own}, &solver.DNSAccount01{Storage: own}, &solver.HTTP01{Storage: own}, &solver.TLSALPN01{Storage: own}}, own},
 		{nil, shared},
 	} {
-		m, err := New(Config{CA: "https://ca.example/directory", Storage: shared, Solvers: test.given})
+		m, err := New(Config{Issuers: []Issuer{&ACME{DirectoryURL: "https://ca.example/directory"}}, Storage: shared, Solvers: test.given})
 		if err != nil {
 			t.Fatal(err)
 		}

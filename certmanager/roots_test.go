@@ -35,7 +35,7 @@ func TestRoots(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			events := make(chan certmanager.Event, 100)
 			m, err := certmanager.New(certmanager.Config{
-				Names: []string{"example.com"}, CA: ca.URL, AgreeToTerms: true, Roots: test.roots, Preflight: certmanager.PreflightOff,
+				Names: []string{"example.com"}, Issuers: []certmanager.Issuer{&certmanager.ACME{DirectoryURL: ca.URL, Roots: test.roots}}, AgreeToTerms: true, Preflight: certmanager.PreflightOff,
 				Storage: new(storage.Memory), OnEvent: func(e certmanager.Event) { events <- e },
 			})
 			if err != nil {

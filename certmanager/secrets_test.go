@@ -39,7 +39,7 @@ func newConfidant(t *testing.T) *confidant {
 func (c *confidant) config(names ...string) certmanager.Config {
 	config := c.world.config(names...)
 	config.Logger = c.logs.logger()
-	config.ExternalAccount = &acme.ExternalAccount{KeyID: "kid-1", MACKey: c.macKey}
+	acmeOf(config).ExternalAccount = &acme.ExternalAccount{KeyID: "kid-1", MACKey: c.macKey}
 	return config
 }
 
@@ -59,7 +59,7 @@ func (c *confidant) listen(m *certmanager.Manager, config certmanager.Config) {
 			fmt.Fprintf(&c.said, "%v %+v\n", err, err)
 		}
 	}
-	fmt.Fprintf(&c.said, "%v %+v %v\n", config.ExternalAccount, *config.ExternalAccount, m.Renew(c.t.Context(), "not managed"))
+	fmt.Fprintf(&c.said, "%v %+v %v\n", acmeOf(config).ExternalAccount, *acmeOf(config).ExternalAccount, m.Renew(c.t.Context(), "not managed"))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, e := range c.events {
@@ -134,10 +134,10 @@ func TestSecretsAreNotSaid(t *testing.T) {
 		{"success", func(*confidant, *certmanager.Config, *front) {}},
 		{"a name is refused", func(c *confidant, _ *certmanager.Config, _ *front) { c.ca.Refuse("example.net") }},
 		{"a wrong MAC key", func(c *confidant, config *certmanager.Config, _ *front) {
-			config.ExternalAccount = &acme.ExternalAccount{KeyID: "kid-1", MACKey: append([]byte("wrong"), c.macKey...)}
+			acmeOf(*config).ExternalAccount = &acme.ExternalAccount{KeyID: "kid-1", MACKey: append([]byte("wrong"), c.macKey...)}
 		}},
 		{"an unknown MAC algorithm", func(c *confidant, config *certmanager.Config, _ *front) {
-			config.ExternalAccount = &acme.ExternalAccount{KeyID: "kid-1", MACKey: c.macKey, Algorithm: "none"}
+			acmeOf(*config).ExternalAccount = &acme.ExternalAccount{KeyID: "kid-1", MACKey: c.macKey, Algorithm: "none"}
 		}},
 		{"an echo", func(_ *confidant, _ *certmanager.Config, f *front) { f.answerWith(only("finalize", echo)) }},
 		{"an unreachable CA", func(_ *confidant, _ *certmanager.Config, f *front) {
@@ -155,7 +155,7 @@ func TestSecretsAreNotSaid(t *testing.T) {
 				c := newConfidant(t)
 				front := c.front()
 				config := c.config("example.com", "example.net")
-				config.HTTPClient = front.client()
+				acmeOf(config).HTTPClient = front.client()
 				test.disturb(c, &config, front)
 				m, stop := c.start(config)
 				defer stop()
@@ -194,7 +194,7 @@ func TestSecretsInCorruptRecords(t *testing.T) {
 					front.answerWith(only("finalize", hang)) // so that a key is under way
 				}
 				config := c.config("example.com")
-				config.HTTPClient = front.client()
+				acmeOf(config).HTTPClient = front.client()
 				_, stop := c.start(config)
 				time.Sleep(time.Minute)
 				stop()
@@ -221,7 +221,7 @@ func TestExternalAccount(t *testing.T) {
 		c := newConfidant(t)
 		var made accounts
 		config := c.config("example.com")
-		config.ExternalAccount = nil
+		acmeOf(config).ExternalAccount = nil
 		_, stop := c.start(config)
 		failed := c.await(certmanager.EventFailed, "example.com", 1)
 		if !strings.Contains(failed.Err.Error(), "ExternalAccount") {
@@ -250,7 +250,7 @@ func TestNetworkInputIsQuoted(t *testing.T) {
 		var logged logs
 		config := w.onDemand(new(policy))
 		config.Names = []string{"example.com", "*.example.org"}
-		config.HTTPClient, config.Logger = front.client(), logged.logger()
+		acmeOf(config).HTTPClient, config.Logger = front.client(), logged.logger()
 		config.Solvers = append(config.Solvers, newDNS01(w.ca))
 		var said []error
 		for _, answer := range evilAnswers(t) {

@@ -1,6 +1,7 @@
 package certmanager
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -36,8 +37,8 @@ const (
 const maxPlainHeader = 256 << 10
 
 // Serve runs the manager and serves srv with its certificates, on srv.Addr (zero: ":443") over TLS. On
-// Config.HTTPAddr (zero: ":80") it answers http-01 challenges and redirects everything else to HTTPS.
-// It listens before it orders anything.
+// Config.HTTPAddr (zero: ":80"), unless Config.NoHTTP is set, it answers http-01 challenges and redirects everything else
+// to HTTPS. It listens before it orders anything.
 //
 // Clients that are slow, or gone, must not hold connections for good, so that Serve sets what srv lacks of these:
 // ReadHeaderTimeout, to 30 seconds, or two minutes with Config.OnDemand, and IdleTimeout, to two minutes. net/http
@@ -70,13 +71,10 @@ func (m *Manager) Serve(ctx context.Context, srv *http.Server) error {
 	}
 	servers := []*http.Server{srv}
 	listeners := []net.Listener{secure}
-	if addr := m.config.HTTPAddr; addr != httpOff {
-		if addr == "" {
-			addr = ":80"
-		}
-		plain, err := listen.Listen(ctx, "tcp", addr)
+	if !m.config.NoHTTP {
+		plain, err := listen.Listen(ctx, "tcp", cmp.Or(m.config.HTTPAddr, ":80"))
 		if err != nil {
-			return errors.Join(fmt.Errorf("certmanager: listen for HTTP: %w: end what has the address, or set Config.HTTPAddr to another or to %q", err, httpOff), secure.Close())
+			return errors.Join(fmt.Errorf("certmanager: listen for HTTP: %w: end what has the address, or set Config.HTTPAddr to another, or Config.NoHTTP", err), secure.Close())
 		}
 		servers = append(servers, m.plainServer(secure.Addr(), srv.ErrorLog))
 		listeners = append(listeners, plain)

@@ -57,7 +57,7 @@ func newSite(t *testing.T, names ...string) *site {
 	t.Cleanup(s.ca.Close)
 	s.ca.SetHost("*", "127.0.0.1")
 	s.config = certmanager.Config{
-		Names: names, CA: s.ca.URL, AgreeToTerms: true, HTTPClient: s.ca.Client(), Storage: new(storage.Memory), HTTPAddr: s.plain,
+		Names: names, Issuers: []certmanager.Issuer{&certmanager.ACME{DirectoryURL: s.ca.URL, HTTPClient: s.ca.Client()}}, AgreeToTerms: true, Storage: new(storage.Memory), HTTPAddr: s.plain,
 		Logger: slog.New(slog.DiscardHandler), OnEvent: func(e certmanager.Event) { s.events <- e },
 		Vantage: new(zones).vantage(func(ctx context.Context, network, address string) (net.Conn, error) {
 			ports := map[string]string{"80": s.plain, "443": s.secure}
@@ -359,7 +359,7 @@ func TestServePortTaken(t *testing.T) {
 // TestServeHTTPOff leaves plain HTTP out.
 func TestServeHTTPOff(t *testing.T) {
 	s := newSite(t, "example.com")
-	s.config.HTTPAddr = "off"
+	s.config.NoHTTP = true
 	s.serve(t)
 	if conn, err := net.DialTimeout("tcp", s.plain, time.Second); err == nil {
 		conn.Close()
@@ -378,7 +378,7 @@ func TestHTTP01(t *testing.T) {
 	t.Run("a listener of its own", func(t *testing.T) {
 		s := newSite(t, "example.com")
 		s.config.Solvers = []acme.Solver{&solver.HTTP01{Addr: s.plain}}
-		s.config.HTTPAddr = "off"
+		s.config.NoHTTP = true
 		s.serve(t)
 	})
 	t.Run("HTTPHandler", func(t *testing.T) {

@@ -103,7 +103,7 @@ func TestRequireSeesAFilteredPort(t *testing.T) {
 func TestHairpinSilent(t *testing.T) {
 	inBubbleWorld(t, func(t *testing.T, w *world) {
 		config := w.config()
-		config.OnDemand = func(context.Context, string) error { return nil }
+		config.OnDemand = func(context.Context, certmanager.Question) error { return nil }
 		config.Solvers = []acme.Solver{new(solver.TLSALPN01)}
 		config.Vantage.Dial = hangDial
 		dial := config.Vantage.DNS.Dial

@@ -28,7 +28,7 @@ func BenchmarkNew(b *testing.B) {
 	for i := range subjects {
 		subjects[i].Names = all[i : i+1]
 	}
-	config := Config{CA: "https://ca.example.com/directory", Storage: new(storage.Memory), Names: all}
+	config := Config{Issuers: []Issuer{&ACME{DirectoryURL: "https://ca.example.com/directory"}}, Storage: new(storage.Memory), Names: all}
 	b.Run("New", func(b *testing.B) {
 		before := cpuTime(b)
 		for b.Loop() {
@@ -133,7 +133,7 @@ type benchmarkedStart struct {
 
 func newStart(b *testing.B, store storage.Store, n int) *benchmarkedStart {
 	b.Helper()
-	s := &benchmarkedStart{config: Config{CA: "https://ca.example.com/directory", Storage: store, Logger: slog.New(slog.NewTextHandler(b.Output(), nil))}}
+	s := &benchmarkedStart{config: Config{Issuers: []Issuer{&ACME{DirectoryURL: "https://ca.example.com/directory"}}, Storage: store, Logger: slog.New(slog.NewTextHandler(b.Output(), nil))}}
 	issuer, chain := s.config.issuers()[0].ID(), newTestChain(b)
 	for i := range n {
 		name := fmt.Sprintf("www.customer-%07d.example", i)

@@ -37,7 +37,7 @@ func TestThousandNamesThatHang(t *testing.T) {
 			good := manyNames("good%d.example", 10)
 			m, stop := runQuietly(t, certmanager.Config{
 				Names: append(manyNames(format, 1000), good...), Storage: new(storage.Memory), Issuers: []certmanager.Issuer{hangingCA{newLocalCA(t, "local")}},
-				OnDemand: func(context.Context, string) error { return nil },
+				OnDemand: func(context.Context, certmanager.Question) error { return nil },
 			})
 			defer stop()
 			if took := awaitValid(t, m, len(good)); took > time.Minute {
@@ -126,7 +126,7 @@ func TestProbeHoldsNoWorker(t *testing.T) {
 		store, config := stocked(t, "stored.example")
 		store.SetFaults(storagetest.Fault{Kind: storagetest.Slow, Delay: 20 * time.Second, On: storagetest.Save, Prefix: "probe"})
 		config.Names, config.Workers = manyNames("new%d.example", 100), 1
-		config.OnDemand = func(context.Context, string) error { return nil }
+		config.OnDemand = func(context.Context, certmanager.Question) error { return nil }
 		m, stop := runQuietly(t, config)
 		defer stop()
 		time.Sleep(2 * time.Second)

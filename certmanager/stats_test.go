@@ -37,7 +37,7 @@ func TestStats(t *testing.T) {
 			return nil
 		}
 		config := w.issuedBy([]certmanager.Issuer{ca}, names...)
-		config.OnDemand = func(_ context.Context, name string) error { return nil }
+		config.OnDemand = func(context.Context, certmanager.Question) error { return nil }
 		m, stop := w.serving(config)
 		defer stop()
 		defer close(hang)
@@ -194,7 +194,7 @@ func TestEverySubjectHasANextAction(t *testing.T) {
 			config.Storage = s
 			var mu sync.Mutex
 			var denial error
-			config.OnDemand = func(context.Context, string) error { mu.Lock(); defer mu.Unlock(); return denial }
+			config.OnDemand = func(context.Context, certmanager.Question) error { mu.Lock(); defer mu.Unlock(); return denial }
 			var m *certmanager.Manager
 			config.OnEvent = func(certmanager.Event) { checkNext(t, m) }
 			m, err := certmanager.New(config)

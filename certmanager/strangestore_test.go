@@ -200,7 +200,7 @@ func orderWithStrangeStore(t *testing.T, open func(storage.Store) healable, down
 		return reply(r, http.StatusInternalServerError, "text/plain", "no"), nil
 	}))
 	config := w.config("example.com")
-	config.Storage, config.HTTPClient = strange, front.client()
+	config.Storage, acmeOf(config).HTTPClient = strange, front.client()
 	_, stop := w.start(config)
 	defer stop()
 	w.checkOrders(t, 24)
@@ -244,7 +244,7 @@ func TestFailuresWithForgetfulStores(t *testing.T) {
 			}))
 			strange := forgetting(w.store, after)
 			config := w.config("example.com")
-			config.Storage, config.HTTPClient = strange, front.client()
+			config.Storage, acmeOf(config).HTTPClient = strange, front.client()
 			_, stop := w.start(config)
 			defer stop()
 			time.Sleep(24 * time.Hour)

@@ -17,7 +17,7 @@ import (
 	"github.com/everseal/everseal/storage"
 )
 
-func newTimeoutManager(t *testing.T, policy func(context.Context, string) error) *Manager {
+func newTimeoutManager(t *testing.T, policy func(context.Context, Question) error) *Manager {
 	t.Helper()
 	m, err := New(Config{AgreeToTerms: true, Storage: new(storage.Memory), OnDemand: policy})
 	if err != nil {
@@ -26,13 +26,13 @@ func newTimeoutManager(t *testing.T, policy func(context.Context, string) error)
 	return m
 }
 
-func allowAll(context.Context, string) error { return nil }
+func allowAll(context.Context, Question) error { return nil }
 
 func TestSetTimeouts(t *testing.T) {
 	type timeouts struct{ header, idle, read, write time.Duration }
 	for _, test := range []struct {
 		name        string
-		policy      func(context.Context, string) error
+		policy      func(context.Context, Question) error
 		given, want timeouts
 	}{
 		{"nothing set", nil, timeouts{}, timeouts{header: 30 * time.Second, idle: 2 * time.Minute}},
@@ -153,7 +153,7 @@ func TestPlainServerHangsUp(t *testing.T) {
 // patience is over.
 func TestHandshakeTimeout(t *testing.T) {
 	for name, test := range map[string]struct {
-		policy      func(context.Context, string) error
+		policy      func(context.Context, Question) error
 		least, most time.Duration
 	}{
 		"configured": {nil, 10 * time.Second, 30 * time.Second},

@@ -48,9 +48,8 @@ func demonstrate(ctx context.Context, o *options, stdout io.Writer) error {
 
 	manager, err := certmanager.New(certmanager.Config{
 		Names:        []string{name},
-		CA:           ca.URL,
+		Issuers:      []certmanager.Issuer{&certmanager.ACME{DirectoryURL: ca.URL, HTTPClient: ca.Client()}},
 		AgreeToTerms: true,
-		HTTPClient:   ca.Client(),
 		Storage:      store,
 		Preflight:    certmanager.PreflightOff, // the CA finds the server by its own table of hosts
 		DefaultName:  name,

@@ -17,7 +17,7 @@ func production(ctx context.Context, o *options, stdout io.Writer) error {
 	config := certmanager.Config{
 		Names:        o.domains,
 		Email:        o.email,
-		CA:           o.ca,
+		Issuers:      []certmanager.Issuer{&certmanager.ACME{DirectoryURL: o.ca}},
 		AgreeToTerms: o.agree,
 		DefaultName:  o.domains[0],
 	}

@@ -41,7 +41,7 @@ func main() {
 	if flag.NArg() == 1 {
 		err = run(ctx, *service, certmanager.Config{
 			Subjects:     []certmanager.Subject{{Names: []string{flag.Arg(0), "*." + flag.Arg(0)}}},
-			CA:           *ca,
+			Issuers:      []certmanager.Issuer{&certmanager.ACME{DirectoryURL: *ca}},
 			Email:        *email,
 			AgreeToTerms: *agree,
 		})

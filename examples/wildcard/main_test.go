@@ -40,13 +40,12 @@ func TestServe(t *testing.T) {
 	go func() {
 		ended <- serve(ctx, certmanager.Config{
 			Subjects:     []certmanager.Subject{{Names: []string{"example.com", "*.example.com"}}},
-			CA:           ca.URL,
-			HTTPClient:   ca.Client(),
+			Issuers:      []certmanager.Issuer{&certmanager.ACME{DirectoryURL: ca.URL, HTTPClient: ca.Client()}},
 			AgreeToTerms: true,
 			Solvers:      []acme.Solver{&solver.DNS01{Provider: provider, DNS: zone.dns()}},
 			Preflight:    certmanager.PreflightOff,
 			Storage:      new(storage.Memory),
-			HTTPAddr:     "off",
+			NoHTTP:       true,
 			Logger:       slog.New(slog.NewTextHandler(t.Output(), nil)),
 			OnEvent: func(e certmanager.Event) {
 				if e.Kind == certmanager.EventObtained {

@@ -39,8 +39,7 @@ func childManage(ctx context.Context, arguments []string) error {
 	}
 	m, err := certmanager.New(certmanager.Config{
 		Names:        strings.Split(arguments[4], ","),
-		CA:           arguments[2],
-		HTTPClient:   &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}}},
+		Issuers:      []certmanager.Issuer{&certmanager.ACME{DirectoryURL: arguments[2], HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}}}}},
 		AgreeToTerms: true,
 		Preflight:    certmanager.PreflightOff, // the names are in no DNS but the CA's
 		Storage:      s,

@@ -145,7 +145,8 @@ func TestObtainExternalAccount(t *testing.T) {
 	for name, external := range externalAccounts(t) {
 		t.Run(name, func(t *testing.T) {
 			p := startPebbleWithExternalAccount(t)
-			s := startServer(t, p, certmanager.Config{Names: []string{"bound.example.test"}, ExternalAccount: external})
+			s := startServer(t, p, certmanager.Config{Names: []string{"bound.example.test"}, Issuers: []certmanager.Issuer{
+				&certmanager.ACME{DirectoryURL: p.directory, HTTPClient: p.client(), AgreeToTerms: true, ExternalAccount: external}}})
 			if name == "right" {
 				s.events.wait(t, certmanager.EventObtained, "bound.example.test")
 				s.served(t, "bound.example.test")

@@ -77,10 +77,9 @@ func (c childConfig) manager() certmanager.Config {
 	}
 	config := certmanager.Config{
 		Names:        append([]string{c.Name}, c.Others...),
-		CA:           c.Directory,
+		Issuers:      []certmanager.Issuer{&certmanager.ACME{DirectoryURL: c.Directory, HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}}}}},
 		AgreeToTerms: true,
 		Preflight:    certmanager.PreflightOff, // the name is in no DNS but the CA's
-		HTTPClient:   &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}}},
 		Storage:      storage.Dir(c.Storage),
 		Logger:       slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		OnEvent: func(e certmanager.Event) {

@@ -35,7 +35,7 @@ func TestManagersApart(t *testing.T) {
 			forbidden := startServer(t, test.forbidding, certmanager.Config{
 				Names:   []string{own},
 				Storage: forbiddingStore,
-				OnDemand: func(context.Context, string) error {
+				OnDemand: func(context.Context, certmanager.Question) error {
 					return fmt.Errorf("%w: not on this server", certmanager.ErrDenied)
 				},
 			})
@@ -43,7 +43,7 @@ func TestManagersApart(t *testing.T) {
 			serving := startServer(t, one, certmanager.Config{
 				Names:    []string{managed},
 				Storage:  servingStore,
-				OnDemand: func(context.Context, string) error { return nil },
+				OnDemand: func(context.Context, certmanager.Question) error { return nil },
 			})
 			serving.events.wait(t, certmanager.EventObtained, managed) // it runs
 			one.tls.lead("")                                           // the validation waits

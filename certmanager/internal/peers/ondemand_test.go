@@ -63,7 +63,7 @@ func TestOnDemand(t *testing.T) {
 	ln := heardListener{listen(t), make(chan struct{}, clients+10)}
 	s := startServerOn(t, ln, p, certmanager.Config{
 		Names: []string{managed},
-		OnDemand: func(context.Context, string) error {
+		OnDemand: func(context.Context, certmanager.Question) error {
 			asked.Add(1)
 			return nil
 		},
@@ -121,7 +121,7 @@ func TestOnDemandRestart(t *testing.T) {
 	config := certmanager.Config{
 		Names:    []string{managed},
 		Storage:  storage.Dir(t.TempDir()),
-		OnDemand: func(context.Context, string) error { return nil },
+		OnDemand: func(context.Context, certmanager.Question) error { return nil },
 	}
 	s := startServer(t, p, config)
 	s.events.wait(t, certmanager.EventObtained, managed) // it runs

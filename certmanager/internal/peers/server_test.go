@@ -38,7 +38,7 @@ func startServerOn(t *testing.T, secure net.Listener, p *pebble, config certmana
 	t.Helper()
 	s := &server{ca: p, events: newEvents()}
 	if len(config.Issuers) == 0 {
-		config.CA, config.HTTPClient, config.AgreeToTerms = p.directory, p.client(), true
+		config.Issuers, config.AgreeToTerms = []certmanager.Issuer{&certmanager.ACME{DirectoryURL: p.directory, HTTPClient: p.client()}}, true
 	}
 	if config.Storage == nil {
 		config.Storage = new(storage.Memory)

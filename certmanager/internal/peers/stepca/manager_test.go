@@ -35,7 +35,10 @@ func startServer(t *testing.T, ca *authorityServer, config certmanager.Config) *
 	t.Helper()
 	const mostEvents = 1000
 	s := &server{ca: ca, events: make(chan certmanager.Event, mostEvents)}
-	config.CA, config.HTTPClient, config.AgreeToTerms = ca.directory, ca.client(), true
+	if config.Issuers == nil {
+		config.Issuers = []certmanager.Issuer{&certmanager.ACME{DirectoryURL: ca.directory, HTTPClient: ca.client()}}
+	}
+	config.AgreeToTerms = true
 	config.Preflight = certmanager.PreflightOff // the names are in no DNS but the CA's
 	config.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	config.OnEvent = func(e certmanager.Event) { s.events <- e }
@@ -174,16 +177,21 @@ func TestManagerRenews(t *testing.T) {
 	s.served(t, name)
 }
 
+// bound returns the CA as an issuer whose account is bound to an external one.
+func bound(ca *authorityServer, external *acme.ExternalAccount) []certmanager.Issuer {
+	return []certmanager.Issuer{&certmanager.ACME{DirectoryURL: ca.directory, HTTPClient: ca.client(), ExternalAccount: external}}
+}
+
 func TestManagerExternalAccount(t *testing.T) {
 	const name = "bound.example.test"
 	ca := start(t, requireExternalAccount)
 	external := newExternalAccount(t, ca)
 	wrong := &acme.ExternalAccount{KeyID: external.KeyID, MACKey: append([]byte{external.MACKey[0] + 1}, external.MACKey[1:]...)}
-	refused := startServer(t, ca, certmanager.Config{Names: []string{name}, ExternalAccount: wrong})
+	refused := startServer(t, ca, certmanager.Config{Names: []string{name}, Issuers: bound(ca, wrong)})
 	failed := refused.wait(t, certmanager.EventFailed, name)
 	tellsNoSecret(t, failed.Err.Error(), wrong)
 	refused.stop()
-	s := startServer(t, ca, certmanager.Config{Names: []string{name}, ExternalAccount: external, Solvers: solversFor(ca, acme.TypeTLSALPN01)})
+	s := startServer(t, ca, certmanager.Config{Names: []string{name}, Issuers: bound(ca, external), Solvers: solversFor(ca, acme.TypeTLSALPN01)})
 	s.wait(t, certmanager.EventObtained, name)
 	s.served(t, name)
 	ca.wants(t, 1, 1)
