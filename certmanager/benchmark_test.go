@@ -117,7 +117,7 @@ func add(b *testing.B, m *Manager, names []string) {
 	b.Helper()
 	subjects := make([]subject, len(names))
 	for i, name := range names {
-		subjects[i] = subject{identifiers: []acme.Identifier{{Type: acme.TypeDNS, Value: name}}, keyType: ECDSAP256}
+		subjects[i] = subject{identifiers: []acme.Identifier{{Type: acme.TypeDNS, Value: name}}, keyTypes: []KeyType{ECDSAP256}}
 	}
 	added, err := m.catalogue.add(subjects)
 	if err != nil {

@@ -3,6 +3,7 @@ package certmanager
 import (
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,22 +38,22 @@ func (c *catalogue) covering(name string) *entry {
 	return c.lookup(name)
 }
 
-// served returns what handshakes for the name get, or nil.
-func (c *catalogue) served(name string) *served {
+// serving returns the entry whose certificates handshakes for the name get, or nil.
+func (c *catalogue) serving(name string) *entry {
 	e := c.lookup(name)
-	if e == nil {
-		return nil
-	}
-	if s := e.served.Load(); s != nil {
-		return s
+	if e == nil || e.ready() != nil {
+		return e
 	}
 	// What is still to come for the name itself does not hide the wildcard that covers it.
 	_, parent, _ := strings.Cut(name, ".")
-	if wildcard := c.lookup("*." + parent); wildcard != nil {
-		return wildcard.served.Load()
+	if wildcard := c.lookup("*." + parent); wildcard.ready() != nil {
+		return wildcard
 	}
 	return nil
 }
+
+// served returns what handshakes for the name get, if it is only one of several kinds of key the first; or nil.
+func (c *catalogue) served(name string) *served { return c.serving(name).ready() }
 
 // add puts the subjects that are new under management, all or none, and returns their entries.
 func (c *catalogue) add(subjects []subject) ([]*entry, error) {
@@ -72,18 +73,18 @@ func (c *catalogue) add(subjects []subject) ([]*entry, error) {
 			continue
 		}
 		e := newEntry(*s, managed)
-		added = append(added, e)
+		added = slices.AppendSeq(added, e.alternatives())
 		for _, id := range s.identifiers {
 			names[id.Value] = e
 		}
 	}
 	for _, e := range configured {
-		e.roles.unset(onDemand)
+		e.unset(onDemand)
 	}
 	for name, e := range names {
 		if holder := c.holder(name); holder != nil {
 			// A certificate obtained on demand is served, and renewed without asking for leave, until the configured one comes.
-			holder.roles.unset(onDemand)
+			holder.unset(onDemand)
 			if c.heirs == nil {
 				c.heirs = make(map[string]*entry)
 			}
@@ -109,10 +110,10 @@ func (c *catalogue) known(s *subject, added map[string]*entry) (*entry, error) {
 		}
 		switch {
 		case other == nil:
-		case other.key() == s.key():
+		case other.isOf(s):
 			return other, nil
 		case !other.roles.has(onDemand):
-			return nil, fmt.Errorf("certmanager: %s is a name of two certificates, that of %v and that of %v: name it once", id.Value, other, s)
+			return nil, fmt.Errorf("certmanager: %s is a name of two certificates, that of %v and that of %v: name it once, with all kinds of key", id.Value, other, s)
 		}
 	}
 	return nil, nil
@@ -135,13 +136,15 @@ func (c *catalogue) adopt(e *entry) bool {
 	if c.heirs[name] != nil || c.holder(name) != nil {
 		return false
 	}
-	e.roles.set(managed | onDemand)
+	for a := range e.alternatives() {
+		a.roles.set(managed | onDemand)
+	}
 	c.index.Put(name, e)
 	return true
 }
 
-// inherit gives the names that an entry is heir to over to it, now that it has a certificate, and returns the entries
-// that had them.
+// inherit gives the names that an entry is heir to over to it, now that it or an alternative has a certificate, and returns
+// the entries that had them.
 func (c *catalogue) inherit(e *entry) []*entry {
 	if c.waiting.Load() == 0 {
 		return nil
@@ -151,31 +154,34 @@ func (c *catalogue) inherit(e *entry) []*entry {
 	defer c.countHeirs()
 	var former []*entry
 	for _, id := range e.identifiers {
-		if c.heirs[id.Value] != e {
+		heir := c.heirs[id.Value]
+		if !heir.hasAlternative(e) {
 			continue
 		}
 		delete(c.heirs, id.Value)
 		if holder := c.holder(id.Value); holder != nil {
-			holder.roles.unset(managed)
-			former = append(former, holder)
+			former = append(former, holder.unset(managed)...)
 		}
-		c.index.Put(id.Value, e)
+		c.index.Put(id.Value, heir)
 	}
 	return former
 }
 
-// evict ends the management of an entry.
-func (c *catalogue) evict(e *entry) {
+// evict ends the management of an entry and its alternatives, and returns those that it ended for.
+func (c *catalogue) evict(e *entry) (evicted []*entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer c.countHeirs()
 	for _, id := range e.identifiers {
-		if c.heirs[id.Value] == e {
+		if heir := c.heirs[id.Value]; heir.hasAlternative(e) {
+			evicted = heir.unset(managed)
 			delete(c.heirs, id.Value)
 		}
-		if c.holder(id.Value) != e {
+		holder := c.holder(id.Value)
+		if !holder.hasAlternative(e) {
 			continue
 		}
+		evicted = holder.unset(managed)
 		if heir := c.heirs[id.Value]; heir != nil {
 			delete(c.heirs, id.Value)
 			c.index.Put(id.Value, heir)
@@ -183,7 +189,7 @@ func (c *catalogue) evict(e *entry) {
 		}
 		c.index.Delete(id.Value)
 	}
-	e.roles.unset(managed)
+	return evicted
 }
 
 // countHeirs is called when heirs has changed. The caller holds c.mu.
@@ -193,15 +199,20 @@ func (c *catalogue) countHeirs() { c.waiting.Store(int32(len(c.heirs))) }
 func (c *catalogue) all() iter.Seq[*entry] {
 	return func(yield func(*entry) bool) {
 		for name, e := range c.index.All() {
-			if name == e.identifiers[0].Value && !yield(e) {
-				return
+			if name != e.identifiers[0].Value {
+				continue
+			}
+			for a := range e.alternatives() {
+				if !yield(a) {
+					return
+				}
 			}
 		}
 		c.mu.Lock()
 		heirs := make([]*entry, 0, len(c.heirs))
 		for name, e := range c.heirs {
 			if name == e.identifiers[0].Value {
-				heirs = append(heirs, e)
+				heirs = slices.AppendSeq(heirs, e.alternatives())
 			}
 		}
 		c.mu.Unlock()

@@ -59,9 +59,10 @@ type Config struct {
 	// certificate obtained so is renewed.
 	OnDemand func(ctx context.Context, q Question) error
 
-	// KeyType is the kind of key of new certificates. Zero: ECDSAP256. Another one means other
-	// certificates: they are obtained anew, and those stored with the old one are not served meanwhile.
-	KeyType KeyType
+	// KeyTypes are the kinds of key that there is a certificate of for each subject, those first that are to be preferred: a
+	// client is served with the first that it understands. Zero: ECDSAP256 alone. Another one means another
+	// certificate: it is obtained anew, and what is stored with a kind that is not among them is not served.
+	KeyTypes []KeyType
 	// DefaultName is the name whose certificate is served to clients that name none, where there is
 	// none for the address they called.
 	DefaultName string
@@ -87,8 +88,8 @@ type Config struct {
 
 // A Subject is what one certificate is for.
 type Subject struct {
-	Names   []string // domain names, wildcards or IP addresses; at least one
-	KeyType KeyType  // zero: the Config's
+	Names    []string  // domain names, wildcards or IP addresses; at least one
+	KeyTypes []KeyType // zero: the Config's
 
 	// Solvers prove control of these names, in place of Config.Solvers; the built-in ones come after them.
 	// A *solver.TLSALPN01 or *solver.HTTP01 stands for the manager's own. Zero: Config.Solvers.
@@ -194,9 +195,13 @@ func (c *Config) subjects() ([]subject, error) {
 // normalize returns the subjects in the form that the manager works with.
 func (c *Config) normalize(given []Subject) ([]subject, error) {
 	subjects := make([]subject, 0, len(given))
+	usual := c.KeyTypes
+	if len(usual) == 0 {
+		usual = defaultKeyTypes()
+	}
 	for _, s := range given {
-		if s.KeyType == "" {
-			s.KeyType = c.KeyType
+		if len(s.KeyTypes) == 0 {
+			s.KeyTypes = usual
 		}
 		normal, err := newSubject(s)
 		if err != nil {

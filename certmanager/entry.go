@@ -1,7 +1,7 @@
 package certmanager
 
 import (
-	"crypto/tls"
+	"iter"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -19,6 +19,8 @@ import (
 type entry struct {
 	dispatch.Place
 	subject
+	alternative *entry // for the same names with the next kind of key; nil: there is none. The catalogue leads to the first
+
 	served   atomic.Pointer[served] // nil: nothing yet
 	roles    roles
 	progress progress
@@ -28,7 +30,46 @@ type entry struct {
 func newEntry(s subject, r role) *entry {
 	e := &entry{subject: s}
 	e.roles.set(r)
+	if len(s.keyTypes) > 1 {
+		s.keyTypes = s.keyTypes[1:]
+		e.alternative = newEntry(s, r)
+	}
 	return e
+}
+
+// alternatives returns the entry and its alternatives, in the order of preference. It may be nil, which has none.
+func (e *entry) alternatives() iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for ; e != nil; e = e.alternative {
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// hasAlternative reports whether other is the entry or an alternative of it. The entry may be nil.
+func (e *entry) hasAlternative(other *entry) bool {
+	for a := range e.alternatives() {
+		if a == other {
+			return true
+		}
+	}
+	return false
+}
+
+// unset takes a role from the entry and its alternatives, which it returns.
+func (e *entry) unset(r role) (all []*entry) {
+	for a := range e.alternatives() {
+		a.roles.unset(r)
+		all = append(all, a)
+	}
+	return all
+}
+
+// isOf reports whether the entry is of the subject. One of the same names with other kinds of key is not.
+func (e *entry) isOf(s *subject) bool {
+	return slices.Equal(e.keyTypes, s.keyTypes) && slices.Equal(e.identifiers, s.identifiers)
 }
 
 // Group returns the registered domain: names under one share what is slow or broken about it.
@@ -70,17 +111,6 @@ func (e *entry) offer(r *record.Certificate) bool {
 	return true
 }
 
-// certificate returns what is served, or nil. The entry may be nil.
-func (e *entry) certificate() *tls.Certificate {
-	if e == nil {
-		return nil
-	}
-	if s := e.served.Load(); s != nil {
-		return &s.Certificate
-	}
-	return nil
-}
-
 // end returns when the certificate that is served ends; zero if there is none.
 func (e *entry) end() time.Time {
 	if s := e.served.Load(); s != nil {
@@ -101,7 +131,7 @@ func (e *entry) carryover() *carryover {
 func (e *entry) status(now time.Time) Status {
 	p, c := e.progress.snapshot(now), e.served.Load()
 	s := Status{
-		Names: e.names(), KeyType: e.keyType, OnDemand: e.roles.has(onDemand),
+		Names: e.names(), KeyType: e.keyType(), OnDemand: e.roles.has(onDemand),
 		State: p.standing(c, now), Action: actionOf(p.plan.Action), Next: p.plan.Due, Reason: p.reason(now),
 		Attempts: p.attempts, Since: p.since, Failure: p.failure,
 	}

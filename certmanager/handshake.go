@@ -52,7 +52,7 @@ func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 		return m.proving.tlsALPN01.GetCertificate(hello)
 	}
 	e := m.catalogue.lookup(hello.ServerName)
-	if certificate := e.certificate(); certificate != nil {
+	if certificate := e.certificateFor(hello); certificate != nil {
 		return certificate, nil
 	}
 	return m.missing(hello, e)
@@ -68,10 +68,12 @@ func (m *Manager) missing(hello *tls.ClientHelloInfo, e *entry) (*tls.Certificat
 	if lower := lowerASCII(name); lower != name {
 		name, e = lower, m.catalogue.lookup(lower)
 	}
-	if e != nil {
-		if s := m.catalogue.served(name); s != nil {
-			return &s.Certificate, nil
+	if serving := m.catalogue.serving(name); serving != nil {
+		if certificate := serving.certificateFor(hello); certificate != nil {
+			return certificate, nil
 		}
+	}
+	if e != nil {
 		return m.pending(hello, name, e)
 	}
 	if m.config.OnDemand == nil {
@@ -85,7 +87,7 @@ func (m *Manager) missing(hello *tls.ClientHelloInfo, e *entry) (*tls.Certificat
 func (m *Manager) unnamed(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	for _, name := range []string{localAddress(hello.Conn), m.defaultName} {
 		e := m.catalogue.lookup(name)
-		if certificate := e.certificate(); certificate != nil {
+		if certificate := e.certificateFor(hello); certificate != nil {
 			return certificate, nil
 		}
 		if e != nil {
@@ -122,24 +124,27 @@ func remoteAddress(conn net.Conn) netip.AddrPort {
 // pending is for a managed name whose certificate is not in memory. While Run is starting it has it loaded, and waits
 // for that; then it returns the certificate, or says why there is none.
 func (m *Manager) pending(hello *tls.ClientHelloInfo, name string, e *entry) (*tls.Certificate, error) {
-	stopped := m.running()
+	stopped, unloaded := m.running(), e.unloadedFor(hello)
 	switch {
-	case stopped == nil:
+	case stopped == nil && e.ready() == nil:
 		return nil, fmt.Errorf("certmanager: %.100q has no certificate: %w", name, errNotRunning)
-	case e.progress.isLoaded():
+	case stopped == nil, unloaded == nil:
 	case !m.admission.enter():
 		return nil, fmt.Errorf("certmanager: %.100q has no certificate yet, and too many others wait for theirs", name)
 	default:
 		defer m.admission.leave()
-		changed, waited := e.progress.wait()
+		changed, waited := unloaded.progress.wait()
 		defer waited()
-		m.dispatcher.Update(e)
+		m.dispatcher.Update(unloaded)
 		if err := waitHandshake(hello.Context(), name, changed, stopped); err != nil {
 			return nil, err
 		}
 	}
-	if certificate := e.certificate(); certificate != nil {
+	if certificate := e.certificateFor(hello); certificate != nil {
 		return certificate, nil
+	}
+	if s := e.ready(); s != nil {
+		return &s.Certificate, nil // which the client does not understand: crypto/tls tells it so
 	}
 	s := e.progress.snapshot(time.Now())
 	return nil, s.unavailable(name)

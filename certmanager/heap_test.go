@@ -90,7 +90,7 @@ func (c *testChain) record(tb testing.TB, name string) []byte {
 }
 
 func subjectOf(name string) *subject {
-	return &subject{identifiers: []acme.Identifier{{Type: acme.TypeDNS, Value: name}}, keyType: ECDSAP256}
+	return &subject{identifiers: []acme.Identifier{{Type: acme.TypeDNS, Value: name}}, keyTypes: []KeyType{ECDSAP256}}
 }
 
 // BenchmarkMemory has 10,000 certificates in memory, as they are read from the storage, and reports what one takes of

@@ -61,7 +61,7 @@ func (i *issuance) run(run context.Context) (o outcome, next bool) {
 func (i *issuance) issue(ctx context.Context) (*record.Certificate, error) {
 	e, j := i.entry, i.journal
 	if j.Key.Signer == nil {
-		key, err := e.keyType.generate()
+		key, err := e.keyType().generate()
 		if err != nil {
 			return nil, err
 		}
@@ -115,7 +115,7 @@ func (i *issuance) check(certificate *acme.Certificate) (*record.Certificate, er
 	if len(certificate.Chain) == 0 || !bytes.Equal(certificate.Chain[0], certificate.Leaf.Raw) {
 		return nil, errors.New("the chain does not begin with the certificate")
 	}
-	meta := record.Meta{Issuer: i.issuer.ID(), Names: e.names(), KeyType: string(e.keyType), URL: certificate.URL,
+	meta := record.Meta{Issuer: i.issuer.ID(), Names: e.names(), KeyType: string(e.keyType()), URL: certificate.URL,
 		Obtained: i.obtained(), OnDemand: e.roles.has(onDemand), Validations: i.validations}
 	if current := e.served.Load(); current != nil {
 		meta.Predecessor = current.serial()

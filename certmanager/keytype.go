@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"fmt"
+	"slices"
 )
 
 // A KeyType is a kind of private key for certificates.
@@ -21,12 +22,28 @@ const (
 	RSA4096   KeyType = "rsa-4096"
 )
 
+// defaultKeyTypes are those of Config.KeyTypes if there are none.
+func defaultKeyTypes() []KeyType { return []KeyType{ECDSAP256} }
+
+// checkKeyTypes reports what is wrong with the kinds of key of one subject.
+func checkKeyTypes(types []KeyType) error {
+	for i, t := range types {
+		if err := t.check(); err != nil {
+			return err
+		}
+		if slices.Contains(types[:i], t) {
+			return fmt.Errorf("%s is named twice", t)
+		}
+	}
+	return nil
+}
+
 func (t KeyType) check() error {
 	switch t {
 	case ECDSAP256, ECDSAP384, RSA2048, RSA3072, RSA4096:
 		return nil
 	}
-	return fmt.Errorf("certmanager: the key type %q is not supported: use %s, %s, %s, %s or %s",
+	return fmt.Errorf("the key type %q is not supported: use %s, %s, %s, %s or %s",
 		string(t), ECDSAP256, ECDSAP384, RSA2048, RSA3072, RSA4096)
 }
 

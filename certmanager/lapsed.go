@@ -27,7 +27,9 @@ func (m *Manager) lapse(e *entry) {
 	if now := time.Now(); due.Before(now) {
 		due = now
 	}
-	gone := newEntry(e.subject, lapsed)
+	vain := e.subject
+	vain.keyTypes = vain.keyTypes[:1]
+	gone := newEntry(vain, lapsed)
 	gone.progress.finish(outcome{kind: lifecycle.Deferred, until: due.Add(lapsePeriod)})
 	m.dispatcher.Update(gone)
 }

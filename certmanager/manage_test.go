@@ -19,10 +19,10 @@ func TestSubjects(t *testing.T) {
 		w := newWorld(t)
 		config := w.config("single.example.com", "bücher.example.com", "192.0.2.1")
 		config.Subjects = []certmanager.Subject{
-			{Names: []string{"www.example.com", "Example.com", "www.example.com", "api.example.com"}, KeyType: certmanager.RSA2048},
+			{Names: []string{"www.example.com", "Example.com", "www.example.com", "api.example.com"}, KeyTypes: []certmanager.KeyType{certmanager.RSA2048}},
 			{Names: []string{"*.example.net", "example.net", "2001:DB8:0::1"}},
 		}
-		config.KeyType = certmanager.ECDSAP384
+		config.KeyTypes = []certmanager.KeyType{certmanager.ECDSAP384}
 		config.Solvers = append(config.Solvers, newDNS01(w.ca))
 		m, stop := w.start(config)
 		defer stop()
@@ -160,10 +160,10 @@ func TestManageErrors(t *testing.T) {
 				t.Errorf("%q: %v; want an error that says %q", test.names, err, test.says)
 			}
 		}
-		if err := m.Manage(certmanager.Subject{Names: []string{"example.com"}, KeyType: certmanager.RSA2048}); err == nil {
+		if err := m.Manage(certmanager.Subject{Names: []string{"example.com"}, KeyTypes: []certmanager.KeyType{certmanager.RSA2048}}); err == nil {
 			t.Error("no error for a second certificate with another key")
 		}
-		if err := m.Manage(certmanager.Subject{Names: []string{"example.net"}, KeyType: "dsa"}); err == nil || !strings.Contains(err.Error(), "dsa") {
+		if err := m.Manage(certmanager.Subject{Names: []string{"example.net"}, KeyTypes: []certmanager.KeyType{"dsa"}}); err == nil || !strings.Contains(err.Error(), "dsa") {
 			t.Errorf("a key type that there is not: %v", err)
 		}
 		time.Sleep(time.Hour)

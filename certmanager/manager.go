@@ -45,10 +45,8 @@ func New(config Config) (*Manager, error) {
 	if err := config.check(); err != nil {
 		return nil, err
 	}
-	if config.KeyType != "" {
-		if err := config.KeyType.check(); err != nil {
-			return nil, err
-		}
+	if err := checkKeyTypes(config.KeyTypes); err != nil {
+		return nil, fmt.Errorf("certmanager: Config.KeyTypes: %w", err)
 	}
 	subjects, err := config.subjects()
 	if err != nil {
@@ -176,8 +174,8 @@ func (m *Manager) end() {
 	}
 }
 
-// Renew replaces the certificate that covers name now, whatever its age, and returns when that is
-// done: nil, or why it failed. It counts against the CA's rate limits.
+// Renew replaces the certificate that covers name now, whatever its age, with all kinds of key that it has, and returns when
+// that is done: nil, or why it failed. It counts against the CA's rate limits.
 func (m *Manager) Renew(ctx context.Context, name string) error {
 	if m.store == nil {
 		return errNotMade
@@ -193,17 +191,24 @@ func (m *Manager) Renew(ctx context.Context, name string) error {
 	if stopped == nil {
 		return fmt.Errorf("certmanager: %s: %w", id.Value, errNotRunning)
 	}
-	done := e.progress.command()
-	m.dispatcher.Update(e)
-	select {
-	case err := <-done:
-		return err
-	case <-stopped:
-		return fmt.Errorf("certmanager: %s: %w", id.Value, errNotRunning)
-	case <-ctx.Done():
-		s := e.progress.snapshot(time.Now())
-		return s.ended(ctx.Err())
+	commands := make(map[*entry]<-chan error)
+	for a := range e.alternatives() {
+		commands[a] = a.progress.command()
+		m.dispatcher.Update(a)
 	}
+	var errs []error
+	for a, done := range commands {
+		select {
+		case err := <-done:
+			errs = append(errs, err)
+		case <-stopped:
+			return fmt.Errorf("certmanager: %s: %w", id.Value, errNotRunning)
+		case <-ctx.Done():
+			s := a.progress.snapshot(time.Now())
+			return s.ended(ctx.Err())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 var (

@@ -3,6 +3,7 @@ package certmanager
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/everseal/everseal/acme"
@@ -76,9 +77,9 @@ func (o *obtainer) failed(ctx context.Context, e *entry, err error) outcome {
 	return outcome{kind: lifecycle.Failed, err: err, events: []Event{{Kind: EventFailed, Names: e.names(), Renewal: e.served.Load() != nil, Err: err}}}
 }
 
-// adopt puts an entry that handshakes wait for under management, now that it has a certificate.
+// adopt puts an entry that handshakes wait for under management, now that it has a certificate, with its alternatives.
 func (o *obtainer) adopt(e *entry) {
-	if !e.roles.has(managed) {
-		o.catalogue.adopt(e)
+	if !e.roles.has(managed) && o.catalogue.adopt(e) {
+		o.update(slices.Collect(e.alternative.alternatives())...)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -219,10 +220,10 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 		e.offer(r)
 		e.progress.loaded()
 		if m.catalogue.adopt(e) {
-			m.dispatcher.Update(e)
+			m.dispatcher.Update(slices.Collect(e.alternatives())...)
 		}
 		m.emit(ctx, loadedEvent(e, r))
-		return e.certificate(), nil
+		return &e.ready().Certificate, nil
 	}
 	if denied != nil {
 		return nil, denied

@@ -90,8 +90,8 @@ func (f *Failure) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// Status returns how the certificate stands that covers the name, also one that was wanted on demand and could not be
-// obtained lately. It reports false if there is none.
+// Status returns how the certificate stands that covers the name, of several kinds of key the first, also one that was
+// wanted on demand and could not be obtained lately. It reports false if there is none.
 func (m *Manager) Status(name string) (Status, bool) {
 	id, err := acme.ParseIdentifier(name)
 	if err != nil {

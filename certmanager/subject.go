@@ -13,23 +13,23 @@ import (
 // A subject is a Subject in one form: names normalized, sorted and each once.
 type subject struct {
 	identifiers []acme.Identifier
-	keyType     KeyType
+	keyTypes    []KeyType     // that of the certificate, and behind it those of its alternatives; at least one
 	solvers     []acme.Solver // zero: the Config's
 }
 
+// keyType returns that of the certificate.
+func (s *subject) keyType() KeyType { return s.keyTypes[0] }
+
 func newSubject(s Subject) (subject, error) {
-	normal := subject{keyType: s.KeyType, solvers: s.Solvers}
+	normal := subject{keyTypes: s.KeyTypes, solvers: s.Solvers}
 	if slices.Contains(s.Solvers, nil) {
 		return subject{}, errors.New("certmanager: Subject.Solvers: one is nil")
 	}
-	if normal.keyType == "" {
-		normal.keyType = ECDSAP256
-	}
-	if err := normal.keyType.check(); err != nil {
-		return subject{}, err
-	}
 	if len(s.Names) == 0 {
-		return subject{}, fmt.Errorf("certmanager: a Subject has no names")
+		return subject{}, errors.New("certmanager: a Subject has no names")
+	}
+	if err := checkKeyTypes(s.KeyTypes); err != nil {
+		return subject{}, fmt.Errorf("certmanager: Subject.KeyTypes of %.100q: %w", s.Names[0], err)
 	}
 	for _, name := range s.Names {
 		id, err := acme.ParseIdentifier(name)
@@ -64,15 +64,15 @@ func (s *subject) name() string { return record.SubjectName(s.names()) }
 
 // certificateKey is the storage key of the subject's certificate by an issuer.
 func (s *subject) certificateKey(issuer string) string {
-	return record.CertificateKey(issuer, s.name(), string(s.keyType))
+	return record.CertificateKey(issuer, s.name(), string(s.keyType()))
 }
 
 // workKey is the storage key of the work on the subject's certificate by a chain of issuers, of which this is the first.
 func (s *subject) workKey(first string) string {
-	return record.WorkKey(first, s.name(), string(s.keyType))
+	return record.WorkKey(first, s.name(), string(s.keyType()))
 }
 
 // key is that for the set of identifiers and the key type: no two entries have the same.
 func (s *subject) key() string {
-	return s.name() + "/" + string(s.keyType)
+	return s.name() + "/" + string(s.keyType())
 }

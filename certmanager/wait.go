@@ -1,6 +1,7 @@
 package certmanager
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +16,7 @@ const (
 	maxUnserved   = 20               // names in the error of Wait
 )
 
-// Wait returns nil once certificates that have not expired are served for all the names; without names, for all that are
+// Wait returns nil once certificates that have not expired are served for all the names, with all kinds of key; without names, for all that are
 // managed when it is called. It is for tests, and for servers that must not open before: [Manager.Serve] needs no such
 // thing. It makes nothing come sooner.
 //
@@ -65,10 +66,20 @@ func (m *Manager) wanted(names []string) ([]string, error) {
 	return wanted, nil
 }
 
-// serves reports whether a certificate for the name is served that has not expired.
+// serves reports whether certificates for the name, with all kinds of key, are served that have not expired.
 func (m *Manager) serves(name string) bool {
-	s := m.catalogue.served(name)
-	return s != nil && time.Now().Before(s.end())
+	serving := m.catalogue.serving(name)
+	return serving != nil && serving.lacking() == nil
+}
+
+// lacking returns the first alternative that is not served, or has expired; nil: all are.
+func (e *entry) lacking() *entry {
+	for a := range e.alternatives() {
+		if s := a.served.Load(); s == nil || !time.Now().Before(s.end()) {
+			return a
+		}
+	}
+	return nil
 }
 
 // awaitChange returns nil when something may have changed for the name, or why nothing will.
@@ -92,7 +103,7 @@ func (m *Manager) awaitChange(ctx context.Context, name string) error {
 	if e == nil {
 		return errors.New("a name is managed no more")
 	}
-	changed := e.progress.changes()
+	changed := cmp.Or(e.lacking(), e).progress.changes()
 	if m.serves(name) {
 		return nil // meanwhile
 	}
@@ -150,7 +161,7 @@ func (m *Manager) why(name string) error {
 	if e == nil {
 		return nil
 	}
-	s := e.progress.snapshot(time.Now())
+	s := cmp.Or(e.lacking(), e).progress.snapshot(time.Now())
 	if s.failure != nil {
 		return s.failure.Err
 	}

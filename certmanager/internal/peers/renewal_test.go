@@ -64,7 +64,7 @@ func TestRestart(t *testing.T) {
 	p := startPebble(t, pebbleSettings{})
 	config := certmanager.Config{
 		Names:    names,
-		Subjects: []certmanager.Subject{{Names: several, KeyType: certmanager.RSA2048}},
+		Subjects: []certmanager.Subject{{Names: several, KeyTypes: []certmanager.KeyType{certmanager.RSA2048}}},
 		Storage:  storage.Dir(t.TempDir()),
 	}
 	before := make(map[string]string)
