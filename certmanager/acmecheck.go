@@ -12,20 +12,19 @@ import (
 )
 
 // check reports what is wrong with the issuer as far as it shows without calling anybody.
-func (a *ACME) check() error {
+func (a *ACME) check(wrong *misconfiguration) {
 	if a.HTTPClient != nil && a.Roots != nil {
-		return errors.New("certmanager: ACME.HTTPClient is set: it is told of the roots to trust itself, not by ACME.Roots")
+		wrong.add(errors.New("ACME.HTTPClient is set: it is told of the roots to trust itself, not by ACME.Roots"))
 	}
 	if err := checkDirectory(a.DirectoryURL); err != nil {
-		return fmt.Errorf("certmanager: ACME.DirectoryURL %w", err)
+		wrong.addf("ACME.DirectoryURL %w", err)
 	}
 	if err := checkEmail(a.Email); err != nil {
-		return fmt.Errorf("certmanager: ACME.Email %w", err)
+		wrong.addf("ACME.Email %w", err)
 	}
 	if url := a.directoryURL(); (url == acme.LetsEncrypt || url == acme.LetsEncryptStaging) && !a.AgreeToTerms {
-		return errors.New("certmanager: Config.AgreeToTerms is false: Let's Encrypt issues only to those who agree to its terms of service (https://letsencrypt.org/repository/)")
+		wrong.add(errors.New("Config.AgreeToTerms is false: Let's Encrypt issues only to those who agree to its terms of service (https://letsencrypt.org/repository/)"))
 	}
-	return nil
 }
 
 // checkDirectory reports what is wrong with the URL of a CA's directory, of which it shows no password.

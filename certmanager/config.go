@@ -105,52 +105,6 @@ const longestID = 100
 // defaultWorkers is Config.Workers if that is zero.
 const defaultWorkers = 512
 
-// check reports what is wrong with the configuration as far as it shows without calling anybody.
-func (c *Config) check() error {
-	if slices.Contains(c.Solvers, nil) {
-		return errors.New("certmanager: Config.Solvers: one is nil")
-	}
-	if err := c.Preflight.check(); err != nil {
-		return err
-	}
-	if c.Workers < 0 {
-		return fmt.Errorf("certmanager: Config.Workers is %d: zero means %d, and less than one does nothing", c.Workers, defaultWorkers)
-	}
-	if err := checkEmail(c.Email); err != nil {
-		return fmt.Errorf("certmanager: Config.Email %w", err)
-	}
-	return c.checkIssuers()
-}
-
-func (c *Config) checkIssuers() error {
-	ids := make(map[string]bool)
-	for _, issuer := range c.issuers() {
-		if issuer == nil {
-			return errors.New("certmanager: Config.Issuers: one is nil")
-		}
-		if a, ok := issuer.(*ACME); ok {
-			if a == nil {
-				return errors.New("certmanager: Config.Issuers: one is a nil *ACME")
-			}
-			if err := a.check(); err != nil {
-				return err
-			}
-		}
-		id := issuer.ID()
-		if len(id) > longestID {
-			return fmt.Errorf("certmanager: Config.Issuers: the ID %.20q… has %d bytes, at most %d leave room for names in storage keys", id, len(id), longestID)
-		}
-		if err := storage.CheckKey(id); err != nil || strings.Contains(id, "/") {
-			return fmt.Errorf("certmanager: Config.Issuers: the ID %q can't be part of a storage key: use lower-case letters, digits, hyphens and dots", id)
-		}
-		if ids[id] {
-			return fmt.Errorf("certmanager: Config.Issuers: two have the ID %q", id)
-		}
-		ids[id] = true
-	}
-	return nil
-}
-
 // issuers returns those to ask, in their order. Those that speak ACME are told what the Config says for all.
 func (c *Config) issuers() []Issuer {
 	if len(c.Issuers) == 0 {
@@ -181,59 +135,4 @@ func (c *Config) store() (storage.Store, error) {
 		return nil, fmt.Errorf("certmanager: no folder to keep certificates in: set Config.Storage, such as to storage.Dir(\"/var/lib/myserver\"): %w", err)
 	}
 	return storage.Dir(filepath.Join(dir, "everseal")), nil
-}
-
-// subjects returns what Names and Subjects ask for, checked.
-func (c *Config) subjects() ([]subject, error) {
-	all := make([]Subject, 0, len(c.Names)+len(c.Subjects))
-	for _, name := range c.Names {
-		all = append(all, Subject{Names: []string{name}})
-	}
-	return c.normalize(append(all, c.Subjects...))
-}
-
-// normalize returns the subjects in the form that the manager works with.
-func (c *Config) normalize(given []Subject) ([]subject, error) {
-	subjects := make([]subject, 0, len(given))
-	usual := c.KeyTypes
-	if len(usual) == 0 {
-		usual = defaultKeyTypes()
-	}
-	for _, s := range given {
-		if len(s.KeyTypes) == 0 {
-			s.KeyTypes = usual
-		}
-		normal, err := newSubject(s)
-		if err != nil {
-			return nil, err
-		}
-		for _, id := range normal.identifiers {
-			if strings.HasPrefix(id.Value, "*.") && !c.provesWildcards(id, normal.solvers) {
-				return nil, fmt.Errorf("certmanager: %s: a CA issues for a wildcard only on proof by DNS: add a solver for dns-01, such as solver.DNS01, to Config.Solvers", id.Value)
-			}
-		}
-		subjects = append(subjects, normal)
-	}
-	return subjects, nil
-}
-
-// provesWildcards reports whether some solver can be used for the wildcard. If issuers are given
-// that do not speak ACME, that is their matter.
-func (c *Config) provesWildcards(id acme.Identifier, own []acme.Solver) bool {
-	for _, issuer := range c.Issuers {
-		if _, ok := issuer.(*ACME); !ok {
-			return true
-		}
-	}
-	base := acme.Identifier{Type: id.Type, Value: strings.TrimPrefix(id.Value, "*.")}
-	given := own
-	if len(given) == 0 {
-		given = c.Solvers
-	}
-	for _, s := range given {
-		if acme.Supports(s, base, true) {
-			return true
-		}
-	}
-	return false
 }

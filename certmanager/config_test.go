@@ -70,7 +70,30 @@ func refusedConfigs(t *testing.T) []refusedConfig {
 		{"fewer than no workers", certmanager.Config{Workers: -1}, []string{"Config.Workers", "-1", "512"}},
 		{"no issuer", certmanager.Config{Issuers: []certmanager.Issuer{local, nil}}, []string{"Config.Issuers", "nil"}},
 		{"no solver", certmanager.Config{Solvers: []acme.Solver{nil}}, []string{"Config.Solvers", "nil"}},
+		{"a solver without a provider", certmanager.Config{Solvers: []acme.Solver{new(solver.DNS01)}}, []string{"Config.Solvers", "dns-01", "Provider"}},
+		{"a program without a path", certmanager.Config{Solvers: []acme.Solver{&solver.DNSAccount01{Provider: new(solver.Exec)}}}, []string{"Exec.Path"}},
+		{"a webhook without a URL", certmanager.Config{Solvers: []acme.Solver{&solver.DNSPersist01{Provider: new(solver.Webhook)}}}, []string{"Webhook.URL"}},
+		{"no document root", certmanager.Config{Subjects: []certmanager.Subject{{Names: []string{"example.com"}, Solvers: []acme.Solver{new(solver.Webroot)}}}}, []string{"Subject.Solvers", "Webroot.Dir"}},
+		{"an empty Lego", certmanager.Config{Solvers: []acme.Solver{new(solver.Lego)}}, []string{"LegoV5"}},
+		{"a default name that is not managed", certmanager.Config{Names: []string{"example.com"}, DefaultName: "www.example.com"}, []string{"DefaultName", "www.example.com", "Config.Names"}},
+		{"an address without a port", certmanager.Config{HTTPAddr: "off"}, []string{"HTTPAddr", `"off"`, `":80"`}},
+		{"a port that is none", certmanager.Config{HTTPAddr: ":99999"}, []string{"HTTPAddr", `":99999"`}},
+		{"an address and none", certmanager.Config{HTTPAddr: ":80", NoHTTP: true}, []string{"HTTPAddr", "NoHTTP"}},
+		{"one kind of key twice", certmanager.Config{KeyTypes: []certmanager.KeyType{"rsa-2048", "rsa-2048"}}, []string{"KeyTypes", "twice"}},
+		{"a public suffix", letsEncrypt("co.uk"), []string{"co.uk", "registered below it"}},
+		{"a wildcard below a public suffix", letsEncrypt("*.com"), []string{"*.com"}},
+		{"a local name", letsEncrypt("printer.local"), []string{"printer.local", "public DNS"}},
+		{"a name of one label", letsEncrypt("localhost"), []string{"localhost"}},
+		{"a private address", letsEncrypt("10.0.0.1"), []string{"10.0.0.1", "private networks"}},
+		{"several things", certmanager.Config{Names: []string{"-", "example.com:443"}, Email: "nobody", Preflight: "perhaps", KeyTypes: []certmanager.KeyType{"dsa"}},
+			[]string{`"-"`, "port", "Config.Email", "Config.Preflight", `"dsa"`}},
+		{"a thousand things", certmanager.Config{Names: strings.Fields(strings.Repeat("- ", 1000))}, []string{"995 more"}},
 	}
+}
+
+// letsEncrypt returns a configuration with certificates of a public CA.
+func letsEncrypt(names ...string) certmanager.Config {
+	return certmanager.Config{Names: names, AgreeToTerms: true}
 }
 
 func withIssuer(ca certmanager.ACME) certmanager.Config {
@@ -82,7 +105,7 @@ func TestNewRefuses(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			config := test.config
 			config.Storage = new(storage.Memory)
-			if config.Issuers == nil && test.name != "terms not agreed to" {
+			if config.Issuers == nil && !config.AgreeToTerms && test.name != "terms not agreed to" {
 				config.Issuers = []certmanager.Issuer{&certmanager.ACME{DirectoryURL: "https://ca.example.com/directory"}}
 			}
 			defer func() {
@@ -103,6 +126,18 @@ func TestNewRefuses(t *testing.T) {
 				t.Errorf("the error shows raw or endless input: %q", err)
 			}
 		})
+	}
+}
+
+// An issuer of one's own may have names that no public CA has.
+func TestNamesOfAnOwnIssuer(t *testing.T) {
+	config := certmanager.Config{Names: []string{"printer.local", "localhost", "10.0.0.1", "co.uk"}, Storage: new(storage.Memory), AgreeToTerms: true,
+		Issuers: []certmanager.Issuer{newLocalCA(t, "local")}}
+	for _, issuers := range [][]certmanager.Issuer{config.Issuers, {&certmanager.ACME{DirectoryURL: "https://ca.internal/directory"}}, append(config.Issuers, new(certmanager.ACME))} {
+		config.Issuers = issuers
+		if _, err := certmanager.New(config); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

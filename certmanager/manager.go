@@ -40,15 +40,10 @@ type Manager struct {
 	loaded  time.Time     // when Load filled the memory from the storage
 }
 
-// New checks the configuration and returns a manager, which starts no work before Run or Serve.
+// New checks the configuration and returns a manager, which starts no work before Run or Serve. The error says all that is
+// wrong, or that there is no folder for the default storage.
 func New(config Config) (*Manager, error) {
-	if err := config.check(); err != nil {
-		return nil, err
-	}
-	if err := checkKeyTypes(config.KeyTypes); err != nil {
-		return nil, fmt.Errorf("certmanager: Config.KeyTypes: %w", err)
-	}
-	subjects, err := config.subjects()
+	subjects, err := config.check()
 	if err != nil {
 		return nil, err
 	}
@@ -62,11 +57,7 @@ func New(config Config) (*Manager, error) {
 		m.logger = slog.Default()
 	}
 	m.announcer.onEvent, m.announcer.logger = config.OnEvent, m.logger
-	if config.DefaultName != "" {
-		id, err := acme.ParseIdentifier(config.DefaultName)
-		if err != nil {
-			return nil, fmt.Errorf("certmanager: Config.DefaultName: %w", err)
-		}
+	if id, err := acme.ParseIdentifier(config.DefaultName); err == nil { // there may be none
 		m.defaultName = id.Value
 	}
 	m.proving.prepare(&config, store, m.logger)
@@ -91,8 +82,9 @@ func (m *Manager) Manage(subjects ...Subject) error {
 	if m.store == nil {
 		return errNotMade
 	}
-	normal, err := m.config.normalize(subjects)
-	if err != nil {
+	var wrong misconfiguration
+	normal := m.config.normalize(subjects, &wrong)
+	if err := wrong.err(); err != nil {
 		return err
 	}
 	added, err := m.catalogue.add(normal)

@@ -209,8 +209,9 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 	if errors.Is(denied, ErrDenied) {
 		return nil, &negative{until: time.Now().Add(denialPeriod), err: denied}
 	}
-	s, err := m.config.normalize([]Subject{{Names: []string{name}}})
-	if err != nil {
+	var wrong misconfiguration
+	s := m.config.normalize([]Subject{{Names: []string{name}}}, &wrong)
+	if err := wrong.err(); err != nil {
 		return nil, err
 	}
 	e := newEntry(s[0], onDemand)

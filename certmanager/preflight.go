@@ -43,7 +43,7 @@ func (p Preflight) check() error {
 	case "", PreflightWarn, PreflightRequire, PreflightOff:
 		return nil
 	}
-	return fmt.Errorf("certmanager: Config.Preflight is %.40q: it can be %q, %q or %q", string(p), PreflightWarn, PreflightRequire, PreflightOff)
+	return fmt.Errorf("Config.Preflight is %.40q: it can be %q, %q or %q", string(p), PreflightWarn, PreflightRequire, PreflightOff)
 }
 
 // A preflight checks what is presented in one issuance before the CA does.

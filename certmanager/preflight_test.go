@@ -220,7 +220,7 @@ func TestSubjectsWithBadSolvers(t *testing.T) {
 		"nil":                 {Names: []string{"example.com"}, Solvers: []acme.Solver{nil}},
 		"none for a wildcard": {Names: []string{"*.example.com"}, Solvers: []acme.Solver{new(solver.HTTP01)}},
 	} {
-		_, err := certmanager.New(certmanager.Config{Issuers: []certmanager.Issuer{&certmanager.ACME{DirectoryURL: "https://ca.example/"}}, Solvers: []acme.Solver{new(solver.DNS01)}, Subjects: []certmanager.Subject{subject}})
+		_, err := certmanager.New(certmanager.Config{Issuers: []certmanager.Issuer{&certmanager.ACME{DirectoryURL: "https://ca.example/"}}, Solvers: []acme.Solver{&solver.DNS01{Provider: &solver.Exec{Path: "true"}}}, Subjects: []certmanager.Subject{subject}})
 		if err == nil {
 			t.Errorf("%s: no error", name)
 		}

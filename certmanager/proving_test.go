@@ -16,10 +16,20 @@ import (
 	"github.com/everseal/everseal/storage"
 )
 
+// noProgram is a provider that does nothing.
+var noProgram = &solver.Exec{Path: "true"}
+
+// A legoProvider does nothing.
+type legoProvider struct{}
+
+func (legoProvider) Present(string, string, string) error { return nil }
+func (legoProvider) CleanUp(string, string, string) error { return nil }
+
 // Solvers that ask name servers do so from the manager's vantage point.
 func TestSolversAskFromTheVantage(t *testing.T) {
 	outside, own := &solver.DNS{Resolvers: []string{"192.0.2.53"}}, &solver.DNS{Resolvers: []string{"192.0.2.54"}}
-	given := []acme.Solver{new(solver.DNS01), &solver.DNS01{DNS: own}, new(solver.DNSAccount01), new(solver.DNSPersist01), new(solver.Lego)}
+	given := []acme.Solver{&solver.DNS01{Provider: noProgram}, &solver.DNS01{Provider: noProgram, DNS: own}, &solver.DNSAccount01{Provider: noProgram},
+		new(solver.DNSPersist01), solver.LegoV4(legoProvider{})}
 	m, err := New(Config{
 		Issuers: []Issuer{&ACME{DirectoryURL: "https://ca.example/directory"}}, Storage: new(storage.Memory), Solvers: given,
 		Vantage: diagnose.Vantage{DNS: outside, Private: true},
@@ -64,8 +74,8 @@ func TestSolversKeepThingsInTheManagersStorage(t *testing.T) {
 		given []acme.Solver
 		want  storage.Store
 	}{
-		{[]acme.Solver{new(solver.DNS01), new(solver.DNSAccount01), new(solver.HTTP01), new(solver.TLSALPN01)}, shared},
-		{[]acme.Solver{&solver.DNS01{Storage: own}, &solver.DNSAccount01{Storage: own}, &solver.HTTP01{Storage: own}, &solver.TLSALPN01{Storage: own}}, own},
+		{[]acme.Solver{&solver.DNS01{Provider: noProgram}, &solver.DNSAccount01{Provider: noProgram}, new(solver.HTTP01), new(solver.TLSALPN01)}, shared},
+		{[]acme.Solver{&solver.DNS01{Provider: noProgram, Storage: own}, &solver.DNSAccount01{Provider: noProgram, Storage: own}, &solver.HTTP01{Storage: own}, &solver.TLSALPN01{Storage: own}}, own},
 		{nil, shared},
 	} {
 		m, err := New(Config{Issuers: []Issuer{&ACME{DirectoryURL: "https://ca.example/directory"}}, Storage: shared, Solvers: test.given})

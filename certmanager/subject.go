@@ -1,7 +1,6 @@
 package certmanager
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,19 +21,16 @@ func (s *subject) keyType() KeyType { return s.keyTypes[0] }
 
 func newSubject(s Subject) (subject, error) {
 	normal := subject{keyTypes: s.KeyTypes, solvers: s.Solvers}
-	if slices.Contains(s.Solvers, nil) {
-		return subject{}, errors.New("certmanager: Subject.Solvers: one is nil")
-	}
 	if len(s.Names) == 0 {
-		return subject{}, errors.New("certmanager: a Subject has no names")
+		return subject{}, errNoNames
 	}
 	if err := checkKeyTypes(s.KeyTypes); err != nil {
-		return subject{}, fmt.Errorf("certmanager: Subject.KeyTypes of %.100q: %w", s.Names[0], err)
+		return subject{}, fmt.Errorf("Subject.KeyTypes of %.100q: %w", s.Names[0], err)
 	}
 	for _, name := range s.Names {
 		id, err := acme.ParseIdentifier(name)
 		if err != nil {
-			return subject{}, fmt.Errorf("certmanager: %w", err)
+			return subject{}, err
 		}
 		normal.identifiers = append(normal.identifiers, id)
 	}

@@ -82,8 +82,8 @@ func (e Exec) GoString() string { return e.String() }
 // LogValue does as String.
 func (e Exec) LogValue() slog.Value { return slog.StringValue(e.String()) }
 
-// ready reports what keeps the program from being run.
-func (e *Exec) ready() error {
+// Ready reports what keeps the program from being run.
+func (e *Exec) Ready() error {
 	if e.Path == "" {
 		return errors.New("solver: Exec.Path is empty: name the program to run")
 	}
@@ -94,7 +94,7 @@ func (e *Exec) ready() error {
 }
 
 func (e *Exec) run(ctx context.Context, action string, r Record) error {
-	if err := e.ready(); err != nil {
+	if err := e.Ready(); err != nil {
 		return err
 	}
 	for _, name := range []string{r.Name, r.Zone} {

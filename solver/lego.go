@@ -3,7 +3,6 @@ package solver
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -169,8 +168,8 @@ func (l *Lego) call(p acme.Proof, what string, f func() error) error {
 	if err != nil {
 		return err
 	}
-	if l.provider == nil {
-		return errors.New("solver: this Lego has no provider: give one to LegoV4 or LegoV5")
+	if err := l.Ready(); err != nil {
+		return err
 	}
 	if err := f(); err != nil {
 		return fmt.Errorf("solver: dns-01 for %s: %s the TXT record %s: %w", p.Identifier.Value, what, name, escape.Error(err))

@@ -59,8 +59,8 @@ func (w Webhook) GoString() string { return w.String() }
 // LogValue does as String.
 func (w Webhook) LogValue() slog.Value { return slog.StringValue(w.String()) }
 
-// ready reports what keeps the service from being called.
-func (w *Webhook) ready() error {
+// Ready reports what is wrong with the URL.
+func (w *Webhook) Ready() error {
 	_, err := w.endpoint()
 	return err
 }

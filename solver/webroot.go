@@ -56,8 +56,8 @@ func (w *Webroot) Present(ctx context.Context, p acme.Proof) error {
 	if err != nil {
 		return err
 	}
-	if w.Dir == "" {
-		return errors.New("solver: Webroot.Dir is empty: set it to the document root of the server on port 80")
+	if err := w.Ready(); err != nil {
+		return err
 	}
 	root, err := os.OpenRoot(w.Dir)
 	if err != nil {

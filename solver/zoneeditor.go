@@ -37,14 +37,9 @@ func findingPlace(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // place returns the record to create for a value that is asked for at a name.
 func (z *zoneEditor) place(ctx context.Context, name, value string, ttl time.Duration) (Record, error) {
-	if z.provider == nil {
-		return Record{}, errNoProvider
-	}
 	// Before anything is asked or noted: a clean-up would only repeat what is wrong.
-	if p, ok := z.provider.(interface{ ready() error }); ok {
-		if err := p.ready(); err != nil {
-			return Record{}, inner{err}
-		}
+	if err := ready(z.provider); err != nil {
+		return Record{}, inner{err}
 	}
 	ctx, cancel := findingPlace(ctx)
 	defer cancel()
