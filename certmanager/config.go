@@ -3,6 +3,7 @@ package certmanager
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -66,6 +67,12 @@ type Config struct {
 	// DefaultName is the name whose certificate is served to clients that name none, where there is
 	// none for the address they called.
 	DefaultName string
+
+	// Fallback, if set, is asked for what the manager has no certificate for, as tls.Config.GetCertificate is: names that are
+	// managed and have none yet, those that are still to be obtained on demand, and all others. While it has one nobody waits, so
+	// that a server that moves here from elsewhere serves without interruption: set it to what it was served by, such as
+	// GetCertificate of its former library. An error, or nil, means that it has none. Called concurrently.
+	Fallback func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 
 	// Workers is how many certificates are loaded, obtained or renewed at once: with an issuer that takes two seconds for
 	// each, 512 get 256 a second. One that takes longer than ten seconds makes room for another. Zero: 512.

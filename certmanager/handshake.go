@@ -16,7 +16,9 @@ import (
 const ALPNProto = solver.ALPNProto
 
 // TLSConfig returns a new configuration for a server that is served by the manager: GetCertificate,
-// NextProtos for HTTP/2, HTTP/1.1 and tls-alpn-01, and WrapSession and UnwrapSession for session tickets.
+// NextProtos for HTTP/2, HTTP/1.1 and tls-alpn-01, GetConfigForClient, by which a CA's validation is answered without asking
+// it for a client certificate, and WrapSession and UnwrapSession for session tickets. All else is as crypto/tls has it by
+// itself, key exchange with post-quantum cryptography too.
 //
 // A client can resume its session with any server that has such a configuration of the same manager, which makes a
 // new ticket key each day and accepts those of the last week. A configuration with ClientAuth set shares no sessions: it and
@@ -28,6 +30,7 @@ func (m *Manager) TLSConfig() *tls.Config {
 		GetCertificate: m.GetCertificate,
 		NextProtos:     []string{"h2", "http/1.1", ALPNProto},
 	}
+	m.answerChallenges(config)
 	m.tickets.share(config)
 	return config
 }
@@ -37,10 +40,10 @@ func (m *Manager) TLSConfig() *tls.Config {
 // [ALPNProto] in NextProtos. Its Leaf is nil, which spares memory and which a server never reads: who wants to have it
 // parses Certificate[0]. Its PrivateKey is a [crypto.Signer], and of no type that can be relied on.
 //
-// For a managed name that has no certificate yet it returns an error that says why. For a name that is
-// not managed it asks Config.OnDemand, if set, and waits for the certificate; without that it returns
-// nil, nil, so that the certificates of the tls.Config are used, or else the client is told that the
-// name is not recognized.
+// For a managed name that has no certificate yet it returns what Config.Fallback has, or else an error that says why. For a
+// name that is not managed it asks Config.OnDemand, if set, and waits for the certificate, unless Config.Fallback has one;
+// without either it returns nil, nil, so that the certificates of the tls.Config are used, or else the client is told that
+// the name is not recognized.
 func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if m.store == nil {
 		return nil, errNotMade
@@ -77,9 +80,15 @@ func (m *Manager) missing(hello *tls.ClientHelloInfo, e *entry) (*tls.Certificat
 		return m.pending(hello, name, e)
 	}
 	if m.config.OnDemand == nil {
-		return nil, nil
+		return m.fallBack(hello), nil
 	}
-	return m.onDemand(hello, name)
+	certificate, err := m.onDemand(hello, name)
+	if certificate == nil {
+		if other := m.fallBack(hello); other != nil {
+			return other, nil
+		}
+	}
+	return certificate, err
 }
 
 // unnamed finds a certificate for a client that names none: that of the address it called, or the
@@ -94,7 +103,7 @@ func (m *Manager) unnamed(hello *tls.ClientHelloInfo) (*tls.Certificate, error) 
 			return m.pending(hello, name, e)
 		}
 	}
-	return nil, nil
+	return m.fallBack(hello), nil
 }
 
 // localAddress returns the IP address that the client called, or "".
@@ -122,8 +131,19 @@ func remoteAddress(conn net.Conn) netip.AddrPort {
 }
 
 // pending is for a managed name whose certificate is not in memory. While Run is starting it has it loaded, and waits
-// for that; then it returns the certificate, or says why there is none.
+// for that; then it returns the certificate or that of the fallback, or says why there is none.
 func (m *Manager) pending(hello *tls.ClientHelloInfo, name string, e *entry) (*tls.Certificate, error) {
+	certificate, err := m.loadFor(hello, name, e)
+	if err != nil {
+		if other := m.fallBack(hello); other != nil {
+			return other, nil
+		}
+	}
+	return certificate, err
+}
+
+// loadFor is pending without the fallback.
+func (m *Manager) loadFor(hello *tls.ClientHelloInfo, name string, e *entry) (*tls.Certificate, error) {
 	stopped, unloaded := m.running(), e.unloadedFor(hello)
 	switch {
 	case stopped == nil && e.ready() == nil:

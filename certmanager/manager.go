@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/everseal/everseal/acme"
@@ -33,6 +34,8 @@ type Manager struct {
 	obtainer   obtainer
 	admission  admission
 	tickets    tickets // of the configurations handed out
+
+	ownCertificates atomic.Pointer[certificateSource] // of the server that Serve was given; nil: none
 
 	mu      sync.Mutex    // guards what follows
 	begun   chan struct{} // closed when Run begins; replaced when it has ended

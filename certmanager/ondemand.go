@@ -62,6 +62,9 @@ func (m *Manager) onDemand(hello *tls.ClientHelloInfo, name string) (*tls.Certif
 		return nil, err
 	}
 	defer m.admission.leave()
+	if other := m.fallBack(hello); other != nil {
+		return other, nil // while ours is obtained
+	}
 	if err := waitHandshake(ctx, name, d.done, nil); err != nil {
 		if e := d.entry.Load(); e != nil && (ctx == nil || ctx.Err() == nil) {
 			s := e.progress.snapshot(time.Now())

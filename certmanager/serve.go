@@ -52,7 +52,8 @@ const maxPlainHeader = 256 << 10
 // It returns nil when ctx has ended and requests under way were answered, and an error if an address
 // is taken, the storage can't be used or a server fails. A srv.TLSConfig is used, with the manager's
 // GetCertificate and protocols, and its session tickets as far as TLSConfig says, but with WrapSession and UnwrapSession of
-// its own; Serve changes srv and can't be called with it again.
+// its own. What its GetCertificate or Certificates have is served as long as the manager has nothing for a name, after what
+// Config.Fallback has. Serve changes srv and can't be called with it again.
 func (m *Manager) Serve(ctx context.Context, srv *http.Server) error {
 	switch {
 	case m.store == nil:
@@ -118,6 +119,7 @@ func (m *Manager) serverConfig(own *tls.Config) *tls.Config {
 	if own == nil {
 		return m.TLSConfig()
 	}
+	m.ownCertificates.Store(certificatesOf(own))
 	config := own.Clone()
 	config.GetCertificate = m.GetCertificate
 	for _, proto := range m.TLSConfig().NextProtos {
@@ -125,6 +127,7 @@ func (m *Manager) serverConfig(own *tls.Config) *tls.Config {
 			config.NextProtos = append(config.NextProtos, proto)
 		}
 	}
+	m.answerChallenges(config)
 	m.tickets.share(config)
 	return config
 }

@@ -1,0 +1,45 @@
+package certmanager
+
+import "crypto/tls"
+
+// A certificateSource is what tls.Config.GetCertificate is.
+type certificateSource = func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+
+// fallBack returns what Config.Fallback, or the server that Serve was given, has for a client for which the manager has
+// nothing, or nil.
+func (m *Manager) fallBack(hello *tls.ClientHelloInfo) *tls.Certificate {
+	if fallback := m.config.Fallback; fallback != nil {
+		if c, err := fallback(hello); err == nil && c != nil {
+			return c
+		}
+	}
+	if own := m.ownCertificates.Load(); own != nil {
+		if c, err := (*own)(hello); err == nil {
+			return c
+		}
+	}
+	return nil
+}
+
+// certificatesOf returns what a configuration serves by itself: what its GetCertificate returns, or else the first of its
+// Certificates that is right for the client. Nil: it has none.
+func certificatesOf(config *tls.Config) *certificateSource {
+	if config == nil || config.GetCertificate == nil && len(config.Certificates) == 0 {
+		return nil
+	}
+	get, certificates := config.GetCertificate, config.Certificates
+	source := func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if get != nil {
+			if certificate, err := get(hello); err == nil && certificate != nil {
+				return certificate, nil
+			}
+		}
+		for i := range certificates {
+			if hello.SupportsCertificate(&certificates[i]) == nil {
+				return &certificates[i], nil
+			}
+		}
+		return nil, nil
+	}
+	return &source
+}
