@@ -41,6 +41,9 @@ type stored struct {
 
 // run does the task: it takes the lease, sees whether there is anything left to do, and asks one issuer after another.
 func (a *attempt) run(ctx context.Context) outcome {
+	if a.role == RoleServe {
+		return a.follow(ctx)
+	}
 	if o, allowed := a.askPolicy(ctx); !allowed {
 		return o
 	}

@@ -68,6 +68,9 @@ type Config struct {
 	// none for the address they called.
 	DefaultName string
 
+	// Role is what this manager does, if others with its storage do the rest. Zero: all.
+	Role Role
+
 	// Fallback, if set, is asked for what the manager has no certificate for, as tls.Config.GetCertificate is: names that are
 	// managed and have none yet, those that are still to be obtained on demand, and all others. While it has one nobody waits, so
 	// that a server that moves here from elsewhere serves without interruption: set it to what it was served by, such as

@@ -85,6 +85,7 @@ func refusedConfigs(t *testing.T) []refusedConfig {
 		{"a local name", letsEncrypt("printer.local"), []string{"printer.local", "public DNS"}},
 		{"a name of one label", letsEncrypt("localhost"), []string{"localhost"}},
 		{"a private address", letsEncrypt("10.0.0.1"), []string{"10.0.0.1", "private networks"}},
+		{"a role that is none", certmanager.Config{Role: "lead"}, []string{"Config.Role", `"lead"`, `"serve"`}},
 		{"several things", certmanager.Config{Names: []string{"-", "example.com:443"}, Email: "nobody", Preflight: "perhaps", KeyTypes: []certmanager.KeyType{"dsa"}},
 			[]string{`"-"`, "port", "Config.Email", "Config.Preflight", `"dsa"`}},
 		{"a thousand things", certmanager.Config{Names: strings.Fields(strings.Repeat("- ", 1000))}, []string{"995 more"}},

@@ -17,7 +17,7 @@ func (c *Config) check() ([]subject, error) {
 	var wrong misconfiguration
 	c.checkIssuers(&wrong)
 	checkSolvers("Config.Solvers", c.Solvers, &wrong)
-	wrong.add(c.Preflight.check(), c.checkHTTP())
+	wrong.add(c.Preflight.check(), c.Role.check(), c.checkHTTP())
 	if c.Workers < 0 {
 		wrong.addf("Config.Workers is %d: zero means %d, and less than one does nothing", c.Workers, defaultWorkers)
 	}

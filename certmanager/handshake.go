@@ -54,6 +54,9 @@ func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 	if solver.IsChallenge(hello) {
 		return m.proving.tlsALPN01.GetCertificate(hello)
 	}
+	if m.config.Role == RoleRenew {
+		return nil, nil
+	}
 	e := m.catalogue.lookup(hello.ServerName)
 	if certificate := e.certificateFor(hello); certificate != nil {
 		return certificate, nil

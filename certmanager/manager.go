@@ -68,7 +68,7 @@ func New(config Config) (*Manager, error) {
 	m.obtainer = obtainer{
 		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, emit: m.emit},
 		catalogue: &m.catalogue, update: m.dispatcher.Update, reporter: reporter{logger: m.logger, emit: m.emit},
-		policy: m.askPolicy, solvers: m.proving.solversFor, preflight: config.Preflight, vantage: config.Vantage,
+		policy: m.askPolicy, solvers: m.proving.solversFor, preflight: config.Preflight, vantage: config.Vantage, role: config.Role,
 	}
 	m.dispatcher.Workers = cmp.Or(config.Workers, defaultWorkers)
 	m.dispatcher.Do, m.dispatcher.Urgent = m.do, dispatch.Urgency(lifecycle.Loading)
@@ -185,6 +185,9 @@ func (m *Manager) Renew(ctx context.Context, name string) error {
 	}
 	if stopped == nil {
 		return fmt.Errorf("certmanager: %s: %w", id.Value, errNotRunning)
+	}
+	if m.config.Role == RoleServe {
+		return fmt.Errorf("certmanager: %s: this manager only serves (Config.Role): have it renewed by another", id.Value)
 	}
 	commands := make(map[*entry]<-chan error)
 	for a := range e.alternatives() {

@@ -19,6 +19,7 @@ type obtainer struct {
 	issuers   []*gatedIssuer
 	archive   archive
 	writable  writability
+	role      Role
 	catalogue *catalogue
 	update    func(...*entry) // has the dispatcher plan entries anew
 	reporter

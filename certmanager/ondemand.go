@@ -235,6 +235,9 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 	if err != nil {
 		return nil, fmt.Errorf("certmanager: %s: %w", name, err)
 	}
+	if m.config.Role == RoleServe {
+		return nil, &negative{until: time.Now().Add(followInterval), err: fmt.Errorf("certmanager: %s: %w", name, errServesOnly)}
+	}
 	e.progress.loaded()
 	d.entry.Store(e)
 	certificate, err := m.obtain(ctx, e)

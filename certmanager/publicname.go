@@ -11,10 +11,12 @@ import (
 	"github.com/everseal/everseal/acme"
 )
 
-// Domains that are not in the public DNS: by special use (RFC 6761, RFC 6762, RFC 7686, RFC 9476) or for private networks (ICANN's
-// .internal, and those that it delegates to nobody).
-var privateDomains = []string{"alt", "corp", "example", "home", "home.arpa", "internal", "intranet", "invalid", "lan", "local",
-	"localdomain", "localhost", "mail", "onion", "private", "test"}
+// privateDomains are domains that are not in the public DNS: by special use (RFC 6761, RFC 6762, RFC 7686, RFC 9476), or for
+// private networks (.internal, and those that ICANN delegates to nobody).
+func privateDomains() []string {
+	return []string{"alt", "corp", "example", "home", "home.arpa", "internal", "intranet", "invalid", "lan", "local",
+		"localdomain", "localhost", "mail", "onion", "private", "test"}
+}
 
 // checkPublic reports why no public CA issues for the name (CA/Browser Forum Baseline Requirements §4.2.2, §3.2.2.6).
 func checkPublic(id acme.Identifier) error {
@@ -25,7 +27,7 @@ func checkPublic(id acme.Identifier) error {
 		}
 		return nil
 	}
-	private := slices.ContainsFunc(privateDomains, func(domain string) bool {
+	private := slices.ContainsFunc(privateDomains(), func(domain string) bool {
 		return name == domain || strings.HasSuffix(name, "."+domain)
 	})
 	if private || !strings.Contains(name, ".") {

@@ -19,6 +19,7 @@ const (
 	ReasonProcess Reason = "process" // another process has the lease of the work
 	ReasonStorage Reason = "storage" // it can't be read or written
 	ReasonPolicy  Reason = "policy"  // Config.OnDemand denies the name, or gives no answer
+	ReasonRole    Reason = "role"    // it is for another manager to obtain (Config.Role)
 )
 
 // What the policy turns away, for the log.
@@ -45,6 +46,8 @@ func reasonOf(err error) Reason {
 	switch {
 	case errors.As(err, new(policyError)):
 		return ReasonPolicy
+	case errors.Is(err, errServesOnly):
+		return ReasonRole
 	case errors.Is(err, errHeld), errors.Is(err, storage.ErrLost):
 		return ReasonProcess
 	case errors.As(err, new(storageError)):

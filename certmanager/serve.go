@@ -58,6 +58,8 @@ func (m *Manager) Serve(ctx context.Context, srv *http.Server) error {
 	switch {
 	case m.store == nil:
 		return errNotMade
+	case m.config.Role == RoleRenew:
+		return errRenewsOnly
 	case srv == nil:
 		return errors.New("certmanager: Serve was called without an http.Server: give it one, with the Handler to serve")
 	}

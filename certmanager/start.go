@@ -55,6 +55,9 @@ func unloadedOf(entries []*entry) []*entry {
 // probe finds out whether the storage can be written, until it can or ctx ends. It returns an error if it can't, and
 // has nothing that could be served.
 func (m *Manager) probe(ctx context.Context) error {
+	if m.config.Role == RoleServe {
+		return nil // it is not written
+	}
 	for n := 0; ; n++ {
 		err := m.probeStorage(ctx)
 		for tries := 1; err != nil && n == 0 && tries < firstProbes && ctx.Err() == nil; tries++ {
