@@ -169,8 +169,8 @@ func TestMany(t *testing.T) {
 		time.Sleep(time.Hour)
 		checkBegun(t, all, start, time.Hour)
 		held := &d.agenda.ready
-		if held.entries.used > 0 || len(held.entries.blocks) > 0 || len(held.groups.byName) > 0 || held.groups.most > 2*portion {
-			t.Errorf("%d entries and %d groups are left", held.entries.used, len(held.groups.byName))
+		if held.entries.used > 0 || len(held.entries.blocks) > 0 || len(held.groups.byName) > 0 || held.groups.most > 2*portion || cap(held.heads.queues) > portion {
+			t.Errorf("%d entries, %d groups and room for %d heads are left", held.entries.used, len(held.groups.byName), cap(held.heads.queues))
 		}
 	})
 }
