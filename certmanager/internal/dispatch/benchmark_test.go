@@ -108,7 +108,7 @@ func BenchmarkDrain(b *testing.B) {
 					}
 					if when.due == 0 {
 						d.Update(all...)
-						d.bringForward(100 * day)
+						d.agenda.waiting.bringForward(100 * day)
 					} else {
 						for _, c := range all {
 							c.due = 0

@@ -5,18 +5,21 @@ import (
 	"time"
 )
 
-// longestSleep bounds how late Run notices that the wall clock moved on without the monotonic one.
-const longestSleep = 10 * time.Minute
+// A clock notices that the wall clock was set back.
+type clock struct {
+	looked time.Time // when it was looked at last
+	wall   time.Time // what the wall clock said then
+}
 
-// look returns the time, and makes good for a wall clock that was set back since the last look.
-func (d *Dispatcher[T]) look() time.Time {
-	now := time.Now()
+// look returns the time, and how far the wall clock was set back since the last look.
+func (c *clock) look() (now time.Time, back time.Duration) {
+	now = time.Now()
 	wall := now.Round(0)
-	if !d.looked.IsZero() {
-		d.bringForward(setBack(wall.Sub(d.wall), now.Sub(d.looked)))
+	if !c.looked.IsZero() {
+		back = setBack(wall.Sub(c.wall), now.Sub(c.looked))
 	}
-	d.looked, d.wall = now, wall
-	return now
+	c.looked, c.wall = now, wall
+	return now, back
 }
 
 // setBack returns how far the wall clock was set back, given by how much each clock moved on. Small
@@ -27,18 +30,6 @@ func setBack(wall, monotonic time.Duration) time.Duration {
 		return back
 	}
 	return 0
-}
-
-// bringForward makes all that waits due that much earlier, which leaves its order as it is: what was planned by a clock
-// that was ahead would come late by as much.
-func (d *Dispatcher[T]) bringForward(by time.Duration) {
-	if by == 0 {
-		return
-	}
-	for _, t := range d.waiting {
-		p := t.place()
-		p.due = max(p.due, math.MinInt64+int64(by)) - int64(by)
-	}
 }
 
 // nanoseconds returns an instant in nanoseconds since 1970, or the first or last one there is.

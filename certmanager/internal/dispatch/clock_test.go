@@ -57,7 +57,7 @@ func TestClockSetBack(t *testing.T) {
 			)
 			synctest.Wait()
 			d.Dispatcher.mu.Lock()
-			d.wall = d.wall.Add(year)
+			d.clock.wall = d.clock.wall.Add(year)
 			d.Dispatcher.mu.Unlock()
 			if update {
 				d.Update((&job{name: "planned by the right clock"}).at(start.Add(7*time.Minute), 0))
@@ -80,10 +80,10 @@ func TestClockSetBack(t *testing.T) {
 
 // TestLook checks that the clocks are looked at apart: fake time cannot make them differ.
 func TestLook(t *testing.T) {
-	var d Dispatcher[*job]
-	d.look()
-	if d.wall != d.wall.Round(0) || d.looked == d.looked.Round(0) || !d.looked.Equal(d.wall) {
-		t.Errorf("%v and %v, want one instant, the former with a monotonic reading", d.looked, d.wall)
+	var c clock
+	c.look()
+	if c.wall != c.wall.Round(0) || c.looked == c.looked.Round(0) || !c.looked.Equal(c.wall) {
+		t.Errorf("%v and %v, want one instant, the former with a monotonic reading", c.looked, c.wall)
 	}
 }
 
@@ -100,7 +100,7 @@ func TestClockSetForward(t *testing.T) {
 		time.Sleep(3 * time.Minute)
 		synctest.Wait()
 		d.Dispatcher.mu.Lock()
-		d.bringForward(90 * day)
+		d.agenda.waiting.bringForward(90 * day)
 		d.Dispatcher.mu.Unlock()
 		time.Sleep(7*time.Minute - time.Microsecond)
 		d.expect(t)

@@ -1,8 +1,6 @@
 package dispatch
 
 import (
-	"container/heap"
-	"container/list"
 	"context"
 	"sync"
 	"time"
@@ -21,23 +19,12 @@ type Dispatcher[T Task] struct {
 	// Urgent is the bound below which an urgency is given the reserve. Zero: none is.
 	Urgent Urgency
 
-	mu      sync.Mutex
-	waiting dueHeap[T]
-	ready   readyQueue[T]
-
-	running int
-	slow    int       // of them, those at work for longer than Patience
-	prompt  list.List // the others (*worker[T]), the longest at work first
-
-	looked time.Time // when the clock was looked at last
-	wall   time.Time // what the wall clock said then
-	began  time.Time // the first look, from which the ready queue's times count
-	alarm  time.Time // when Run looks next, unless it is woken
-	wake   chan struct{}
+	mu     sync.Mutex // guards what follows
+	clock  clock
+	agenda agenda[T]
+	room   room
+	alarm  alarm
 }
-
-// portion is how many tasks are planned, or become ready, before the lock is given to others.
-const portion = 1024
 
 // Update says that something about the tasks has changed, or that they are new: they are planned anew. One that
 // runs is planned when it ends. Any number of tasks can be given: the lock is taken for a portion of them at a time.
@@ -54,7 +41,7 @@ func (d *Dispatcher[T]) update(ts []T) {
 	defer d.mu.Unlock()
 	now := d.look()
 	for _, t := range ts {
-		d.plan(t, now)
+		d.agenda.plan(t, now)
 	}
 	d.alert(now)
 }
@@ -64,69 +51,17 @@ func (d *Dispatcher[T]) update(ts []T) {
 func (d *Dispatcher[T]) Remove(t T) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if p := t.place(); p.state == running || p.state == leaving {
-		p.state = leaving
-	} else {
-		d.dequeue(t)
-	}
+	d.agenda.remove(t)
 }
 
-// plan queues a task as its plan says, unless it runs.
-func (d *Dispatcher[T]) plan(t T, now time.Time) {
-	p := t.place()
-	if p.state == running || p.state == leaving {
-		p.state = running
-		return
+// look returns the time, and makes good for a wall clock that was set back since the last look. The first one takes over
+// what the exported fields say.
+func (d *Dispatcher[T]) look() time.Time {
+	if d.room.workers == 0 {
+		d.room.limits = limitsOf(d)
+		d.agenda.ready.heads.share = d.room.share()
 	}
-	due, urgency, planned := t.Plan()
-	if !planned {
-		d.dequeue(t)
-		return
-	}
-	switch at := nanoseconds(due); {
-	case at > now.UnixNano():
-		d.wait(t, at, urgency)
-	case p.state == ready && p.urgency == urgency:
-	case p.state == ready:
-		d.ready.move(t, urgency)
-	default:
-		d.dequeue(t)
-		d.makeReady(t, urgency, now)
-	}
-}
-
-// wait lets a task wait until it is due.
-func (d *Dispatcher[T]) wait(t T, due int64, urgency Urgency) {
-	p := t.place()
-	if p.state == ready {
-		d.ready.remove(t)
-	}
-	queued := p.state == waiting
-	p.state, p.due, p.urgency = waiting, due, urgency
-	if queued {
-		heap.Fix(&d.waiting, int(p.position))
-	} else {
-		heap.Push(&d.waiting, t)
-	}
-}
-
-// dequeue makes a task idle that does not run.
-func (d *Dispatcher[T]) dequeue(t T) {
-	p := t.place()
-	switch p.state {
-	case waiting:
-		heap.Remove(&d.waiting, int(p.position))
-	case ready:
-		d.ready.remove(t)
-	}
-	p.state = idle
-}
-
-// makeReady makes a task ready that is in no queue.
-func (d *Dispatcher[T]) makeReady(t T, urgency Urgency, now time.Time) {
-	if d.began.IsZero() {
-		d.began = now
-		d.ready.share = d.workers() * (1 + slowFactor) * 3 / 4
-	}
-	d.ready.add(t, urgency, int64(now.Sub(d.began)))
+	now, back := d.clock.look()
+	d.agenda.waiting.bringForward(back)
+	return now
 }

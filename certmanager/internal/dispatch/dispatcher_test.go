@@ -168,8 +168,9 @@ func TestMany(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		checkBegun(t, all, start, time.Hour)
-		if d.ready.used > 0 || len(d.ready.blocks) > 0 || len(d.ready.groups) > 0 || d.ready.mostNamed > 2*portion {
-			t.Errorf("%d entries and %d groups are left", d.ready.used, len(d.ready.groups))
+		held := &d.agenda.ready
+		if held.entries.used > 0 || len(held.entries.blocks) > 0 || len(held.groups.byName) > 0 || held.groups.most > 2*portion || cap(held.heads.queues) > portion {
+			t.Errorf("%d entries, %d groups and room for %d heads are left", held.entries.used, len(held.groups.byName), cap(held.heads.queues))
 		}
 	})
 }
@@ -224,7 +225,7 @@ func TestNothingRunsBetween(t *testing.T) {
 		for looks := range 100 {
 			synctest.Wait()
 			d.Dispatcher.mu.Lock()
-			looked := d.looked.Sub(start)
+			looked := d.clock.looked.Sub(start)
 			d.Dispatcher.mu.Unlock()
 			if want := 10*time.Second + time.Duration(looks)*10*time.Minute; looked != want {
 				t.Fatalf("looked after %v, want %v", looked, want)

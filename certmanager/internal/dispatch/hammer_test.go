@@ -105,8 +105,8 @@ func TestRemoveStorm(t *testing.T) {
 	for d.Stats().Running > 0 {
 		runtime.Gosched()
 	}
-	if s := d.Stats(); len(s.Ready) > 0 || len(d.ready.groups) > 0 || len(d.ready.heads) > 0 {
-		t.Errorf("%+v, want nothing left, nor of %d groups", s, len(d.ready.groups))
+	if s := d.Stats(); len(s.Ready) > 0 || len(d.agenda.ready.groups.byName) > 0 || len(d.agenda.ready.heads.queues) > 0 {
+		t.Errorf("%+v, want nothing left, nor of %d groups", s, len(d.agenda.ready.groups.byName))
 	}
 	cancel()
 	run.Wait()

@@ -173,13 +173,14 @@ func (m *model) check(t *testing.T, d *Dispatcher[*job]) {
 			groups[task.group] = true
 		}
 	}
-	for i, q := range d.ready.heads {
-		if int(q.position) != i || i > 0 && d.ready.heads.Less(i, (i-1)/2) {
+	held := &d.agenda.ready
+	for i, q := range held.heads.queues {
+		if int(q.position) != i || i > 0 && held.heads.queues.Less(i, (i-1)/2) {
 			t.Errorf("the heads are in disorder at %d", i)
 		}
 	}
-	if len(d.ready.groups) != len(groups) || int(d.ready.used) > 1+len(m.tasks) {
-		t.Errorf("%d groups, want %d; %d entries", len(d.ready.groups), len(groups), d.ready.used)
+	if len(held.groups.byName) != len(groups) || int(held.entries.used) > 1+len(m.tasks) {
+		t.Errorf("%d groups, want %d; %d entries", len(held.groups.byName), len(groups), held.entries.used)
 	}
 	d.mu.Unlock()
 	want.Running, want.Slow = m.running("", now)
@@ -276,7 +277,7 @@ func (m *model) step(r *rand.Rand, d *Dispatcher[*job]) {
 // setBack has it look as if the wall clock had been set back.
 func (m *model) setBack(d *Dispatcher[*job], by time.Duration) {
 	d.mu.Lock()
-	d.wall = d.wall.Add(by)
+	d.clock.wall = d.clock.wall.Add(by)
 	d.mu.Unlock()
 	d.Update()
 	for _, t := range m.tasks {

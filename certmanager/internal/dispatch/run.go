@@ -1,27 +1,37 @@
 package dispatch
 
 import (
-	"cmp"
-	"container/heap"
-	"container/list"
 	"context"
 	"sync"
 	"time"
 )
 
-const (
-	defaultWorkers  = 256
-	defaultPatience = 10 * time.Second
-	slowFactor      = 8 // times Workers: the most slow tasks that do not count
-	leastReserve    = 4
-)
+// longestSleep bounds how late Run notices that the wall clock moved on without the monotonic one.
+const longestSleep = 10 * time.Minute
 
 // A worker is a goroutine that runs one task after the other, as long as there are any to be started.
 type worker[T Task] struct {
-	task   T
-	group  *group
-	begun  time.Time
-	prompt *list.Element // nil: the task is slow
+	task  T
+	group *group
+	stint stint
+}
+
+// begin takes up the task that is next.
+func (w *worker[T]) begin(d *Dispatcher[T], now time.Time) {
+	w.task, w.group = d.agenda.begin()
+	d.room.enter(&w.stint, now)
+}
+
+// end gives back the task, which has run.
+func (w *worker[T]) end(d *Dispatcher[T], now time.Time) {
+	d.room.leave(&w.stint)
+	d.agenda.end(w.task, w.group, now)
+}
+
+// An alarm is when Run looks next, unless it is woken.
+type alarm struct {
+	at   time.Time
+	wake chan struct{} // nil: Run was not called
 }
 
 // Run runs the tasks that are due, until ctx has ended and all it began have returned. Their context is ctx. What is queued
@@ -30,8 +40,8 @@ func (d *Dispatcher[T]) Run(ctx context.Context) {
 	var workers sync.WaitGroup
 	defer workers.Wait()
 	d.mu.Lock()
-	if d.wake == nil {
-		d.wake = make(chan struct{}, 1)
+	if d.alarm.wake == nil {
+		d.alarm.wake = make(chan struct{}, 1)
 	}
 	d.mu.Unlock()
 	timer := time.NewTimer(longestSleep)
@@ -44,7 +54,7 @@ func (d *Dispatcher[T]) Run(ctx context.Context) {
 		timer.Reset(sleep)
 		select {
 		case <-timer.C:
-		case <-d.wake:
+		case <-d.alarm.wake:
 		case <-ctx.Done():
 		}
 	}
@@ -55,21 +65,15 @@ func (d *Dispatcher[T]) start(ctx context.Context, workers *sync.WaitGroup) time
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.look()
-	d.promote(now)
-	d.findSlow(now)
+	d.agenda.promote(now)
+	d.room.findSlow(now)
 	for d.startable() {
 		w := new(worker[T])
-		d.begin(w, now)
+		w.begin(d, now)
 		workers.Go(func() { d.work(ctx, w) })
 	}
-	sleep := longestSleep
-	if len(d.waiting) > 0 {
-		sleep = min(sleep, d.untilDue(now))
-	}
-	if first := d.prompt.Front(); first != nil {
-		sleep = min(sleep, d.patience()-now.Sub(first.Value.(*worker[T]).begun))
-	}
-	d.alarm = now.Add(sleep)
+	sleep := d.sleep(now)
+	d.alarm.at = now.Add(sleep)
 	return sleep
 }
 
@@ -88,104 +92,39 @@ func (d *Dispatcher[T]) next(ctx context.Context, w *worker[T]) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.look()
-	d.end(w, now)
+	w.end(d, now)
 	begun := d.startable() && ctx.Err() == nil
 	if begun {
-		d.begin(w, now)
+		w.begin(d, now)
 	}
 	d.alert(now)
 	return begun
 }
 
-// begin has w begin the task that is next.
-func (d *Dispatcher[T]) begin(w *worker[T], now time.Time) {
-	w.task, w.group = d.ready.take()
-	w.task.place().state = running
-	w.begun = now
-	w.prompt = d.prompt.PushBack(w)
-	d.running++
-}
-
-// end plans a task anew that has run.
-func (d *Dispatcher[T]) end(w *worker[T], now time.Time) {
-	d.running--
-	if w.prompt != nil {
-		d.prompt.Remove(w.prompt)
-	} else {
-		d.slow--
-	}
-	d.ready.done(w.group)
-	p := w.task.place()
-	again := p.state == running
-	p.state = idle
-	if again {
-		d.plan(w.task, now)
-	}
-}
-
-// promote makes ready what is due, up to a portion.
-func (d *Dispatcher[T]) promote(now time.Time) {
-	for range portion {
-		if len(d.waiting) == 0 || d.untilDue(now) > 0 {
-			return
-		}
-		t := heap.Pop(&d.waiting).(T)
-		d.makeReady(t, t.place().urgency, now)
-	}
-}
-
-// findSlow finds the tasks that have become slow.
-func (d *Dispatcher[T]) findSlow(now time.Time) {
-	for first := d.prompt.Front(); first != nil; first = d.prompt.Front() {
-		w := first.Value.(*worker[T])
-		if now.Sub(w.begun) < d.patience() {
-			return
-		}
-		d.prompt.Remove(first)
-		w.prompt = nil
-		d.slow++
-	}
-}
-
 // startable reports whether there is a task to be started, and room for it.
 func (d *Dispatcher[T]) startable() bool {
-	if len(d.ready.heads) == 0 {
-		return false
+	first := d.agenda.ready.heads.first()
+	return first != nil && d.room.admits(first.urgency)
+}
+
+// sleep returns how long nothing happens, if no task ends and nobody calls.
+func (d *Dispatcher[T]) sleep(now time.Time) time.Duration {
+	sleep := longestSleep
+	if left, some := d.agenda.waiting.untilFirst(now); some {
+		sleep = min(sleep, left)
 	}
-	room := d.workers()
-	if d.ready.heads[0].urgency < d.Urgent {
-		room += max(leastReserve, room/4)
+	if left, some := d.room.untilSlow(now); some {
+		sleep = min(sleep, left)
 	}
-	return d.running-min(d.slow, slowFactor*d.workers()) < room
+	return sleep
 }
 
 // alert wakes Run if it would look too late.
 func (d *Dispatcher[T]) alert(now time.Time) {
-	left := d.alarm.Sub(now)
-	if d.startable() || len(d.waiting) > 0 && d.untilDue(now) < left || d.prompt.Len() > 0 && d.patience() < left {
+	if d.startable() || d.sleep(now) < d.alarm.at.Sub(now) {
 		select {
-		case d.wake <- struct{}{}:
+		case d.alarm.wake <- struct{}{}:
 		default: // woken already, or not running
 		}
 	}
-}
-
-// untilDue returns how long it is until the first task that waits is due. There must be one.
-func (d *Dispatcher[T]) untilDue(now time.Time) time.Duration {
-	due, wall := d.waiting[0].place().due, now.UnixNano()
-	if due <= wall {
-		return 0
-	}
-	return time.Duration(due - wall)
-}
-
-func (d *Dispatcher[T]) workers() int {
-	if d.Workers <= 0 {
-		return defaultWorkers
-	}
-	return d.Workers
-}
-
-func (d *Dispatcher[T]) patience() time.Duration {
-	return cmp.Or(max(d.Patience, 0), defaultPatience)
 }

@@ -20,16 +20,14 @@ func (d *Dispatcher[T]) Stats() Stats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := Stats{
-		Waiting: len(d.waiting),
-		Ready:   maps.Clone(d.ready.byUrgency),
-		Running: d.running,
-		Slow:    d.slow,
+		Waiting: len(d.agenda.waiting),
+		Ready:   maps.Clone(d.agenda.ready.byUrgency),
+		Running: d.room.running,
+		Slow:    d.room.slow,
+		Oldest:  d.agenda.ready.oldest(time.Now()),
 	}
-	if len(d.waiting) > 0 {
-		s.NextDue = time.Unix(0, d.waiting[0].place().due)
-	}
-	if since, ok := d.ready.oldest(); ok {
-		s.Oldest = max(0, time.Since(d.began)-time.Duration(since))
+	if s.Waiting > 0 {
+		s.NextDue = time.Unix(0, d.agenda.waiting[0].place().due)
 	}
 	return s
 }

@@ -31,9 +31,14 @@ import (
 type authority struct {
 	key         *ecdsa.PrivateKey // also that of the certificates whose library makes none of its own
 	certificate *x509.Certificate
+	above       [][]byte // the certificates of those above it
 }
 
-func newAuthority() (*authority, error) {
+// newAuthority returns one that nobody vouches for.
+func newAuthority() (*authority, error) { return newAuthorityBelow(nil) }
+
+// newAuthorityBelow returns one that another vouches for, if it is not nil.
+func newAuthorityBelow(parent *authority) (*authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -43,15 +48,22 @@ func newAuthority() (*authority, error) {
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(365 * 24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	a := &authority{key: key}
+	issuer, signer := template, key
+	if parent != nil {
+		template.Subject.CommonName = "authority below another"
+		issuer, signer = parent.certificate, parent.key
+		a.above = append([][]byte{parent.certificate.Raw}, parent.above...)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, issuer, key.Public(), signer)
 	if err != nil {
 		return nil, err
 	}
-	certificate, err := x509.ParseCertificate(der)
-	return &authority{key, certificate}, err
+	a.certificate, err = x509.ParseCertificate(der)
+	return a, err
 }
 
-// sign returns a chain of two, leaf first.
+// sign returns a chain, leaf first: of two, if nobody is above the authority.
 func (a *authority) sign(name string, public crypto.PublicKey) ([][]byte, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
@@ -63,7 +75,7 @@ func (a *authority) sign(name string, public crypto.PublicKey) ([][]byte, error)
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	leaf, err := x509.CreateCertificate(rand.Reader, template, a.certificate, public, a.key)
-	return [][]byte{leaf, a.certificate.Raw}, err
+	return append([][]byte{leaf, a.certificate.Raw}, a.above...), err
 }
 
 // ID names the authority as an issuer.
