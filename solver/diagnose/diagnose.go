@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/everseal/everseal/acme"
@@ -33,7 +34,18 @@ func After(ctx context.Context, p acme.Proof, problem error, from Vantage) *Repo
 	}
 	ctx, cancel := context.WithTimeout(ctx, diagnoseTimeout)
 	defer cancel()
+	if problem != nil {
+		i.begin(ctx)
+		i.gather(ctx)
+		return i.conclude(i.judge())
+	}
+	var elsewhere []*Report
+	var group sync.WaitGroup
+	group.Go(func() { elsewhere = from.elsewhere(ctx, p) })
 	i.begin(ctx)
 	i.gather(ctx)
-	return i.conclude(i.judge())
+	d := i.conclude(i.judge())
+	group.Wait()
+	d.weigh(elsewhere)
+	return d
 }

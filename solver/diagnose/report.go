@@ -58,6 +58,8 @@ type Report struct {
 
 	Visits  []Visit  `json:"visits,omitempty"`  // the servers asked for the answer itself, with http-01 and tls-alpn-01
 	Lookups []Lookup `json:"lookups,omitempty"` // the DNS records seen
+
+	Elsewhere []*Report `json:"elsewhere,omitempty"` // what Vantage.Elsewhere saw, without its evidence
 }
 
 // A Visit is what was seen at one address.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 
+	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver"
 	"github.com/everseal/everseal/solver/internal/dnsclient"
 )
@@ -28,6 +29,12 @@ type Vantage struct {
 	// wherever Dial leads: a public CA would not, and whoever has a name could see inside by it. From
 	// the Internet, no redirect is ever followed to this machine or its segment.
 	Private bool
+
+	// Elsewhere are other places to look from before a CA is told, for a CA looks from several, too: other machines of
+	// one's own in other networks, to which a proof and the Report of their [Before] go as JSON, or an outside service. They are
+	// asked beside, ten at most, with a ctx that ends after half a minute; an error means that one could not look. If all is right
+	// from those that could, what is wrong from here does not count. Their words are bounded and escaped, but believed.
+	Elsewhere []func(ctx context.Context, p acme.Proof) (*Report, error)
 }
 
 // ForSolvers returns the DNS by which solvers ask from there, for their methods WithDNS: DNS itself, and with its
