@@ -1,14 +1,17 @@
 package certmanager
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/mail"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/ca"
 )
 
 // check reports what is wrong with the issuer as far as it shows without calling anybody.
@@ -22,8 +25,55 @@ func (a *ACME) check() error {
 	if err := checkEmail(a.Email); err != nil {
 		return fmt.Errorf("certmanager: ACME.Email %w", err)
 	}
-	if url := a.directoryURL(); (url == acme.LetsEncrypt || url == acme.LetsEncryptStaging) && !a.AgreeToTerms {
-		return errors.New("certmanager: Config.AgreeToTerms is false: Let's Encrypt issues only to those who agree to its terms of service (https://letsencrypt.org/repository/)")
+	if a.Lifetime < 0 {
+		return fmt.Errorf("certmanager: ACME.Lifetime is %v: zero leaves it to the CA", a.Lifetime)
+	}
+	if slices.Contains(a.Solvers, nil) {
+		return errors.New("certmanager: ACME.Solvers: one is nil")
+	}
+	if err := a.checkExternalAccount(); err != nil {
+		return fmt.Errorf("certmanager: ACME.ExternalAccount %w", err)
+	}
+	known := ca.At(a.directoryURL())
+	switch {
+	case known.Name != "" && !a.AgreeToTerms:
+		return fmt.Errorf("certmanager: Config.AgreeToTerms is false, and so is ACME.AgreeToTerms: %s issues only to those who agree to its terms of service (%s)",
+			known.Name, cmp.Or(known.Terms, a.directoryURL()+" names them"))
+	case known.FixedLifetime && a.Lifetime != 0:
+		return fmt.Errorf("certmanager: ACME.Lifetime is %v: %s issues for no other lifetimes than those of its profiles: set ACME.Profile", a.Lifetime, known.Name)
+	}
+	return a.checkStaging()
+}
+
+// checkExternalAccount reports what is wrong with the external account, of which it shows no key.
+func (a *ACME) checkExternalAccount() error {
+	external, known := a.ExternalAccount, ca.At(a.directoryURL())
+	switch {
+	case external == nil && known.ExternalAccount:
+		return fmt.Errorf("is missing: %s makes accounts only for those who have one there: set the key that it hands out, and its identifier", known.Name)
+	case external == nil:
+		return nil
+	case strings.TrimSpace(external.KeyID) == "":
+		return errors.New("has no KeyID: the CA hands one out with the MAC key")
+	case len(external.MACKey) == 0:
+		return fmt.Errorf("%.100q has no MACKey: decode what the CA hands out with acme.ParseMACKey", external.KeyID)
+	}
+	return nil
+}
+
+// checkStaging reports what is wrong with where dry runs are made.
+func (a *ACME) checkStaging() error {
+	staging := a.staging()
+	switch {
+	case staging == nil:
+		return nil
+	case staging.DirectoryURL == "":
+		return errors.New("certmanager: ACME.Staging has no DirectoryURL, and no staging environment of the CA is known")
+	case staging.ID() == a.ID():
+		return errors.New("certmanager: ACME.Staging has the directory of the CA itself: a dry run there costs what it is to save")
+	}
+	if err := staging.check(); err != nil {
+		return fmt.Errorf("certmanager: ACME.Staging: %s", strings.TrimPrefix(err.Error(), "certmanager: "))
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package certmanager
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +31,10 @@ type Config struct {
 	// Issuers are asked one after another until one issues. Zero: Let's Encrypt. Another CA is
 	// &ACME{DirectoryURL: …}; Let's Encrypt's staging environment that of acme.LetsEncryptStaging.
 	Issuers []Issuer
+	// Failover is after how many failures in a row with one issuer, for a certificate, the next is asked. What fails for
+	// all names, such as a CA that is down or refuses the account, leads to the next at once, and to issuers that
+	// support the names others do not. Failures to reach it are counted from its last refusal on. Zero: one.
+	Failover int
 
 	// Solvers prove control of the names to the Issuers: []Issuer{&ACME{DirectoryURL: the}} first that can, or after a failure the one
 	// behind it. After them come the built-in ones: tls-alpn-01 in GetCertificate, and http-01 where Serve
@@ -89,6 +92,7 @@ type Config struct {
 type Subject struct {
 	Names   []string // domain names, wildcards or IP addresses; at least one
 	KeyType KeyType  // zero: the Config's
+	Profile string   // the kind of certificate, if a CA has several; zero: as ACME.Profile says
 
 	// Solvers prove control of these names, in place of Config.Solvers; the built-in ones come after them.
 	// A *solver.TLSALPN01 or *solver.HTTP01 stands for the manager's own. Zero: Config.Solvers.
@@ -115,6 +119,9 @@ func (c *Config) check() error {
 	if c.Workers < 0 {
 		return fmt.Errorf("certmanager: Config.Workers is %d: zero means %d, and less than one does nothing", c.Workers, defaultWorkers)
 	}
+	if c.Failover < 0 {
+		return fmt.Errorf("certmanager: Config.Failover is %d: zero means one, and less than one failure is none", c.Failover)
+	}
 	if err := checkEmail(c.Email); err != nil {
 		return fmt.Errorf("certmanager: Config.Email %w", err)
 	}
@@ -127,13 +134,8 @@ func (c *Config) checkIssuers() error {
 		if issuer == nil {
 			return errors.New("certmanager: Config.Issuers: one is nil")
 		}
-		if a, ok := issuer.(*ACME); ok {
-			if a == nil {
-				return errors.New("certmanager: Config.Issuers: one is a nil *ACME")
-			}
-			if err := a.check(); err != nil {
-				return err
-			}
+		if a, ok := issuer.(*ACME); ok && a == nil {
+			return errors.New("certmanager: Config.Issuers: one is a nil *ACME")
 		}
 		id := issuer.ID()
 		if len(id) > longestID {
@@ -150,20 +152,12 @@ func (c *Config) checkIssuers() error {
 	return nil
 }
 
-// issuers returns those to ask, in their order. Those that speak ACME are told what the Config says for all.
+// issuers returns those to ask, in their order.
 func (c *Config) issuers() []Issuer {
 	if len(c.Issuers) == 0 {
-		return []Issuer{&ACME{Email: c.Email, AgreeToTerms: c.AgreeToTerms}}
+		return []Issuer{new(ACME)}
 	}
-	issuers := slices.Clone(c.Issuers)
-	for i, issuer := range issuers {
-		if a, ok := issuer.(*ACME); ok && a != nil {
-			told := *a
-			told.Email, told.AgreeToTerms = cmp.Or(a.Email, c.Email), a.AgreeToTerms || c.AgreeToTerms
-			issuers[i] = &told
-		}
-	}
-	return issuers
+	return c.Issuers
 }
 
 // store returns where to keep things.
@@ -215,19 +209,23 @@ func (c *Config) normalize(given []Subject) ([]subject, error) {
 // provesWildcards reports whether some solver can be used for the wildcard. If issuers are given
 // that do not speak ACME, that is their matter.
 func (c *Config) provesWildcards(id acme.Identifier, own []acme.Solver) bool {
-	for _, issuer := range c.Issuers {
-		if _, ok := issuer.(*ACME); !ok {
-			return true
-		}
+	if len(own) == 0 {
+		own = c.Solvers
 	}
 	base := acme.Identifier{Type: id.Type, Value: strings.TrimPrefix(id.Value, "*.")}
-	given := own
-	if len(given) == 0 {
-		given = c.Solvers
-	}
-	for _, s := range given {
-		if acme.Supports(s, base, true) {
+	for _, issuer := range c.issuers() {
+		a, ok := issuerAs[*ACME](issuer)
+		if !ok {
 			return true
+		}
+		given := own
+		if len(a.Solvers) > 0 {
+			given = a.Solvers
+		}
+		for _, s := range given {
+			if acme.Supports(s, base, true) {
+				return true
+			}
 		}
 	}
 	return false

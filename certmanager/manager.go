@@ -59,9 +59,15 @@ func New(config Config) (*Manager, error) {
 		return nil, err
 	}
 	m := &Manager{config: config, store: store, logger: config.Logger, begun: make(chan struct{})}
-	m.issuers = bind(config.issuers(), m.emit)
 	if m.logger == nil {
 		m.logger = slog.Default()
+	}
+	services := Services{Storage: store, Logger: m.logger, Email: config.Email, AgreeToTerms: config.AgreeToTerms, Preflight: config.Preflight, Vantage: config.Vantage}
+	if m.issuers, err = bind(config.issuers(), services, m.emit); err != nil {
+		return nil, err
+	}
+	if err := checkSupported(m.issuers, subjects); err != nil {
+		return nil, err
 	}
 	m.announcer.onEvent, m.announcer.logger = config.OnEvent, m.logger
 	if config.DefaultName != "" {
@@ -76,7 +82,7 @@ func New(config Config) (*Manager, error) {
 	m.obtainer = obtainer{
 		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, emit: m.emit},
 		catalogue: &m.catalogue, update: m.dispatcher.Update, reporter: reporter{logger: m.logger, emit: m.emit},
-		policy: m.askPolicy, solvers: m.proving.solversFor, preflight: config.Preflight, vantage: config.Vantage,
+		policy: m.askPolicy, solvers: m.proving.solversFor, failover: max(config.Failover, 1),
 	}
 	m.dispatcher.Workers = cmp.Or(config.Workers, defaultWorkers)
 	m.dispatcher.Do, m.dispatcher.Urgent = m.do, dispatch.Urgency(lifecycle.Loading)
@@ -94,6 +100,9 @@ func (m *Manager) Manage(subjects ...Subject) error {
 		return errNotMade
 	}
 	normal, err := m.config.normalize(subjects)
+	if err == nil {
+		err = checkSupported(m.issuers, normal)
+	}
 	if err != nil {
 		return err
 	}

@@ -209,6 +209,9 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 		return nil, &negative{until: time.Now().Add(denialPeriod), err: denied}
 	}
 	s, err := m.config.normalize([]Subject{{Names: []string{name}}})
+	if err == nil {
+		err = checkSupported(m.issuers, s)
+	}
 	if err != nil {
 		return nil, err
 	}

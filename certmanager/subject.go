@@ -14,11 +14,12 @@ import (
 type subject struct {
 	identifiers []acme.Identifier
 	keyType     KeyType
+	profile     string
 	solvers     []acme.Solver // zero: the Config's
 }
 
 func newSubject(s Subject) (subject, error) {
-	normal := subject{keyType: s.KeyType, solvers: s.Solvers}
+	normal := subject{keyType: s.KeyType, profile: s.Profile, solvers: s.Solvers}
 	if slices.Contains(s.Solvers, nil) {
 		return subject{}, errors.New("certmanager: Subject.Solvers: one is nil")
 	}
