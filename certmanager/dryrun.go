@@ -139,4 +139,3 @@ func namesOf(identifiers []acme.Identifier) []string {
 	}
 	return names
 }
-

@@ -29,7 +29,9 @@ func bind(issuers []Issuer, s Services, emit func(context.Context, Event)) ([]*g
 	gated := make([]*gatedIssuer, len(issuers))
 	for i, issuer := range issuers {
 		gated[i] = &gatedIssuer{Issuer: issuer, emit: emit}
-		binder, ok := issuerAs[interface{ Bind(Services) (Issuer, error) }](issuer)
+		binder, ok := issuerAs[interface {
+			Bind(Services) (Issuer, error)
+		}](issuer)
 		if !ok {
 			continue
 		}
