@@ -18,6 +18,21 @@ const (
 	LetsEncryptStaging = "https://acme-staging-v02.api.letsencrypt.org/directory"
 )
 
+// Directories of other public CAs, all of which make accounts only for those who have one with them already
+// (Registration.ExternalAccount). Buypass is not among them: it ended its free service in October 2025.
+const (
+	ZeroSSL = "https://acme.zerossl.com/v2/DV90"
+	// What Google hands out for an external account is good for one ACME account, within seven days, and not in its
+	// test environment, which has its own.
+	GoogleTrustServices        = "https://dv.acme-v02.api.pki.goog/directory"
+	GoogleTrustServicesStaging = "https://dv.acme-v02.test-api.pki.goog/directory"
+	// SSL.com has a directory for each kind of key of certificates. It charges accounts that have funds, and refuses
+	// certificates to accounts without an address for mail.
+	SSLcomRSA = "https://acme.ssl.com/sslcom-dv-rsa"
+	SSLcomECC = "https://acme.ssl.com/sslcom-dv-ecc"
+	Actalis   = "https://acme-api.actalis.com/acme/directory"
+)
+
 // A Client speaks ACME to one CA for one account. Its fields are not changed after the first call;
 // its methods are safe for concurrent use and return with their context.
 //

@@ -140,12 +140,11 @@ func (a *account) load(ctx context.Context, s storage.Store, lost bool) (openAcc
 	if err != nil {
 		return openAccount{}, storageFailure(err)
 	}
-	client := a.clientFor(rec.Key.Signer)
 	if rec.URL != "" && !lost {
-		client = &acme.Client{DirectoryURL: a.issuer.directoryURL(), Key: rec.Key.Signer, HTTPClient: a.http, AccountURL: rec.URL}
+		client := &acme.Client{DirectoryURL: a.issuer.directoryURL(), Key: rec.Key.Signer, HTTPClient: a.http, AccountURL: rec.URL}
 		return openAccount{client, rec.URL}, nil
 	}
-	registered, err := client.Register(ctx, a.issuer.registration())
+	client, registered, err := a.register(ctx, s, &rec)
 	if errors.Is(err, acme.ErrUnauthorized) && a.issuer.ExternalAccount == nil {
 		err = a.issuer.deactivated(err)
 	}

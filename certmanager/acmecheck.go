@@ -1,6 +1,7 @@
 package certmanager
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/mail"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/ca"
 )
 
 // check reports what is wrong with the issuer as far as it shows without calling anybody.
@@ -22,8 +24,55 @@ func (a *ACME) check(wrong *misconfiguration) {
 	if err := checkEmail(a.Email); err != nil {
 		wrong.addf("ACME.Email %w", err)
 	}
-	if url := a.directoryURL(); (url == acme.LetsEncrypt || url == acme.LetsEncryptStaging) && !a.AgreeToTerms {
-		wrong.add(errors.New("Config.AgreeToTerms is false: Let's Encrypt issues only to those who agree to its terms of service (https://letsencrypt.org/repository/)"))
+	if a.Lifetime < 0 {
+		wrong.addf("ACME.Lifetime is %v: zero leaves it to the CA", a.Lifetime)
+	}
+	checkSolvers("ACME.Solvers", a.Solvers, wrong)
+	if err := a.checkExternalAccount(); err != nil {
+		wrong.addf("ACME.ExternalAccount %w", err)
+	}
+	known := ca.At(a.directoryURL())
+	if known.Name != "" && !a.AgreeToTerms {
+		wrong.addf("Config.AgreeToTerms is false, and so is ACME.AgreeToTerms: %s issues only to those who agree to its terms of service (%s)",
+			known.Name, cmp.Or(known.Terms, a.directoryURL()+" names them"))
+	}
+	if known.FixedLifetime && a.Lifetime != 0 {
+		wrong.addf("ACME.Lifetime is %v: %s issues for no other lifetimes than those of its profiles: set ACME.Profile", a.Lifetime, known.Name)
+	}
+	a.checkStaging(wrong)
+}
+
+// checkExternalAccount reports what is wrong with the external account, of which it shows no key.
+func (a *ACME) checkExternalAccount() error {
+	external, known := a.ExternalAccount, ca.At(a.directoryURL())
+	switch {
+	case external == nil && known.ExternalAccount:
+		return fmt.Errorf("is missing: %s makes accounts only for those who have one there: set the key that it hands out, and its identifier", known.Name)
+	case external == nil:
+		return nil
+	case strings.TrimSpace(external.KeyID) == "":
+		return errors.New("has no KeyID: the CA hands one out with the MAC key")
+	case len(external.MACKey) == 0:
+		return fmt.Errorf("%.100q has no MACKey: decode what the CA hands out with acme.ParseMACKey", external.KeyID)
+	}
+	return nil
+}
+
+// checkStaging reports what is wrong with where dry runs are made.
+func (a *ACME) checkStaging(wrong *misconfiguration) {
+	staging := a.staging()
+	switch {
+	case staging == nil:
+	case staging.DirectoryURL == "":
+		wrong.addf("ACME.Staging has no DirectoryURL, and no staging environment of the CA is known")
+	case staging.ID() == a.ID():
+		wrong.addf("ACME.Staging has the directory of the CA itself: a dry run there costs what it is to save")
+	default:
+		var there misconfiguration
+		staging.check(&there)
+		for _, err := range there.errs {
+			wrong.addf("ACME.Staging: %w", err)
+		}
 	}
 }
 

@@ -9,47 +9,76 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/ca"
 )
 
 // An acmeIssuer is an ACME issuer at work for one manager: it keeps the account and its client between issuances.
 type acmeIssuer struct {
 	ACME
-	http    *http.Client
-	account account
-	exempt  exemptions
+	services Services
+	ca       ca.CA // what is known of it
+	http     *http.Client
+	account  account
+	exempt   exemptions
+	staging  *acmeIssuer // for dry runs; nil: there are none
 }
 
-func newACMEIssuer(a *ACME) *acmeIssuer {
-	i := &acmeIssuer{ACME: *a, http: a.httpClient()}
+func newACMEIssuer(a *ACME, s Services) *acmeIssuer {
+	i := &acmeIssuer{ACME: *a, services: s, ca: ca.At(a.directoryURL()), http: a.httpClient()}
 	i.account.issuer, i.account.http = &i.ACME, i.http
+	if staging := a.staging(); staging != nil {
+		if s.Preflight == PreflightRequire {
+			s.Preflight = PreflightWarn // its CAA identities may be others
+		}
+		i.staging = newACMEIssuer(staging, s)
+	}
 	return i
 }
 
-// closeIdle closes the connections that the issuer keeps for later, if nobody else uses them.
-func (a *acmeIssuer) closeIdle() {
+// Solvers returns those that are for this CA alone.
+func (a *acmeIssuer) Solvers() []acme.Solver { return a.ACME.Solvers }
+
+// CloseIdleConnections closes the connections that the issuer keeps for later, if nobody else uses them.
+func (a *acmeIssuer) CloseIdleConnections() {
 	if a.HTTPClient == nil && a.Roots != nil {
 		a.http.CloseIdleConnections()
 	}
+	if a.staging != nil {
+		a.staging.CloseIdleConnections()
+	}
 }
 
-// Issue resumes the order that the journal tells of, or makes one.
+// Issue resumes the order that the journal tells of, or makes one. Names that the CA has refused go through a dry run
+// first.
 func (a *acmeIssuer) Issue(ctx context.Context, r Request) (*acme.Certificate, error) {
-	if r.Storage == nil {
-		return nil, errors.New("certmanager: Request.Storage is nil: an ACME issuer keeps its account there")
-	}
-	opened, err := a.account.open(ctx, r.Storage, openAccount{})
+	i := &acmeIssuance{issuer: a, request: &r}
+	i.notes.read(r.Journal)
+	passed, err := i.dryRun(ctx)
 	if err != nil {
 		return nil, err
 	}
-	i := &acmeIssuance{issuer: a, account: opened, request: &r}
-	i.notes.read(r.Journal)
+	certificate, err := i.obtain(ctx)
+	if err != nil && passed {
+		err = fmt.Errorf("%w (the dry run at %s succeeded)", err, a.staging.ID())
+	}
+	return certificate, err
+}
+
+// obtain has the certificate issued by an order of the account's.
+func (i *acmeIssuance) obtain(ctx context.Context) (*acme.Certificate, error) {
+	account, store := &i.issuer.account, i.issuer.services.Storage
+	var err error
+	if i.account, err = account.open(ctx, store, openAccount{}); err != nil {
+		return nil, err
+	}
 	resumed := i.notes.OrderURL != ""
 	certificate, err := i.issue(ctx)
 	if errors.Is(err, acme.ErrAccountDoesNotExist) {
-		if i.account, err = a.account.open(ctx, r.Storage, opened); err != nil {
+		lost := i.account
+		if i.account, err = account.open(ctx, store, lost); err != nil {
 			return nil, err
 		}
-		if i.account.url != opened.url {
+		if i.account.url != lost.url {
 			i.notes.restart() // the order is another account's
 		}
 		certificate, err = i.issue(ctx)
@@ -84,14 +113,17 @@ func (i *acmeIssuance) issue(ctx context.Context) (*acme.Certificate, error) {
 	defer flight.finish()
 	finalized := n.FinalizedAt
 	certificate, err := i.account.client.Issue(ctx, acme.Request{
-		Identifiers: r.Identifiers,
-		Key:         r.Key,
-		CommonName:  i.issuer.CommonName,
-		Solvers:     r.Solvers,
-		OrderURL:    n.OrderURL,
-		FinalizedAt: n.FinalizedAt,
-		Presented:   n.Proofs,
-		Explain:     flight.explain(),
+		Identifiers:    r.Identifiers,
+		NotAfter:       i.issuer.notAfter(time.Now()),
+		Profile:        i.issuer.profile(r),
+		Key:            r.Key,
+		CommonName:     i.issuer.CommonName,
+		PreferredChain: i.issuer.PreferredChain,
+		Solvers:        r.Solvers,
+		OrderURL:       n.OrderURL,
+		FinalizedAt:    n.FinalizedAt,
+		Presented:      n.Proofs,
+		Explain:        flight.explain(),
 		CleanUpFailed: func(p acme.Proof, err error) {
 			if r.Warn != nil {
 				r.Warn(fmt.Errorf("%s: the answer to %s may still be published: %w", p.Identifier.Value, p.Type, err))
@@ -107,9 +139,7 @@ func (i *acmeIssuance) issue(ctx context.Context) (*acme.Certificate, error) {
 	if err == nil {
 		flight.finish()
 		flight.succeeded()
-		if r.validated != nil {
-			r.validated(n.validations())
-		}
+		n.tellProofs(r.Proved)
 		return certificate, nil
 	}
 	if r.Record != nil && !n.FinalizedAt.Equal(finalized) {
@@ -128,8 +158,8 @@ func (i *acmeIssuance) before(ctx context.Context, s acme.Step) error {
 		return nil
 	case acme.ActionAuthorize:
 		i.ordered = true
-		if i.request.answered != nil {
-			i.request.answered()
+		if i.request.Answered != nil {
+			i.request.Answered()
 		}
 		if !n.order(s.OrderURL, time.Now()) {
 			return nil

@@ -15,13 +15,24 @@ import (
 	"github.com/everseal/everseal/storage/storagetest"
 )
 
+// boundAlone returns the only issuer, bound.
+func boundAlone(t *testing.T, issuer Issuer, s Services) *gatedIssuer {
+	t.Helper()
+	var wrong misconfiguration
+	all := bind([]Issuer{issuer}, s, func(context.Context, Event) {}, &wrong)
+	if err := wrong.err(); err != nil {
+		t.Fatal(err)
+	}
+	return all[0]
+}
+
 // newAccountScene returns an ACME issuer of a CA in memory, and how many requests for an account that has had.
 func newAccountScene(t *testing.T, faults ...acmetest.Fault) (issuer *acmeIssuer, registrations func() int) {
 	ca := acmetest.NewUnstartedServer()
 	ca.SetFaults(faults...)
 	ca.StartInMemory()
 	t.Cleanup(ca.Close)
-	issuer = newACMEIssuer(&ACME{DirectoryURL: ca.URL, AgreeToTerms: true, HTTPClient: ca.Client()})
+	issuer = newACMEIssuer(&ACME{DirectoryURL: ca.URL, AgreeToTerms: true, HTTPClient: ca.Client()}, Services{})
 	return issuer, func() int { return ca.Requests()["newAccount"] }
 }
 
@@ -77,8 +88,8 @@ func TestFailingStorageOfTheAccount(t *testing.T) {
 				issuer, _ := newAccountScene(t)
 				store := new(storagetest.Faulty)
 				store.SetFaults(storagetest.Fault{On: method, After: calls, Err: disk})
-				g := bind([]Issuer{issuer}, func(context.Context, Event) {})[0]
-				_, err := g.Issue(t.Context(), Request{Storage: store})
+				g := boundAlone(t, &issuer.ACME, Services{Storage: store})
+				_, err := g.issue(t.Context(), Request{}, time.Time{})
 				if !errors.Is(err, disk) || !errors.As(err, new(storageError)) || errors.As(err, new(*UnavailableError)) {
 					t.Errorf("%v after %d calls: %v", method, calls, err)
 				}
@@ -86,7 +97,7 @@ func TestFailingStorageOfTheAccount(t *testing.T) {
 					t.Errorf("%v after %d calls: %v", method, calls, g.closed(time.Time{}))
 				}
 				store.SetFaults()
-				if _, err := issuer.account.open(t.Context(), store, openAccount{}); err != nil {
+				if _, err := g.bound.(*acmeIssuer).account.open(t.Context(), store, openAccount{}); err != nil {
 					t.Errorf("%v after %d calls: with a storage that works: %v", method, calls, err)
 				}
 			})
@@ -127,7 +138,7 @@ func TestStepsAreNoted(t *testing.T) {
 		answers, records := 0, 0
 		i := &acmeIssuance{request: &Request{
 			Record:   func(context.Context, []byte) error { records++; return nil },
-			answered: func() { answers++ },
+			Answered: func() { answers++ },
 		}}
 		start := time.Now().UTC()
 		for _, test := range []struct {
@@ -162,8 +173,8 @@ func TestStepsAreNoted(t *testing.T) {
 func TestRequestThatCannotBeMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		issuer, _ := newAccountScene(t)
-		g := bind([]Issuer{issuer}, func(context.Context, Event) {})[0]
-		_, err := g.Issue(t.Context(), Request{Storage: new(storage.Memory)})
+		g := boundAlone(t, &issuer.ACME, Services{Storage: new(storage.Memory)})
+		_, err := g.issue(t.Context(), Request{}, time.Time{})
 		if err == nil || errors.As(err, new(*UnavailableError)) || g.closed(time.Time{}) != nil {
 			t.Errorf("%v, and the gate: %v", err, g.closed(time.Time{}))
 		}

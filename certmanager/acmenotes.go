@@ -16,6 +16,8 @@ type notes struct {
 	// FinalizedAt is when the CA was asked for the certificate last (see acme.Request). Of an order that was left
 	// without a word of it, it is when it was first resumed, at the latest.
 	FinalizedAt time.Time `json:"finalizedAt,omitzero"`
+	// DryRun are those of the dry run that is under way.
+	DryRun json.RawMessage `json:"dryRun,omitempty"`
 }
 
 // read reads a journal. If it is unreadable, what it tells of costs an unused order at most.
@@ -53,18 +55,18 @@ func (n *notes) add(proofs []acme.Proof) {
 	}
 }
 
-// validations returns how control of the names was proved in this order, as far as answers were presented for it.
-func (n *notes) validations() []record.Validation {
-	var all []record.Validation
-	for _, p := range n.Proofs {
-		v := record.Validation{Name: orderedName(p), Type: p.Type, Validated: n.FinalizedAt}
-		if i := slices.IndexFunc(all, func(other record.Validation) bool { return other.Name == v.Name }); i >= 0 {
-			all[i] = v // what was tried last
-			continue
-		}
-		all = append(all, v)
+// tellProofs tells how control of the names was proved in this order, as far as answers were presented for it: of each
+// name what was tried last.
+func (n *notes) tellProofs(tell func(acme.Proof, time.Time)) {
+	if tell == nil {
+		return
 	}
-	return all
+	for i, p := range n.Proofs {
+		again := func(later acme.Proof) bool { return orderedName(later) == orderedName(p) }
+		if !slices.ContainsFunc(n.Proofs[i+1:], again) {
+			tell(p, n.FinalizedAt)
+		}
+	}
 }
 
 // finalize notes that the CA is about to be asked for the certificate, or was.

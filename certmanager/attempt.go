@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/everseal/everseal/certmanager/internal/gate"
@@ -107,7 +108,7 @@ func (a *attempt) allClosed() (until time.Time, err error) {
 	if a.task.Commanded || a.left.unsaved != nil {
 		return until, nil
 	}
-	for _, issuer := range a.issuers {
+	for _, issuer := range a.able() {
 		closed, ok := errors.AsType[*gate.ClosedError](issuer.closed(a.entry.end()))
 		if !ok {
 			return time.Time{}, nil
@@ -211,7 +212,7 @@ func (a *attempt) askIssuers(run context.Context) outcome {
 		return k.run(run)
 	}
 	all := outcome{kind: lifecycle.Deferred}
-	for _, issuer := range a.issuers {
+	for _, issuer := range a.able() {
 		i := &issuance{attempt: a, issuer: issuer, journal: a.work.Journal(issuer.ID())}
 		o, next := i.run(run)
 		o.events = append(all.events, o.events...)
@@ -232,6 +233,12 @@ func (a *attempt) askIssuers(run context.Context) outcome {
 		}
 	}
 	return all
+}
+
+// able returns the issuers that support the names: at least one does, or the entry would not be there.
+func (a *attempt) able() []*gatedIssuer {
+	able := slices.Clone(a.issuers)
+	return slices.DeleteFunc(able, func(issuer *gatedIssuer) bool { return issuer.supports(&a.entry.subject) != nil })
 }
 
 // release gives the lease back, with how far the work came.

@@ -1,7 +1,6 @@
 package certmanager
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/everseal/everseal/acme"
@@ -33,6 +31,10 @@ type Config struct {
 	// Issuers are asked one after another until one issues. Zero: Let's Encrypt. Another CA is
 	// &ACME{DirectoryURL: …}; Let's Encrypt's staging environment that of acme.LetsEncryptStaging.
 	Issuers []Issuer
+	// Failover is after how many failures in a row with one issuer, for a certificate, the next is asked. What fails for
+	// all names, such as a CA that is down or refuses the account, leads to the next at once, and to issuers that
+	// support the names others do not. Failures to reach it are counted from its last refusal on. Zero: one.
+	Failover int
 
 	// Solvers prove control of the names to the Issuers: []Issuer{&ACME{DirectoryURL: the}} first that can, or after a failure the one
 	// behind it. After them come the built-in ones: tls-alpn-01 in GetCertificate, and http-01 where Serve
@@ -100,6 +102,7 @@ type Config struct {
 type Subject struct {
 	Names    []string  // domain names, wildcards or IP addresses; at least one
 	KeyTypes []KeyType // zero: the Config's
+	Profile  string    // the kind of certificate, if a CA has several; zero: as ACME.Profile says
 
 	// Solvers prove control of these names, in place of Config.Solvers; the built-in ones come after them.
 	// A *solver.TLSALPN01 or *solver.HTTP01 stands for the manager's own. Zero: Config.Solvers.
@@ -115,20 +118,12 @@ const longestID = 100
 // defaultWorkers is Config.Workers if that is zero.
 const defaultWorkers = 512
 
-// issuers returns those to ask, in their order. Those that speak ACME are told what the Config says for all.
+// issuers returns those to ask, in their order.
 func (c *Config) issuers() []Issuer {
 	if len(c.Issuers) == 0 {
-		return []Issuer{&ACME{Email: c.Email, AgreeToTerms: c.AgreeToTerms}}
+		return []Issuer{new(ACME)}
 	}
-	issuers := slices.Clone(c.Issuers)
-	for i, issuer := range issuers {
-		if a, ok := issuer.(*ACME); ok && a != nil {
-			told := *a
-			told.Email, told.AgreeToTerms = cmp.Or(a.Email, c.Email), a.AgreeToTerms || c.AgreeToTerms
-			issuers[i] = &told
-		}
-	}
-	return issuers
+	return c.Issuers
 }
 
 // store returns where to keep things.

@@ -11,13 +11,15 @@ import (
 	"github.com/everseal/everseal/storage"
 )
 
-// check returns what Names and Subjects ask for, or all that is wrong with the configuration, as far as it shows without
+// check returns what Names and Subjects ask for, and notes what is wrong with the configuration, as far as it shows without
 // calling anybody.
-func (c *Config) check() ([]subject, error) {
-	var wrong misconfiguration
-	c.checkIssuers(&wrong)
-	checkSolvers("Config.Solvers", c.Solvers, &wrong)
+func (c *Config) check(wrong *misconfiguration) []subject {
+	c.checkIssuers(wrong)
+	checkSolvers("Config.Solvers", c.Solvers, wrong)
 	wrong.add(c.Preflight.check(), c.Role.check(), c.checkHTTP())
+	if c.Failover < 0 {
+		wrong.addf("Config.Failover is %d: zero means one, and less than one failure is none", c.Failover)
+	}
 	if c.Workers < 0 {
 		wrong.addf("Config.Workers is %d: zero means %d, and less than one does nothing", c.Workers, defaultWorkers)
 	}
@@ -28,9 +30,9 @@ func (c *Config) check() ([]subject, error) {
 	for _, name := range c.Names {
 		all = append(all, Subject{Names: []string{name}})
 	}
-	subjects := c.normalize(append(all, c.Subjects...), &wrong)
+	subjects := c.normalize(append(all, c.Subjects...), wrong)
 	wrong.add(c.checkDefaultName(subjects))
-	return subjects, wrong.err()
+	return subjects
 }
 
 func (c *Config) checkIssuers(wrong *misconfiguration) {
@@ -39,13 +41,9 @@ func (c *Config) checkIssuers(wrong *misconfiguration) {
 	}
 	ids := make(map[string]bool)
 	for _, issuer := range c.issuers() {
-		a, isACME := issuer.(*ACME)
-		if issuer == nil || isACME && a == nil {
+		if a, isACME := issuer.(*ACME); issuer == nil || isACME && a == nil {
 			wrong.add(errors.New("Config.Issuers: one is nil"))
 			continue
-		}
-		if isACME {
-			a.check(wrong)
 		}
 		id := issuer.ID()
 		if len(id) > longestID {
@@ -150,15 +148,19 @@ func (c *Config) normalize(given []Subject, wrong *misconfiguration) []subject {
 // provesWildcards reports whether some solver can be used for the wildcard. If issuers are given
 // that do not speak ACME, that is their matter.
 func (c *Config) provesWildcards(id acme.Identifier, own []acme.Solver) bool {
-	for _, issuer := range c.Issuers {
-		if _, ok := issuer.(*ACME); !ok {
-			return true
-		}
+	if len(own) == 0 {
+		own = c.Solvers
 	}
 	base := acme.Identifier{Type: id.Type, Value: strings.TrimPrefix(id.Value, "*.")}
-	given := own
-	if len(given) == 0 {
-		given = c.Solvers
-	}
-	return slices.ContainsFunc(given, func(s acme.Solver) bool { return s != nil && acme.Supports(s, base, true) })
+	able := func(s acme.Solver) bool { return s != nil && acme.Supports(s, base, true) }
+	return slices.ContainsFunc(c.issuers(), func(issuer Issuer) bool {
+		a, ok := issuerAs[*ACME](issuer)
+		switch {
+		case !ok:
+			return true
+		case a != nil && len(a.Solvers) > 0:
+			return slices.ContainsFunc(a.Solvers, able)
+		}
+		return slices.ContainsFunc(own, able)
+	})
 }

@@ -47,7 +47,7 @@ const mostDiagnoses = 10
 
 // explain returns what finds out why the validations of an order failed, while their answers are published.
 func (f *preflight) explain() func(context.Context, error, []acme.Proof) error {
-	if f.request.Preflight == PreflightOff {
+	if f.issuer.services.Preflight == PreflightOff {
 		return nil
 	}
 	return f.diagnose

@@ -38,7 +38,7 @@ func (i *issuance) run(run context.Context) (o outcome, next bool) {
 		return o, false
 	}
 	if waits(i.journal.Failure, time.Now()) && !i.task.Forced {
-		return i.waiting(i.journal.Failure, event), true
+		return i.waiting(i.journal.Failure, event), i.leadsOn()
 	}
 	if closed, ok := errors.AsType[*gate.ClosedError](i.issuer.closed(e.end())); ok {
 		return i.closed(closed), true
@@ -74,22 +74,22 @@ func (i *issuance) issue(ctx context.Context) (*record.Certificate, error) {
 	request := Request{
 		Identifiers: slices.Clone(e.identifiers),
 		Key:         j.Key.Signer,
-		Solvers:     rotated(i.solvers(&e.subject), j.Rotation),
-		Preflight:   i.preflight,
-		Vantage:     i.vantage,
-		Storage:     i.store,
+		Solvers:     rotated(i.solvers(&e.subject, i.issuer.solvers()), j.Rotation),
+		Profile:     e.profile,
+		Refusals:    j.Refusals,
 		Journal:     j.Notes,
 		Record: func(ctx context.Context, notes []byte) error {
 			j.Notes = notes
 			return i.work.save(ctx)
 		},
-		Warn:      warn,
-		end:       e.end(),
-		validated: func(all []record.Validation) { i.validations = all },
+		Warn: warn,
+		Proved: func(p acme.Proof, by time.Time) {
+			i.validations = append(i.validations, record.Validation{Name: orderedName(p), Type: p.Type, Validated: by})
+		},
 	}
 	var certificate *acme.Certificate
 	err := guard(ctx, i.logger, "Issuer.Issue", func() (err error) {
-		certificate, err = i.issuer.Issue(ctx, request)
+		certificate, err = i.issuer.issue(ctx, request, e.end())
 		return err
 	})
 	if err != nil {
@@ -166,10 +166,13 @@ func (i *issuance) failed(run context.Context, event Event, err error) (o outcom
 			return outcome{kind: lifecycle.Failed, until: soonest(until), err: err, events: []Event{event}}, true
 		}
 		fail(i.journal, err, time.Now(), i.entry.end())
-		event.Next, next = i.journal.Next, true
+		event.Next, next = i.journal.Next, i.leadsOn()
 	}
 	return outcome{kind: lifecycle.Failed, until: event.Next, err: err, events: []Event{event}}, next
 }
+
+// leadsOn reports whether the issuer has failed often enough for the next one to be asked.
+func (i *issuance) leadsOn() bool { return i.journal.Refusals+i.journal.Interruptions >= i.failover }
 
 // rotated returns the solvers with the n-th first: after a failure another way to prove control, if there is one, may
 // fare better.

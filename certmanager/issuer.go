@@ -1,25 +1,46 @@
 package certmanager
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/everseal/everseal/acme"
-	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/solver/diagnose"
 	"github.com/everseal/everseal/storage"
 )
 
-// An Issuer signs certificates. [ACME] is the one for CAs that speak ACME; a local CA or a private one
-// can be another. Its methods are called concurrently.
+// An Issuer signs certificates. [ACME] is the one for CAs that speak ACME, [LocalCA] one that signs by itself; a private
+// CA with an interface of its own can be another. Its methods are called concurrently.
+//
+// Issuers may also have these methods. They are found through those that wrap an issuer, too, such as to measure it, if
+// these have a method Unwrap() Issuer:
+//
+//	// Bind is called once for each Manager, by New, which returns its error. It returns the issuer at work for
+//	// that manager, in which the other methods are looked for first: the issuer itself, or another that keeps
+//	// what it needs between requests. All requests have it as Request.Bound.
+//	Bind(s Services) (Issuer, error)
+//
+//	// Supports returns why the issuer will never issue what is asked for, by Identifiers and Profile alone; nil:
+//	// it may. What no issuer supports is refused by New and Manage; other issuers are passed over.
+//	Supports(r Request) error
+//
+//	// Solvers returns those that prove control to this issuer, in place of the Subject's and the Config's; the
+//	// built-in ones come after them. None: those are used.
+//	Solvers() []acme.Solver
+//
+//	// CloseIdleConnections is called when Run ends.
+//	CloseIdleConnections()
 type Issuer interface {
 	// ID names the issuer in the keys of stored records, in lower-case letters, digits, "-" and ".".
 	// It stays the same for as long as what is stored is to be found.
@@ -31,12 +52,34 @@ type Issuer interface {
 	Issue(ctx context.Context, r Request) (*acme.Certificate, error)
 }
 
-// A Request is what the manager wants of an [Issuer].
+// Services are what a Manager has for its issuers, the same for all requests.
+type Services struct {
+	Storage storage.Store // for what the issuer itself has to keep, such as its account
+	Logger  *slog.Logger
+
+	// Email and AgreeToTerms are those of the Config.
+	Email        string
+	AgreeToTerms bool
+
+	// Preflight and Vantage are those of the Config: whether to check what a CA is about to validate, and
+	// from where, also when a validation has failed.
+	Preflight Preflight
+	Vantage   diagnose.Vantage
+}
+
+// A Request is what the manager wants of an [Issuer]. An issuer that leaves the work to another passes it on.
 type Request struct {
 	Identifiers []acme.Identifier
 	Key         crypto.Signer // the certificate's key
 	Solvers     []acme.Solver
-	Storage     storage.Store // for what the issuer itself has to keep, such as its account
+	Profile     string // Subject.Profile
+
+	// Bound is what the issuer's method Bind returned; nil: it has none.
+	Bound Issuer
+
+	// Refusals is how often the issuer has refused these names since their last certificate, as by failing to
+	// validate them.
+	Refusals int
 
 	// Journal is what Record was last given for this key; nil at first. The process may have been
 	// killed in between, or the work taken over by another.
@@ -45,19 +88,12 @@ type Request struct {
 	// that the work is no longer this process's: Issue returns it. Nil: nothing is kept.
 	Record func(ctx context.Context, journal []byte) error
 
-	// Preflight and Vantage are those of the Config: whether to check what a CA is about to validate, and
-	// from where, also when a validation has failed.
-	Preflight Preflight
-	Vantage   diagnose.Vantage
-
-	// Warn reports what wants attention though it does not keep the certificate from being issued. Nil:
-	// nobody is told.
-	Warn func(error)
-
-	validated func([]record.Validation) // is told how control of the names was proved
-
-	answered func()    // told that the issuer has shown that it works, any number of times; nil: nobody is told
-	end      time.Time // of the certificate that is to be replaced; zero: there is none
+	// What the issuer tells of, if it likes; each may be nil. Warn: of what wants attention though it does not keep the
+	// certificate from being issued. Answered: that the issuer has shown that it works, any number of times, long
+	// before Issue returns. Proved: with a certificate, how control of a name was proved, and by when.
+	Warn     func(error)
+	Answered func()
+	Proved   func(p acme.Proof, by time.Time)
 }
 
 // ACME is an Issuer that speaks ACME (RFC 8555) to a CA. Its account is made when first needed and
@@ -66,10 +102,31 @@ type ACME struct {
 	DirectoryURL    string                // zero: acme.LetsEncrypt
 	Email           string                // the account's contact; zero: Config.Email
 	AgreeToTerms    bool                  // that the CA's terms of service were read and are agreed to; or Config.AgreeToTerms says it
-	ExternalAccount *acme.ExternalAccount // if the CA wants one
+	ExternalAccount *acme.ExternalAccount // if the CA wants one; its KeyID belongs to the account's place in the storage
 	CommonName      bool                  // for a CA that wants one: see acme.Request
 	HTTPClient      *http.Client          // zero: one of its own, with a timeout of a minute
 	Roots           *x509.CertPool        // that vouch for the CA's own HTTPS server; zero: the system's
+
+	// Profile is the kind of certificate, if the CA has several, for Subjects that say nothing of it. Zero: the CA's
+	// choice, and for IP addresses at Let's Encrypt "shortlived", the only one that has them.
+	Profile string
+	// Lifetime is for how long certificates are asked for (notAfter, RFC 8555 §7.4), of CAs that let it be
+	// chosen: Google Trust Services does, from one to 90 days, Let's Encrypt does not. Zero: the CA's choice.
+	Lifetime time.Duration
+	// PreferredChain is the common name of a root or intermediate: see acme.Request.
+	PreferredChain string
+	// Solvers prove control of names to this CA, in place of the Subject's and the Config's, as Subject.Solvers
+	// are. Zero: those.
+	Solvers []acme.Solver
+
+	// Staging is asked before the CA is asked again for names that it has refused: a dry run, which costs none of the
+	// few failures that the CA grants. Its certificate is thrown away. If it fails for the names, the CA is not
+	// asked at this attempt; if it tells nothing, as when staging is down, the CA is. What is left out of Email,
+	// AgreeToTerms, Profile, PreferredChain and CommonName is as here. Nil: of Let's Encrypt its own staging environment, of
+	// others none, for most that have one want an external account there, too.
+	Staging *ACME
+	// NoDryRun says that there are none.
+	NoDryRun bool
 }
 
 // ID returns the directory's host and the beginning of a hash of its URL.
@@ -88,12 +145,29 @@ func (a *ACME) ID() string {
 	return host[:min(len(host), 64)] + "-" + hex.EncodeToString(sum[:4])
 }
 
-// Issue obtains a certificate by ACME. A manager keeps the connection and the account of its issuers
-// between calls; called directly, Issue looks the account up each time.
+// Bind checks what is set, as far as it shows without calling anybody, and returns the issuer at work for one manager,
+// which keeps connection and account between requests.
+func (a *ACME) Bind(s Services) (Issuer, error) {
+	told := *a
+	told.Email, told.AgreeToTerms = cmp.Or(a.Email, s.Email), a.AgreeToTerms || s.AgreeToTerms
+	var wrong misconfiguration
+	told.check(&wrong)
+	if err := wrong.err(); err != nil {
+		return nil, err
+	}
+	if s.Storage == nil {
+		return nil, errors.New("certmanager: Services.Storage is nil: an ACME issuer keeps its account there")
+	}
+	s.Logger = cmp.Or(s.Logger, slog.Default())
+	return newACMEIssuer(&told, s), nil
+}
+
+// Issue obtains a certificate by ACME, if the issuer was bound to a manager.
 func (a *ACME) Issue(ctx context.Context, r Request) (*acme.Certificate, error) {
-	once := newACMEIssuer(a)
-	defer once.closeIdle()
-	return once.Issue(ctx, r)
+	if r.Bound == nil {
+		return nil, errNotBound
+	}
+	return r.Bound.Issue(ctx, r)
 }
 
 // requestTimeout bounds one request to the CA, if the HTTP client is not given: one that hangs must not

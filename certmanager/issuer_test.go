@@ -303,6 +303,8 @@ type wrapper struct {
 
 func (w wrapper) ID() string { return "wrapper" }
 
+func (w wrapper) Unwrap() certmanager.Issuer { return w.Issuer }
+
 func (w wrapper) Issue(ctx context.Context, r certmanager.Request) (*acme.Certificate, error) {
 	return w.Issuer.Issue(ctx, w.requests(r))
 }
@@ -313,7 +315,7 @@ func TestACMEWithinAnotherIssuer(t *testing.T) {
 	for name, requests := range map[string]func(certmanager.Request) certmanager.Request{
 		"whole request": func(r certmanager.Request) certmanager.Request { return r },
 		"bare request": func(r certmanager.Request) certmanager.Request {
-			return certmanager.Request{Identifiers: r.Identifiers, Key: r.Key, Solvers: r.Solvers, Storage: r.Storage}
+			return certmanager.Request{Identifiers: r.Identifiers, Key: r.Key, Solvers: r.Solvers, Bound: r.Bound}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,8 +1,10 @@
 package certmanager
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -15,29 +17,106 @@ import (
 // A gatedIssuer is an issuer as one manager asks it: behind a gate that all its names share.
 type gatedIssuer struct {
 	Issuer
-	gate gate.Gate
-	emit func(context.Context, Event) // tells of what concerns all names
+	bound Issuer // by the Issuer's own means; nil: it has none
+	gate  gate.Gate
+	emit  func(context.Context, Event) // tells of what concerns all names
 
 	mu   sync.Mutex
 	told time.Time // since when the issuer can't be asked, as was told; zero: it can. Guarded by mu
 }
 
-// bind returns the issuers in their order, each behind a gate of its own.
-func bind(issuers []Issuer, emit func(context.Context, Event)) []*gatedIssuer {
+// bind returns the issuers in their order, bound to the manager that has the services, each behind a gate of its own. What is
+// wrong with one is noted.
+func bind(issuers []Issuer, s Services, emit func(context.Context, Event), wrong *misconfiguration) []*gatedIssuer {
 	gated := make([]*gatedIssuer, len(issuers))
 	for i, issuer := range issuers {
-		if a, ok := issuer.(*ACME); ok {
-			issuer = newACMEIssuer(a)
-		}
 		gated[i] = &gatedIssuer{Issuer: issuer, emit: emit}
+		binder, ok := issuerAs[interface {
+			Bind(Services) (Issuer, error)
+		}](issuer)
+		if a, isACME := issuer.(*ACME); !ok || isACME && a == nil {
+			continue
+		}
+		var err error
+		gated[i].bound, err = binder.Bind(s)
+		wrong.add(err)
 	}
 	return gated
 }
 
-// Issue asks the issuer for a certificate, if it may be asked at the moment. If not, the error is a
-// [*gate.ClosedError] that says until when.
-func (g *gatedIssuer) Issue(ctx context.Context, r Request) (*acme.Certificate, error) {
-	pass, err := g.gate.Enter(time.Now(), r.end)
+// errNotBound is why an issuer can't issue.
+var errNotBound = errors.New("certmanager: the issuer is not bound to a manager: one that wraps another needs a method Unwrap that returns that, and passes Request.Bound on")
+
+// issuerAs returns the issuer, or the first that it wraps, that is a T.
+func issuerAs[T any](issuer Issuer) (T, bool) {
+	for issuer != nil {
+		if t, ok := issuer.(T); ok {
+			return t, true
+		}
+		wrapper, ok := issuer.(interface{ Unwrap() Issuer })
+		if !ok {
+			break
+		}
+		issuer = wrapper.Unwrap()
+	}
+	var none T
+	return none, false
+}
+
+// capability returns what has the optional methods of an issuer: what is bound to the manager, or else what is not.
+func capability[T any](g *gatedIssuer) (T, bool) {
+	if t, ok := issuerAs[T](g.bound); ok {
+		return t, true
+	}
+	return issuerAs[T](g.Issuer)
+}
+
+// supports returns why the issuer will never issue for the names.
+func (g *gatedIssuer) supports(s *subject) error {
+	able, ok := capability[interface{ Supports(Request) error }](g)
+	if !ok {
+		return nil
+	}
+	if err := able.Supports(Request{Identifiers: s.identifiers, Profile: s.profile}); err != nil {
+		return fmt.Errorf("issuer %s: %w", g.ID(), err)
+	}
+	return nil
+}
+
+// checkSupported notes why no issuer will ever issue for some of the subjects.
+func checkSupported(issuers []*gatedIssuer, subjects []subject, wrong *misconfiguration) {
+	for _, s := range subjects {
+		var why []error
+		for _, issuer := range issuers {
+			if err := issuer.supports(&s); err != nil {
+				why = append(why, err)
+			}
+		}
+		if len(why) == len(issuers) {
+			wrong.addf("%v: %w", &s, cmp.Or(why...))
+		}
+	}
+}
+
+// solvers returns those that prove control to this issuer alone.
+func (g *gatedIssuer) solvers() []acme.Solver {
+	if own, ok := capability[interface{ Solvers() []acme.Solver }](g); ok {
+		return own.Solvers()
+	}
+	return nil
+}
+
+// closeIdle closes the connections that the issuer keeps for later, if it keeps any.
+func (g *gatedIssuer) closeIdle() {
+	if closing, ok := capability[interface{ CloseIdleConnections() }](g); ok {
+		closing.CloseIdleConnections()
+	}
+}
+
+// issue asks the issuer for a certificate to replace one that ends at a time (zero: there is none), if it may be asked at the
+// moment. If not, the error is a [*gate.ClosedError] that says until when.
+func (g *gatedIssuer) issue(ctx context.Context, r Request, end time.Time) (*acme.Certificate, error) {
+	pass, err := g.gate.Enter(time.Now(), end)
 	if err != nil {
 		return nil, err
 	}
@@ -46,17 +125,16 @@ func (g *gatedIssuer) Issue(ctx context.Context, r Request) (*acme.Certificate, 
 		pass.Done(time.Now(), result)
 		g.tell(ctx)
 	}()
-	r.answered = pass.Answered
+	r.Bound, r.Answered = g.bound, pass.Answered
 	if record := r.Record; record != nil {
 		r.Record = func(ctx context.Context, journal []byte) error {
-			pass.Answered() // what is there to be noted is the issuer's
 			if err := record(ctx, journal); err != nil {
 				return storageFailure(err)
 			}
 			return nil
 		}
 	}
-	certificate, err := g.Issuer.Issue(ctx, r)
+	certificate, err := g.Issue(ctx, r)
 	err = inWords(err)
 	result = resultOf(ctx, err)
 	return certificate, err
@@ -102,10 +180,3 @@ func (g *gatedIssuer) closed(end time.Time) error { return g.gate.Closed(time.No
 
 // inFlight returns how many certificates are being obtained from the issuer.
 func (g *gatedIssuer) inFlight() int { return g.gate.Out() }
-
-// closeIdle closes the connections that the issuer keeps for later, if it keeps any.
-func (g *gatedIssuer) closeIdle() {
-	if closing, ok := g.Issuer.(interface{ closeIdle() }); ok {
-		closing.closeIdle()
-	}
-}

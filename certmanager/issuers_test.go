@@ -12,6 +12,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager/internal/gate"
+	"github.com/everseal/everseal/storage"
 )
 
 // A scriptedIssuer does what its function does, and counts.
@@ -49,7 +50,7 @@ func askAll(ctx context.Context, g *gatedIssuer, n int) int {
 	for range n {
 		group.Go(func() {
 			for ctx.Err() == nil {
-				_, err := g.Issue(ctx, Request{Record: func(context.Context, []byte) error { return nil }})
+				_, err := g.issue(ctx, Request{Record: func(context.Context, []byte) error { return nil }}, time.Time{})
 				next, deferred := g.defers(err, time.Time{})
 				switch {
 				case err == nil:
@@ -97,7 +98,7 @@ func TestThousandNamesOfAnIssuerThatIsDown(t *testing.T) {
 					}
 					return nil
 				}}
-				g := bind([]Issuer{issuer}, func(context.Context, Event) {})[0]
+				g := boundAlone(t, issuer, Services{Storage: new(storage.Memory)})
 				hour, cancel := context.WithDeadline(t.Context(), repaired.Add(-time.Second))
 				defer cancel()
 				if n := askAll(hour, g, 1000); n != 0 || issuer.count() > test.most {
@@ -144,8 +145,8 @@ func TestGateLearns(t *testing.T) {
 				if ctx == nil {
 					ctx = t.Context()
 				}
-				g := bind([]Issuer{&scriptedIssuer{issue: func(context.Context, Request) error { return test.err }}}, func(context.Context, Event) {})[0]
-				if _, err := g.Issue(ctx, Request{}); !errors.Is(err, test.err) {
+				g := boundAlone(t, &scriptedIssuer{issue: func(context.Context, Request) error { return test.err }}, Services{Storage: new(storage.Memory)})
+				if _, err := g.issue(ctx, Request{}, time.Time{}); !errors.Is(err, test.err) {
 					t.Errorf("the error is %v, want %v", err, test.err)
 				}
 				closed, ok := errors.AsType[*gate.ClosedError](g.closed(time.Time{}))
@@ -164,38 +165,39 @@ func TestGateLearns(t *testing.T) {
 func TestRefusalsOfAllBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var err error
-		g := bind([]Issuer{&scriptedIssuer{issue: func(context.Context, Request) error { return err }}}, func(context.Context, Event) {})[0]
+		g := boundAlone(t, &scriptedIssuer{issue: func(context.Context, Request) error { return err }}, Services{Storage: new(storage.Memory)})
 		for _, least := range []time.Duration{time.Minute, 10 * time.Minute, 100 * time.Minute, 24 * time.Hour} {
 			err = &UnavailableError{Err: &acme.TermsError{}}
-			_, _ = g.Issue(t.Context(), Request{})
+			_, _ = g.issue(t.Context(), Request{}, time.Time{})
 			closed, ok := errors.AsType[*gate.ClosedError](g.closed(time.Time{}))
 			if !ok || time.Until(closed.Until) < least || time.Until(closed.Until) > least*5/4 {
 				t.Fatalf("%+v, want one for %v and a quarter of it at most", closed, least)
 			}
-			if _, refused := g.Issue(t.Context(), Request{}); !errors.As(refused, new(*acme.TermsError)) || !errors.As(refused, new(*gate.ClosedError)) {
+			if _, refused := g.issue(t.Context(), Request{}, time.Time{}); !errors.As(refused, new(*acme.TermsError)) || !errors.As(refused, new(*gate.ClosedError)) {
 				t.Errorf("the error for others is %v", refused)
 			}
 			time.Sleep(time.Until(closed.Until))
 		}
 		err = nil
-		if _, err := g.Issue(t.Context(), Request{}); err != nil || g.closed(time.Time{}) != nil {
+		if _, err := g.issue(t.Context(), Request{}, time.Time{}); err != nil || g.closed(time.Time{}) != nil {
 			t.Errorf("%v, %v", err, g.closed(time.Time{}))
 		}
 	})
 }
 
-// TestRecordShowsThatTheIssuerWorks has eight attempts hang, of which one has recorded an order.
-func TestRecordShowsThatTheIssuerWorks(t *testing.T) {
+// TestAnsweredShowsThatTheIssuerWorks has eight attempts hang, of which one has told that the issuer answered.
+func TestAnsweredShowsThatTheIssuerWorks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lost := errors.New("the lease is lost")
 		issuer := &scriptedIssuer{issue: func(ctx context.Context, r Request) error {
+			r.Answered()
 			if err := r.Record(ctx, nil); err != nil {
 				return fmt.Errorf("note the order: %w", err)
 			}
 			<-ctx.Done()
 			return ctx.Err()
 		}}
-		g := bind([]Issuer{issuer}, func(context.Context, Event) {})[0]
+		g := boundAlone(t, issuer, Services{Storage: new(storage.Memory)})
 		ctx, cancel := context.WithCancel(t.Context())
 		record := make(chan error)
 		var group sync.WaitGroup
@@ -203,14 +205,14 @@ func TestRecordShowsThatTheIssuerWorks(t *testing.T) {
 		defer cancel()
 		for range 8 {
 			group.Go(func() {
-				_, _ = g.Issue(ctx, Request{Record: func(ctx context.Context, _ []byte) error {
+				_, _ = g.issue(ctx, Request{Record: func(ctx context.Context, _ []byte) error {
 					select {
 					case err := <-record:
 						return err
 					case <-ctx.Done():
 						return ctx.Err()
 					}
-				}})
+				}}, time.Time{})
 			})
 		}
 		synctest.Wait()
@@ -218,9 +220,9 @@ func TestRecordShowsThatTheIssuerWorks(t *testing.T) {
 			t.Errorf("%d are in flight, want 8", n)
 		}
 		if g.closed(time.Time{}) != nil {
-			t.Errorf("%v though it was asked to record an order", g.closed(time.Time{}))
+			t.Errorf("%v though it has answered", g.closed(time.Time{}))
 		}
-		_, err := g.Issue(ctx, Request{Record: func(context.Context, []byte) error { return lost }})
+		_, err := g.issue(ctx, Request{Record: func(context.Context, []byte) error { return lost }}, time.Time{})
 		if !errors.Is(err, lost) || !errors.As(err, new(storageError)) {
 			t.Errorf("the error is %v", err)
 		}
@@ -229,10 +231,10 @@ func TestRecordShowsThatTheIssuerWorks(t *testing.T) {
 
 // TestPanickingIssuer does not count as at work for ever.
 func TestPanickingIssuer(t *testing.T) {
-	g := bind([]Issuer{&scriptedIssuer{issue: func(context.Context, Request) error { panic("a bug") }}}, func(context.Context, Event) {})[0]
+	g := boundAlone(t, &scriptedIssuer{issue: func(context.Context, Request) error { panic("a bug") }}, Services{Storage: new(storage.Memory)})
 	func() {
 		defer func() { _ = recover() }()
-		_, _ = g.Issue(t.Context(), Request{})
+		_, _ = g.issue(t.Context(), Request{}, time.Time{})
 	}()
 	if n := g.inFlight(); n != 0 {
 		t.Errorf("%d are in flight", n)

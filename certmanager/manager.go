@@ -46,18 +46,22 @@ type Manager struct {
 // New checks the configuration and returns a manager, which starts no work before Run or Serve. The error says all that is
 // wrong, or that there is no folder for the default storage.
 func New(config Config) (*Manager, error) {
-	subjects, err := config.check()
-	if err != nil {
-		return nil, err
-	}
+	var wrong misconfiguration
+	subjects := config.check(&wrong)
 	store, err := config.store()
-	if err != nil {
-		return nil, err
+	wrong.add(err)
+	if store == nil {
+		return nil, wrong.err()
 	}
 	m := &Manager{config: config, store: store, logger: config.Logger, begun: make(chan struct{})}
-	m.issuers = bind(config.issuers(), m.emit)
 	if m.logger == nil {
 		m.logger = slog.Default()
+	}
+	services := Services{Storage: store, Logger: m.logger, Email: config.Email, AgreeToTerms: config.AgreeToTerms, Preflight: config.Preflight, Vantage: config.Vantage}
+	m.issuers = bind(config.issuers(), services, m.emit, &wrong)
+	checkSupported(m.issuers, subjects, &wrong)
+	if err := wrong.err(); err != nil {
+		return nil, err
 	}
 	m.announcer.onEvent, m.announcer.logger = config.OnEvent, m.logger
 	if id, err := acme.ParseIdentifier(config.DefaultName); err == nil { // there may be none
@@ -68,7 +72,7 @@ func New(config Config) (*Manager, error) {
 	m.obtainer = obtainer{
 		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, emit: m.emit},
 		catalogue: &m.catalogue, update: m.dispatcher.Update, reporter: reporter{logger: m.logger, emit: m.emit},
-		policy: m.askPolicy, solvers: m.proving.solversFor, preflight: config.Preflight, vantage: config.Vantage, role: config.Role,
+		policy: m.askPolicy, solvers: m.proving.solversFor, failover: max(config.Failover, 1), role: config.Role,
 	}
 	m.dispatcher.Workers = cmp.Or(config.Workers, defaultWorkers)
 	m.dispatcher.Do, m.dispatcher.Urgent = m.do, dispatch.Urgency(lifecycle.Loading)
@@ -87,6 +91,7 @@ func (m *Manager) Manage(subjects ...Subject) error {
 	}
 	var wrong misconfiguration
 	normal := m.config.normalize(subjects, &wrong)
+	checkSupported(m.issuers, normal, &wrong)
 	if err := wrong.err(); err != nil {
 		return err
 	}

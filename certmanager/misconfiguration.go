@@ -12,7 +12,9 @@ type misconfiguration struct{ errs []error }
 // add notes errors, but those that are nil.
 func (m *misconfiguration) add(errs ...error) {
 	for _, err := range errs {
-		if err != nil {
+		if all, ok := err.(*misconfiguration); ok {
+			m.errs = append(m.errs, all.errs...)
+		} else if err != nil {
 			m.errs = append(m.errs, err)
 		}
 	}

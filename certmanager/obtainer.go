@@ -9,7 +9,6 @@ import (
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
 	"github.com/everseal/everseal/certmanager/internal/record"
-	"github.com/everseal/everseal/solver/diagnose"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -23,10 +22,10 @@ type obtainer struct {
 	catalogue *catalogue
 	update    func(...*entry) // has the dispatcher plan entries anew
 	reporter
-	policy    func(context.Context, Question) error // for names on demand
-	solvers   func(*subject) []acme.Solver
-	preflight Preflight
-	vantage   diagnose.Vantage
+	policy  func(context.Context, Question) error // for names on demand
+	solvers func(*subject, []acme.Solver) []acme.Solver
+
+	failover int // failures with one issuer that lead to the next
 }
 
 // do does what is due for the entry.

@@ -214,6 +214,7 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 	}
 	var wrong misconfiguration
 	s := m.config.normalize([]Subject{{Names: []string{name}}}, &wrong)
+	checkSupported(m.issuers, s, &wrong)
 	if err := wrong.err(); err != nil {
 		return nil, err
 	}

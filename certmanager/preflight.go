@@ -64,7 +64,7 @@ func (f *preflight) finish() {
 
 // vantage returns where to check from.
 func (f *preflight) vantage(ctx context.Context) diagnose.Vantage {
-	vantage := f.request.Vantage
+	vantage := f.issuer.services.Vantage
 	if directory, err := f.client.GetDirectory(ctx); err == nil && vantage.CAAIdentities == nil {
 		vantage.CAAIdentities = directory.Meta.CAAIdentities
 	}
@@ -74,7 +74,7 @@ func (f *preflight) vantage(ctx context.Context) diagnose.Vantage {
 // checkAll checks all answers side by side, and beside what follows if they are slow and a fault is but a warning. The
 // error is an *acme.SolverError: another solver may answer better.
 func (f *preflight) checkAll(ctx, issuance context.Context, proofs []acme.Proof) error {
-	switch f.request.Preflight {
+	switch f.issuer.services.Preflight {
 	case PreflightOff:
 		return nil
 	case PreflightRequire:

@@ -98,10 +98,14 @@ func (p *proving) prepared(given []acme.Solver) []acme.Solver {
 	return solvers
 }
 
-// solversFor returns those that can prove control of some name of the subject, in the order of preference.
-func (p *proving) solversFor(s *subject) []acme.Solver {
+// solversFor returns those that can prove control of some name of the subject to an issuer, in the order of preference:
+// the issuer's own, the subject's or the Config's.
+func (p *proving) solversFor(s *subject, own []acme.Solver) []acme.Solver {
 	solvers := p.solvers
-	if len(s.solvers) > 0 {
+	switch {
+	case len(own) > 0:
+		solvers = p.prepared(own)
+	case len(s.solvers) > 0:
 		solvers = p.prepared(s.solvers)
 	}
 	return slices.DeleteFunc(slices.Clone(solvers), func(able acme.Solver) bool {

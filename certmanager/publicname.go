@@ -9,6 +9,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/ca"
 )
 
 // privateDomains are domains that are not in the public DNS: by special use (RFC 6761, RFC 6762, RFC 7686, RFC 9476), or for
@@ -42,14 +43,9 @@ func checkPublic(id acme.Identifier) error {
 // asksPublicCAs reports whether all issuers are known to be public CAs.
 func (c *Config) asksPublicCAs() bool {
 	for _, issuer := range c.issuers() {
-		if a, ok := issuer.(*ACME); !ok || a == nil || !a.isPublic() {
+		if a, ok := issuerAs[*ACME](issuer); !ok || a == nil || ca.At(a.directoryURL()).Name == "" {
 			return false
 		}
 	}
 	return true
-}
-
-// isPublic reports whether the CA is known to be a public one.
-func (a *ACME) isPublic() bool {
-	return slices.Contains([]string{acme.LetsEncrypt, acme.LetsEncryptStaging}, a.directoryURL())
 }

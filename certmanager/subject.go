@@ -12,7 +12,8 @@ import (
 // A subject is a Subject in one form: names normalized, sorted and each once.
 type subject struct {
 	identifiers []acme.Identifier
-	keyTypes    []KeyType     // that of the certificate, and behind it those of its alternatives; at least one
+	keyTypes    []KeyType // that of the certificate, and behind it those of its alternatives; at least one
+	profile     string
 	solvers     []acme.Solver // zero: the Config's
 }
 
@@ -20,7 +21,7 @@ type subject struct {
 func (s *subject) keyType() KeyType { return s.keyTypes[0] }
 
 func newSubject(s Subject) (subject, error) {
-	normal := subject{keyTypes: s.KeyTypes, solvers: s.Solvers}
+	normal := subject{keyTypes: s.KeyTypes, profile: s.Profile, solvers: s.Solvers}
 	if len(s.Names) == 0 {
 		return subject{}, errNoNames
 	}

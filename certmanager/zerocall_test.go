@@ -130,7 +130,12 @@ func managerCalls() map[string]func(ctx context.Context) any {
 		"certmanager.New zero issuer": created(certmanager.Config{Issuers: []certmanager.Issuer{&certmanager.ACME{}, &certmanager.ACME{}}}),
 		"certmanager.ACME.Issue": func(ctx context.Context) any {
 			issuer := &certmanager.ACME{HTTPClient: noClient().HTTPClient}
-			return []any{errorOf(issuer.Issue(ctx, certmanager.Request{})), errorOf(issuer.Issue(ctx, certmanager.Request{Storage: new(storage.Memory)}))}
+			_, unstored := issuer.Bind(certmanager.Services{AgreeToTerms: true})
+			bound, err := issuer.Bind(certmanager.Services{AgreeToTerms: true, Storage: new(storage.Memory)})
+			if err != nil {
+				panic(err)
+			}
+			return []any{unstored, errorOf(issuer.Issue(ctx, certmanager.Request{})), errorOf(issuer.Issue(ctx, certmanager.Request{Bound: bound}))}
 		},
 		"certmanager.Manager.Manage": with(func(_ context.Context, m *manager) any { return []any{m.Manage(), m.Manage(certmanager.Subject{})} }),
 		"certmanager.Manager.Renew":  with(func(ctx context.Context, m *manager) any { return m.Renew(ctx, "") }),

@@ -137,6 +137,12 @@ func shown(value any) string {
 	switch v := value.(type) {
 	case *record.Certificate:
 		return fmt.Sprintf("%+v %s", *v, public(v.Key))
+	case *record.Authority:
+		text := fmt.Sprintf("%+v", v.AuthorityMeta)
+		for _, part := range []record.SigningCertificate{v.Root, v.Intermediate} {
+			text += fmt.Sprintf("\n%x %s", part.Certificate.Raw, public(part.Key))
+		}
+		return text
 	case record.Account:
 		return fmt.Sprintf("%+v %s %s", v, public(v.Key), public(v.NextKey))
 	case record.Work:

@@ -7,6 +7,7 @@
 //	work/<first issuer>/<subject>/<key type>     lease of the work on it, and how far that came
 //	accounts/<issuer>/default                    account with the issuer
 //	accounts/<issuer>/external-<hash>            one bound to an external account (RFC 8555 §7.3.4)
+//	authorities/<issuer>                         an issuer that signs by itself: its root and intermediate, with their keys
 //	corrupt/<hash>/<key>                         copy of a value found at the key, which could not be read
 //
 // An issuer is named by its ID, so that staging and production never meet. A key type is one such as "ecdsa-p256". A
@@ -66,6 +67,13 @@
 // The key is a block of PEM in a string. The URL (RFC 8555 §7.3) is missing until the account is registered. While its key
 // is being changed (§7.3.5), nextKey is the new one, or nextKeyReference says where that is kept: the account has one
 // of the two keys, and asking the CA tells which. In version 2, keyReference takes the place of key.
+//
+// # Authority
+//
+//	everseal authority 1 {"permitted":["internal","10.0.0.0/8"],"excluded":["guests.internal"]}
+//
+// and PEM as in a certificate's record: the private key of the root, the root, the private key of the intermediate, and that.
+// The JSON has the name constraints that root and intermediate were made with (RFC 5280 §4.2.1.10).
 //
 // # Versions
 //

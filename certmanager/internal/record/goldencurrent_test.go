@@ -26,6 +26,7 @@ func TestGoldenCurrent(t *testing.T) {
 		"work":                  goldenWork(t),
 		"work-empty":            new(record.Work),
 		"account-nextkey":       goldenAccount(t),
+		"authority":             goldenAuthority(t),
 		"account-reference": &record.Account{Directory: "https://ca.example.com/directory", Key: record.Key{Reference: "kms://eu/keys/7"},
 			NextKey: record.Key{Reference: "kms://eu/keys/8"}, URL: "https://ca.example.com/account/1"},
 	}
@@ -71,6 +72,8 @@ func decodeCurrent(t *testing.T, name string) string {
 		value, err = record.DecodeWork(data, "other")
 	case "account":
 		value, err = record.DecodeAccount(data)
+	case "authority":
+		value, err = record.DecodeAuthority(data)
 	}
 	if err != nil {
 		t.Errorf("%s: %v", name, err)
@@ -107,6 +110,21 @@ func goldenWork(t *testing.T) *record.Work {
 		"a.example.com-01234567": {Key: goldenCertificate(t).Key, Notes: []byte(`{"orderURL":"https://a.example.com/order/7","b":"\u003c"}`), Rotation: 1, Interruptions: 2},
 		"b.example.com-01234567": {Key: record.Key{Reference: "kms://eu/keys/7"}, Notes: []byte("{ \"no compact\": \"JSON\" }"), Refusals: 4, Failure: failed},
 	}}
+}
+
+// goldenAuthority returns what the file has, for whose signatures there is no recipe, or with -update a new one if there is
+// no file.
+func goldenAuthority(t *testing.T) *record.Authority {
+	t.Helper()
+	const name = "authority"
+	if _, err := os.Stat(filepath.Join(current, name)); *update && err != nil {
+		return newAuthority(t)
+	}
+	a, err := record.DecodeAuthority(golden(t, current, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
 }
 
 func goldenAccount(t *testing.T) *record.Account {

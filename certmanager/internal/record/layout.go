@@ -61,6 +61,9 @@ func AccountKey(issuer, externalKeyID string) string {
 	return "accounts/" + issuer + "/external-" + shortHash([]byte(externalKeyID))
 }
 
+// AuthorityKey returns the storage key of an issuer that signs by itself: "authorities/<issuer>".
+func AuthorityKey(issuer string) string { return "authorities/" + issuer }
+
 // CorruptKey returns the storage key for a copy of the value found at the key, which could not be read. Each value
 // has its own.
 func CorruptKey(key string, value []byte) string {

@@ -1,0 +1,24 @@
+package certmanager
+
+import (
+	"cmp"
+	"time"
+)
+
+// Supports returns why the CA will never issue for the names, as far as it is known.
+func (a *acmeIssuer) Supports(r Request) error {
+	return a.ca.Check(r.Identifiers, cmp.Or(r.Profile, a.Profile))
+}
+
+// profile returns the one to ask for; empty: the CA's choice.
+func (a *acmeIssuer) profile(r *Request) string {
+	return cmp.Or(r.Profile, a.Profile, a.ca.Profile(r.Identifiers))
+}
+
+// notAfter returns the end to ask for; zero: the CA's choice.
+func (a *ACME) notAfter(now time.Time) time.Time {
+	if a.Lifetime == 0 {
+		return time.Time{}
+	}
+	return now.Add(a.Lifetime).UTC().Truncate(time.Second)
+}
