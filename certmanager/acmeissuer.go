@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -21,9 +22,12 @@ type acmeIssuer struct {
 
 func newACMEIssuer(a *ACME) *acmeIssuer {
 	i := &acmeIssuer{ACME: *a, http: a.httpClient()}
-	i.account.issuer, i.account.http = &i.ACME, i.http
+	i.account.issuer, i.account.http, i.account.keys = &i.ACME, i.http, newKeyring(nil, slog.Default(), 1)
 	return i
 }
+
+// useKeys has the account's key come from there.
+func (a *acmeIssuer) useKeys(keys *keyring) { a.account.keys = keys }
 
 // closeIdle closes the connections that the issuer keeps for later, if nobody else uses them.
 func (a *acmeIssuer) closeIdle() {
@@ -45,6 +49,14 @@ func (a *acmeIssuer) Issue(ctx context.Context, r Request) (*acme.Certificate, e
 	i.notes.read(r.Journal)
 	resumed := i.notes.OrderURL != ""
 	certificate, err := i.issue(ctx)
+	if a.account.isChanged(ctx, r.Storage, opened, err) {
+		a.account.forget(opened)
+		if opened, err = a.account.open(ctx, r.Storage, openAccount{}); err != nil {
+			return nil, err
+		}
+		i.account = opened
+		certificate, err = i.issue(ctx)
+	}
 	if errors.Is(err, acme.ErrAccountDoesNotExist) {
 		if i.account, err = a.account.open(ctx, r.Storage, opened); err != nil {
 			return nil, err
@@ -160,7 +172,7 @@ func (i *acmeIssuance) record(ctx context.Context) error {
 // judge returns the error, as an *UnavailableError if it concerns all names and not those of the order.
 func (i *acmeIssuance) judge(ctx context.Context, err error) error {
 	switch {
-	case err == nil, errors.As(err, new(storageError)), errors.As(err, new(*UnavailableError)), errors.Is(ctx.Err(), context.Canceled):
+	case err == nil, isInHouse(err), errors.As(err, new(*UnavailableError)), errors.Is(ctx.Err(), context.Canceled):
 		return err
 	case limitsAccount(err, i.request.Identifiers):
 		return &UnavailableError{Err: err, RetryAfter: retryAfter(err)}

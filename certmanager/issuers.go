@@ -103,6 +103,13 @@ func (g *gatedIssuer) closed(end time.Time) error { return g.gate.Closed(time.No
 // inFlight returns how many certificates are being obtained from the issuer.
 func (g *gatedIssuer) inFlight() int { return g.gate.Out() }
 
+// useKeys tells the issuer where to have its keys made, if it makes any.
+func (g *gatedIssuer) useKeys(keys *keyring) {
+	if using, ok := g.Issuer.(interface{ useKeys(*keyring) }); ok {
+		using.useKeys(keys)
+	}
+}
+
 // closeIdle closes the connections that the issuer keeps for later, if it keeps any.
 func (g *gatedIssuer) closeIdle() {
 	if closing, ok := g.Issuer.(interface{ closeIdle() }); ok {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 
@@ -59,7 +60,6 @@ func New(config Config) (*Manager, error) {
 		return nil, err
 	}
 	m := &Manager{config: config, store: store, logger: config.Logger, begun: make(chan struct{})}
-	m.issuers = bind(config.issuers(), m.emit)
 	if m.logger == nil {
 		m.logger = slog.Default()
 	}
@@ -71,11 +71,16 @@ func New(config Config) (*Manager, error) {
 		}
 		m.defaultName = id.Value
 	}
+	keys := newKeyring(config.Keys, m.logger, max(1, runtime.GOMAXPROCS(0)/2))
+	m.issuers = bind(config.issuers(), m.emit)
+	for _, issuer := range m.issuers {
+		issuer.useKeys(keys)
+	}
 	m.proving.prepare(&config, store, m.logger)
 	m.admission = newAdmission()
 	m.obtainer = obtainer{
-		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, emit: m.emit},
-		catalogue: &m.catalogue, update: m.dispatcher.Update, reporter: reporter{logger: m.logger, emit: m.emit},
+		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, keyring: keys, emit: m.emit},
+		keyring: keys, catalogue: &m.catalogue, update: m.dispatcher.Update, reporter: reporter{logger: m.logger, emit: m.emit},
 		policy: m.askPolicy, solvers: m.proving.solversFor, preflight: config.Preflight, vantage: config.Vantage,
 	}
 	m.dispatcher.Workers = cmp.Or(config.Workers, defaultWorkers)

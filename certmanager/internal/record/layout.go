@@ -61,6 +61,9 @@ func AccountKey(issuer, externalKeyID string) string {
 	return "accounts/" + issuer + "/external-" + shortHash([]byte(externalKeyID))
 }
 
+// AccountLeaseKey returns the storage key of the lease of whoever changes the account whose record is at the key.
+func AccountLeaseKey(accountKey string) string { return accountKey + "/lease" }
+
 // CorruptKey returns the storage key for a copy of the value found at the key, which could not be read. Each value
 // has its own.
 func CorruptKey(key string, value []byte) string {
