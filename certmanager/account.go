@@ -5,11 +5,13 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/certmanager/internal/schedule"
 	"github.com/everseal/everseal/storage"
 )
@@ -19,6 +21,7 @@ import (
 type account struct {
 	issuer *ACME
 	http   *http.Client
+	keys   *keyring
 	made   *acme.Client // the last one, with the directory and nonces that it has; for the opening under way alone
 
 	mu       sync.Mutex    // guards what follows; not held over storage or network
@@ -30,8 +33,9 @@ type account struct {
 
 // An openAccount is one that is known to be registered.
 type openAccount struct {
-	client *acme.Client
-	url    string
+	client    *acme.Client
+	url       string
+	reference string // to the key, if it is kept elsewhere
 }
 
 // An opening is the work of opening the account. What it comes to is set before done is closed.
@@ -112,7 +116,7 @@ func (a *account) end(o *opening, opened openAccount, err error, abandoned bool)
 		return
 	}
 	o.err = fmt.Errorf("account at %s: %w", a.issuer.directoryURL(), err)
-	if o.abandoned = abandoned; abandoned || errors.As(err, new(storageError)) {
+	if o.abandoned = abandoned; abandoned || isInHouse(err) {
 		return
 	}
 	if !refusesAll(err) {
@@ -129,22 +133,31 @@ func (a *account) end(o *opening, opened openAccount, err error, abandoned bool)
 func (a *account) forget(refused openAccount) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.opened == refused {
+	if a.opened.client == refused.client {
 		a.opened = openAccount{}
 	}
 }
 
 // load reads the account from the storage and, if it is not registered or the CA lost it, registers it.
 func (a *account) load(ctx context.Context, s storage.Store, lost bool) (openAccount, error) {
-	rec, err := a.issuer.loadAccount(ctx, s)
+	stored := a.record(s)
+	rec, err := stored.load(ctx)
+	if errors.Is(err, acme.ErrUnauthorized) {
+		return openAccount{}, err // it was deactivated
+	}
 	if err != nil {
 		return openAccount{}, storageFailure(err)
 	}
-	if rec.URL != "" && !lost {
-		client := &acme.Client{DirectoryURL: a.issuer.directoryURL(), Key: rec.Key.Signer, HTTPClient: a.http, AccountURL: rec.URL}
-		return openAccount{client, rec.URL}, nil
+	if rec, err = a.settle(ctx, stored, rec); err != nil {
+		return openAccount{}, err
 	}
-	client, registered, err := a.register(ctx, s, &rec)
+	if err := stored.deleteUnused(ctx, rec); err != nil && ctx.Err() == nil {
+		a.keys.logger.LogAttrs(ctx, slog.LevelWarn, "keys that the account had before are still there", slog.String("error", err.Error()))
+	}
+	if rec.URL != "" && !lost {
+		return a.openedWith(rec), nil
+	}
+	client, registered, err := a.register(ctx, stored, &rec)
 	if errors.Is(err, acme.ErrUnauthorized) && a.issuer.ExternalAccount == nil {
 		err = a.issuer.deactivated(err)
 	}
@@ -152,10 +165,19 @@ func (a *account) load(ctx context.Context, s storage.Store, lost bool) (openAcc
 		return openAccount{}, err
 	}
 	rec.URL = registered.URL
-	if err := a.issuer.saveAccount(ctx, s, rec); err != nil {
+	if err := stored.saveURL(ctx, rec); err != nil {
 		return openAccount{}, storageFailure(err)
 	}
-	return openAccount{client, rec.URL}, nil
+	return openAccount{client, rec.URL, rec.Key.Reference}, nil
+}
+
+// record returns where the account is kept.
+func (a *account) record(s storage.Store) *accountRecord { return &accountRecord{a.issuer, s, a.keys} }
+
+// openedWith returns an account that is registered.
+func (a *account) openedWith(rec record.Account) openAccount {
+	client := &acme.Client{DirectoryURL: a.issuer.directoryURL(), Key: rec.Key.Signer, HTTPClient: a.http, AccountURL: rec.URL}
+	return openAccount{client, rec.URL, rec.Key.Reference}
 }
 
 // clientFor returns a client for the key: the one that has tried before, if there is one.

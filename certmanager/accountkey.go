@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager/internal/record"
-	"github.com/everseal/everseal/storage"
 )
 
 // accountKeyTypes are the kinds of account keys by the algorithms that CAs name for them (RFC 7518 §3.1).
@@ -17,7 +17,7 @@ func accountKeyTypes() map[string]KeyType {
 
 // register registers the account. If the CA takes other keys than that of an account that it does not have yet, the key is
 // replaced by one that it takes, once for all who share the storage.
-func (a *account) register(ctx context.Context, s storage.Store, rec *record.Account) (*acme.Client, *acme.Account, error) {
+func (a *account) register(ctx context.Context, stored *accountRecord, rec *record.Account) (*acme.Client, *acme.Account, error) {
 	client := a.clientFor(rec.Key.Signer)
 	registered, err := client.Register(ctx, a.issuer.registration())
 	if !errors.Is(err, acme.ErrBadSignatureAlgorithm) || rec.URL != "" {
@@ -27,7 +27,7 @@ func (a *account) register(ctx context.Context, s storage.Store, rec *record.Acc
 	if !ok {
 		return client, nil, err
 	}
-	if *rec, err = a.issuer.replaceAccountKey(ctx, s, rec.Key, keyType); err != nil {
+	if *rec, err = stored.replaceKey(ctx, rec.Key, keyType); err != nil {
 		return client, nil, storageFailure(fmt.Errorf("replace its key by one of type %s: %w", keyType, err))
 	}
 	client = a.clientFor(rec.Key.Signer)
@@ -49,20 +49,26 @@ func acceptedKeyType(err error) (KeyType, bool) {
 	return "", false
 }
 
-// replaceAccountKey stores a new key in place of one with which no account was made, unless another process was faster.
-// It returns the record as it is stored then.
-func (a *ACME) replaceAccountKey(ctx context.Context, s storage.Store, old record.Key, keyType KeyType) (rec record.Account, err error) {
-	key, err := keyType.generate()
+// replaceKey stores a new key in place of one with which no account was made, unless another process was faster. It returns
+// the record as it is stored then.
+func (a *accountRecord) replaceKey(ctx context.Context, old record.Key, t KeyType) (record.Account, error) {
+	key, err := a.newKey(ctx, t)
+	if err != nil {
+		return record.Account{}, err
+	}
+	rec, err := a.change(ctx, func(rec *record.Account) error {
+		if rec.URL == "" && rec.Key.Equal(old) {
+			rec.Unused.Add(old.Reference, time.Now())
+			rec.Key = key
+		}
+		return nil
+	})
 	if err != nil {
 		return rec, err
 	}
-	_, err = storage.Update(ctx, s, a.accountKey(), func(stored []byte) ([]byte, error) {
-		rec = record.Account{Directory: a.directoryURL(), Key: record.Key{Signer: key}}
-		if current, err := record.DecodeAccount(stored); err == nil && !current.Key.Equal(old) {
-			rec = current
-			return stored, nil
-		}
-		return rec.Encode()
-	})
-	return rec, err
+	if rec.Key.Signer == nil && rec.Key.Equal(key) {
+		rec.Key.Signer, err = a.keyring.create(ctx, key.Reference, t)
+		return rec, err
+	}
+	return rec, a.open(ctx, &rec.Key)
 }

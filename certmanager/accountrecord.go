@@ -2,12 +2,10 @@ package certmanager
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager/internal/record"
@@ -37,59 +35,182 @@ func (a *ACME) deactivated(err error) error {
 		err, a.accountKey())
 }
 
-// loadAccount returns the stored account. If there is none, it makes the key and stores it, unless
-// another process is faster.
-func (a *ACME) loadAccount(ctx context.Context, s storage.Store) (record.Account, error) {
-	item, err := s.Load(ctx, a.accountKey())
-	if errors.Is(err, fs.ErrNotExist) {
-		fresh, err := a.newAccount(ctx, s)
-		if !errors.Is(err, storage.ErrConflict) {
-			return fresh, err
-		}
-		item, err = s.Load(ctx, a.accountKey())
-		if err != nil {
-			return record.Account{}, err
-		}
-	} else if err != nil {
-		return record.Account{}, err
-	}
-	rec, err := record.DecodeAccount(item.Value)
-	if err == nil && rec.Key.Signer == nil {
-		err = errors.New("its key is kept elsewhere, where this manager can't use it")
-	}
-	if err != nil {
-		return rec, fmt.Errorf("the stored record %s can't be read: restore it, or delete it to make a new account: %w", a.accountKey(), err)
-	}
-	return rec, nil
+// An accountRecord is where the account of an issuer is kept.
+type accountRecord struct {
+	issuer  *ACME
+	store   storage.Store
+	keyring *keyring
 }
 
-// newAccount makes an account's key and stores it. The error is storage.ErrConflict if another process was faster.
-func (a *ACME) newAccount(ctx context.Context, s storage.Store) (record.Account, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return record.Account{}, err
+// accountKeyType is the kind of account keys: all CAs take it (RFC 8555 §6.2).
+const accountKeyType = ECDSAP256
+
+// newKey returns a key for the account: one that is made here, or the reference to one that Config.Keys is to make once it
+// is stored.
+func (a *accountRecord) newKey(ctx context.Context, t KeyType) (record.Key, error) {
+	if a.keyring.keys != nil {
+		return record.Key{Reference: newReference("account")}, nil
 	}
-	rec := record.Account{Directory: a.directoryURL(), Key: record.Key{Signer: key}}
-	value, err := rec.Encode()
+	key, err := a.keyring.generate(ctx, t)
+	return record.Key{Signer: key}, err
+}
+
+// load returns the stored account with its key. If there is none, it stores one, unless another process is faster. One that
+// was deactivated is an error.
+func (a *accountRecord) load(ctx context.Context) (record.Account, error) {
+	rec, err := a.read(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = a.add(ctx); err == nil || errors.Is(err, storage.ErrConflict) {
+			rec, err = a.read(ctx)
+		}
+	}
 	if err != nil {
 		return rec, err
 	}
-	if _, err = s.Save(ctx, a.accountKey(), value, ""); err != nil {
-		return rec, fmt.Errorf("store its key: %w", err)
+	if !rec.Deactivated.IsZero() {
+		return rec, fmt.Errorf("the account was deactivated at %s: delete the stored record %s, and another is made at the next attempt: %w",
+			rec.Deactivated.Format(time.RFC3339), a.issuer.accountKey(), acme.ErrUnauthorized)
+	}
+	if rec.Key.Signer == nil && rec.URL == "" {
+		return a.makeKey(ctx)
+	}
+	return rec, a.open(ctx, &rec.Key)
+}
+
+// read returns the stored account. A key that is kept elsewhere is not opened.
+func (a *accountRecord) read(ctx context.Context) (record.Account, error) {
+	item, err := a.store.Load(ctx, a.issuer.accountKey())
+	if err != nil {
+		return record.Account{}, err
+	}
+	return a.decode(item.Value)
+}
+
+func (a *accountRecord) decode(data []byte) (record.Account, error) {
+	rec, err := record.DecodeAccount(data)
+	if err == nil && rec.Key.Signer == nil && a.keyring.keys == nil {
+		err = errNoKeys
+	}
+	if err != nil {
+		return rec, fmt.Errorf("the stored record %s can't be read: restore it, or delete it to make a new account: %w", a.issuer.accountKey(), err)
 	}
 	return rec, nil
 }
 
-// saveAccount stores the URL of the account.
-func (a *ACME) saveAccount(ctx context.Context, s storage.Store, rec record.Account) error {
-	_, err := storage.Update(ctx, s, a.accountKey(), func(old []byte) ([]byte, error) {
-		if current, err := record.DecodeAccount(old); err == nil && !current.Key.Equal(rec.Key) {
-			return nil, errors.New("its key was replaced meanwhile")
+// add stores an account that is not registered yet. The error is storage.ErrConflict if another process was faster.
+func (a *accountRecord) add(ctx context.Context) error {
+	key, err := a.newKey(ctx, accountKeyType)
+	if err != nil {
+		return err
+	}
+	rec := record.Account{Directory: a.issuer.directoryURL(), Key: key}
+	value, err := rec.Encode()
+	if err != nil {
+		return err
+	}
+	if _, err = a.store.Save(ctx, a.issuer.accountKey(), value, ""); err != nil {
+		return fmt.Errorf("store its key: %w", err)
+	}
+	return nil
+}
+
+// makeKey has Config.Keys make the key of an account that is not registered yet: one process at a time does, for there may be
+// no telling which of two keys is the right one.
+func (a *accountRecord) makeKey(ctx context.Context) (rec record.Account, err error) {
+	err = a.locked(ctx, func(ctx context.Context) error {
+		if rec, err = a.read(ctx); err != nil {
+			return err
+		}
+		rec.Key.Signer, err = a.keyring.create(ctx, rec.Key.Reference, accountKeyType)
+		return err
+	})
+	return rec, err
+}
+
+// open opens a key that is kept elsewhere.
+func (a *accountRecord) open(ctx context.Context, key *record.Key) (err error) {
+	if key.Signer == nil {
+		key.Signer, err = a.keyring.open(ctx, key.Reference)
+	}
+	return err
+}
+
+// locked calls f while no other process changes the account. Its ctx ends if that can't be said any longer.
+func (a *accountRecord) locked(ctx context.Context, f func(context.Context) error) error {
+	lease, err := storage.Acquire(ctx, a.store, record.AccountLeaseKey(a.issuer.accountKey()), leaseTerm)
+	if err != nil {
+		return storageFailure(err)
+	}
+	err = f(lease.Context())
+	if released := attend(ctx, endPatience, lease.Release); err == nil && released != nil {
+		err = storageFailure(released)
+	}
+	return err
+}
+
+// change stores the account as f changes it, and returns it.
+func (a *accountRecord) change(ctx context.Context, f func(*record.Account) error) (rec record.Account, err error) {
+	_, err = storage.Update(ctx, a.store, a.issuer.accountKey(), func(old []byte) ([]byte, error) {
+		if rec, err = a.decode(old); err != nil {
+			return nil, err
+		}
+		if err = f(&rec); err != nil {
+			return nil, err
 		}
 		return rec.Encode()
+	})
+	return rec, err
+}
+
+// saveURL stores where the account is registered.
+func (a *accountRecord) saveURL(ctx context.Context, registered record.Account) error {
+	_, err := a.change(ctx, func(rec *record.Account) error {
+		if !rec.Key.Equal(registered.Key) {
+			return errors.New("its key was replaced meanwhile")
+		}
+		rec.URL = registered.URL
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("store its URL: %w", err)
 	}
 	return nil
+}
+
+// switchKey stores that the account has another key by now, and has the former one deleted.
+func (a *accountRecord) switchKey(ctx context.Context, former, next record.Key) (record.Account, error) {
+	rec, err := a.change(ctx, func(rec *record.Account) error {
+		if rec.Key.Equal(former) {
+			rec.Unused.Add(former.Reference, time.Now())
+			rec.Key, rec.NextKey = next, record.Key{}
+		}
+		return nil
+	})
+	if err == nil && !rec.Key.Equal(next) {
+		err = errors.New("its key was replaced meanwhile")
+	}
+	if err != nil {
+		return rec, fmt.Errorf("store its new key: %w", err)
+	}
+	rec.Key = next
+	return rec, nil
+}
+
+// deleteUnused deletes the keys that the account had before.
+func (a *accountRecord) deleteUnused(ctx context.Context, rec record.Account) error {
+	if a.keyring.keys == nil || len(rec.Unused) == 0 {
+		return nil
+	}
+	left, err := a.keyring.deleteUnused(ctx, rec.Unused, func(string) bool { return false })
+	if len(left) == len(rec.Unused) {
+		return err
+	}
+	_, saveErr := a.change(ctx, func(rec *record.Account) error {
+		rec.Unused = left
+		return nil
+	})
+	if err == nil && saveErr != nil {
+		err = storageFailure(saveErr)
+	}
+	return err
 }

@@ -25,7 +25,7 @@ type acmeIssuer struct {
 
 func newACMEIssuer(a *ACME, s Services) *acmeIssuer {
 	i := &acmeIssuer{ACME: *a, services: s, ca: ca.At(a.directoryURL()), http: a.httpClient()}
-	i.account.issuer, i.account.http = &i.ACME, i.http
+	i.account.issuer, i.account.http, i.account.keys = &i.ACME, i.http, newKeyring(s.Keys, s.Logger, 1)
 	if staging := a.staging(); staging != nil {
 		if s.Preflight == PreflightRequire {
 			s.Preflight = PreflightWarn // its CAA identities may be others
@@ -73,6 +73,13 @@ func (i *acmeIssuance) obtain(ctx context.Context) (*acme.Certificate, error) {
 	}
 	resumed := i.notes.OrderURL != ""
 	certificate, err := i.issue(ctx)
+	if account.isChanged(ctx, store, i.account, err) {
+		account.forget(i.account)
+		if i.account, err = account.open(ctx, store, openAccount{}); err != nil {
+			return nil, err
+		}
+		certificate, err = i.issue(ctx)
+	}
 	if errors.Is(err, acme.ErrAccountDoesNotExist) {
 		lost := i.account
 		if i.account, err = account.open(ctx, store, lost); err != nil {
@@ -190,7 +197,7 @@ func (i *acmeIssuance) record(ctx context.Context) error {
 // judge returns the error, as an *UnavailableError if it concerns all names and not those of the order.
 func (i *acmeIssuance) judge(ctx context.Context, err error) error {
 	switch {
-	case err == nil, errors.As(err, new(storageError)), errors.As(err, new(*UnavailableError)), errors.Is(ctx.Err(), context.Canceled):
+	case err == nil, isInHouse(err), errors.As(err, new(*UnavailableError)), errors.Is(ctx.Err(), context.Canceled):
 		return err
 	case limitsAccount(err, i.request.Identifiers):
 		return &UnavailableError{Err: err, RetryAfter: retryAfter(err)}

@@ -49,7 +49,7 @@ func (n *notes) order(url string, now time.Time) bool {
 
 func (n *notes) add(proofs []acme.Proof) {
 	for _, p := range proofs {
-		if !slices.ContainsFunc(n.Proofs, func(q acme.Proof) bool { return q.URL == p.URL }) {
+		if !slices.ContainsFunc(n.Proofs, func(q acme.Proof) bool { return q.URL == p.URL && q.KeyAuthorization == p.KeyAuthorization }) {
 			n.Proofs = append(n.Proofs, p)
 		}
 	}

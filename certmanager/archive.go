@@ -21,6 +21,7 @@ const storageTimeout = 30 * time.Second
 type archive struct {
 	store         storage.Store
 	issuers       []*gatedIssuer
+	keyring       *keyring
 	emit          func(context.Context, Event)
 	intermediates record.Intermediates
 }
@@ -82,13 +83,17 @@ func (a *archive) hasAny(ctx context.Context) bool {
 	return false
 }
 
-// decode reads a stored certificate of the subject.
+// decode reads a stored certificate of the subject. A key that is kept elsewhere is opened when it is first needed.
 func (a *archive) decode(data []byte, s *subject) (*record.Certificate, error) {
 	r, err := record.DecodeCertificate(data, s.identifiers, &a.intermediates)
-	if err == nil && r.Key.Signer == nil {
-		return nil, errors.New("its key is kept elsewhere, where this manager can't use it")
+	if err != nil || r.Key.Reference == "" {
+		return r, err
 	}
-	return r, err
+	if a.keyring.keys == nil {
+		return nil, errNoKeys
+	}
+	r.Key.Signer = newDistantKey(a.keyring, r)
+	return r, nil
 }
 
 // errSlowStorage is why a call of the storage was given up.

@@ -243,6 +243,7 @@ func (a *attempt) able() []*gatedIssuer {
 
 // release gives the lease back, with how far the work came.
 func (a *attempt) release(ctx context.Context) {
+	a.deleteKeys(ctx)
 	if err := a.work.release(ctx); err != nil {
 		a.warn(ctx, "", fmt.Errorf("certmanager: %v: keep the journal and give back the lease: %w", &a.entry.subject, err))
 	}

@@ -43,7 +43,7 @@ func TestUnderstoodBy(t *testing.T) {
 	const seed, hellos = 7, 20_000
 	random := rand.New(rand.NewPCG(seed, seed))
 	for _, kind := range []KeyType{ECDSAP256, ECDSAP384, RSA2048} {
-		key, err := kind.generate()
+		key, err := newKeyring(nil, nil, 1).generate(t.Context(), kind)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -56,6 +56,11 @@ type Config struct {
 	// $STATE_DIRECTORY, or else in the folder "everseal" of the user's configuration folder.
 	Storage storage.Store
 
+	// Keys, if set, makes and keeps the private keys of certificates and accounts. Nil: they are made here and are in the
+	// records in the Storage. What was made before it was set is served until it is renewed; without it, what was
+	// made with it can't be served, is reported with [EventCorrupt] and obtained anew.
+	Keys Keys
+
 	// OnDemand, if set, is asked whether a certificate may be obtained for a name that a client wants
 	// and nobody configured. An error refuses; one that wraps ErrDenied is remembered for a while,
 	// any other, or a panic, means that the question could not be answered. Called concurrently, and again before a

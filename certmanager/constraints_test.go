@@ -1,6 +1,9 @@
 package certmanager
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/x509"
 	"testing"
 	"time"
@@ -35,7 +38,7 @@ func TestConstraintsAreThoseOfClients(t *testing.T) {
 		roots, between := x509.NewCertPool(), x509.NewCertPool()
 		roots.AddCert(authority.Root.Certificate)
 		between.AddCert(authority.Intermediate.Certificate)
-		key, err := ECDSAP256.generate()
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}

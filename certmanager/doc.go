@@ -79,11 +79,20 @@
 // [Manager.Status] and [Manager.All] tell how each certificate stands, what comes next and why it waits, also as JSON,
 // and [Manager.Stats] has the sums.
 //
+// # Keys and accounts
+//
+// With [Config].Keys the private keys are made and kept elsewhere: in a KMS, an HSM or a TPM (package pkcs11 of this module's
+// repository, for one). A reference to each is stored before it is made, and deleted with it once the last certificate
+// for it has ended, so that none is forgotten. Keys are opened by the handshakes that need them, not at start.
+//
+// [Manager.Account] is the account with a CA: its contact and its key are changed and it is given up by one call each.
+//
 // # What is stored
 //
 // Keys of records are stable:
 //
 //	accounts/<issuer>/default                     the account: key first, then URL
+//	accounts/<issuer>/default/lease               of whoever changes it
 //	certificates/<issuer>/<subject>/<key type>    certificate, key and metadata, a PEM file
 //	work/<first issuer>/<subject>/<key type>      lease, and how far the work came with each issuer
 //	challenges/…                                  answers published; see package solver

@@ -3,6 +3,9 @@ package certmanager
 import (
 	"cmp"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -88,7 +91,7 @@ func (i *acmeIssuance) dryRun(ctx context.Context) (passed bool, err error) {
 // rehearse has a certificate issued at staging, for a key that is used for nothing else. Answers that an earlier process
 // published there are taken away with the others.
 func (i *acmeIssuance) rehearse(ctx context.Context, solvers []acme.Solver) error {
-	key, err := ECDSAP256.generate()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
 	}

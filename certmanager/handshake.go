@@ -59,9 +59,13 @@ func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 	}
 	e := m.catalogue.lookup(hello.ServerName)
 	if certificate := e.certificateFor(hello); certificate != nil {
-		return certificate, nil
+		return openFor(hello, certificate)
 	}
-	return m.missing(hello, e)
+	certificate, err := m.missing(hello, e)
+	if certificate == nil {
+		return nil, err
+	}
+	return openFor(hello, certificate)
 }
 
 // missing finds a certificate, or the reason why there is none, when the name as the client sent it has none ready. The

@@ -43,6 +43,10 @@ func (i *issuance) run(run context.Context) (o outcome, next bool) {
 	if closed, ok := errors.AsType[*gate.ClosedError](i.issuer.closed(e.end())); ok {
 		return i.closed(closed), true
 	}
+	if err := i.takeKey(i.work.context()); err != nil {
+		event.Kind = EventFailed
+		return i.failed(run, event, err)
+	}
 	ctx, cancel := context.WithTimeout(i.work.context(), issueTimeout+time.Duration(len(e.identifiers)-1)*nameTimeout)
 	defer cancel()
 	event.Kind, event.quiet = EventObtaining, i.task.Quiet || i.troubles.of(ReasonIssuer, i.issuer.ID()).isTold()
@@ -56,17 +60,10 @@ func (i *issuance) run(run context.Context) (o outcome, next bool) {
 	return k.run(run), false
 }
 
-// issue has the issuer sign, or resume what it had begun. The key is recorded before, and what else is known only here:
-// whatever is ordered is found again, and a storage that takes no record gets no order.
+// issue has the issuer sign with the journal's key, or resume what it had begun. The key is recorded before, and what else
+// is known only here: whatever is ordered is found again, and a storage that takes no record gets no order.
 func (i *issuance) issue(ctx context.Context) (*record.Certificate, error) {
 	e, j := i.entry, i.journal
-	if j.Key.Signer == nil {
-		key, err := e.keyType().generate()
-		if err != nil {
-			return nil, err
-		}
-		j.Key, j.Notes = record.Key{Signer: key}, nil
-	}
 	if err := i.work.save(ctx); err != nil {
 		return nil, storageFailure(fmt.Errorf("record the key before the order: %w", err))
 	}
@@ -120,7 +117,11 @@ func (i *issuance) check(certificate *acme.Certificate) (*record.Certificate, er
 	if current := e.served.Load(); current != nil {
 		meta.Predecessor = current.serial()
 	}
-	return record.New(meta, i.journal.Key, certificate, &i.archive.intermediates)
+	r, err := record.New(meta, i.journal.Key, certificate, &i.archive.intermediates)
+	if err == nil && r.Key.Reference != "" {
+		r.Key.Signer = newDistantKey(i.keyring, r)
+	}
+	return r, err
 }
 
 // obtained returns the time to note for a certificate that has just come. It is later than that of what it replaces,
@@ -157,7 +158,7 @@ func (i *issuance) failed(run context.Context, event Event, err error) (o outcom
 	case i.work.isLost(): // to another, or the storage loses what it takes
 		hinder(&i.work.Work, err, time.Now())
 		return outcome{kind: lifecycle.Deferred, until: i.work.Next, err: err}, false
-	case errors.As(err, new(storageError)):
+	case isInHouse(err):
 		hinder(&i.work.Work, err, time.Now())
 		event.Next = i.work.Next
 	default:
@@ -165,7 +166,11 @@ func (i *issuance) failed(run context.Context, event Event, err error) (o outcom
 			event.Next = until
 			return outcome{kind: lifecycle.Failed, until: soonest(until), err: err, events: []Event{event}}, true
 		}
+		key := i.journal.Key
 		fail(i.journal, err, time.Now(), i.entry.end())
+		if i.journal.Key.IsZero() {
+			i.work.Unused.Add(key.Reference, time.Now())
+		}
 		event.Next, next = i.journal.Next, i.leadsOn()
 	}
 	return outcome{kind: lifecycle.Failed, until: event.Next, err: err, events: []Event{event}}, next

@@ -55,6 +55,7 @@ type Issuer interface {
 // Services are what a Manager has for its issuers, the same for all requests.
 type Services struct {
 	Storage storage.Store // for what the issuer itself has to keep, such as its account
+	Keys    Keys          // makes the issuer's own keys, and keeps them; nil: they are in its records
 	Logger  *slog.Logger
 
 	// Email and AgreeToTerms are those of the Config.

@@ -46,7 +46,7 @@ func resultOf(ctx context.Context, err error) gate.Result {
 	switch {
 	case err == nil:
 		r.Outcome = gate.Answer
-	case errors.As(err, new(storageError)), errors.As(err, new(*dryRunError)), errors.Is(ctx.Err(), context.Canceled):
+	case isInHouse(err), errors.As(err, new(*dryRunError)), errors.Is(ctx.Err(), context.Canceled):
 		r.Outcome = gate.Unknown
 	case errors.As(err, &unavailable):
 		r.RetryAfter = max(r.RetryAfter, unavailable.RetryAfter)

@@ -1,6 +1,7 @@
 package certmanager
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -47,19 +48,30 @@ func (t KeyType) check() error {
 		string(t), ECDSAP256, ECDSAP384, RSA2048, RSA3072, RSA4096)
 }
 
-// generate makes a new key.
-func (t KeyType) generate() (crypto.Signer, error) {
+// generate makes a new key. Making one for RSA takes a processor for up to seconds: no more are made at once than leave
+// handshakes alone, and others wait until ctx ends.
+func (k *keyring) generate(ctx context.Context, t KeyType) (crypto.Signer, error) {
 	switch t {
 	case ECDSAP256:
 		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	case ECDSAP384:
 		return ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	case RSA2048:
-		return rsa.GenerateKey(rand.Reader, 2048)
+		return k.generateRSA(ctx, 2048)
 	case RSA3072:
-		return rsa.GenerateKey(rand.Reader, 3072)
+		return k.generateRSA(ctx, 3072)
 	case RSA4096:
-		return rsa.GenerateKey(rand.Reader, 4096)
+		return k.generateRSA(ctx, 4096)
 	}
 	return nil, t.check()
+}
+
+func (k *keyring) generateRSA(ctx context.Context, bits int) (crypto.Signer, error) {
+	select {
+	case k.making <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for other RSA keys to be made: %w", ctx.Err())
+	}
+	defer func() { <-k.making }()
+	return rsa.GenerateKey(rand.Reader, bits)
 }

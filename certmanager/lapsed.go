@@ -103,6 +103,9 @@ func (o *obtainer) deleteWork(ctx context.Context, e *entry) (again time.Time, e
 	if until, now := w.useful(), time.Now(); until.After(now) {
 		return earlier(until, now.Add(maxBackoff)), nil
 	}
+	if err := o.deleteAllKeys(ctx, w); err != nil {
+		return again, err
+	}
 	if err := attend(ctx, storeTimeout, w.lease.Delete); err != nil && !errors.Is(err, storage.ErrLost) {
 		return again, err
 	}

@@ -2,6 +2,8 @@ package certmanager
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -34,7 +36,7 @@ func (a *localAuthority) renew(old *record.Authority, now time.Time) (*record.Au
 
 // makeCA returns a certificate of the role with its key, signed by the parent; nil: by itself.
 func (a *localAuthority) makeCA(role string, parent *record.SigningCertificate, now time.Time, lifetime time.Duration) (made record.SigningCertificate, err error) {
-	key, err := ECDSAP256.generate()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return made, err
 	}

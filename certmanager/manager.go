@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,7 +58,7 @@ func New(config Config) (*Manager, error) {
 	if m.logger == nil {
 		m.logger = slog.Default()
 	}
-	services := Services{Storage: store, Logger: m.logger, Email: config.Email, AgreeToTerms: config.AgreeToTerms, Preflight: config.Preflight, Vantage: config.Vantage}
+	services := Services{Storage: store, Keys: config.Keys, Logger: m.logger, Email: config.Email, AgreeToTerms: config.AgreeToTerms, Preflight: config.Preflight, Vantage: config.Vantage}
 	m.issuers = bind(config.issuers(), services, m.emit, &wrong)
 	checkSupported(m.issuers, subjects, &wrong)
 	if err := wrong.err(); err != nil {
@@ -67,11 +68,12 @@ func New(config Config) (*Manager, error) {
 	if id, err := acme.ParseIdentifier(config.DefaultName); err == nil { // there may be none
 		m.defaultName = id.Value
 	}
+	keys := newKeyring(config.Keys, m.logger, max(1, runtime.GOMAXPROCS(0)/2))
 	m.proving.prepare(&config, store, m.logger)
 	m.admission = newAdmission()
 	m.obtainer = obtainer{
-		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, emit: m.emit},
-		catalogue: &m.catalogue, update: m.dispatcher.Update, reporter: reporter{logger: m.logger, emit: m.emit},
+		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, keyring: keys, emit: m.emit},
+		keyring: keys, catalogue: &m.catalogue, update: m.dispatcher.Update, reporter: reporter{logger: m.logger, emit: m.emit},
 		policy: m.askPolicy, solvers: m.proving.solversFor, failover: max(config.Failover, 1), role: config.Role,
 	}
 	m.dispatcher.Workers = cmp.Or(config.Workers, defaultWorkers)

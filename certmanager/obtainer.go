@@ -17,6 +17,7 @@ type obtainer struct {
 	store     storage.Store
 	issuers   []*gatedIssuer
 	archive   archive
+	keyring   *keyring
 	writable  writability
 	role      Role
 	catalogue *catalogue

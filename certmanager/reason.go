@@ -18,6 +18,7 @@ const (
 	ReasonIssuer  Reason = "issuer"  // the issuer fails for all names, or has yet to answer those that ask it
 	ReasonProcess Reason = "process" // another process has the lease of the work
 	ReasonStorage Reason = "storage" // it can't be read or written
+	ReasonKeys    Reason = "keys"    // Config.Keys fails
 	ReasonPolicy  Reason = "policy"  // Config.OnDemand denies the name, or gives no answer
 	ReasonRole    Reason = "role"    // it is for another manager to obtain (Config.Role)
 )
@@ -33,9 +34,9 @@ type policyError struct{ error }
 
 func (e policyError) Unwrap() error { return e.error }
 
-// storageFailure returns an error as one of the storage, unless it is known to be one, or one of the policy's.
+// storageFailure returns an error as one of the storage, unless it is known to be one, or one of the policy's or of Config.Keys.
 func storageFailure(err error) error {
-	if errors.As(err, new(policyError)) || errors.As(err, new(storageError)) {
+	if errors.As(err, new(policyError)) || isInHouse(err) {
 		return err
 	}
 	return storageError{fmt.Errorf("the storage fails: %w", err)}
@@ -52,6 +53,8 @@ func reasonOf(err error) Reason {
 		return ReasonProcess
 	case errors.As(err, new(storageError)):
 		return ReasonStorage
+	case errors.As(err, new(keysError)):
+		return ReasonKeys
 	case errors.As(err, new(*gate.ClosedError)), errors.As(err, new(*UnavailableError)), !isOfOrder(err) && acme.IsOutage(err):
 		return ReasonIssuer
 	}

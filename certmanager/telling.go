@@ -56,6 +56,7 @@ func (r *reporter) tell(ctx context.Context, e *entry, result outcome, report li
 		case event.Kind == EventObtained:
 			r.troubles.of(ReasonIssuer, event.Issuer).reset()
 			r.troubles.of(ReasonStorage, "").reset()
+			r.troubles.of(ReasonKeys, "").reset()
 		case event.Kind == EventLoaded:
 			r.troubles.of(ReasonStorage, "").reset()
 			event = r.loading.toned(event)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // An Account is the account with a CA. Its record is made with the key alone; the URL follows once the account is
@@ -16,6 +17,9 @@ type Account struct {
 	// NextKey is what the key is being changed to (RFC 8555 §7.3.5), noted before the CA is asked: after a process that
 	// was killed, the account has one of the two. Zero: the key is not being changed.
 	NextKey Key
+
+	Unused      UnusedKeys // that the account had
+	Deactivated time.Time  // since when the account is not to be used, UTC (§7.3.6); zero: it is
 }
 
 type storedAccount struct {
@@ -25,6 +29,9 @@ type storedAccount struct {
 	URL           string `json:"url,omitempty"`
 	NextKey       string `json:"nextKey,omitempty"` // PEM
 	NextReference string `json:"nextKeyReference,omitempty"`
+
+	Unused      UnusedKeys `json:"unusedKeys,omitempty"`
+	Deactivated time.Time  `json:"deactivated,omitzero"`
 }
 
 // Encode returns the record as it is stored: of version 2 if its key has a reference, else of version 1.
@@ -40,7 +47,7 @@ func (a *Account) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	stored := storedAccount{1, a.Directory, key, a.URL, next.PEM, next.Reference}
+	stored := storedAccount{1, a.Directory, key, a.URL, next.PEM, next.Reference, a.Unused.bounded(), utc(a.Deactivated)}
 	if key.Reference != "" {
 		stored.Version = 2
 	}
@@ -57,7 +64,7 @@ func DecodeAccount(data []byte) (Account, error) {
 	if json.Unmarshal(data, &stored) != nil {
 		return Account{}, errors.New("it is not the JSON of an account, or a member of it has the wrong type")
 	}
-	a := Account{Directory: stored.Directory, URL: stored.URL}
+	a := Account{Directory: stored.Directory, URL: stored.URL, Unused: stored.Unused.bounded(), Deactivated: utc(stored.Deactivated)}
 	if a.Key, err = stored.load(); err != nil {
 		return Account{}, err
 	}

@@ -55,6 +55,13 @@
 //	rotation        failures to prove control since then
 //	interruptions   other failures since then, or since the last refusal
 //
+// A key that is kept elsewhere and is not used any more is to be deleted there when nobody can serve it any longer. Until
+// that is done the record has it in unusedKeys, a list of
+//
+//	{"keyReference":"…","delete":"…"}
+//
+// with the time before which it is not to be deleted, which may be missing.
+//
 // Version 1 is the work with one issuer alone, with a lease for each at work/<issuer>/<subject>/<key type>: the members of a
 // journal and the version in one object, notes always in base64, and no reference to a key. [DecodeWork] takes the
 // first issuer's over, [Work.Adopt] those of the others. Who reads version 1 alone reports a record of version 2 and
@@ -66,7 +73,12 @@
 //
 // The key is a block of PEM in a string. The URL (RFC 8555 §7.3) is missing until the account is registered. While its key
 // is being changed (§7.3.5), nextKey is the new one, or nextKeyReference says where that is kept: the account has one
-// of the two keys, and asking the CA tells which. In version 2, keyReference takes the place of key.
+// of the two keys, and asking the CA tells which. In version 2, keyReference takes the place of key. Keys that it had
+// before and that are still to be deleted where they are kept are in unusedKeys, as in the record of work. The member
+// deactivated says since when the account is not to be used (§7.3.6): such a record stays, so that no other account is made
+// unless somebody deletes it.
+//
+//	accounts/<issuer>/default/lease   the lease, with no value, of whoever changes the account or has its key made elsewhere
 //
 // # Authority
 //

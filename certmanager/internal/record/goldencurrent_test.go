@@ -29,6 +29,9 @@ func TestGoldenCurrent(t *testing.T) {
 		"authority":             goldenAuthority(t),
 		"account-reference": &record.Account{Directory: "https://ca.example.com/directory", Key: record.Key{Reference: "kms://eu/keys/7"},
 			NextKey: record.Key{Reference: "kms://eu/keys/8"}, URL: "https://ca.example.com/account/1"},
+		"work-unused": &record.Work{Unused: record.UnusedKeys{{Reference: "kms://eu/keys/3"}, {Reference: "kms://eu/keys/4", Delete: begin}}},
+		"account-deactivated": &record.Account{Directory: "https://ca.example.com/directory", Key: record.Key{Reference: "kms://eu/keys/7"},
+			URL: "https://ca.example.com/account/1", Unused: record.UnusedKeys{{Reference: "kms://eu/keys/6", Delete: begin}}, Deactivated: begin},
 	}
 	for name, value := range values {
 		encoded := encode(t, value)

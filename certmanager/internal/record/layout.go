@@ -63,6 +63,8 @@ func AccountKey(issuer, externalKeyID string) string {
 
 // AuthorityKey returns the storage key of an issuer that signs by itself: "authorities/<issuer>".
 func AuthorityKey(issuer string) string { return "authorities/" + issuer }
+// AccountLeaseKey returns the storage key of the lease of whoever changes the account whose record is at the key.
+func AccountLeaseKey(accountKey string) string { return accountKey + "/lease" }
 
 // CorruptKey returns the storage key for a copy of the value found at the key, which could not be read. Each value
 // has its own.

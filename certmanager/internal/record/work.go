@@ -22,6 +22,8 @@ type Work struct {
 	// Attempts that failed since the last certificate by none of the issuers' fault, and the last of them.
 	Attempts int
 	Failure
+
+	Unused UnusedKeys // of certificates that were replaced, and of orders that were lost
 }
 
 // Journal returns the journal for the issuer: an empty one, which it adds, if there is none.
@@ -43,11 +45,12 @@ type storedWork struct {
 	Attempts int `json:"attempts,omitempty"`
 	Failure
 	Journals map[string]storedJournal `json:"journals,omitempty"`
+	Unused   UnusedKeys               `json:"unusedKeys,omitempty"`
 }
 
 // Encode returns the record as it is stored, of version 2. Journals that say nothing are left out.
 func (w *Work) Encode() ([]byte, error) {
-	stored := storedWork{Version: 2, Attempts: w.Attempts, Failure: w.bounded(), Journals: make(map[string]storedJournal)}
+	stored := storedWork{Version: 2, Attempts: w.Attempts, Failure: w.bounded(), Journals: make(map[string]storedJournal), Unused: w.Unused.bounded()}
 	for issuer, j := range w.Journals {
 		if j == nil || j.IsZero() {
 			continue
@@ -95,7 +98,7 @@ func decodeWork2(data []byte) (Work, error) {
 	if err := checkCounts(stored.Attempts); err != nil {
 		return Work{}, err
 	}
-	w := Work{Attempts: stored.Attempts, Failure: stored.bounded()}
+	w := Work{Attempts: stored.Attempts, Failure: stored.bounded(), Unused: stored.Unused.bounded()}
 	for issuer, s := range stored.Journals {
 		j, err := s.load()
 		if err != nil {
