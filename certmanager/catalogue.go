@@ -132,7 +132,7 @@ func (c *catalogue) adopt(e *entry) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	name := e.identifiers[0].Value
-	if c.heirs[name] != nil || c.holder(name) != nil {
+	if e.roles.has(forgotten) || c.heirs[name] != nil || c.holder(name) != nil {
 		return false
 	}
 	e.roles.set(managed | onDemand)
@@ -164,26 +164,39 @@ func (c *catalogue) inherit(e *entry) []*entry {
 	return former
 }
 
-// evict ends the management of an entry.
-func (c *catalogue) evict(e *entry) {
+// evict ends the management of entries.
+func (c *catalogue) evict(entries ...*entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.remove(entries)
+}
+
+// remove is evict by the holder of c.mu.
+func (c *catalogue) remove(entries []*entry) {
 	defer c.countHeirs()
-	for _, id := range e.identifiers {
-		if c.heirs[id.Value] == e {
-			delete(c.heirs, id.Value)
+	for _, e := range entries {
+		for _, id := range e.identifiers {
+			if c.heirs[id.Value] == e {
+				delete(c.heirs, id.Value)
+			}
 		}
-		if c.holder(id.Value) != e {
-			continue
-		}
-		if heir := c.heirs[id.Value]; heir != nil {
-			delete(c.heirs, id.Value)
-			c.index.Put(id.Value, heir)
-			continue
-		}
-		c.index.Delete(id.Value)
 	}
-	e.roles.unset(managed)
+	var gone []string
+	for _, e := range entries {
+		for _, id := range e.identifiers {
+			if c.holder(id.Value) != e {
+				continue
+			}
+			if heir := c.heirs[id.Value]; heir != nil {
+				delete(c.heirs, id.Value)
+				c.index.Put(id.Value, heir)
+				continue
+			}
+			gone = append(gone, id.Value)
+		}
+		e.roles.unset(managed)
+	}
+	c.index.DeleteAll(gone)
 }
 
 // countHeirs is called when heirs has changed. The caller holds c.mu.

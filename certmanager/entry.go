@@ -50,7 +50,8 @@ func (e *entry) Plan() (due time.Time, urgency dispatch.Urgency, planned bool) {
 	if e.roles.has(lapsed) {
 		p.Urgency = lifecycle.Early
 	}
-	return p.Due, dispatch.Urgency(p.Urgency), e.roles.has(managed | wanted | lapsed)
+	planned = e.roles.has(managed|wanted|lapsed) && !e.roles.has(forgotten) || e.roles.has(forgotten) && e.roles.has(claiming)
+	return p.Due, dispatch.Urgency(p.Urgency), planned
 }
 
 // has reports whether the name is one of the subject's own.
@@ -62,6 +63,9 @@ func (e *entry) has(name string) bool {
 func (e *entry) offer(r *record.Certificate) bool {
 	e.progress.mu.Lock()
 	defer e.progress.mu.Unlock()
+	if e.roles.has(forgotten) {
+		return false
+	}
 	if current := e.served.Load(); current != nil && !record.Newer(r.Obtained, current.obtainedAt(), time.Now()) {
 		return false
 	}

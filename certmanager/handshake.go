@@ -133,6 +133,9 @@ func (m *Manager) pending(hello *tls.ClientHelloInfo, name string, e *entry) (*t
 		defer m.admission.leave()
 		changed, waited := e.progress.wait()
 		defer waited()
+		if e.roles.has(forgotten) {
+			return nil, fmt.Errorf("certmanager: %.100q: %w", name, errForgotten)
+		}
 		m.dispatcher.Update(e)
 		if err := waitHandshake(hello.Context(), name, changed, stopped); err != nil {
 			return nil, err

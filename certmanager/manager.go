@@ -194,6 +194,9 @@ func (m *Manager) Renew(ctx context.Context, name string) error {
 		return fmt.Errorf("certmanager: %s: %w", id.Value, errNotRunning)
 	}
 	done := e.progress.command()
+	if e.roles.has(forgotten) {
+		return fmt.Errorf("certmanager: %s: %w", id.Value, errForgotten)
+	}
 	m.dispatcher.Update(e)
 	select {
 	case err := <-done:
