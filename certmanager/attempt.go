@@ -180,6 +180,9 @@ func (a *attempt) read(ctx context.Context) (events []Event, err error) {
 // isCurrent reports whether there is nothing left to do: another process was faster.
 func (a *attempt) isCurrent() bool {
 	now := time.Now()
+	if a.task.Queued && a.entry.progress.isQueued() {
+		return false
+	}
 	return a.entry.served.Load() != nil && !a.task.Forced && a.left.unsaved == nil && now.Before(a.entry.progress.snapshot(now).renewal)
 }
 

@@ -114,6 +114,7 @@ func (e *entry) status(now time.Time) Status {
 	}
 	if c != nil {
 		s.Issuer, s.Serial, s.NotBefore, s.NotAfter, s.EndOf = c.issuer, c.serial(), time.Unix(c.begin, 0).UTC(), c.end(), c.endOf
+		s.Challenges, s.Validated, s.Imported = c.challenges.types(), c.validatedAt(), c.imported
 	}
 	return s
 }

@@ -188,6 +188,20 @@ func (p *progress) command() <-chan error {
 	return done
 }
 
+// queue has the certificate replaced when its turn comes.
+func (p *progress) queue() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state.Queue()
+}
+
+// isQueued reports whether the certificate is still to be replaced.
+func (p *progress) isQueued() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state.Queued()
+}
+
 // A snapshot is a progress as it stands.
 type snapshot struct {
 	plan     lifecycle.Plan
