@@ -51,11 +51,22 @@ func (m *Manager) forget(names []string) []*entry {
 	wanted := m.admission.forgetDemands(names)
 	m.catalogue.discard(wanted)
 	entries = append(entries, wanted...)
+	m.abandon(entries)
+	return entries
+}
+
+// drop ends all that is done for an entry.
+func (m *Manager) drop(e *entry) {
+	m.catalogue.discard([]*entry{e})
+	m.abandon([]*entry{e})
+}
+
+// abandon ends the work on entries that were forgotten.
+func (m *Manager) abandon(entries []*entry) {
 	for _, e := range entries {
 		e.progress.abandon(fmt.Errorf("certmanager: %v: %w", &e.subject, errForgotten))
 	}
 	m.dispatcher.Update(entries...)
-	return entries
 }
 
 // forget ends the management of the entries that have the names, and returns them.
@@ -75,7 +86,7 @@ func (c *catalogue) forget(names []string) []*entry {
 	return entries
 }
 
-// discard keeps entries that handshakes wait for from being managed.
+// discard ends the management of entries, and keeps those that handshakes wait for from being managed.
 func (c *catalogue) discard(entries []*entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -150,6 +150,7 @@ func (m *Manager) run(ctx context.Context) error {
 	tasks.Go(func() { m.dispatcher.Run(ctx) })
 	tasks.Go(func() { m.serveDemands(ctx, &tasks) })
 	tasks.Go(func() { m.start(ctx) })
+	tasks.Go(func() { m.follow(ctx) })
 	err := m.probe(ctx)
 	if err == nil {
 		<-ctx.Done()

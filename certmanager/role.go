@@ -11,10 +11,11 @@ const (
 	wanted                     // by handshakes that wait, though not managed
 	lapsed                     // wanted in vain: its work is to be deleted
 	forgotten                  // by Forget: what an attempt under way comes to is not served, and no other follows
+	unkept                     // what is served is not known to be stored
 	claiming                   // it has claims to leases, which are to be withdrawn
 )
 
-// roles are those of an entry. They change under the catalogue's lock, but for wanted and claiming, and are read without.
+// roles are those of an entry. They change under the catalogue's lock, but for wanted, unkept and claiming, and are read without.
 type roles struct{ bits atomic.Uint32 }
 
 // has reports whether the entry is any of those.
