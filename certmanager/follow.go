@@ -107,7 +107,14 @@ func (m *Manager) forgetDeleted(ctx context.Context, e *entry, issuer string) {
 	if s == nil || s.issuer != issuer || e.roles.has(unkept) {
 		return
 	}
-	if r, err := m.obtainer.archive.newest(ctx, e); r != nil || err != nil {
+	r, err := m.obtainer.archive.newest(ctx, e)
+	switch {
+	case err != nil:
+		return
+	case r != nil:
+		if m.obtainer.serve(e, r) {
+			m.dispatcher.Update(e)
+		}
 		return
 	}
 	m.drop(e)

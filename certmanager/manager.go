@@ -33,6 +33,7 @@ type Manager struct {
 	obtainer   obtainer
 	admission  admission
 	tickets    tickets // of the configurations handed out
+	pursuits   chan *pursuit
 
 	mu      sync.Mutex    // guards what follows
 	begun   chan struct{} // closed when Run begins; replaced when it has ended
@@ -58,7 +59,7 @@ func New(config Config) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{config: config, store: store, logger: config.Logger, begun: make(chan struct{})}
+	m := &Manager{config: config, store: store, logger: config.Logger, begun: make(chan struct{}), pursuits: make(chan *pursuit)}
 	m.issuers = bind(config.issuers(), m.emit)
 	if m.logger == nil {
 		m.logger = slog.Default()
@@ -151,6 +152,7 @@ func (m *Manager) run(ctx context.Context) error {
 	tasks.Go(func() { m.serveDemands(ctx, &tasks) })
 	tasks.Go(func() { m.start(ctx) })
 	tasks.Go(func() { m.follow(ctx) })
+	tasks.Go(func() { m.servePursuits(ctx, &tasks) })
 	err := m.probe(ctx)
 	if err == nil {
 		<-ctx.Done()
