@@ -200,11 +200,13 @@ func TestImportForms(t *testing.T) {
 }
 
 // TestImportRefused imports what can't be used: errors say why, and show nothing of the key.
-func TestImportRefused(t *testing.T) {
+func TestImportRefused(t *testing.T) { synctest.Test(t, importRefused) }
+
+func importRefused(t *testing.T) {
 	m := newMember(t, new(storage.Memory), nil, "a.example.com")
 	key := ecdsaKey(t, elliptic.P256())
 	good, goodKey := elsewhere(t, key, time.Hour, "example.com")
-	expired, _ := elsewhere(t, key, -time.Second, "example.com")
+	expired, _ := elsewhere(t, key, time.Minute, "example.com")
 	otherNames, _ := elsewhere(t, key, time.Hour, "a.example.com", "b.example.com")
 	c, err := newLocalCA(t, "elsewhere").sign([]acme.Identifier{{Type: acme.TypeDNS, Value: "under_score.example.com"}}, key.Public(), time.Hour)
 	if err != nil {
@@ -218,6 +220,7 @@ func TestImportRefused(t *testing.T) {
 	strangeChain, strangeKey := elsewhere(t, strange, time.Hour, "example.com")
 	_, anotherKey := elsewhere(t, ecdsaKey(t, elliptic.P256()), time.Hour, "example.com")
 	sealed := pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("sealed")})
+	time.Sleep(2 * time.Minute)
 	for name, test := range map[string]struct {
 		chain, key []byte
 		want       string

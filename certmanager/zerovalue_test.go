@@ -69,7 +69,7 @@ func zeroTypes() (quiet, dialing []reflect.Type) {
 		reflect.TypeFor[certmanager.EventKind](), reflect.TypeFor[certmanager.Failure](), reflect.TypeFor[certmanager.KeyType](),
 		reflect.TypeFor[certmanager.Manager](), reflect.TypeFor[certmanager.Preflight](), reflect.TypeFor[certmanager.Request](),
 		reflect.TypeFor[certmanager.Reason](), reflect.TypeFor[certmanager.State](), reflect.TypeFor[certmanager.Stats](), reflect.TypeFor[certmanager.Status](), reflect.TypeFor[certmanager.Subject](),
-		reflect.TypeFor[certmanager.UnavailableError](), reflect.TypeFor[certmanager.Question](),
+		reflect.TypeFor[certmanager.UnavailableError](), reflect.TypeFor[certmanager.Question](), reflect.TypeFor[certmanager.Revocation](),
 	}
 	dialing = []reflect.Type{
 		reflect.TypeFor[acme.Client](), reflect.TypeFor[certmanager.ACME](),
