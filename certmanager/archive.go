@@ -130,6 +130,12 @@ func (a *archive) setAside(ctx context.Context, key string, value []byte, e Even
 // whatever the clocks of this machine and of the CA have to do with each other.
 func renewal(r *record.Certificate) time.Time {
 	s := spread(r)
+	if r.Imported {
+		if due := usualRenewal(r); due.After(r.Obtained) {
+			return due
+		}
+		return r.Obtained.Add(minRenewalPause)
+	}
 	due := schedule.AfterIssuance(schedule.Renewal(r.NotBefore, r.End, s), r.Obtained, r.End, s)
 	if r.Obtained.After(r.End) {
 		return due // by a wrong clock

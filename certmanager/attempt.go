@@ -24,6 +24,9 @@ const (
 // errHeld is why an attempt waits for another process.
 var errHeld = errors.New("another process is obtaining the certificate, or was killed at it")
 
+// errGone is why an attempt waits though nothing failed.
+var errGone = errors.New("its record in the storage is gone: it was lost, and is obtained anew soon, or deleted by another process")
+
 // An attempt is one task of obtaining or renewing an entry's certificate.
 type attempt struct {
 	*obtainer
@@ -65,6 +68,9 @@ func (a *attempt) run(ctx context.Context) outcome {
 	events, err := a.read(a.work.context())
 	if err != nil {
 		return a.failed(ctx, a.entry, err)
+	}
+	if until, gone := a.isGone(); gone {
+		return outcome{kind: lifecycle.Deferred, until: until, err: fmt.Errorf("certmanager: %v: %w", &a.entry.subject, errGone), events: events}
 	}
 	if a.isCurrent() {
 		a.left.memory = nil
@@ -181,9 +187,32 @@ func (a *attempt) read(ctx context.Context) (events []Event, err error) {
 	return events, nil
 }
 
+// isGone reports whether the certificate that is served, and was stored, is in the storage no more, and until when it is to
+// be seen whether it was deleted, and is to be forgotten. One that was lost is obtained anew after that.
+func (a *attempt) isGone() (until time.Time, gone bool) {
+	for _, s := range a.stored {
+		if s.revision != "" {
+			a.left.gone = time.Time{}
+			return until, false
+		}
+	}
+	if a.entry.served.Load() == nil || a.entry.roles.has(unkept) {
+		return until, false
+	}
+	now := time.Now()
+	if a.left.gone.IsZero() || a.left.gone.After(now) {
+		a.left.gone = now
+	}
+	until = a.left.gone.Add(goneGrace)
+	return until, now.Before(until)
+}
+
 // isCurrent reports whether there is nothing left to do: another process was faster.
 func (a *attempt) isCurrent() bool {
 	now := time.Now()
+	if a.task.Queued && a.entry.progress.isQueued() {
+		return false
+	}
 	return a.entry.served.Load() != nil && !a.task.Forced && a.left.unsaved == nil && now.Before(a.entry.progress.snapshot(now).renewal)
 }
 

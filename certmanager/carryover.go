@@ -1,6 +1,8 @@
 package certmanager
 
 import (
+	"time"
+
 	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/storage"
 )
@@ -9,6 +11,7 @@ import (
 type carryover struct {
 	memory  *memory             // of work that did not come to a certificate
 	unsaved *record.Certificate // issued and served, but the storage has not taken it
+	gone    time.Time           // when the record of what is served was first found gone
 	lease   claim               // to that of the work
 	former  claim               // to that of the work with an issuer as an earlier release had it
 }

@@ -133,7 +133,7 @@ func (c *catalogue) adopt(e *entry) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	name := e.identifiers[0].Value
-	if c.heirs[name] != nil || c.holder(name) != nil {
+	if e.roles.has(forgotten) || c.heirs[name] != nil || c.holder(name) != nil {
 		return false
 	}
 	for a := range e.alternatives() {
@@ -167,29 +167,56 @@ func (c *catalogue) inherit(e *entry) []*entry {
 	return former
 }
 
-// evict ends the management of an entry and its alternatives, and returns those that it ended for.
-func (c *catalogue) evict(e *entry) (evicted []*entry) {
+// evict ends the management of entries and their alternatives, and returns those that it ended for.
+func (c *catalogue) evict(entries ...*entry) []*entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	defer c.countHeirs()
-	for _, id := range e.identifiers {
-		if heir := c.heirs[id.Value]; heir.hasAlternative(e) {
-			evicted = heir.unset(managed)
-			delete(c.heirs, id.Value)
+	all := c.withAlternatives(entries)
+	c.remove(all)
+	return all
+}
+
+// withAlternatives returns the entries and all alternatives. The caller holds c.mu.
+func (c *catalogue) withAlternatives(entries []*entry) []*entry {
+	all := make([]*entry, 0, len(entries))
+	for _, e := range entries {
+		first := e
+		for _, other := range []*entry{c.holder(e.identifiers[0].Value), c.heirs[e.identifiers[0].Value]} {
+			if other.hasAlternative(e) {
+				first = other
+			}
 		}
-		holder := c.holder(id.Value)
-		if !holder.hasAlternative(e) {
-			continue
-		}
-		evicted = holder.unset(managed)
-		if heir := c.heirs[id.Value]; heir != nil {
-			delete(c.heirs, id.Value)
-			c.index.Put(id.Value, heir)
-			continue
-		}
-		c.index.Delete(id.Value)
+		all = slices.AppendSeq(all, first.alternatives())
 	}
-	return evicted
+	return all
+}
+
+// remove ends the management of entries, among which are all alternatives. The caller holds c.mu.
+func (c *catalogue) remove(entries []*entry) {
+	defer c.countHeirs()
+	for _, e := range entries {
+		for _, id := range e.identifiers {
+			if c.heirs[id.Value] == e {
+				delete(c.heirs, id.Value)
+			}
+		}
+	}
+	var gone []string
+	for _, e := range entries {
+		for _, id := range e.identifiers {
+			if c.holder(id.Value) != e {
+				continue
+			}
+			if heir := c.heirs[id.Value]; heir != nil {
+				delete(c.heirs, id.Value)
+				c.index.Put(id.Value, heir)
+				continue
+			}
+			gone = append(gone, id.Value)
+		}
+		e.roles.unset(managed)
+	}
+	c.index.DeleteAll(gone)
 }
 
 // countHeirs is called when heirs has changed. The caller holds c.mu.

@@ -91,7 +91,8 @@ func (e *entry) Plan() (due time.Time, urgency dispatch.Urgency, planned bool) {
 	if e.roles.has(lapsed) {
 		p.Urgency = lifecycle.Early
 	}
-	return p.Due, dispatch.Urgency(p.Urgency), e.roles.has(managed | wanted | lapsed)
+	planned = e.roles.has(managed|wanted|lapsed) && !e.roles.has(forgotten) || e.roles.has(forgotten) && e.roles.has(claiming)
+	return p.Due, dispatch.Urgency(p.Urgency), planned
 }
 
 // has reports whether the name is one of the subject's own.
@@ -103,6 +104,9 @@ func (e *entry) has(name string) bool {
 func (e *entry) offer(r *record.Certificate) bool {
 	e.progress.mu.Lock()
 	defer e.progress.mu.Unlock()
+	if e.roles.has(forgotten) {
+		return false
+	}
 	if current := e.served.Load(); current != nil && !record.Newer(r.Obtained, current.obtainedAt(), time.Now()) {
 		return false
 	}
@@ -140,6 +144,7 @@ func (e *entry) status(now time.Time) Status {
 	}
 	if c != nil {
 		s.Issuer, s.Serial, s.NotBefore, s.NotAfter, s.EndOf = c.issuer, c.serial(), time.Unix(c.begin, 0).UTC(), c.end(), c.endOf
+		s.Challenges, s.Validated, s.Imported = c.challenges.types(), c.validatedAt(), c.imported
 	}
 	return s
 }

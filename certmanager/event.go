@@ -18,6 +18,8 @@ const (
 	EventObtaining EventKind = "obtaining" // work on a new certificate begins, or is resumed
 	EventObtained  EventKind = "obtained"  // a new certificate was stored and is served
 	EventFailed    EventKind = "failed"    // an attempt failed, maybe before a restart; Next says when the next one is due
+	EventDeleted   EventKind = "deleted"   // another process has deleted the certificate: it is not served or renewed here, until it is managed anew
+	EventRevoked   EventKind = "revoked"   // the issuer has revoked the certificate, as Manager.Revoke wanted
 	EventExpiring  EventKind = "expiring"  // the end of a certificate comes near, and its renewal fails
 	// An issuer can't be asked for any name, such as for want of an account or because it is down; or it can again.
 	// These two are of no certificate: Names is empty.
@@ -109,6 +111,10 @@ func (e *Event) message() string {
 		return "obtaining a certificate"
 	case EventObtained:
 		return "certificate obtained"
+	case EventRevoked:
+		return "certificate revoked"
+	case EventDeleted:
+		return "another process has deleted the certificate: it is not served any longer"
 	case EventFailed:
 		return "no certificate obtained: " + cause
 	case EventUnavailable:

@@ -162,6 +162,9 @@ func (m *Manager) loadFor(hello *tls.ClientHelloInfo, name string, e *entry) (*t
 		defer m.admission.leave()
 		changed, waited := unloaded.progress.wait()
 		defer waited()
+		if unloaded.roles.has(forgotten) {
+			return nil, fmt.Errorf("certmanager: %.100q: %w", name, errForgotten)
+		}
 		m.dispatcher.Update(unloaded)
 		if err := waitHandshake(hello.Context(), name, changed, stopped); err != nil {
 			return nil, err

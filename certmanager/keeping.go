@@ -21,6 +21,7 @@ type keeping struct {
 func (k *keeping) run(run context.Context) outcome {
 	e, r, ctx := k.entry, k.issued, k.work.context()
 	event := Event{Names: e.names(), Issuer: r.Issuer, Renewal: e.served.Load() != nil}
+	e.roles.set(unkept)
 	if ctx.Err() == nil {
 		k.serve(e, r) // nobody else has worked on it, and the storage may take its time
 	}
@@ -29,7 +30,8 @@ func (k *keeping) run(run context.Context) outcome {
 	if err != nil {
 		return k.notKept(run, event, err)
 	}
-	k.left.unsaved = nil
+	k.left.unsaved, k.left.gone = nil, time.Time{}
+	e.roles.unset(unkept)
 	served := k.serve(e, kept)
 	if kept != r {
 		o := outcome{kind: lifecycle.Current}

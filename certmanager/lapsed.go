@@ -61,7 +61,7 @@ func (m *Manager) do(ctx context.Context, e *entry) {
 		m.obtainer.do(ctx, e)
 		return
 	}
-	e.progress.begin()
+	e.progress.begin(nil)
 	again, err := m.obtainer.deleteWork(ctx, e)
 	if err != nil && ctx.Err() == nil {
 		m.obtainer.logger.DebugContext(ctx, "the record of work in vain is not deleted yet", "name", e.name(), "error", err)

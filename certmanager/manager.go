@@ -35,6 +35,7 @@ type Manager struct {
 	obtainer   obtainer
 	admission  admission
 	tickets    tickets // of the configurations handed out
+	pursuits   chan *pursuit
 
 	ownCertificates atomic.Pointer[certificateSource] // of the server that Serve was given; nil: none
 
@@ -54,7 +55,7 @@ func New(config Config) (*Manager, error) {
 	if store == nil {
 		return nil, wrong.err()
 	}
-	m := &Manager{config: config, store: store, logger: config.Logger, begun: make(chan struct{})}
+	m := &Manager{config: config, store: store, logger: config.Logger, begun: make(chan struct{}), pursuits: make(chan *pursuit)}
 	if m.logger == nil {
 		m.logger = slog.Default()
 	}
@@ -150,6 +151,8 @@ func (m *Manager) run(ctx context.Context) error {
 	tasks.Go(func() { m.dispatcher.Run(ctx) })
 	tasks.Go(func() { m.serveDemands(ctx, &tasks) })
 	tasks.Go(func() { m.start(ctx) })
+	tasks.Go(func() { m.follow(ctx) })
+	tasks.Go(func() { m.servePursuits(ctx, &tasks) })
 	err := m.probe(ctx)
 	if err == nil {
 		<-ctx.Done()
@@ -199,6 +202,9 @@ func (m *Manager) Renew(ctx context.Context, name string) error {
 	commands := make(map[*entry]<-chan error)
 	for a := range e.alternatives() {
 		commands[a] = a.progress.command()
+		if a.roles.has(forgotten) {
+			return fmt.Errorf("certmanager: %s: %w", id.Value, errForgotten)
+		}
 		m.dispatcher.Update(a)
 	}
 	var errs []error

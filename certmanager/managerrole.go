@@ -35,14 +35,14 @@ var errServesOnly = errors.New("this manager only serves (Config.Role), and nobo
 // errRenewsOnly is why a manager with RoleRenew serves no server.
 var errRenewsOnly = errors.New("certmanager: this manager only renews (Config.Role): call Run, and serve by another one that shares the storage")
 
-// followInterval is the time between two looks for what is missing and others are to obtain.
-const followInterval = time.Minute
+// awaitInterval is the time between two looks for what is missing and others are to obtain.
+const awaitInterval = time.Minute
 
 // follow is the outcome of an attempt that leaves the work to others: what they have stored is served.
 func (a *attempt) follow(ctx context.Context) outcome {
 	now, until := time.Now(), time.Now().Add(maxDeferral)
 	if !now.Before(a.entry.end()) {
-		until = now.Add(followInterval)
+		until = now.Add(awaitInterval)
 	}
 	return a.deferred(ctx, until, fmt.Errorf("certmanager: %v: %w", &a.entry.subject, errServesOnly))
 }

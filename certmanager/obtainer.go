@@ -31,9 +31,13 @@ type obtainer struct {
 
 // do does what is due for the entry.
 func (o *obtainer) do(ctx context.Context, e *entry) {
-	task := e.progress.begin()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	task := e.progress.begin(cancel)
 	var result outcome
-	if task.Action == lifecycle.Load {
+	if e.roles.has(forgotten) {
+		result = e.drop()
+	} else if task.Action == lifecycle.Load {
 		result = o.load(ctx, e)
 	} else {
 		a := &attempt{obtainer: o, entry: e, task: task, left: e.carryover()}
@@ -44,6 +48,10 @@ func (o *obtainer) do(ctx context.Context, e *entry) {
 		if e.left.isEmpty() {
 			e.left = nil
 		}
+		e.noteClaims()
+	}
+	if e.roles.has(forgotten) {
+		result = e.drop()
 	}
 	if result.kind == lifecycle.Obtained || result.kind == lifecycle.Current {
 		o.adopt(e)

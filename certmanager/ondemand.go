@@ -41,6 +41,7 @@ type demand struct {
 	name        string
 	remote      netip.AddrPort        // of the client that began it
 	entry       atomic.Pointer[entry] // that is being obtained; nil: none yet
+	forgotten   atomic.Bool           // by Forget
 	done        chan struct{}         // closed when what follows is set
 	certificate *tls.Certificate      // nil: err says why
 	err         error
@@ -109,15 +110,20 @@ func (a *admission) demand(name string, remote netip.AddrPort) (*demand, error) 
 		return nil, err
 	}
 	d := a.byName[name]
-	if d == nil && len(a.byName) >= maxDemands || a.waiting >= maxWaiting {
+	crowded := d == nil && len(a.byName) >= maxDemands || a.waiting >= maxWaiting
+	if d == nil && !crowded {
+		d = &demand{name: name, remote: remote, done: make(chan struct{})}
+		select {
+		case a.demands <- d:
+			a.byName[name] = d
+		default: // of those that were forgotten
+			crowded = true
+		}
+	}
+	if crowded {
 		return nil, fmt.Errorf("certmanager: %s has no certificate, and too many others are being obtained at the moment", name)
 	}
 	a.waiting++
-	if d == nil {
-		d = &demand{name: name, remote: remote, done: make(chan struct{})}
-		a.byName[name] = d
-		a.demands <- d // has room for maxDemands
-	}
 	return d, nil
 }
 
@@ -165,7 +171,9 @@ func (a *admission) allFailing() []*entry {
 // finish tells the waiting handshakes the outcome.
 func (a *admission) finish(d *demand, certificate *tls.Certificate, err error) {
 	a.mu.Lock()
-	delete(a.byName, d.name)
+	if a.byName[d.name] == d {
+		delete(a.byName, d.name)
+	}
 	if n, ok := errors.AsType[*negative](err); ok {
 		a.negatives.add(d.name, n, time.Now())
 	}
@@ -219,6 +227,10 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 		return nil, err
 	}
 	e := newEntry(s[0], onDemand)
+	d.entry.Store(e)
+	if d.forgotten.Load() {
+		return nil, fmt.Errorf("certmanager: %s: %w", name, errForgotten)
+	}
 	r, err := m.obtainer.archive.newest(ctx, e)
 	if r != nil && time.Now().Before(r.End) {
 		// What was obtained under an earlier answer serves also when there is none just now.
@@ -237,10 +249,9 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 		return nil, fmt.Errorf("certmanager: %s: %w", name, err)
 	}
 	if m.config.Role == RoleServe {
-		return nil, &negative{until: time.Now().Add(followInterval), err: fmt.Errorf("certmanager: %s: %w", name, errServesOnly)}
+		return nil, &negative{until: time.Now().Add(awaitInterval), err: fmt.Errorf("certmanager: %s: %w", name, errServesOnly)}
 	}
 	e.progress.loaded()
-	d.entry.Store(e)
 	certificate, err := m.obtain(ctx, e)
 	if err != nil {
 		m.lapse(e)
@@ -259,6 +270,10 @@ func (m *Manager) obtain(ctx context.Context, e *entry) (*tls.Certificate, error
 	}()
 	for {
 		changed, waited := e.progress.wait()
+		if e.roles.has(forgotten) {
+			waited()
+			return nil, fmt.Errorf("certmanager: %v: %w", &e.subject, errForgotten)
+		}
 		m.dispatcher.Update(e)
 		select {
 		case <-changed:
@@ -278,27 +293,4 @@ func (m *Manager) obtain(ctx context.Context, e *entry) (*tls.Certificate, error
 			return nil, &negative{until: s.plan.Due, err: err, entry: e}
 		}
 	}
-}
-
-// A Question is what Config.OnDemand is asked: whether a certificate may be obtained for a name that nobody configured.
-type Question struct {
-	Name    string         // a domain name as handshakes have it: in lower case, with A-labels
-	Remote  netip.AddrPort // of the client that wants it, or of the first if several do; zero: unknown, or a renewal
-	Renewal bool           // there is a certificate, and it is to be renewed
-}
-
-// askPolicy asks Config.OnDemand.
-func (m *Manager) askPolicy(ctx context.Context, q Question) error {
-	ctx, cancel := context.WithTimeout(ctx, policyTimeout)
-	defer cancel()
-	err := guard(ctx, m.logger, "Config.OnDemand", func() error {
-		if err := m.config.OnDemand(ctx, q); err != nil {
-			return fmt.Errorf("Config.OnDemand: %w", err)
-		}
-		return nil
-	})
-	if err != nil {
-		return policyError{err}
-	}
-	return nil
 }

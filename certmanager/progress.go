@@ -1,6 +1,7 @@
 package certmanager
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -20,12 +21,13 @@ type progress struct {
 
 // A matter is what there is to know of the work while some is under way, waits or has failed.
 type matter struct {
-	task     lifecycle.Task // under way
-	working  bool           // it is
-	failure  *Failure       // of the last attempt
-	deferral error          // why the next one waits, though nothing failed
-	waiting  []chan<- error // callers of Renew
-	changed  chan struct{}  // closed at the end of the task under way or to come
+	task     lifecycle.Task          // under way
+	working  bool                    // it is
+	failure  *Failure                // of the last attempt
+	deferral error                   // why the next one waits, though nothing failed
+	cancel   context.CancelCauseFunc // ends the task under way; nil: none is, or nothing ends it
+	waiting  []chan<- error          // callers of Renew
+	changed  chan struct{}           // closed at the end of the task under way or to come
 }
 
 // An outcome is what came of a task.
@@ -68,12 +70,12 @@ func (p *progress) settle() {
 	}
 }
 
-// begin marks a task as under way and returns it.
-func (p *progress) begin() lifecycle.Task {
+// begin marks a task as under way, which cancel ends, and returns it.
+func (p *progress) begin(cancel context.CancelCauseFunc) lifecycle.Task {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	m := p.matters()
-	m.working, m.task = true, p.state.Begin()
+	m.working, m.task, m.cancel = true, p.state.Begin(), cancel
 	return m.task
 }
 
@@ -83,7 +85,7 @@ func (p *progress) finish(o outcome) lifecycle.Report {
 	defer p.mu.Unlock()
 	now, m := time.Now(), p.matters()
 	report := p.state.Finish(lifecycle.Result{Kind: o.kind, Until: o.until, Hindered: o.hindered}, now, rand.Float64())
-	m.working, m.deferral, m.task = false, nil, lifecycle.Task{}
+	m.working, m.deferral, m.task, m.cancel = false, nil, lifecycle.Task{}, nil
 	switch o.kind {
 	case lifecycle.Failed:
 		m.failure = &Failure{Time: now, Err: o.err, Diagnoses: diagnosesOf(o.err)}
@@ -103,6 +105,24 @@ func (p *progress) finish(o outcome) lifecycle.Report {
 	}
 	p.settle()
 	return report
+}
+
+// abandon ends the task under way, and tells all who wait for one why there will be none.
+func (p *progress) abandon(why error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := p.matter
+	if m == nil {
+		return
+	}
+	if m.cancel != nil {
+		m.cancel(why)
+	}
+	for _, waiting := range m.waiting {
+		waiting <- why // has room for it
+	}
+	m.waiting = nil
+	p.settle()
 }
 
 // loaded notes that the storage was asked for what it has.
@@ -166,6 +186,20 @@ func (p *progress) command() <-chan error {
 	m.waiting = append(m.waiting, done)
 	p.state.Command()
 	return done
+}
+
+// queue has the certificate replaced when its turn comes.
+func (p *progress) queue() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state.Queue()
+}
+
+// isQueued reports whether the certificate is still to be replaced.
+func (p *progress) isQueued() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state.Queued()
 }
 
 // A snapshot is a progress as it stands.

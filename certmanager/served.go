@@ -17,12 +17,19 @@ type served struct {
 	obtained        int64  // nanoseconds since 1970
 	begin           int64  // NotBefore of the leaf, seconds since 1970
 	notAfter        int64  // the first NotAfter of the chain, seconds since 1970
+	validated       int64  // when control of a name was proved first, seconds since 1970; 0: not known
 	endOf           string // subject of the intermediate that ends before the leaf; empty: the leaf ends first
+	challenges      proofs // by which it was proved
+	imported        bool
 }
 
 // newServed returns the record as crypto/tls serves it. A server never reads Leaf.
 func newServed(r *record.Certificate) *served {
+	challenges, validated := proofsOf(r.Validations)
 	return &served{
+		challenges:  challenges,
+		validated:   validated,
+		imported:    r.Imported,
 		Certificate: tls.Certificate{Certificate: r.Chain, PrivateKey: r.Key.Signer},
 		issuer:      r.Issuer,
 		obtained:    r.Obtained.UnixNano(),

@@ -20,15 +20,22 @@ type Status struct {
 	Issuer    string    `json:"issuer,omitempty"` // ID of the issuer that signed it; this and the next four are zero without a certificate
 	Serial    string    `json:"serial,omitempty"` // hexadecimal
 	NotBefore time.Time `json:"notBefore,omitzero"`
-	NotAfter  time.Time `json:"notAfter,omitzero"`  // UTC; when the first of its chain ends
-	EndOf     string    `json:"endOf,omitempty"`    // subject of the intermediate that ends then; empty: the certificate itself does
-	Action    Action    `json:"action"`             // what comes next
-	Next      time.Time `json:"next"`               // when; a time in the past: its turn comes
-	Reason    Reason    `json:"reason,omitempty"`   // why it waits until Next after a failure, or though nothing failed
-	Deferred  string    `json:"deferred,omitempty"` // the same in words, if nothing failed
-	Attempts  int       `json:"attempts,omitempty"` // that failed in a row
-	Since     time.Time `json:"since,omitzero"`     // when the first of them was
-	Failure   *Failure  `json:"failure,omitempty"`  // the last attempt's; nil: it succeeded, or there was none
+	NotAfter  time.Time `json:"notAfter,omitzero"` // UTC; when the first of its chain ends
+	EndOf     string    `json:"endOf,omitempty"`   // subject of the intermediate that ends then; empty: the certificate itself does
+
+	// How control of the names was proved, as far as the issuer says: by which types of challenge, such as "http-01",
+	// and when first for any of the names, in UTC.
+	Challenges []string  `json:"challenges,omitempty"`
+	Validated  time.Time `json:"validated,omitzero"`
+	Imported   bool      `json:"imported,omitempty"` // by Manager.Import: not Issuer has signed it, but will its successor
+
+	Action   Action    `json:"action"`             // what comes next
+	Next     time.Time `json:"next"`               // when; a time in the past: its turn comes
+	Reason   Reason    `json:"reason,omitempty"`   // why it waits until Next after a failure, or though nothing failed
+	Deferred string    `json:"deferred,omitempty"` // the same in words, if nothing failed
+	Attempts int       `json:"attempts,omitempty"` // that failed in a row
+	Since    time.Time `json:"since,omitzero"`     // when the first of them was
+	Failure  *Failure  `json:"failure,omitempty"`  // the last attempt's; nil: it succeeded, or there was none
 }
 
 // A State is how a certificate stands.

@@ -104,7 +104,7 @@ func (m *Manager) awaitChange(ctx context.Context, name string) error {
 		return errors.New("a name is managed no more")
 	}
 	changed := cmp.Or(e.lacking(), e).progress.changes()
-	if m.serves(name) {
+	if m.serves(name) || e.roles.has(forgotten) {
 		return nil // meanwhile
 	}
 	select {

@@ -138,9 +138,18 @@ func managerCalls() map[string]func(ctx context.Context) any {
 			return []any{unstored, errorOf(issuer.Issue(ctx, certmanager.Request{})), errorOf(issuer.Issue(ctx, certmanager.Request{Bound: bound}))}
 		},
 		"certmanager.Manager.Manage": with(func(_ context.Context, m *manager) any { return []any{m.Manage(), m.Manage(certmanager.Subject{})} }),
-		"certmanager.Manager.Renew":  with(func(ctx context.Context, m *manager) any { return m.Renew(ctx, "") }),
-		"certmanager.Manager.All":    with(func(_ context.Context, m *manager) any { return statuses(m) }),
-		"certmanager.Manager.Status": with(func(_ context.Context, m *manager) any { _, ok := m.Status(""); return ok }),
+		"certmanager.ACME.Revoke": func(ctx context.Context) any {
+			issuer := &certmanager.ACME{HTTPClient: noClient().HTTPClient}
+			return []any{issuer.Revoke(ctx, certmanager.Revocation{}), issuer.Revoke(ctx, certmanager.Revocation{Storage: new(storage.Memory)})}
+		},
+		"certmanager.Manager.Forget":   with(func(_ context.Context, m *manager) any { return []any{m.Forget(), m.Forget("")} }),
+		"certmanager.Manager.Delete":   with(func(ctx context.Context, m *manager) any { return []any{m.Delete(ctx), m.Delete(ctx, "")} }),
+		"certmanager.Manager.RenewAll": with(func(_ context.Context, m *manager) any { return strconv.Itoa(m.RenewAll(nil)) }),
+		"certmanager.Manager.Revoke":   with(func(ctx context.Context, m *manager) any { return m.Revoke(ctx, "", 0) }),
+		"certmanager.Manager.Import":   with(func(ctx context.Context, m *manager) any { return m.Import(ctx, nil, nil) }),
+		"certmanager.Manager.Renew":    with(func(ctx context.Context, m *manager) any { return m.Renew(ctx, "") }),
+		"certmanager.Manager.All":      with(func(_ context.Context, m *manager) any { return statuses(m) }),
+		"certmanager.Manager.Status":   with(func(_ context.Context, m *manager) any { _, ok := m.Status(""); return ok }),
 		"certmanager.Manager.GetCertificate": with(func(_ context.Context, m *manager) any {
 			return []any{errorOf(m.GetCertificate(nil)), errorOf(m.GetCertificate(&tls.ClientHelloInfo{})), errorOf(m.GetCertificate(challengeHello()))}
 		}),

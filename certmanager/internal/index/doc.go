@@ -14,7 +14,8 @@
 // the copy, and publishes a new snapshot that has the copy in its place and shares every other shard with the
 // one before. Writers are serialized by a mutex that readers never see. Writing one name therefore costs a
 // shard's length and the list of the shards, however many names there are; writing many one by one costs that for each:
-// [Index.PutAll] copies each shard once. It also makes its names visible in one step: a reader sees all of them or none.
+// [Index.PutAll] and [Index.DeleteAll] copy each shard once. They also change what is seen in one step: a reader sees all of
+// their names or none.
 //
 // The hash that chooses the shard is seeded at random for each Index, so that nobody can choose names, on a server that
 // obtains certificates on demand, that crowd into one shard.

@@ -135,6 +135,45 @@ func (x *Index[V]) Delete(name string) bool {
 	return true
 }
 
+// DeleteAll removes names and wildcards, as they were put, in one step: a Lookup finds all of them or none. Those that
+// are not there are passed over. Each shard is copied once.
+func (x *Index[V]) DeleteAll(names []string) {
+	x.writing.Lock()
+	defer x.writing.Unlock()
+	if x.current.Load() == nil || len(names) == 0 {
+		return
+	}
+	next := x.successor()
+	next.exact, next.wildcard = next.exact.clone(), next.wildcard.clone()
+	type place struct {
+		table *table[V]
+		shard int
+	}
+	leaving := make(map[place][]string)
+	for _, name := range names {
+		t, key := next.place(name)
+		if _, held := t.lookup(next.seed, key); held {
+			at := place{t, t.first(t.index(next.seed, key))}
+			leaving[at] = append(leaving[at], key)
+		}
+	}
+	for at, keys := range leaving {
+		old := at.table.shards[at.shard]
+		left := make(map[string]V, max(len(old)-len(keys), 0))
+		gone := make(map[string]bool, len(keys))
+		for _, key := range keys {
+			gone[key] = true
+		}
+		for key, v := range old {
+			if !gone[key] {
+				left[key] = v
+			}
+		}
+		at.table.set(at.shard, at.table.depths[at.shard], left)
+	}
+	x.current.Store(next)
+}
+
 // Len returns how many names and wildcards the index holds.
 func (x *Index[V]) Len() int {
 	n := 0

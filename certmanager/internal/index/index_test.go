@@ -75,6 +75,10 @@ func TestZeroIndex(t *testing.T) {
 	for name := range x.All() {
 		t.Errorf("All yields %q", name)
 	}
+	x.DeleteAll([]string{"example.com"})
+	if x.Len() != 0 {
+		t.Errorf("Len() = %d after DeleteAll", x.Len())
+	}
 }
 
 // modelLookup says what Lookup has to find in an index that holds what the model holds.
@@ -119,7 +123,16 @@ func TestAgainstMap(t *testing.T) {
 
 func work(t *testing.T, r *rand.Rand, x *Index[int], model map[string]int, universe []string) {
 	name := universe[r.IntN(len(universe))]
-	switch r.IntN(4) {
+	switch r.IntN(5) {
+	case 4:
+		var some []string
+		for range r.IntN(10) {
+			some = append(some, universe[r.IntN(len(universe))])
+		}
+		x.DeleteAll(some)
+		for _, name := range some {
+			delete(model, name)
+		}
 	case 0, 1:
 		v := r.Int()
 		x.Put(name, v)

@@ -10,7 +10,8 @@ import (
 // A script is a course of events in letters, each with what is to follow.
 //
 //	c  a caller commands
-//	(  a task begins; F after it: it must be forced, C: commanded and not forced, U: neither
+//	q  the certificate is queued for replacement
+//	(  a task begins; F after it: it must be forced, C: commanded and not forced, U: neither, Q: queued and neither
 //	s  another certificate is served
 //	L O K D X  the task ends as loaded, obtained, current, deferred, failed; ! after it: callers are answered, . after it: not
 //	=  the next plan is due at once; +: it is not
@@ -21,12 +22,14 @@ func run(t *testing.T, s *lifecycle.State, script string) {
 		switch c := script[i]; c {
 		case 'c':
 			s.Command()
+		case 'q':
+			s.Queue()
 		case 's':
 			serve(s, begun)
 		case '(':
 			i++
 			task, want := s.Begin(), script[i]
-			if task.Forced != (want == 'F') || task.Commanded != (want != 'U') {
+			if task.Forced != (want == 'F') || task.Commanded != (want == 'F' || want == 'C') || want != 'F' && task.Queued != (want == 'Q') {
 				t.Errorf("%s: at %d the task is %+v", script, i, task)
 			}
 		case '=', '+':
@@ -70,6 +73,19 @@ func TestCommands(t *testing.T) {
 		"during a deferral":                          "(UsL.(UcD.=(FD.+(FsO!+",
 		"after a deferral":                           "(UsL.(UD.+c=(FD.+c=(FX!+",
 		"before two deferrals and a failure":         "(UsL.c(FD.+(FD.+(FX!+(UsO.+",
+		"queued":                                     "(UsL.+q=(QsO.+",
+		"queued twice":                               "(UsL.qq=(QsO.+(UsO.",
+		"queued before the storage was asked":        "q=(QsL.=(QsO.+",
+		"queued and the storage has nothing":         "q=(QL.=(UsO.+",
+		"queued without a certificate":               "(UL.q=(UsO.+",
+		"queued, and it fails":                       "(UsL.q=(QX.+(QsO.+",
+		"queued after a failure":                     "(UsL.(UX.q+(QsO.+",
+		"queued, and deferred":                       "(UsL.q(QD.+(QsO.+",
+		"queued, and nothing was replaced":           "(UsL.q(QK.=(QsO.+",
+		"queued, and another process replaces it":    "(UsL.qs+(UsO.+",
+		"queued while a renewal is under way":        "(UsL.(UqsO.+",
+		"queued when the renewal is served":          "(UsL.(UsqO.=(QsO.+",
+		"queued, and a caller comes":                 "(UsL.qc=(FsO!+",
 		"one after the other":                        "(UsL.c(FsO!+c=(FsO!+c=(FX!+c=(FsO!+",
 	} {
 		t.Run(name, func(t *testing.T) { run(t, new(lifecycle.State), script) })

@@ -14,7 +14,8 @@
 // can't be asked at the moment), sets the time before which nothing is due; [State.Command] is a caller who wants the
 // certificate replaced whatever its age, at once, and waits for that. A caller is answered when the certificate that was
 // served when it came has been replaced, or an attempt has failed. Only a deferral of a task that began after it came has it
-// wait longer.
+// wait longer. [State.Queue] wants the same without waiting: the replacement is due at once, as urgent as any renewal, and
+// after a failure when that says.
 //
 // # Results
 //

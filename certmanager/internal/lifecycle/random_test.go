@@ -30,6 +30,7 @@ type course struct {
 	awaited  int
 	callers  []int // what each wants replaced: how many were served when it came
 	unheard  bool  // one came after the last task had begun
+	queued   bool
 }
 
 func TestRandomCourses(t *testing.T) {
@@ -79,6 +80,9 @@ func (c *course) happen() {
 	case 0, 1, 2:
 		c.state.Command()
 		c.callers, c.unheard = append(c.callers, c.served), true
+	case 6:
+		c.state.Queue()
+		c.queued = !c.loaded || c.served > 0
 	case 3:
 		c.state.Await(1)
 		c.awaited++
@@ -102,7 +106,7 @@ func (c *course) task() {
 	if n := len(c.callers); n > 0 {
 		last = c.callers[n-1]
 	}
-	if task.Commanded != (last >= 0) || task.Forced != (last == c.served) {
+	if task.Queued != c.queued || task.Commanded != (last >= 0) || task.Forced != (last == c.served) {
 		c.t.Errorf("%+v with %d served and callers %v", task, c.served, c.callers)
 	}
 	c.happen()
@@ -136,6 +140,7 @@ func (c *course) serve() {
 	c.state.Serve(c.begin, c.expiry, c.renewal)
 	c.served++
 	c.stage = 0
+	c.queued = c.queued && !c.loaded
 }
 
 // end has the task end, and compares what the state reports with what is known.
@@ -145,6 +150,7 @@ func (c *course) end(kind lifecycle.Kind, until time.Time) {
 	switch kind {
 	case lifecycle.Loaded:
 		c.loaded, c.held, c.failures = true, false, 0
+		c.queued = c.queued && c.served > 0
 		for i := range c.callers {
 			c.callers[i] = c.served
 		}
@@ -221,7 +227,7 @@ func (c *course) check() {
 	}
 	due := c.now
 	switch {
-	case c.loaded && len(c.callers) > 0 && (c.unheard || !c.held):
+	case c.loaded && len(c.callers) > 0 && (c.unheard || !c.held), c.loaded && c.queued && !c.held:
 	case c.held && c.until.IsZero():
 		least, most := within(c.failed.Add(time.Second/2)), within(c.failed.Add(10*time.Minute))
 		if p.Due.Before(least) || p.Due.After(most) {

@@ -30,6 +30,7 @@ type command struct {
 	replaces   int32 // the generation that is to be replaced
 	commanded  bool  // somebody waits
 	unheard    bool  // since the task under way began
+	queued     bool  // for replacement, which nobody waits for
 }
 
 // Failures are those in a row.
@@ -81,7 +82,7 @@ func (s *State) Plan(now time.Time) Plan {
 	case s.loaded && s.end != 0:
 		p.Due = fromInstant(s.renewal)
 	}
-	if s.commanded && s.loaded && (s.unheard || s.until == 0) {
+	if s.loaded && (s.commanded && (s.unheard || s.until == 0) || s.queued && s.until == 0) {
 		p.Due = now
 	}
 	p.Urgency = s.urgency(later(p.Due, now).Unix())
@@ -125,7 +126,16 @@ func (s *State) urgency(at int64) Urgency {
 func (s *State) Serve(begin, end, renewal time.Time) {
 	s.begin, s.end, s.renewal, s.stage = begin.Unix(), end.Unix(), instant(renewal), 0
 	s.generation++
+	s.queued = s.queued && !s.loaded
 }
+
+// Queue wants the certificate that is served replaced, or that which the storage has if it was not asked yet. Nobody
+// waits for it: its urgency is what it were without, and pauses after failures are kept. A state without a certificate
+// that was loaded is left as it is.
+func (s *State) Queue() { s.queued = !s.loaded || s.end != 0 }
+
+// Queued reports whether the certificate is still to be replaced, since no other is served yet.
+func (s *State) Queued() bool { return s.queued }
 
 // Command wants the certificate that is served replaced, or that which the storage has if it was not asked yet. Callers
 // are to wait until a Report says that they are answered.
@@ -157,7 +167,8 @@ func (s *failures) Failures() (n int, since time.Time) {
 type Task struct {
 	Action    Action
 	Commanded bool // a caller waits for it
-	Forced    bool // the certificate is replaced though it is not due
+	Forced    bool // the certificate is replaced though it is not due, nor a pause after a failure over
+	Queued    bool // the certificate is replaced though it is not due, unless another has come since
 	Quiet     bool // what goes wrong was told
 }
 
@@ -168,6 +179,7 @@ func (s *State) Begin() Task {
 		Action:    s.action(),
 		Commanded: s.commanded,
 		Forced:    s.commanded && s.replaces == s.generation,
+		Queued:    s.queued,
 		Quiet:     s.n >= loudFailures,
 	}
 }
@@ -210,6 +222,7 @@ func (s *State) Finish(result Result, now time.Time, r float64) Report {
 	switch result.Kind {
 	case Loaded: // what the storage had is what those who came before want replaced
 		s.loaded, s.until, s.n, s.replaces = true, 0, 0, s.generation
+		s.queued = s.queued && s.end != 0
 		return Report{}
 	case Deferred:
 		s.until = instant(result.Until)

@@ -42,11 +42,12 @@ type pebble struct {
 	directory string // URL
 	http, tls *relay // where its ports 80 and 443 lead
 
-	names    *resolver
-	front    *httptest.Server
-	database *db.MemoryStore
-	chains   *ca.CAImpl
-	traffic  traffic
+	names      *resolver
+	front      *httptest.Server
+	management http.Handler
+	database   *db.MemoryStore
+	chains     *ca.CAImpl
+	traffic    traffic
 }
 
 // pebbleSettings are in what one pebble differs from others. The zero value is the usual one.
@@ -79,6 +80,7 @@ func startPebble(t testing.TB, s pebbleSettings) *pebble {
 	p.chains = ca.New(logger, p.database, "", "ecdsa", s.alternates, 1, profiles)
 	validation := va.New(logger, p.http.port(), p.tls.port(), strict, cmp.Or(s.nameServer, p.names.Addr().String()), p.database)
 	frontEnd := wfe.New(logger, p.database, validation, p.chains, []string{"pebble.test"}, strict, s.externalAccount, s.retryAfter, s.retryAfter)
+	p.management = frontEnd.ManagementHandler()
 	p.front = httptest.NewUnstartedServer(p.traffic.watch(newApart(frontEnd.Handler())))
 	p.front.Config.ErrorLog = logger
 	if s.listener != nil {

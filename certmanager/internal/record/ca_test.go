@@ -145,6 +145,8 @@ func shown(value any) string {
 		return text
 	case record.Account:
 		return fmt.Sprintf("%+v %s %s", v, public(v.Key), public(v.NextKey))
+	case record.Revocation:
+		return fmt.Sprintf("%+v %s", v, public(v.Key))
 	case record.Work:
 		text := fmt.Sprintf("%d %+v", v.Attempts, v.Failure)
 		for _, issuer := range slices.Sorted(maps.Keys(v.Journals)) {

@@ -39,6 +39,7 @@ type Meta struct {
 	URL      string    `json:"url,omitempty"` // where the CA keeps the certificate
 	Obtained time.Time `json:"obtained"`      // UTC
 	OnDemand bool      `json:"onDemand,omitempty"`
+	Imported bool      `json:"imported,omitempty"` // signed by whomever; Issuer is who is to sign its successor
 
 	Validations []Validation `json:"validations,omitempty"` // as far as known
 	Predecessor string       `json:"predecessor,omitempty"` // serial number of the one replaced, hexadecimal

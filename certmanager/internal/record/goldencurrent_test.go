@@ -23,7 +23,9 @@ func TestGoldenCurrent(t *testing.T) {
 	values := map[string]interface{ Encode() ([]byte, error) }{
 		"certificate-members":   goldenMembers(t),
 		"certificate-reference": goldenReference(t),
+		"certificate-imported":  goldenImported(t),
 		"work":                  goldenWork(t),
+		"revocation":            goldenRevocation(t),
 		"work-empty":            new(record.Work),
 		"account-nextkey":       goldenAccount(t),
 		"authority":             goldenAuthority(t),
@@ -57,6 +59,8 @@ func given(value interface{ Encode() ([]byte, error) }) string {
 		return shown(*v)
 	case *record.Account:
 		return shown(*v)
+	case *record.Revocation:
+		return shown(*v)
 	}
 	return shown(value)
 }
@@ -77,6 +81,8 @@ func decodeCurrent(t *testing.T, name string) string {
 		value, err = record.DecodeAccount(data)
 	case "authority":
 		value, err = record.DecodeAuthority(data)
+	case "revocation":
+		value, err = record.DecodeRevocation(data)
 	}
 	if err != nil {
 		t.Errorf("%s: %v", name, err)
@@ -105,6 +111,17 @@ func goldenReference(t *testing.T) *record.Certificate {
 	c := goldenCertificate(t)
 	c.Key = record.Key{Reference: "arn:aws:kms:eu-central-1:123456789012:key/<7>"}
 	return c
+}
+
+func goldenImported(t *testing.T) *record.Certificate {
+	c := goldenCertificate(t)
+	c.Imported = true
+	return c
+}
+
+func goldenRevocation(t *testing.T) *record.Revocation {
+	c := goldenCertificate(t)
+	return &record.Revocation{Issuer: goldenIssuer, Subject: "example.com", KeyType: "ecdsa-p256", Certificate: c.Chain[0], Key: c.Key, Reason: 4, Replace: true, Requested: begin}
 }
 
 func goldenWork(t *testing.T) *record.Work {

@@ -35,12 +35,21 @@ func CertificateKey(issuer, subject, keyType string) string {
 
 // CertificatePrefix returns the prefix that lists the issuer's certificates: "certificates/<issuer>", for a
 // storage.Store puts the "/" behind it.
-func CertificatePrefix(issuer string) string { return "certificates/" + issuer }
+func CertificatePrefix(issuer string) string { return AllCertificates + "/" + issuer }
+
+// AllCertificates is the prefix that lists the certificates of all issuers.
+const AllCertificates = "certificates"
+
+// FirstName returns the first of the names, in order, that [SubjectName] has made the subject of.
+func FirstName(subject string) string {
+	first, _, _ := strings.Cut(subject, "+")
+	return first
+}
 
 // ParseCertificateKey returns what [CertificateKey] put into the key, and whether it is such a key.
 func ParseCertificateKey(key string) (issuer, subject, keyType string, ok bool) {
 	parts := strings.Split(key, "/")
-	if len(parts) != 4 || parts[0] != "certificates" || slices.Contains(parts, "") {
+	if len(parts) != 4 || parts[0] != AllCertificates || slices.Contains(parts, "") {
 		return "", "", "", false
 	}
 	return parts[1], parts[2], parts[3], true
@@ -49,8 +58,11 @@ func ParseCertificateKey(key string) (issuer, subject, keyType string, ok bool) 
 // WorkKey returns the storage key of the lease, and in it the [Work], of whoever obtains the subject's certificate
 // from a chain of issuers, of which the first one names it: "work/<first issuer>/<subject>/<key type>".
 func WorkKey(firstIssuer, subject, keyType string) string {
-	return "work/" + firstIssuer + "/" + subject + "/" + keyType
+	return WorkPrefix(firstIssuer) + "/" + subject + "/" + keyType
 }
+
+// WorkPrefix returns the prefix that lists the work on certificates with the chain of issuers.
+func WorkPrefix(firstIssuer string) string { return "work/" + firstIssuer }
 
 // AccountKey returns the storage key of the account with the issuer. One that is bound to an external account (RFC
 // 8555 §7.3.4) is another account for each of its key identifiers; the empty one stands for none.
@@ -63,6 +75,7 @@ func AccountKey(issuer, externalKeyID string) string {
 
 // AuthorityKey returns the storage key of an issuer that signs by itself: "authorities/<issuer>".
 func AuthorityKey(issuer string) string { return "authorities/" + issuer }
+
 // AccountLeaseKey returns the storage key of the lease of whoever changes the account whose record is at the key.
 func AccountLeaseKey(accountKey string) string { return accountKey + "/lease" }
 

@@ -1,0 +1,235 @@
+package certmanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/everseal/everseal/certmanager/internal/record"
+	"github.com/everseal/everseal/storage"
+)
+
+const (
+	besideDeletions  = 32 // subjects whose records are deleted at once
+	deletionTries    = 10 // of one record that others change meanwhile
+	deletionInterval = time.Second
+)
+
+// Delete forgets the names as [Manager.Forget] does, and deletes what the storage has for their certificates: those of the
+// Config's issuers, of all key types, with their keys, and the record of the work. It deletes also what is stored
+// for names that are not managed here. Whatever is not there is no error.
+//
+// It waits for an attempt under way, here or in another process, to give the lease of the work back, so that ctx should
+// have time for that. Other running managers on the storage stop serving a certificate as soon as the storage's Watch, or the
+// next comparison with it, tells them that its record is gone, and do not order it again until they are started anew.
+// One that has the name without a certificate learns nothing: its Config, or a Forget there, has to.
+//
+// The error says of each record that was not deleted why; Delete can be called again, and after a crash too. A
+// certificate goes before the record of its work: what is left of a deletion that was broken off serves nobody.
+func (m *Manager) Delete(ctx context.Context, names ...string) error {
+	if m.store == nil {
+		return errNotMade
+	}
+	normal, err := normalizeAll(names)
+	if err != nil {
+		return err
+	}
+	entries := m.forget(normal)
+	subjects, err := m.storedSubjects(ctx, normal, entries)
+	if err != nil {
+		return fmt.Errorf("certmanager: delete: %w", err)
+	}
+	bySubject := make(map[string][]*entry)
+	for _, e := range entries {
+		bySubject[e.name()] = append(bySubject[e.name()], e)
+	}
+	var group errgroup.Group
+	group.SetLimit(besideDeletions)
+	var mu sync.Mutex
+	var failures []error
+	for _, subject := range subjects {
+		group.Go(func() error {
+			for _, e := range bySubject[subject] {
+				e.progress.awaitIdle(ctx)
+			}
+			if err := m.obtainer.erase(ctx, subject); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				failures = append(failures, fmt.Errorf("certmanager: delete what is stored for %s: %w", subject, err))
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // there is none: each is among the failures
+	return errors.Join(failures...)
+}
+
+// storedSubjects returns the names in storage keys of the entries' subjects, and of those stored that have one of the names.
+func (m *Manager) storedSubjects(ctx context.Context, names []string, entries []*entry) ([]string, error) {
+	var subjects, unknown []string
+	known := make(map[string]bool)
+	for _, e := range entries {
+		subjects = append(subjects, e.name())
+		for _, id := range e.identifiers {
+			known[id.Value] = true
+		}
+	}
+	for _, name := range names {
+		subjects = append(subjects, name)
+		if !known[name] {
+			unknown = append(unknown, name)
+		}
+	}
+	if len(unknown) > 0 {
+		shared, err := m.obtainer.archive.sharedBy(ctx, unknown)
+		if err != nil {
+			return nil, err
+		}
+		subjects = append(subjects, shared...)
+	}
+	slices.Sort(subjects)
+	return slices.Compact(subjects), nil
+}
+
+// sharedBy returns the names in storage keys of the subjects of several names of which one is among those given.
+func (a *archive) sharedBy(ctx context.Context, names []string) (subjects []string, err error) {
+	for _, issuer := range a.issuers {
+		for key, err := range a.store.List(ctx, record.CertificatePrefix(issuer.ID())) {
+			if err != nil {
+				return nil, err
+			}
+			_, subject, _, ok := record.ParseCertificateKey(key)
+			if !ok || !strings.Contains(subject, "+") {
+				continue
+			}
+			item, err := a.store.Load(ctx, key)
+			if err != nil {
+				continue // it is gone, or it is the one that can't be read
+			}
+			r, err := record.DecodeCertificate(item.Value, nil, &a.intermediates)
+			if err == nil && slices.ContainsFunc(names, func(name string) bool { return slices.Contains(r.Names, name) }) {
+				subjects = append(subjects, subject)
+			}
+		}
+	}
+	return subjects, nil
+}
+
+// erase deletes all that is stored for a subject: at first the certificates, which tells other processes that they are to
+// stop, and then, with the lease of the work, what an attempt may have stored since, and the work.
+func (o *obtainer) erase(ctx context.Context, subject string) error {
+	keyTypes, err := o.archive.deleteCertificates(ctx, subject)
+	if err != nil {
+		return err
+	}
+	first := o.issuers[0].ID()
+	for key, err := range o.store.List(ctx, record.WorkPrefix(first)+"/"+subject) {
+		if err != nil {
+			return err
+		}
+		keyTypes[key[strings.LastIndexByte(key, '/')+1:]] = true
+	}
+	var errs []error
+	for keyType := range keyTypes {
+		if err := o.eraseWork(ctx, record.WorkKey(first, subject, keyType), subject); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// eraseWork deletes the record of the work on a subject's certificate of one key type, and before it the certificates that
+// came since they were deleted.
+func (o *obtainer) eraseWork(ctx context.Context, key, subject string) error {
+	left := new(claim)
+	defer left.withdraw()
+	for {
+		w, err := claimWork(ctx, o.store, key, left)
+		if err == nil {
+			return o.eraseWith(ctx, w, subject)
+		}
+		held, ok := errors.AsType[*storage.HeldError](err)
+		if !ok {
+			return err
+		}
+		select {
+		case <-time.After(min(held.RetryAfter, deletionInterval)):
+		case <-ctx.Done():
+			return fmt.Errorf("another process is at work on it: %w: %w", held, ctx.Err())
+		}
+	}
+}
+
+// eraseWith deletes the certificates, and the work with its lease.
+func (o *obtainer) eraseWith(ctx context.Context, w *work, subject string) error {
+	_, err := o.archive.deleteCertificates(w.context(), subject)
+	if err != nil {
+		return errors.Join(err, w.release(ctx))
+	}
+	defer w.end(nil)
+	err = attend(ctx, storeTimeout, w.lease.Delete)
+	if errors.Is(err, storage.ErrLost) {
+		return fmt.Errorf("another process has taken over the work on it: %w", err)
+	}
+	return err
+}
+
+// deleteCertificates deletes the stored certificates of a subject, and returns their key types.
+func (a *archive) deleteCertificates(ctx context.Context, subject string) (keyTypes map[string]bool, err error) {
+	keyTypes = make(map[string]bool)
+	for _, issuer := range a.issuers {
+		for key, err := range a.store.List(ctx, record.CertificatePrefix(issuer.ID())+"/"+subject) {
+			if err != nil {
+				return nil, err
+			}
+			if _, _, keyType, ok := record.ParseCertificateKey(key); ok {
+				if err := a.delete(ctx, key); err != nil {
+					return nil, err
+				}
+				keyTypes[keyType] = true
+			}
+		}
+	}
+	return keyTypes, nil
+}
+
+// delete deletes a record, whatever it is changed to meanwhile.
+func (a *archive) delete(ctx context.Context, key string) (err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
+	defer cancel()
+	for range deletionTries {
+		var item storage.Item
+		if item, err = a.store.Load(ctx, key); err == nil {
+			err = a.store.Delete(ctx, key, item.Revision)
+		}
+		switch {
+		case err == nil, errors.Is(err, fs.ErrNotExist):
+			return nil
+		case !errors.Is(err, storage.ErrConflict):
+			return slowStorage(ctx, err)
+		}
+	}
+	return err
+}
+
+// awaitIdle returns when no task is under way, or ctx ends.
+func (p *progress) awaitIdle(ctx context.Context) {
+	p.mu.Lock()
+	if p.matter == nil || !p.matter.working {
+		p.mu.Unlock()
+		return
+	}
+	ended := p.matter.change()
+	p.mu.Unlock()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,137 @@
+package certmanager
+
+import (
+	"context"
+	"time"
+
+	"github.com/everseal/everseal/certmanager/internal/record"
+	"github.com/everseal/everseal/storage"
+)
+
+const (
+	followInterval = time.Minute     // between comparisons with a storage that tells of no changes, or tries to listen to one that does
+	goneGrace      = 2 * time.Minute // for which a certificate is not ordered whose record is gone: it may be deleted, and not lost
+	maxCompared    = 10000           // names, beyond which there are no comparisons: their keys would be listed each time
+)
+
+// follow has certificates served that other processes store, and forgets those that they delete, until ctx ends.
+func (m *Manager) follow(ctx context.Context) {
+	watcher, watches := storage.As[storage.Watcher](m.store)
+	for first := true; ctx.Err() == nil; first = false {
+		if watches {
+			m.watch(ctx, watcher, first)
+		} else if !first {
+			m.compare(ctx)
+		}
+		select {
+		case <-time.After(followInterval):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// watch follows what the storage tells, until that is broken off. What was told before is compared, but at first.
+func (m *Manager) watch(ctx context.Context, w storage.Watcher, first bool) {
+	for key, err := range w.Watch(ctx, record.AllCertificates) {
+		switch {
+		case err != nil:
+			m.logger.DebugContext(ctx, "the storage tells no more what other processes change; it will be asked again", "error", err)
+			return
+		case key != "":
+			m.reload(ctx, key)
+		case !first:
+			m.compare(ctx)
+		}
+	}
+}
+
+// compare finds out which of the certificates that are served have been deleted from the storage. One that has lost all
+// is not believed.
+func (m *Manager) compare(ctx context.Context) {
+	if m.catalogue.index.Len() > maxCompared {
+		return
+	}
+	stored := make(map[string]bool)
+	for _, issuer := range m.issuers {
+		for key, err := range m.store.List(ctx, record.CertificatePrefix(issuer.ID())) {
+			if err != nil {
+				return
+			}
+			stored[key] = true
+		}
+	}
+	if len(stored) == 0 {
+		return
+	}
+	for e := range m.catalogue.all() {
+		if s := e.served.Load(); s != nil && !stored[e.certificateKey(s.issuer)] {
+			m.reload(ctx, e.certificateKey(s.issuer))
+		}
+	}
+}
+
+// reload serves what the storage has at the key of a certificate that is served or awaited. If it is gone that was
+// there, the certificate is forgotten.
+func (m *Manager) reload(ctx context.Context, key string) {
+	id, name, keyType, ok := record.ParseCertificateKey(key)
+	if !ok {
+		return
+	}
+	e := m.catalogue.subject(name, keyType)
+	if e == nil || !e.progress.isLoaded() {
+		return // it is read when its turn comes
+	}
+	for _, issuer := range m.issuers {
+		if issuer.ID() != id {
+			continue
+		}
+		r, revision, err := m.obtainer.archive.load(ctx, issuer, &e.subject)
+		switch {
+		case err != nil:
+			m.logger.DebugContext(ctx, "a certificate that another process has changed can't be loaded", "key", key, "error", err)
+		case r != nil:
+			if m.obtainer.serve(e, r) {
+				m.emit(ctx, loadedEvent(e, r))
+				m.dispatcher.Update(e)
+			}
+		case revision == "":
+			m.forgetDeleted(ctx, e, id)
+		}
+	}
+}
+
+// forgetDeleted forgets an entry whose certificate of the issuer is gone from the storage, if that is what was served, and
+// it has none of another issuer.
+func (m *Manager) forgetDeleted(ctx context.Context, e *entry, issuer string) {
+	s := e.served.Load()
+	if s == nil || s.issuer != issuer || e.roles.has(unkept) {
+		return
+	}
+	r, err := m.obtainer.archive.newest(ctx, e)
+	switch {
+	case err != nil:
+		return
+	case r != nil:
+		if m.obtainer.serve(e, r) {
+			m.dispatcher.Update(e)
+		}
+		return
+	}
+	m.drop(e)
+	m.emit(ctx, Event{Kind: EventDeleted, Names: e.names(), Issuer: issuer, Serial: s.serial(), NotAfter: s.end()})
+}
+
+// subject returns the entry with the kind of key of the subject that is named so in storage keys, or nil.
+func (c *catalogue) subject(name, keyType string) *entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := record.FirstName(name)
+	for _, e := range []*entry{c.heirs[first], c.holder(first)} {
+		for a := range e.alternatives() {
+			if string(a.keyType()) == keyType && a.name() == name {
+				return a
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,256 @@
+package certmanager
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/record"
+	"github.com/everseal/everseal/storage"
+)
+
+// ErrNotNewer is wrapped by the error of [Manager.Import] for a certificate that ends before the one that its names have.
+var ErrNotNewer = errors.New("the names have a certificate that ends later")
+
+// Import makes a certificate from elsewhere one of the manager's: it is stored, served at once, and replaced by one of the
+// Config's issuers when two thirds of its lifetime have passed. Its names are managed from then on, as by
+// [Manager.Manage], with the type of its key, or as they were if they are managed already.
+//
+// The chain is PEM, in any order; what is not above the certificate is left out, and so is the root. The key is PEM
+// too, not encrypted: PKCS #8, PKCS #1 or SEC 1, of one of the KeyTypes. A certificate that has expired, is not for servers,
+// has names that no certificate can be obtained for, or does not belong to the key is refused, and so is one whose names
+// are in other certificates that are managed. If the names have a certificate that ends later, that stays, and the error
+// wraps [ErrNotNewer]: what was imported once and renewed can be imported again without harm. The very certificate
+// that is there is no error.
+func (m *Manager) Import(ctx context.Context, certPEM, keyPEM []byte) error {
+	if m.store == nil {
+		return errNotMade
+	}
+	key, err := parseKey(keyPEM)
+	if err != nil {
+		return fmt.Errorf("certmanager: import: %w", err)
+	}
+	chain, err := parseChain(certPEM, key)
+	if err != nil {
+		return fmt.Errorf("certmanager: import: %w", err)
+	}
+	e, added, err := m.importedEntry(chain.Leaf, key)
+	if err != nil {
+		return fmt.Errorf("certmanager: import: %w", err)
+	}
+	meta := record.Meta{Issuer: m.issuers[0].ID(), Names: e.names(), KeyType: string(e.keyType()), Obtained: time.Now().UTC(), Imported: true}
+	r, err := record.New(meta, record.Key{Signer: key}, chain, &m.obtainer.archive.intermediates)
+	if err == nil {
+		err = m.keepImported(ctx, e, r)
+	}
+	if err != nil {
+		if added && !errors.Is(err, ErrNotNewer) {
+			m.drop(e)
+		}
+		m.dispatcher.Update(e)
+		return fmt.Errorf("certmanager: import: %v: %w", &e.subject, err)
+	}
+	if m.obtainer.serve(e, r) {
+		m.emit(ctx, loadedEvent(e, r))
+	}
+	e.progress.loaded()
+	m.dispatcher.Update(e)
+	return nil
+}
+
+// keepImported stores the record, unless there is one that ends later. Of one that is the same, r takes over when it came.
+func (m *Manager) keepImported(ctx context.Context, e *entry, r *record.Certificate) error {
+	for range deletionTries {
+		current, err := m.obtainer.archive.newest(ctx, e)
+		switch {
+		case err != nil:
+			return storageFailure(err)
+		case current != nil && current.Same(r):
+			*r = *current
+			return nil
+		case current != nil && current.End.After(r.End):
+			return fmt.Errorf("%w, at %s: to have this one served, delete that first", ErrNotNewer, current.End.UTC().Format(time.RFC3339))
+		case current != nil && !r.NewerThan(current, time.Now()):
+			r.Obtained = current.Obtained.Add(1)
+		}
+		if err = m.saveImported(ctx, e, r); !errors.Is(err, storage.ErrConflict) {
+			return err
+		}
+	}
+	return errors.New("the stored record was changed by others again and again")
+}
+
+func (m *Manager) saveImported(ctx context.Context, e *entry, r *record.Certificate) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
+	defer cancel()
+	value, err := r.Encode()
+	if err != nil {
+		return err
+	}
+	key := e.certificateKey(r.Issuer)
+	old, err := m.store.Load(ctx, key)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return storageFailure(slowStorage(ctx, err))
+	}
+	if _, err = m.store.Save(ctx, key, value, old.Revision); err != nil && !errors.Is(err, storage.ErrConflict) {
+		return storageFailure(slowStorage(ctx, err))
+	}
+	return err
+}
+
+// importedEntry returns the entry for the certificate, and whether it is a new one: if the names are managed with other kinds
+// of key, the first of those is replaced.
+func (m *Manager) importedEntry(leaf *x509.Certificate, key crypto.Signer) (e *entry, added bool, err error) {
+	kind := keyTypeOf(key)
+	given := Subject{KeyTypes: []KeyType{kind}}
+	if kind == "" {
+		return nil, false, fmt.Errorf("the key is of a type that is not supported: use one of %s, %s, %s, %s or %s", ECDSAP256, ECDSAP384, RSA2048, RSA3072, RSA4096)
+	}
+	given.Names = append(given.Names, leaf.DNSNames...)
+	for _, ip := range leaf.IPAddresses {
+		given.Names = append(given.Names, ip.String())
+	}
+	if len(given.Names) == 0 {
+		return nil, false, errors.New("the certificate has no names that servers have")
+	}
+	s, err := newSubject(given)
+	if err != nil {
+		return nil, false, fmt.Errorf("a name of the certificate: %.300s", strings.TrimPrefix(err.Error(), "certmanager: "))
+	}
+	if err := (&acme.Certificate{Leaf: leaf}).Verify(key.Public(), s.identifiers, time.Now()); err != nil {
+		return nil, false, err
+	}
+	if e := m.catalogue.covering(s.identifiers[0].Value); e != nil && e.name() == s.name() {
+		return cmp.Or(m.catalogue.subject(s.name(), string(kind)), e), false, nil
+	}
+	var wrong misconfiguration
+	all := m.config.normalize([]Subject{given}, &wrong)
+	checkSupported(m.issuers, all, &wrong)
+	if err := wrong.err(); err != nil {
+		return nil, false, err
+	}
+	entries, err := m.catalogue.add(all)
+	if err != nil {
+		return nil, false, err
+	}
+	if len(entries) > 0 {
+		return entries[0], true, nil
+	}
+	if e = m.catalogue.subject(s.name(), string(kind)); e == nil {
+		return nil, false, fmt.Errorf("%v: %w", &s, errForgotten)
+	}
+	return e, false, nil
+}
+
+// keyTypeOf returns the type of a key; empty: it is none that is supported.
+func keyTypeOf(key crypto.Signer) KeyType {
+	var t KeyType
+	switch public := key.Public().(type) {
+	case *ecdsa.PublicKey:
+		t = KeyType(fmt.Sprintf("ecdsa-p%d", public.Curve.Params().BitSize))
+	case *rsa.PublicKey:
+		t = KeyType(fmt.Sprintf("rsa-%d", public.N.BitLen()))
+	}
+	if t.check() != nil {
+		return ""
+	}
+	return t
+}
+
+// parseKey returns the first private key in the text. Its errors do not show what it could not read.
+func parseKey(text []byte) (crypto.Signer, error) {
+	if len(text) > storage.MaxValue {
+		return nil, errors.New("the key is too long")
+	}
+	for {
+		block, rest := pem.Decode(text)
+		switch {
+		case block == nil:
+			return nil, errors.New("there is no private key in PEM where it is expected")
+		case strings.HasPrefix(block.Type, "ENCRYPTED"), block.Headers["DEK-Info"] != "":
+			return nil, errors.New("the private key is encrypted: decrypt it first")
+		case !strings.HasSuffix(block.Type, "PRIVATE KEY"):
+			text = rest
+			continue
+		}
+		return parseKeyDER(block.Bytes)
+	}
+}
+
+func parseKeyDER(der []byte) (crypto.Signer, error) {
+	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
+		if signer, ok := key.(crypto.Signer); ok {
+			return signer, nil
+		}
+	}
+	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
+		return key, nil
+	}
+	if key, err := x509.ParseECPrivateKey(der); err == nil {
+		return key, nil
+	}
+	return nil, errors.New("the private key is not PKCS #8, PKCS #1 or SEC 1, or can't sign")
+}
+
+// maxImported bounds the certificates in a text.
+const maxImported = 64
+
+// parseChain returns the certificate of the key that is in the text, with those above it but the root.
+func parseChain(text []byte, key crypto.Signer) (*acme.Certificate, error) {
+	if len(text) > storage.MaxValue {
+		return nil, errors.New("the chain is too long")
+	}
+	var all []*x509.Certificate
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		if len(all) == maxImported {
+			return nil, fmt.Errorf("there are more than %d certificates", maxImported)
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d can't be parsed: %.200q", len(all)+1, err.Error())
+		}
+		all = append(all, c)
+	}
+	if len(all) == 0 {
+		return nil, errors.New("there is no certificate in PEM where it is expected")
+	}
+	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
+	for _, leaf := range all {
+		if ok && public.Equal(leaf.PublicKey) {
+			return &acme.Certificate{Leaf: leaf, Chain: chainAbove(leaf, all)}, nil
+		}
+	}
+	return nil, errors.New("none of the certificates is for the key")
+}
+
+// chainAbove returns the leaf and those of the certificates that are above it, in DER, without a root.
+func chainAbove(leaf *x509.Certificate, all []*x509.Certificate) [][]byte {
+	chain := [][]byte{leaf.Raw}
+	for last := leaf; len(chain) <= len(all); {
+		var next *x509.Certificate
+		for _, c := range all {
+			if bytes.Equal(c.RawSubject, last.RawIssuer) && !bytes.Equal(c.RawSubject, c.RawIssuer) && last.CheckSignatureFrom(c) == nil {
+				next = c
+			}
+		}
+		if next == nil {
+			break
+		}
+		chain, last = append(chain, next.Raw), next
+	}
+	return chain
+}
