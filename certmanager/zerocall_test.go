@@ -140,7 +140,11 @@ func managerCalls() map[string]func(ctx context.Context) any {
 		"certmanager.Manager.Manage": with(func(_ context.Context, m *manager) any { return []any{m.Manage(), m.Manage(certmanager.Subject{})} }),
 		"certmanager.ACME.Revoke": func(ctx context.Context) any {
 			issuer := &certmanager.ACME{HTTPClient: noClient().HTTPClient}
-			return []any{issuer.Revoke(ctx, certmanager.Revocation{}), issuer.Revoke(ctx, certmanager.Revocation{Storage: new(storage.Memory)})}
+			bound, err := issuer.Bind(certmanager.Services{AgreeToTerms: true, Storage: new(storage.Memory)})
+			if err != nil {
+				panic(err)
+			}
+			return bound.(certmanager.Revoker).Revoke(ctx, certmanager.Revocation{})
 		},
 		"certmanager.Manager.Forget":   with(func(_ context.Context, m *manager) any { return []any{m.Forget(), m.Forget("")} }),
 		"certmanager.Manager.Delete":   with(func(ctx context.Context, m *manager) any { return []any{m.Delete(ctx), m.Delete(ctx, "")} }),
