@@ -150,19 +150,20 @@ func (o *obtainer) erase(ctx context.Context, subject string) error {
 func (o *obtainer) eraseWork(ctx context.Context, key, subject string) error {
 	left := new(claim)
 	defer left.withdraw()
+	var held *storage.HeldError
 	for {
 		w, err := claimWork(ctx, o.store, key, left)
-		if err == nil {
+		switch {
+		case err == nil:
 			return o.eraseWith(ctx, w, subject)
-		}
-		held, ok := errors.AsType[*storage.HeldError](err)
-		if !ok {
+		case held != nil && ctx.Err() != nil:
+			return fmt.Errorf("another process is at work on it: %w: %w", held, ctx.Err())
+		case !errors.As(err, &held):
 			return err
 		}
 		select {
 		case <-time.After(min(held.RetryAfter, deletionInterval)):
 		case <-ctx.Done():
-			return fmt.Errorf("another process is at work on it: %w: %w", held, ctx.Err())
 		}
 	}
 }
