@@ -56,8 +56,13 @@ type Config struct {
 	// OnDemand, if set, is asked whether a certificate may be obtained for a name that a client wants
 	// and nobody configured. An error refuses; one that wraps ErrDenied is remembered for a while,
 	// any other, or a panic, means that the question could not be answered. Called concurrently, and again before a
-	// certificate obtained so is renewed.
+	// certificate obtained so is renewed. When Run begins it is asked about a random name below .com, once: that it
+	// should allow that one is a warning.
 	OnDemand func(ctx context.Context, q Question) error
+	// MaxNewNames bounds how many new names of one registered domain OnDemand has certificates obtained for within an
+	// hour, even if it allows more: scanners make up names below a wildcard record. Renewals, and what is stored, do not
+	// count. Zero: 20. Let's Encrypt issues 50 in a week; who has an exemption sets more.
+	MaxNewNames int
 
 	// KeyType is the kind of key of new certificates. Zero: ECDSAP256. Another one means other
 	// certificates: they are obtained anew, and those stored with the old one are not served meanwhile.
@@ -114,6 +119,9 @@ func (c *Config) check() error {
 	}
 	if c.Workers < 0 {
 		return fmt.Errorf("certmanager: Config.Workers is %d: zero means %d, and less than one does nothing", c.Workers, defaultWorkers)
+	}
+	if c.MaxNewNames < 0 {
+		return fmt.Errorf("certmanager: Config.MaxNewNames is %d: zero means %d, and to obtain nothing on demand leave out Config.OnDemand", c.MaxNewNames, defaultMaxNewNames)
 	}
 	if err := checkEmail(c.Email); err != nil {
 		return fmt.Errorf("certmanager: Config.Email %w", err)

@@ -72,7 +72,7 @@ func New(config Config) (*Manager, error) {
 		m.defaultName = id.Value
 	}
 	m.proving.prepare(&config, store, m.logger)
-	m.admission = newAdmission()
+	m.admission = newAdmission(config.MaxNewNames)
 	m.obtainer = obtainer{
 		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, emit: m.emit},
 		catalogue: &m.catalogue, update: m.dispatcher.Update, reporter: reporter{logger: m.logger, emit: m.emit},
@@ -150,6 +150,9 @@ func (m *Manager) run(ctx context.Context) error {
 	tasks.Go(func() { m.dispatcher.Run(ctx) })
 	tasks.Go(func() { m.serveDemands(ctx, &tasks) })
 	tasks.Go(func() { m.start(ctx) })
+	if m.config.OnDemand != nil {
+		tasks.Go(func() { m.probePolicy(ctx) })
+	}
 	err := m.probe(ctx)
 	if err == nil {
 		<-ctx.Done()

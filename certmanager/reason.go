@@ -21,10 +21,12 @@ const (
 	ReasonPolicy  Reason = "policy"  // Config.OnDemand denies the name, or gives no answer
 )
 
-// What the policy turns away, for the log.
+// Why names are turned away on demand, for the log.
 const (
-	reasonDenied   Reason = "denied"
-	reasonNoAnswer Reason = "no answer"
+	reasonDenied     Reason = "denied"
+	reasonNoAnswer   Reason = "no answer"
+	reasonImpossible Reason = "impossible"
+	reasonCapped     Reason = "capped"
 )
 
 // A policyError is an error of Config.OnDemand.

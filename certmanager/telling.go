@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/everseal/everseal/certmanager/internal/gate"
@@ -79,16 +80,21 @@ func (e *entry) failing() Event {
 	return event
 }
 
-// turnedAway logs that the policy has denied a name, or failed to answer, with how many others it has since the last such
-// line.
+// turnedAway logs that a name gets no certificate on demand, or that the policy has failed to answer, with how many others
+// were turned away likewise since the last such line.
 func (r *reporter) turnedAway(ctx context.Context, name string, err error) {
 	level, message, reason := slog.LevelWarn, "no answer whether a name may have a certificate: ", reasonNoAnswer
-	if errors.Is(err, ErrDenied) {
+	switch {
+	case errors.Is(err, ErrDenied):
 		level, message, reason = slog.LevelInfo, "a name is denied a certificate: ", reasonDenied
+	case errors.Is(err, errImpossible):
+		level, message, reason = slog.LevelInfo, "a name gets no certificate: ", reasonImpossible
+	case errors.Is(err, errCapped):
+		message, reason = "a new name gets no certificate yet: ", reasonCapped
 	}
 	told, others := r.troubles.of(reason, "").tell(time.Now())
 	if !told {
 		level = slog.LevelDebug
 	}
-	r.logger.LogAttrs(ctx, level, message+err.Error(), slog.String("name", name), slog.Int("others", others))
+	r.logger.LogAttrs(ctx, level, message+strings.TrimPrefix(err.Error(), "certmanager: "), slog.String("name", name), slog.Int("others", others))
 }
