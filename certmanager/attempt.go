@@ -81,7 +81,7 @@ func (a *attempt) run(ctx context.Context) outcome {
 // denied, the certificate is served for the rest of its time and then evicted, unless it is allowed again.
 func (a *attempt) askPolicy(ctx context.Context) (o outcome, allowed bool) {
 	e := a.entry
-	current := e.served.Load()
+	current := e.held()
 	if !e.roles.has(onDemand) || current == nil {
 		return outcome{}, true
 	}
@@ -171,6 +171,7 @@ func (a *attempt) read(ctx context.Context) (events []Event, err error) {
 			return events, err
 		}
 	}
+	a.residents.read(nil)
 	a.work.recall(a.left.memory)
 	a.work.discount(a.stored)
 	a.work.ours = true
@@ -189,7 +190,7 @@ func (a *attempt) waiting(f record.Failure, event Event) outcome {
 	e := a.entry
 	o := outcome{kind: lifecycle.Failed, until: f.Next, err: &earlierFailure{f.Failed, f.Error}}
 	if e.progress.snapshot(time.Now()).failure == nil {
-		event.Kind, event.Names, event.Renewal = EventFailed, e.names(), e.served.Load() != nil
+		event.Kind, event.Names, event.Renewal = EventFailed, e.names(), e.held() != nil
 		event.Next, event.Err, event.quiet = f.Next, o.err, a.task.Quiet
 		o.events = []Event{event}
 	}
@@ -202,6 +203,7 @@ func (a *attempt) askIssuers(run context.Context) outcome {
 	if r := a.left.unsaved; r != nil {
 		if stored := a.stored[r.Issuer]; stored.Certificate != nil && stored.NewerThan(r, time.Now()) { // another process had no use for waiting
 			a.left.unsaved = nil
+			a.entry.roles.unset(unsaved)
 			return outcome{kind: lifecycle.Current}
 		}
 		k := keeping{a, r}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager/internal/record"
@@ -124,7 +125,8 @@ func add(b *testing.B, m *Manager, names []string) {
 		b.Fatal(err)
 	}
 	for _, c := range added {
-		c.offer(&record.Certificate{Chain: [][]byte{nil}})
+		now := time.Now()
+		c.offer(&record.Certificate{Chain: [][]byte{nil}, NotBefore: now, End: now.Add(90 * 24 * time.Hour)})
 	}
 }
 

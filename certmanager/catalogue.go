@@ -37,19 +37,16 @@ func (c *catalogue) covering(name string) *entry {
 	return c.lookup(name)
 }
 
-// served returns what handshakes for the name get, or nil.
-func (c *catalogue) served(name string) *served {
+// serving returns the entry whose certificate handshakes for the name get, or nil if there is none.
+func (c *catalogue) serving(name string) *entry {
 	e := c.lookup(name)
-	if e == nil {
-		return nil
-	}
-	if s := e.served.Load(); s != nil {
-		return s
+	if e == nil || e.held() != nil {
+		return e
 	}
 	// What is still to come for the name itself does not hide the wildcard that covers it.
 	_, parent, _ := strings.Cut(name, ".")
-	if wildcard := c.lookup("*." + parent); wildcard != nil {
-		return wildcard.served.Load()
+	if wildcard := c.lookup("*." + parent); wildcard != nil && wildcard.held() != nil {
+		return wildcard
 	}
 	return nil
 }

@@ -75,6 +75,11 @@ type Config struct {
 	// each, 512 get 256 a second. One that takes longer than ten seconds makes room for another. Zero: 512.
 	Workers int
 
+	// MaxLoaded bounds how many certificates are in memory. What no handshake has asked for lately leaves it, and comes
+	// back from the storage for the next one, which waits for that, ten seconds at most; its renewal continues. Nothing
+	// leaves while the storage can't be read. Zero: there is no bound.
+	MaxLoaded int
+
 	// HTTPAddr is where Serve answers plain HTTP: http-01 challenges and redirects to HTTPS. Zero: ":80".
 	HTTPAddr string
 	// NoHTTP says that Serve does not listen for plain HTTP.
@@ -119,6 +124,9 @@ func (c *Config) check() error {
 	}
 	if c.Workers < 0 {
 		return fmt.Errorf("certmanager: Config.Workers is %d: zero means %d, and less than one does nothing", c.Workers, defaultWorkers)
+	}
+	if c.MaxLoaded < 0 {
+		return fmt.Errorf("certmanager: Config.MaxLoaded is %d: zero means that there is no bound", c.MaxLoaded)
 	}
 	if c.MaxNewNames < 0 {
 		return fmt.Errorf("certmanager: Config.MaxNewNames is %d: zero means %d, and to obtain nothing on demand leave out Config.OnDemand", c.MaxNewNames, defaultMaxNewNames)

@@ -19,8 +19,9 @@ import (
 type entry struct {
 	dispatch.Place
 	subject
-	served   atomic.Pointer[served] // nil: nothing yet
-	roles    roles
+	served   atomic.Pointer[served] // nil: nothing yet, or evicted
+	roles    roles                  // beside it, for a handshake reads both
+	evicted  atomic.Pointer[evicted]
 	progress progress
 	left     *carryover // by the last attempt for the next; nil: nothing. Only the task under way uses it
 }
@@ -62,12 +63,39 @@ func (e *entry) has(name string) bool {
 func (e *entry) offer(r *record.Certificate) bool {
 	e.progress.mu.Lock()
 	defer e.progress.mu.Unlock()
-	if current := e.served.Load(); current != nil && !record.Newer(r.Obtained, current.obtainedAt(), time.Now()) {
+	if current := e.held(); current != nil && !record.Newer(r.Obtained, current.obtainedAt(), time.Now()) {
+		if e.isEvicted() && current.obtained == r.Obtained.UnixNano() {
+			e.publish(r) // it comes back
+		}
 		return false
 	}
 	e.progress.state.Serve(r.NotBefore, r.End, renewal(r))
-	e.served.Store(newServed(r))
+	e.publish(r)
+	e.noteLate()
 	return true
+}
+
+// noteLate notes whether the renewal is due. Until then what is served has not expired, and a handshake need not look at
+// the clock, which would cost it more than all the rest. The caller holds the progress's lock.
+func (e *entry) noteLate() {
+	e.roles.put(late, e.held() != nil && !time.Now().Before(e.progress.state.Renewal()))
+}
+
+// begin marks a task as under way and returns it.
+func (e *entry) begin() lifecycle.Task {
+	e.progress.mu.Lock()
+	e.noteLate()
+	e.progress.mu.Unlock()
+	return e.progress.begin()
+}
+
+// finish notes what came of the task.
+func (e *entry) finish(o outcome) lifecycle.Report {
+	report := e.progress.finish(o)
+	e.progress.mu.Lock()
+	defer e.progress.mu.Unlock()
+	e.noteLate()
+	return report
 }
 
 // certificate returns what is served, or nil. The entry may be nil.
@@ -83,8 +111,8 @@ func (e *entry) certificate() *tls.Certificate {
 
 // end returns when the certificate that is served ends; zero if there is none.
 func (e *entry) end() time.Time {
-	if s := e.served.Load(); s != nil {
-		return s.end()
+	if f := e.held(); f != nil {
+		return f.end()
 	}
 	return time.Time{}
 }
@@ -99,7 +127,7 @@ func (e *entry) carryover() *carryover {
 
 // status returns how the certificate stands.
 func (e *entry) status(now time.Time) Status {
-	p, c := e.progress.snapshot(now), e.served.Load()
+	p, c := e.progress.snapshot(now), e.held()
 	s := Status{
 		Names: e.names(), KeyType: e.keyType, OnDemand: e.roles.has(onDemand),
 		State: p.standing(c, now), Action: actionOf(p.plan.Action), Next: p.plan.Due, Reason: p.reason(now),
@@ -109,7 +137,7 @@ func (e *entry) status(now time.Time) Status {
 		s.Deferred = strings.TrimPrefix(p.deferral.Error(), "certmanager: ")
 	}
 	if c != nil {
-		s.Issuer, s.Serial, s.NotBefore, s.NotAfter, s.EndOf = c.issuer, c.serial(), time.Unix(c.begin, 0).UTC(), c.end(), c.endOf
+		s.Issuer, s.Serial, s.NotBefore, s.NotAfter, s.EndOf = c.issuer, e.serial(), time.Unix(c.begin, 0).UTC(), c.end(), c.endOf
 	}
 	return s
 }

@@ -52,14 +52,16 @@ func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 		return m.proving.tlsALPN01.GetCertificate(hello)
 	}
 	e := m.catalogue.lookup(hello.ServerName)
-	if certificate := e.certificate(); certificate != nil {
-		return certificate, nil
+	if e != nil && e.roles.areUsual() {
+		if s := e.served.Load(); s != nil {
+			return &s.Certificate, nil
+		}
 	}
 	return m.missing(hello, e)
 }
 
-// missing finds a certificate, or the reason why there is none, when the name as the client sent it has none ready. The
-// entry is that of the name, or nil.
+// missing finds a certificate, or the reason why there is none, when the name as the client sent it has none ready, or one
+// that was not asked for lately or may have expired. The entry is that of the name, or nil.
 func (m *Manager) missing(hello *tls.ClientHelloInfo, e *entry) (*tls.Certificate, error) {
 	name := hello.ServerName
 	if name == "" {
@@ -69,8 +71,8 @@ func (m *Manager) missing(hello *tls.ClientHelloInfo, e *entry) (*tls.Certificat
 		name, e = lower, m.catalogue.lookup(lower)
 	}
 	if e != nil {
-		if s := m.catalogue.served(name); s != nil {
-			return &s.Certificate, nil
+		if serving := m.catalogue.serving(name); serving != nil {
+			return m.present(hello, name, serving)
 		}
 		return m.pending(hello, name, e)
 	}
@@ -85,10 +87,11 @@ func (m *Manager) missing(hello *tls.ClientHelloInfo, e *entry) (*tls.Certificat
 func (m *Manager) unnamed(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	for _, name := range []string{localAddress(hello.Conn), m.defaultName} {
 		e := m.catalogue.lookup(name)
-		if certificate := e.certificate(); certificate != nil {
-			return certificate, nil
-		}
-		if e != nil {
+		switch {
+		case e == nil:
+		case e.held() != nil:
+			return m.present(hello, name, e)
+		default:
 			return m.pending(hello, name, e)
 		}
 	}
@@ -138,8 +141,8 @@ func (m *Manager) pending(hello *tls.ClientHelloInfo, name string, e *entry) (*t
 			return nil, err
 		}
 	}
-	if certificate := e.certificate(); certificate != nil {
-		return certificate, nil
+	if e.held() != nil {
+		return m.present(hello, name, e)
 	}
 	s := e.progress.snapshot(time.Now())
 	return nil, s.unavailable(name)

@@ -33,7 +33,7 @@ type issuance struct {
 // to be asked.
 func (i *issuance) run(run context.Context) (o outcome, next bool) {
 	e := i.entry
-	event := Event{Names: e.names(), Issuer: i.issuer.ID(), Renewal: e.served.Load() != nil, quiet: i.task.Quiet}
+	event := Event{Names: e.names(), Issuer: i.issuer.ID(), Renewal: e.held() != nil, quiet: i.task.Quiet}
 	if o, ended := i.adopt(run); ended {
 		return o, false
 	}

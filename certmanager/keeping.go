@@ -20,16 +20,18 @@ type keeping struct {
 // run serves the certificate, and stores it.
 func (k *keeping) run(run context.Context) outcome {
 	e, r, ctx := k.entry, k.issued, k.work.context()
-	event := Event{Names: e.names(), Issuer: r.Issuer, Renewal: e.served.Load() != nil}
+	event := Event{Names: e.names(), Issuer: r.Issuer, Renewal: e.held() != nil}
 	if ctx.Err() == nil {
 		k.serve(e, r) // nobody else has worked on it, and the storage may take its time
 	}
 	k.left.unsaved = r
+	e.roles.set(unsaved)
 	kept, err := k.put(ctx)
 	if err != nil {
 		return k.notKept(run, event, err)
 	}
 	k.left.unsaved = nil
+	e.roles.unset(unsaved)
 	served := k.serve(e, kept)
 	if kept != r {
 		o := outcome{kind: lifecycle.Current}

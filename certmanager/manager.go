@@ -32,6 +32,7 @@ type Manager struct {
 	dispatcher dispatch.Dispatcher[*entry]
 	obtainer   obtainer
 	admission  admission
+	recalls    recalls
 	tickets    tickets // of the configurations handed out
 
 	mu      sync.Mutex    // guards what follows
@@ -73,11 +74,13 @@ func New(config Config) (*Manager, error) {
 	}
 	m.proving.prepare(&config, store, m.logger)
 	m.admission = newAdmission(config.MaxNewNames)
+	m.recalls = newRecalls()
 	m.obtainer = obtainer{
 		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, emit: m.emit},
 		catalogue: &m.catalogue, update: m.dispatcher.Update, reporter: reporter{logger: m.logger, emit: m.emit},
 		policy: m.askPolicy, solvers: m.proving.solversFor, preflight: config.Preflight, vantage: config.Vantage,
 	}
+	m.obtainer.residents.most = config.MaxLoaded
 	m.dispatcher.Workers = cmp.Or(config.Workers, defaultWorkers)
 	m.dispatcher.Do, m.dispatcher.Urgent = m.do, dispatch.Urgency(lifecycle.Loading)
 	if _, err := m.catalogue.add(subjects); err != nil {
@@ -149,6 +152,7 @@ func (m *Manager) run(ctx context.Context) error {
 	m.obtainer.writable.begin()
 	tasks.Go(func() { m.dispatcher.Run(ctx) })
 	tasks.Go(func() { m.serveDemands(ctx, &tasks) })
+	tasks.Go(func() { m.serveRecalls(ctx, &tasks) })
 	tasks.Go(func() { m.start(ctx) })
 	if m.config.OnDemand != nil {
 		tasks.Go(func() { m.probePolicy(ctx) })
@@ -174,6 +178,7 @@ func (m *Manager) end() {
 	m.stopped, m.begun = nil, make(chan struct{})
 	m.mu.Unlock()
 	m.admission.end()
+	m.recalls.end()
 	for _, issuer := range m.issuers {
 		issuer.closeIdle()
 	}

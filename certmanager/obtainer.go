@@ -17,6 +17,7 @@ type obtainer struct {
 	store     storage.Store
 	issuers   []*gatedIssuer
 	archive   archive
+	residents residents
 	writable  writability
 	catalogue *catalogue
 	update    func(...*entry) // has the dispatcher plan entries anew
@@ -29,7 +30,8 @@ type obtainer struct {
 
 // do does what is due for the entry.
 func (o *obtainer) do(ctx context.Context, e *entry) {
-	task := e.progress.begin()
+	wasEvicted := e.isEvicted()
+	task := e.begin()
 	var result outcome
 	if task.Action == lifecycle.Load {
 		result = o.load(ctx, e)
@@ -48,7 +50,12 @@ func (o *obtainer) do(ctx context.Context, e *entry) {
 	}
 	first := result.kind == lifecycle.Loaded && !e.progress.isLoaded()
 	result.hindered = e.isHindered(result, time.Now())
-	report := e.progress.finish(result)
+	report := e.finish(result)
+	if wasEvicted {
+		o.residents.release(e)
+	} else {
+		o.residents.add(e)
+	}
 	o.tell(ctx, e, result, report)
 	if first {
 		o.loading.one(ctx, o.logger, e)
@@ -73,7 +80,7 @@ func (o *obtainer) failed(ctx context.Context, e *entry, err error) outcome {
 	if ctx.Err() != nil {
 		return outcome{kind: lifecycle.Deferred, until: time.Now(), err: err}
 	}
-	return outcome{kind: lifecycle.Failed, err: err, events: []Event{{Kind: EventFailed, Names: e.names(), Renewal: e.served.Load() != nil, Err: err}}}
+	return outcome{kind: lifecycle.Failed, err: err, events: []Event{{Kind: EventFailed, Names: e.names(), Renewal: e.held() != nil, Err: err}}}
 }
 
 // adopt puts an entry that handshakes wait for under management, now that it has a certificate.

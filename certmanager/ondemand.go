@@ -247,12 +247,15 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 	if r != nil && time.Now().Before(r.End) {
 		// What was obtained under an earlier answer serves also when there is none just now.
 		e.offer(r)
+		e.roles.set(used)
+		certificate := e.certificate()
 		e.progress.loaded()
 		if m.catalogue.adopt(e) {
 			m.dispatcher.Update(e)
+			m.obtainer.residents.add(e)
 		}
 		m.emit(ctx, loadedEvent(e, r))
-		return e.certificate(), nil
+		return certificate, nil
 	}
 	if denied != nil {
 		return nil, denied

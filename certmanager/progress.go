@@ -194,7 +194,7 @@ func (p *progress) snapshot(now time.Time) snapshot {
 }
 
 // standing returns the state of an entry that serves c.
-func (s *snapshot) standing(c *served, now time.Time) State {
+func (s *snapshot) standing(c *facts, now time.Time) State {
 	working := s.working && s.task.Action != lifecycle.Load
 	switch {
 	case c == nil && working:

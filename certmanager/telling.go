@@ -72,8 +72,8 @@ func (r *reporter) tell(ctx context.Context, e *entry, result outcome, report li
 // failing is the event of a renewal that fails when the end of the certificate comes near. It is as loud as that is near.
 func (e *entry) failing() Event {
 	event := Event{Kind: EventExpiring, Names: e.names(), Renewal: true}
-	if s := e.served.Load(); s != nil {
-		event.Issuer, event.NotAfter = s.issuer, s.end()
+	if f := e.held(); f != nil {
+		event.Issuer, event.NotAfter = f.issuer, f.end()
 	}
 	p := e.progress.snapshot(time.Now())
 	event.Attempts, event.Since, event.Next, event.loud = p.attempts, p.since, p.plan.Due, p.stage >= lifecycle.StageTenth

@@ -67,8 +67,8 @@ func (m *Manager) wanted(names []string) ([]string, error) {
 
 // serves reports whether a certificate for the name is served that has not expired.
 func (m *Manager) serves(name string) bool {
-	s := m.catalogue.served(name)
-	return s != nil && time.Now().Before(s.end())
+	e := m.catalogue.serving(name)
+	return e != nil && time.Now().Before(e.end())
 }
 
 // awaitChange returns nil when something may have changed for the name, or why nothing will.
