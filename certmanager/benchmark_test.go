@@ -151,7 +151,7 @@ func measure(b *testing.B, get getCertificate, names []string, found bool) {
 }
 
 // clientHello returns a ClientHello as crypto/tls hands it to GetCertificate.
-func clientHello(b *testing.B) *tls.ClientHelloInfo {
+func clientHello(b testing.TB) *tls.ClientHelloInfo {
 	b.Helper()
 	var hello *tls.ClientHelloInfo
 	client, server := net.Pipe()
