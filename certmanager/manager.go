@@ -156,6 +156,7 @@ func (m *Manager) run(ctx context.Context) error {
 	tasks.Go(func() { m.start(ctx) })
 	if m.config.OnDemand != nil {
 		tasks.Go(func() { m.probePolicy(ctx) })
+		tasks.Go(func() { m.surveyOnDemand(ctx) })
 	}
 	err := m.probe(ctx)
 	if err == nil {

@@ -57,6 +57,7 @@ func (o *obtainer) do(ctx context.Context, e *entry) {
 		o.residents.add(e)
 	}
 	o.tell(ctx, e, result, report)
+	o.leave(e)
 	if first {
 		o.loading.one(ctx, o.logger, e)
 	}

@@ -108,6 +108,7 @@ func (r *recalls) end() {
 // present returns the certificate of an entry that has one, in memory or in the storage.
 func (m *Manager) present(hello *tls.ClientHelloInfo, name string, e *entry) (*tls.Certificate, error) {
 	e.roles.set(used)
+	e.roles.unset(surveyed)
 	s := e.served.Load()
 	if s != nil && (!e.roles.has(late) || time.Now().Before(s.end())) {
 		return &s.Certificate, nil

@@ -15,6 +15,7 @@ const (
 	resident                  // among the residents
 	unsaved                   // what is served is not stored
 	pinned                    // not to be evicted at the moment
+	surveyed                  // on demand, and due, though this process was not asked for it
 )
 
 // roles are those of an entry. Managed and onDemand change under the catalogue's lock; all are read without.
