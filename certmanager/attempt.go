@@ -69,7 +69,10 @@ func (a *attempt) run(ctx context.Context) outcome {
 	if waits(a.work.Failure, time.Now()) && !a.task.Forced && a.left.unsaved == nil {
 		return a.waiting(a.work.Failure, Event{})
 	}
-	o := a.askIssuers(ctx)
+	o, ended := a.checkPresence(a.work.context())
+	if !ended {
+		o = a.askIssuers(ctx)
+	}
 	if a.left.memory = nil; o.kind != lifecycle.Obtained && o.kind != lifecycle.Current {
 		a.left.memory = a.work.remember()
 	}

@@ -71,6 +71,7 @@ func (e *entry) offer(r *record.Certificate) bool {
 	}
 	e.progress.state.Serve(r.NotBefore, r.End, renewal(r))
 	e.publish(r)
+	e.roles.unset(gone)
 	e.noteLate()
 	return true
 }

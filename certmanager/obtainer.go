@@ -18,6 +18,7 @@ type obtainer struct {
 	issuers   []*gatedIssuer
 	archive   archive
 	residents residents
+	presence  presence
 	writable  writability
 	catalogue *catalogue
 	update    func(...*entry) // has the dispatcher plan entries anew

@@ -137,6 +137,13 @@ func (m *matter) change() <-chan struct{} {
 	return m.changed
 }
 
+// hasten ends what keeps the next attempt waiting.
+func (p *progress) hasten() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state.Hasten()
+}
+
 // unload has the storage asked again.
 func (p *progress) unload() {
 	p.mu.Lock()

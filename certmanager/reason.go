@@ -19,6 +19,7 @@ const (
 	ReasonProcess Reason = "process" // another process has the lease of the work
 	ReasonStorage Reason = "storage" // it can't be read or written
 	ReasonPolicy  Reason = "policy"  // Config.OnDemand denies the name, or gives no answer
+	ReasonGone    Reason = "gone"    // for days the name of a certificate obtained on demand has led elsewhere; a client has to ask for it
 )
 
 // Why names are turned away on demand, for the log.
@@ -47,6 +48,8 @@ func reasonOf(err error) Reason {
 	switch {
 	case errors.As(err, new(policyError)):
 		return ReasonPolicy
+	case errors.Is(err, errGone):
+		return ReasonGone
 	case errors.Is(err, errHeld), errors.Is(err, storage.ErrLost):
 		return ReasonProcess
 	case errors.As(err, new(storageError)):

@@ -109,6 +109,9 @@ func (r *recalls) end() {
 func (m *Manager) present(hello *tls.ClientHelloInfo, name string, e *entry) (*tls.Certificate, error) {
 	e.roles.set(used)
 	e.roles.unset(surveyed)
+	if e.roles.has(gone) {
+		m.comeBack(e)
+	}
 	s := e.served.Load()
 	if s != nil && (!e.roles.has(late) || time.Now().Before(s.end())) {
 		return &s.Certificate, nil

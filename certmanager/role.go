@@ -15,6 +15,8 @@ const (
 	resident                  // among the residents
 	unsaved                   // what is served is not stored
 	pinned                    // not to be evicted at the moment
+	gone                      // its name leads elsewhere: it is not renewed until a handshake asks for it
+	recalled                  // a handshake has asked for it, though it was gone
 	surveyed                  // on demand, and due, though this process was not asked for it
 )
 
@@ -25,7 +27,7 @@ type roles struct{ bits atomic.Uint32 }
 func (r *roles) has(some role) bool { return r.bits.Load()&uint32(some) != 0 }
 
 // areUsual reports whether handshakes are served without more ado.
-func (r *roles) areUsual() bool { return r.bits.Load()&uint32(used|late) == uint32(used) }
+func (r *roles) areUsual() bool { return r.bits.Load()&uint32(used|late|gone) == uint32(used) }
 
 // set writes only if that changes something, for many handshakes read it at once.
 func (r *roles) set(some role) {

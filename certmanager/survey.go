@@ -189,7 +189,7 @@ func (o *obtainer) leave(e *entry) {
 		return
 	}
 	now := time.Now()
-	if s := e.progress.snapshot(now); s.failure == nil && s.deferral == nil && now.Before(s.renewal) || !now.Before(e.end()) {
+	if s := e.progress.snapshot(now); s.failure == nil && s.deferral == nil && now.Before(s.renewal) || !now.Before(e.end()) || e.roles.has(gone) {
 		o.catalogue.evict(e)
 	}
 }

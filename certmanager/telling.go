@@ -29,6 +29,8 @@ func (e *entry) isHindered(o outcome, now time.Time) bool {
 		return false // what Run's end broke off
 	}
 	switch reasonOf(o.err) {
+	case ReasonGone:
+		return false
 	case ReasonIssuer:
 		return !errors.Is(o.err, gate.ErrUnanswered)
 	case ReasonProcess:

@@ -22,6 +22,7 @@ type Work struct {
 	// Attempts that failed since the last certificate by none of the issuers' fault, and the last of them.
 	Attempts int
 	Failure
+	Absence Absence // of a name that was wanted on demand
 }
 
 // Journal returns the journal for the issuer: an empty one, which it adds, if there is none.
@@ -42,12 +43,13 @@ type storedWork struct {
 	Version  int `json:"version"`
 	Attempts int `json:"attempts,omitempty"`
 	Failure
+	Absence  Absence                  `json:"absence,omitzero"`
 	Journals map[string]storedJournal `json:"journals,omitempty"`
 }
 
 // Encode returns the record as it is stored, of version 2. Journals that say nothing are left out.
 func (w *Work) Encode() ([]byte, error) {
-	stored := storedWork{Version: 2, Attempts: w.Attempts, Failure: w.bounded(), Journals: make(map[string]storedJournal)}
+	stored := storedWork{Version: 2, Attempts: w.Attempts, Failure: w.Failure.bounded(), Absence: w.Absence.bounded(), Journals: make(map[string]storedJournal)}
 	for issuer, j := range w.Journals {
 		if j == nil || j.IsZero() {
 			continue
@@ -95,7 +97,7 @@ func decodeWork2(data []byte) (Work, error) {
 	if err := checkCounts(stored.Attempts); err != nil {
 		return Work{}, err
 	}
-	w := Work{Attempts: stored.Attempts, Failure: stored.bounded()}
+	w := Work{Attempts: stored.Attempts, Failure: stored.Failure.bounded(), Absence: stored.Absence.bounded()}
 	for issuer, s := range stored.Journals {
 		j, err := s.load()
 		if err != nil {
