@@ -24,8 +24,8 @@ const (
 // errHeld is why an attempt waits for another process.
 var errHeld = errors.New("another process is obtaining the certificate, or was killed at it")
 
-// errGone is why an attempt waits though nothing failed.
-var errGone = errors.New("its record in the storage is gone: it was lost, and is obtained anew soon, or deleted by another process")
+// errNoRecord is why an attempt waits though nothing failed.
+var errNoRecord = errors.New("its record in the storage is gone: it was lost, and is obtained anew soon, or deleted by another process")
 
 // An attempt is one task of obtaining or renewing an entry's certificate.
 type attempt struct {
@@ -70,7 +70,7 @@ func (a *attempt) run(ctx context.Context) outcome {
 		return a.failed(ctx, a.entry, err)
 	}
 	if until, gone := a.isGone(); gone {
-		return outcome{kind: lifecycle.Deferred, until: until, err: fmt.Errorf("certmanager: %v: %w", &a.entry.subject, errGone), events: events}
+		return outcome{kind: lifecycle.Deferred, until: until, err: fmt.Errorf("certmanager: %v: %w", &a.entry.subject, errNoRecord), events: events}
 	}
 	if a.isCurrent() {
 		a.left.memory = nil
@@ -79,7 +79,10 @@ func (a *attempt) run(ctx context.Context) outcome {
 	if waits(a.work.Failure, time.Now()) && !a.task.Forced && a.left.unsaved == nil {
 		return a.waiting(a.work.Failure, Event{})
 	}
-	o := a.askIssuers(ctx)
+	o, ended := a.checkPresence(a.work.context())
+	if !ended {
+		o = a.askIssuers(ctx)
+	}
 	if a.left.memory = nil; o.kind != lifecycle.Obtained && o.kind != lifecycle.Current {
 		a.left.memory = a.work.remember()
 	}
@@ -91,7 +94,7 @@ func (a *attempt) run(ctx context.Context) outcome {
 // denied, the certificate is served for the rest of its time and then evicted, unless it is allowed again.
 func (a *attempt) askPolicy(ctx context.Context) (o outcome, allowed bool) {
 	e := a.entry
-	current := e.served.Load()
+	current := e.held()
 	if !e.roles.has(onDemand) || current == nil {
 		return outcome{}, true
 	}
@@ -181,6 +184,7 @@ func (a *attempt) read(ctx context.Context) (events []Event, err error) {
 			return events, err
 		}
 	}
+	a.residents.read(nil)
 	a.work.recall(a.left.memory)
 	a.work.discount(a.stored)
 	a.work.ours = true
@@ -196,7 +200,7 @@ func (a *attempt) isGone() (until time.Time, gone bool) {
 			return until, false
 		}
 	}
-	if a.entry.served.Load() == nil || a.entry.roles.has(unkept) {
+	if a.entry.held() == nil || a.entry.roles.has(unkept) {
 		return until, false
 	}
 	now := time.Now()
@@ -213,7 +217,7 @@ func (a *attempt) isCurrent() bool {
 	if a.task.Queued && a.entry.progress.isQueued() {
 		return false
 	}
-	return a.entry.served.Load() != nil && !a.task.Forced && a.left.unsaved == nil && now.Before(a.entry.progress.snapshot(now).renewal)
+	return a.entry.held() != nil && !a.task.Forced && a.left.unsaved == nil && now.Before(a.entry.progress.snapshot(now).renewal)
 }
 
 // waiting is the outcome when what is due after a failure is not due yet: it was set before, maybe by another process. It is
@@ -222,7 +226,7 @@ func (a *attempt) waiting(f record.Failure, event Event) outcome {
 	e := a.entry
 	o := outcome{kind: lifecycle.Failed, until: f.Next, err: &earlierFailure{f.Failed, f.Error}}
 	if e.progress.snapshot(time.Now()).failure == nil {
-		event.Kind, event.Names, event.Renewal = EventFailed, e.names(), e.served.Load() != nil
+		event.Kind, event.Names, event.Renewal = EventFailed, e.names(), e.held() != nil
 		event.Next, event.Err, event.quiet = f.Next, o.err, a.task.Quiet
 		o.events = []Event{event}
 	}
@@ -235,6 +239,7 @@ func (a *attempt) askIssuers(run context.Context) outcome {
 	if r := a.left.unsaved; r != nil {
 		if stored := a.stored[r.Issuer]; stored.Certificate != nil && stored.NewerThan(r, time.Now()) { // another process had no use for waiting
 			a.left.unsaved = nil
+			a.entry.roles.unset(unkept)
 			return outcome{kind: lifecycle.Current}
 		}
 		k := keeping{a, r}

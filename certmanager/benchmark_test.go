@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager/internal/record"
@@ -128,7 +129,8 @@ func add(b *testing.B, m *Manager, names []string) {
 		b.Fatal(err)
 	}
 	for _, c := range added {
-		c.offer(&record.Certificate{Chain: [][]byte{nil}})
+		now := time.Now()
+		c.offer(&record.Certificate{Chain: [][]byte{nil}, NotBefore: now, End: now.Add(90 * 24 * time.Hour)})
 	}
 }
 
@@ -155,7 +157,7 @@ func measure(b *testing.B, get getCertificate, names []string, found bool) {
 }
 
 // clientHello returns a ClientHello as crypto/tls hands it to GetCertificate.
-func clientHello(b *testing.B) *tls.ClientHelloInfo {
+func clientHello(b testing.TB) *tls.ClientHelloInfo {
 	b.Helper()
 	var hello *tls.ClientHelloInfo
 	client, server := net.Pipe()

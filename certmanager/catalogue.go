@@ -52,9 +52,6 @@ func (c *catalogue) serving(name string) *entry {
 	return nil
 }
 
-// served returns what handshakes for the name get, if it is only one of several kinds of key the first; or nil.
-func (c *catalogue) served(name string) *served { return c.serving(name).ready() }
-
 // add puts the subjects that are new under management, all or none, and returns their entries.
 func (c *catalogue) add(subjects []subject) ([]*entry, error) {
 	c.mu.Lock()

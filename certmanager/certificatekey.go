@@ -71,6 +71,11 @@ func (a *attempt) isInUse(ref string) bool {
 	}
 	s := a.entry.served.Load()
 	if s == nil {
+		for _, stored := range a.stored {
+			if stored.Certificate != nil && stored.Key.Reference == ref {
+				return true
+			}
+		}
 		return false
 	}
 	d, ok := s.PrivateKey.(*distantKey)

@@ -6,36 +6,46 @@ import (
 	"strings"
 )
 
-// certificateFor returns what the client is to be served with: of the first kind of key that it understands, or nil if
-// there is none that is known to be right. The entry may be nil.
+// certificateFor returns what the client is to be served with, of the first kind of key that it understands, if that is in
+// memory and there is nothing else to be thought of; nil: there is. The entry may be nil.
 func (e *entry) certificateFor(hello *tls.ClientHelloInfo) *tls.Certificate {
-	if e == nil {
+	if e != nil && e.alternative != nil {
+		e = e.choose(hello)
+	}
+	if e == nil || !e.roles.areUsual() {
 		return nil
 	}
-	if e.alternative == nil {
-		if s := e.served.Load(); s != nil {
-			return &s.Certificate
-		}
-		return nil
+	if s := e.served.Load(); s != nil {
+		return &s.Certificate
 	}
-	return e.choose(hello)
+	return nil
 }
 
-// choose is certificateFor for an entry that has alternatives.
-func (e *entry) choose(hello *tls.ClientHelloInfo) *tls.Certificate {
+// choose returns the first alternative that has a certificate that the client understands, or nil. The entry may be nil.
+func (e *entry) choose(hello *tls.ClientHelloInfo) *entry {
 	for a := e; a != nil; a = a.alternative {
-		if s := a.served.Load(); s != nil && a.keyType().understoodBy(hello) {
-			return &s.Certificate
+		if a.held() != nil && (e.alternative == nil || a.keyType().understoodBy(hello)) {
+			return a
 		}
 	}
 	return nil
 }
 
-// ready returns what the first alternative has that has something, or nil. The entry may be nil.
-func (e *entry) ready() *served {
-	for a := range e.alternatives() {
+// ready returns the first alternative that has a certificate, or nil. The entry may be nil.
+func (e *entry) ready() *entry {
+	for a := e; a != nil; a = a.alternative {
+		if a.held() != nil {
+			return a
+		}
+	}
+	return nil
+}
+
+// certificate returns what is in memory of the first alternative that has something there, or nil. The entry may be nil.
+func (e *entry) certificate() *tls.Certificate {
+	for a := e; a != nil; a = a.alternative {
 		if s := a.served.Load(); s != nil {
-			return s
+			return &s.Certificate
 		}
 	}
 	return nil

@@ -27,7 +27,11 @@ func (m *Manager) GetClientCertificate(request *tls.CertificateRequestInfo) (*tl
 	}
 	e := m.catalogue.serving(name)
 	for a := range e.alternatives() {
-		if s := a.served.Load(); s != nil && request.SupportsCertificate(&s.Certificate) == nil {
+		s := a.served.Load()
+		if ctx := request.Context(); s == nil && a.held() != nil && ctx != nil {
+			s, _ = m.answer(ctx, a) // evicted from memory: without it, there is none
+		}
+		if s != nil && request.SupportsCertificate(&s.Certificate) == nil {
 			return &s.Certificate, nil
 		}
 	}

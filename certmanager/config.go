@@ -64,8 +64,13 @@ type Config struct {
 	// OnDemand, if set, is asked whether a certificate may be obtained for a name that a client wants
 	// and nobody configured. An error refuses; one that wraps ErrDenied is remembered for a while,
 	// any other, or a panic, means that the question could not be answered. Called concurrently, and again before a
-	// certificate obtained so is renewed.
+	// certificate obtained so is renewed. When Run begins it is asked about a random name below .com, once: that it
+	// should allow that one is a warning.
 	OnDemand func(ctx context.Context, q Question) error
+	// MaxNewNames bounds how many new names of one registered domain OnDemand has certificates obtained for within an
+	// hour, even if it allows more: scanners make up names below a wildcard record. Renewals, and what is stored, do not
+	// count. Zero: 20. Let's Encrypt issues 50 in a week; who has an exemption sets more.
+	MaxNewNames int
 
 	// KeyTypes are the kinds of key that there is a certificate of for each subject, those first that are to be preferred: a
 	// client is served with the first that it understands. Zero: ECDSAP256 alone. Another one means another
@@ -87,6 +92,11 @@ type Config struct {
 	// Workers is how many certificates are loaded, obtained or renewed at once: with an issuer that takes two seconds for
 	// each, 512 get 256 a second. One that takes longer than ten seconds makes room for another. Zero: 512.
 	Workers int
+
+	// MaxLoaded bounds how many certificates are in memory. What no handshake has asked for lately leaves it, and comes
+	// back from the storage for the next one, which waits for that, ten seconds at most; its renewal continues. Nothing
+	// leaves while the storage can't be read. Zero: there is no bound.
+	MaxLoaded int
 
 	// HTTPAddr is where Serve answers plain HTTP: http-01 challenges and redirects to HTTPS. Zero: ":80".
 	HTTPAddr string

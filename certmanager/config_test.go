@@ -68,6 +68,8 @@ func refusedConfigs(t *testing.T) []refusedConfig {
 		{"an empty ID", certmanager.Config{Issuers: []certmanager.Issuer{newLocalCA(t, "")}}, []string{`""`}},
 		{"an ID that leaves no room", certmanager.Config{Issuers: []certmanager.Issuer{newLocalCA(t, strings.Repeat("a", 400))}}, []string{"aaaa"}},
 		{"fewer than no workers", certmanager.Config{Workers: -1}, []string{"Config.Workers", "-1", "512"}},
+		{"fewer than none in memory", certmanager.Config{MaxLoaded: -1}, []string{"Config.MaxLoaded", "-1"}},
+		{"fewer than no new names", certmanager.Config{MaxNewNames: -1}, []string{"Config.MaxNewNames", "-1", "20"}},
 		{"no issuer", certmanager.Config{Issuers: []certmanager.Issuer{local, nil}}, []string{"Config.Issuers", "nil"}},
 		{"no solver", certmanager.Config{Solvers: []acme.Solver{nil}}, []string{"Config.Solvers", "nil"}},
 		{"a solver without a provider", certmanager.Config{Solvers: []acme.Solver{new(solver.DNS01)}}, []string{"Config.Solvers", "dns-01", "Provider"}},

@@ -17,6 +17,12 @@ func (c *Config) check(wrong *misconfiguration) []subject {
 	c.checkIssuers(wrong)
 	checkSolvers("Config.Solvers", c.Solvers, wrong)
 	wrong.add(c.Preflight.check(), c.Role.check(), c.checkHTTP())
+	if c.MaxLoaded < 0 {
+		wrong.addf("Config.MaxLoaded is %d: zero means that there is no bound", c.MaxLoaded)
+	}
+	if c.MaxNewNames < 0 {
+		wrong.addf("Config.MaxNewNames is %d: zero means %d, and to obtain nothing on demand leave out Config.OnDemand", c.MaxNewNames, defaultMaxNewNames)
+	}
 	if c.Failover < 0 {
 		wrong.addf("Config.Failover is %d: zero means one, and less than one failure is none", c.Failover)
 	}

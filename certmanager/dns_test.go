@@ -37,6 +37,13 @@ func (z *zones) remove(name string) {
 	z.absent[name] = true
 }
 
+// restore lets a name exist again.
+func (z *zones) restore(name string) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	delete(z.absent, name)
+}
+
 // dial connects to the server, in memory.
 func (z *zones) dial(_ context.Context, network, _ string) (net.Conn, error) {
 	if network != "udp" {

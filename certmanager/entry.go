@@ -1,6 +1,7 @@
 package certmanager
 
 import (
+	"context"
 	"iter"
 	"slices"
 	"strings"
@@ -21,8 +22,9 @@ type entry struct {
 	subject
 	alternative *entry // for the same names with the next kind of key; nil: there is none. The catalogue leads to the first
 
-	served   atomic.Pointer[served] // nil: nothing yet
-	roles    roles
+	served   atomic.Pointer[served] // nil: nothing yet, or evicted
+	roles    roles                  // beside it, for a handshake reads both
+	evicted  atomic.Pointer[evicted]
 	progress progress
 	left     *carryover // by the last attempt for the next; nil: nothing. Only the task under way uses it
 }
@@ -107,18 +109,46 @@ func (e *entry) offer(r *record.Certificate) bool {
 	if e.roles.has(forgotten) {
 		return false
 	}
-	if current := e.served.Load(); current != nil && !record.Newer(r.Obtained, current.obtainedAt(), time.Now()) {
+	if current := e.held(); current != nil && !record.Newer(r.Obtained, current.obtainedAt(), time.Now()) {
+		if e.isEvicted() && current.obtained == r.Obtained.UnixNano() {
+			e.publish(r) // it comes back
+		}
 		return false
 	}
 	e.progress.state.Serve(r.NotBefore, r.End, renewal(r))
-	e.served.Store(newServed(r))
+	e.publish(r)
+	e.roles.unset(gone)
+	e.noteLate()
 	return true
+}
+
+// noteLate notes whether the renewal is due. Until then what is served has not expired, and a handshake need not look at
+// the clock, which would cost it more than all the rest. The caller holds the progress's lock.
+func (e *entry) noteLate() {
+	e.roles.put(late, e.held() != nil && !time.Now().Before(e.progress.state.Renewal()))
+}
+
+// begin marks a task as under way and returns it. Forgetting the entry cancels it.
+func (e *entry) begin(cancel context.CancelCauseFunc) lifecycle.Task {
+	e.progress.mu.Lock()
+	e.noteLate()
+	e.progress.mu.Unlock()
+	return e.progress.begin(cancel)
+}
+
+// finish notes what came of the task.
+func (e *entry) finish(o outcome) lifecycle.Report {
+	report := e.progress.finish(o)
+	e.progress.mu.Lock()
+	defer e.progress.mu.Unlock()
+	e.noteLate()
+	return report
 }
 
 // end returns when the certificate that is served ends; zero if there is none.
 func (e *entry) end() time.Time {
-	if s := e.served.Load(); s != nil {
-		return s.end()
+	if f := e.held(); f != nil {
+		return f.end()
 	}
 	return time.Time{}
 }
@@ -133,7 +163,7 @@ func (e *entry) carryover() *carryover {
 
 // status returns how the certificate stands.
 func (e *entry) status(now time.Time) Status {
-	p, c := e.progress.snapshot(now), e.served.Load()
+	p, c := e.progress.snapshot(now), e.held()
 	s := Status{
 		Names: e.names(), KeyType: e.keyType(), OnDemand: e.roles.has(onDemand),
 		State: p.standing(c, now), Action: actionOf(p.plan.Action), Next: p.plan.Due, Reason: p.reason(now),
@@ -143,7 +173,7 @@ func (e *entry) status(now time.Time) Status {
 		s.Deferred = strings.TrimPrefix(p.deferral.Error(), "certmanager: ")
 	}
 	if c != nil {
-		s.Issuer, s.Serial, s.NotBefore, s.NotAfter, s.EndOf = c.issuer, c.serial(), time.Unix(c.begin, 0).UTC(), c.end(), c.endOf
+		s.Issuer, s.Serial, s.NotBefore, s.NotAfter, s.EndOf = c.issuer, e.serial(), time.Unix(c.begin, 0).UTC(), c.end(), c.endOf
 		s.Challenges, s.Validated, s.Imported = c.challenges.types(), c.validatedAt(), c.imported
 	}
 	return s

@@ -64,7 +64,7 @@ func (m *Manager) compare(ctx context.Context) {
 		return
 	}
 	for e := range m.catalogue.all() {
-		if s := e.served.Load(); s != nil && !stored[e.certificateKey(s.issuer)] {
+		if s := e.held(); s != nil && !stored[e.certificateKey(s.issuer)] {
 			m.reload(ctx, e.certificateKey(s.issuer))
 		}
 	}
@@ -103,7 +103,7 @@ func (m *Manager) reload(ctx context.Context, key string) {
 // forgetDeleted forgets an entry whose certificate of the issuer is gone from the storage, if that is what was served, and
 // it has none of another issuer.
 func (m *Manager) forgetDeleted(ctx context.Context, e *entry, issuer string) {
-	s := e.served.Load()
+	s := e.held()
 	if s == nil || s.issuer != issuer || e.roles.has(unkept) {
 		return
 	}
@@ -117,8 +117,9 @@ func (m *Manager) forgetDeleted(ctx context.Context, e *entry, issuer string) {
 		}
 		return
 	}
+	serial := e.serial()
 	m.drop(e)
-	m.emit(ctx, Event{Kind: EventDeleted, Names: e.names(), Issuer: issuer, Serial: s.serial(), NotAfter: s.end()})
+	m.emit(ctx, Event{Kind: EventDeleted, Names: e.names(), Issuer: issuer, Serial: serial, NotAfter: s.end()})
 }
 
 // subject returns the entry with the kind of key of the subject that is named so in storage keys, or nil.

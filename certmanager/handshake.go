@@ -68,8 +68,8 @@ func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 	return openFor(hello, certificate)
 }
 
-// missing finds a certificate, or the reason why there is none, when the name as the client sent it has none ready. The
-// entry is that of the name, or nil.
+// missing finds a certificate, or the reason why there is none, when the name as the client sent it has none ready, or one
+// that was not asked for lately or may have expired. The entry is that of the name, or nil.
 func (m *Manager) missing(hello *tls.ClientHelloInfo, e *entry) (*tls.Certificate, error) {
 	name := hello.ServerName
 	if name == "" {
@@ -79,8 +79,8 @@ func (m *Manager) missing(hello *tls.ClientHelloInfo, e *entry) (*tls.Certificat
 		name, e = lower, m.catalogue.lookup(lower)
 	}
 	if serving := m.catalogue.serving(name); serving != nil {
-		if certificate := serving.certificateFor(hello); certificate != nil {
-			return certificate, nil
+		if chosen := serving.choose(hello); chosen != nil {
+			return m.present(hello, name, chosen)
 		}
 	}
 	if e != nil {
@@ -103,8 +103,8 @@ func (m *Manager) missing(hello *tls.ClientHelloInfo, e *entry) (*tls.Certificat
 func (m *Manager) unnamed(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	for _, name := range []string{localAddress(hello.Conn), m.defaultName} {
 		e := m.catalogue.lookup(name)
-		if certificate := e.certificateFor(hello); certificate != nil {
-			return certificate, nil
+		if chosen := e.choose(hello); chosen != nil {
+			return m.present(hello, name, chosen)
 		}
 		if e != nil {
 			return m.pending(hello, name, e)
@@ -170,11 +170,11 @@ func (m *Manager) loadFor(hello *tls.ClientHelloInfo, name string, e *entry) (*t
 			return nil, err
 		}
 	}
-	if certificate := e.certificateFor(hello); certificate != nil {
-		return certificate, nil
+	if chosen := e.choose(hello); chosen != nil {
+		return m.present(hello, name, chosen)
 	}
-	if s := e.ready(); s != nil {
-		return &s.Certificate, nil // which the client does not understand: crypto/tls tells it so
+	if ready := e.ready(); ready != nil {
+		return m.present(hello, name, ready) // which the client does not understand: crypto/tls tells it so
 	}
 	s := e.progress.snapshot(time.Now())
 	return nil, s.unavailable(name)

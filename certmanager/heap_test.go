@@ -132,6 +132,56 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
+// BenchmarkMemoryEvicted has a million names known, of which 100,000 certificates are kept in memory, and reports what the
+// heap has in all, and for each of the others.
+func BenchmarkMemoryEvicted(b *testing.B) {
+	const known, kept, various = 1_000_000, 100_000, 1000
+	chain := newTestChain(b)
+	records := make([][]byte, various)
+	for i := range records {
+		records[i] = chain.record(b, "example.com")
+	}
+	for b.Loop() {
+		m, err := New(Config{Issuers: []Issuer{&ACME{DirectoryURL: "https://ca.example.com/directory"}}, Storage: new(storage.Memory), MaxLoaded: kept})
+		if err != nil {
+			b.Fatal(err)
+		}
+		before := heap()
+		subjects := make([]subject, known)
+		for i := range subjects {
+			subjects[i] = *subjectOf(fmt.Sprintf("site-%07d.example.com", i))
+		}
+		added, err := m.catalogue.add(subjects)
+		if err != nil {
+			b.Fatal(err)
+		}
+		subjects = nil
+		example := subjectOf("example.com")
+		all := heap() - before
+		for i, e := range added {
+			r, err := m.obtainer.archive.decode(records[i%various], example)
+			if err != nil {
+				b.Fatal(err)
+			}
+			e.offer(r)
+			e.progress.loaded()
+			m.obtainer.residents.add(e)
+			if i == kept-1 {
+				b.ReportMetric(float64(heap()-before-all)/kept, "B/kept")
+			}
+		}
+		m.dispatcher.Update(added...)
+		added = nil
+		if n := m.Stats().Loaded; n != kept {
+			b.Fatalf("%d are in memory", n)
+		}
+		total := heap() - before
+		b.ReportMetric(float64(total)/(1<<20), "MiB")
+		b.ReportMetric(float64(all)/known, "B/known")
+		runtime.KeepAlive(m)
+	}
+}
+
 func heap() uint64 {
 	runtime.GC()
 	runtime.GC()

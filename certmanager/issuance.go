@@ -33,7 +33,7 @@ type issuance struct {
 // to be asked.
 func (i *issuance) run(run context.Context) (o outcome, next bool) {
 	e := i.entry
-	event := Event{Names: e.names(), Issuer: i.issuer.ID(), Renewal: e.served.Load() != nil, quiet: i.task.Quiet}
+	event := Event{Names: e.names(), Issuer: i.issuer.ID(), Renewal: e.held() != nil, quiet: i.task.Quiet}
 	if o, ended := i.adopt(run); ended {
 		return o, false
 	}
@@ -114,9 +114,7 @@ func (i *issuance) check(certificate *acme.Certificate) (*record.Certificate, er
 	}
 	meta := record.Meta{Issuer: i.issuer.ID(), Names: e.names(), KeyType: string(e.keyType()), URL: certificate.URL,
 		Obtained: i.obtained(), OnDemand: e.roles.has(onDemand), Validations: i.validations}
-	if current := e.served.Load(); current != nil {
-		meta.Predecessor = current.serial()
-	}
+	meta.Predecessor = e.serial()
 	r, err := record.New(meta, i.journal.Key, certificate, &i.archive.intermediates)
 	if err == nil && r.Key.Reference != "" {
 		r.Key.Signer = newDistantKey(i.keyring, r)
@@ -128,7 +126,7 @@ func (i *issuance) check(certificate *acme.Certificate) (*record.Certificate, er
 // though a clock be set back.
 func (i *issuance) obtained() time.Time {
 	now := time.Now().UTC()
-	if current := i.entry.served.Load(); current != nil && !record.Newer(now, current.obtainedAt(), now) {
+	if current := i.entry.held(); current != nil && !record.Newer(now, current.obtainedAt(), now) {
 		now = current.obtainedAt().Add(1).UTC()
 	}
 	return now

@@ -20,7 +20,7 @@ type keeping struct {
 // run serves the certificate, and stores it.
 func (k *keeping) run(run context.Context) outcome {
 	e, r, ctx := k.entry, k.issued, k.work.context()
-	event := Event{Names: e.names(), Issuer: r.Issuer, Renewal: e.served.Load() != nil}
+	event := Event{Names: e.names(), Issuer: r.Issuer, Renewal: e.held() != nil}
 	e.roles.set(unkept)
 	if ctx.Err() == nil {
 		k.serve(e, r) // nobody else has worked on it, and the storage may take its time

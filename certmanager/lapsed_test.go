@@ -38,9 +38,11 @@ func TestFailingNamesLeaveNoRecords(t *testing.T) {
 		w := newWorld(t)
 		local := newLocalCA(t, "local")
 		local.change((*localCA).refusing)
-		m, stop := w.running(w.onDemandFrom(local))
-		defer stop()
 		const names, atOnce = 3000, 500
+		config := w.onDemandFrom(local)
+		config.MaxNewNames = names
+		m, stop := w.running(config)
+		defer stop()
 		for begun := 0; begun < names; begun += atOnce {
 			var clients sync.WaitGroup
 			for i := range atOnce {

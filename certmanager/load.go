@@ -33,6 +33,7 @@ func (o *obtainer) load(ctx context.Context, e *entry) outcome {
 // not.
 func (o *obtainer) fetch(ctx context.Context, e *entry) (events []Event, err error) {
 	r, err := o.archive.newest(ctx, e)
+	o.residents.read(err)
 	if r != nil && o.serve(e, r) {
 		events = []Event{loadedEvent(e, r)}
 	}
@@ -125,6 +126,7 @@ func (s *scan) found(ctx context.Context, e *entry, item storage.Record, last bo
 	if s.serve(e, r) {
 		s.emit(ctx, s.loading.toned(loadedEvent(e, r)))
 	}
+	s.residents.add(e)
 	if last {
 		s.loaded(ctx, e)
 	}

@@ -57,7 +57,7 @@ func (l *loading) one(ctx context.Context, logger *slog.Logger, e *entry) {
 		return
 	}
 	l.left--
-	if e.served.Load() == nil {
+	if e.held() == nil {
 		l.missing++
 	}
 	if l.left > 0 {

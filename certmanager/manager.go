@@ -34,6 +34,7 @@ type Manager struct {
 	dispatcher dispatch.Dispatcher[*entry]
 	obtainer   obtainer
 	admission  admission
+	recalls    recalls
 	tickets    tickets // of the configurations handed out
 	pursuits   chan *pursuit
 
@@ -71,11 +72,17 @@ func New(config Config) (*Manager, error) {
 	}
 	keys := newKeyring(config.Keys, m.logger, max(1, runtime.GOMAXPROCS(0)/2))
 	m.proving.prepare(&config, store, m.logger)
-	m.admission = newAdmission()
+	m.admission = newAdmission(config.MaxNewNames)
+	m.recalls = newRecalls()
 	m.obtainer = obtainer{
 		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, keyring: keys, emit: m.emit},
 		keyring: keys, catalogue: &m.catalogue, update: m.dispatcher.Update, reporter: reporter{logger: m.logger, emit: m.emit},
 		policy: m.askPolicy, solvers: m.proving.solversFor, failover: max(config.Failover, 1), role: config.Role,
+	}
+	m.obtainer.presence.preflight, m.obtainer.presence.vantage = config.Preflight, config.Vantage
+	m.obtainer.residents.most = config.MaxLoaded
+	if config.Role == RoleRenew {
+		m.obtainer.residents.most = cmp.Or(config.MaxLoaded, maxRenewing)
 	}
 	m.dispatcher.Workers = cmp.Or(config.Workers, defaultWorkers)
 	m.dispatcher.Do, m.dispatcher.Urgent = m.do, dispatch.Urgency(lifecycle.Loading)
@@ -150,9 +157,14 @@ func (m *Manager) run(ctx context.Context) error {
 	m.obtainer.writable.begin()
 	tasks.Go(func() { m.dispatcher.Run(ctx) })
 	tasks.Go(func() { m.serveDemands(ctx, &tasks) })
+	tasks.Go(func() { m.serveRecalls(ctx, &tasks) })
 	tasks.Go(func() { m.start(ctx) })
 	tasks.Go(func() { m.follow(ctx) })
 	tasks.Go(func() { m.servePursuits(ctx, &tasks) })
+	if m.config.OnDemand != nil {
+		tasks.Go(func() { m.probePolicy(ctx) })
+		tasks.Go(func() { m.surveyOnDemand(ctx) })
+	}
 	err := m.probe(ctx)
 	if err == nil {
 		<-ctx.Done()
@@ -174,6 +186,7 @@ func (m *Manager) end() {
 	m.stopped, m.begun = nil, make(chan struct{})
 	m.mu.Unlock()
 	m.admission.end()
+	m.recalls.end()
 	for _, issuer := range m.issuers {
 		issuer.closeIdle()
 	}

@@ -29,6 +29,9 @@ func (r Role) check() error {
 	return fmt.Errorf("Config.Role is %.40q: it can be %q or %q, or empty for both", string(r), RoleServe, RoleRenew)
 }
 
+// maxRenewing is how many certificates stay in memory that nobody serves.
+const maxRenewing = 1000
+
 // errServesOnly is why nothing is obtained by a manager with RoleServe.
 var errServesOnly = errors.New("this manager only serves (Config.Role), and nobody that it shares the storage with has obtained it yet")
 

@@ -18,6 +18,8 @@ type obtainer struct {
 	issuers   []*gatedIssuer
 	archive   archive
 	keyring   *keyring
+	residents residents
+	presence  presence
 	writable  writability
 	role      Role
 	catalogue *catalogue
@@ -33,7 +35,8 @@ type obtainer struct {
 func (o *obtainer) do(ctx context.Context, e *entry) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	task := e.progress.begin(cancel)
+	wasEvicted := e.isEvicted()
+	task := e.begin(cancel)
 	var result outcome
 	if e.roles.has(forgotten) {
 		result = e.drop()
@@ -58,8 +61,14 @@ func (o *obtainer) do(ctx context.Context, e *entry) {
 	}
 	first := result.kind == lifecycle.Loaded && !e.progress.isLoaded()
 	result.hindered = e.isHindered(result, time.Now())
-	report := e.progress.finish(result)
+	report := e.finish(result)
+	if wasEvicted {
+		o.residents.release(e)
+	} else {
+		o.residents.add(e)
+	}
 	o.tell(ctx, e, result, report)
+	o.leave(e)
 	if first {
 		o.loading.one(ctx, o.logger, e)
 	}
@@ -83,7 +92,7 @@ func (o *obtainer) failed(ctx context.Context, e *entry, err error) outcome {
 	if ctx.Err() != nil {
 		return outcome{kind: lifecycle.Deferred, until: time.Now(), err: err}
 	}
-	return outcome{kind: lifecycle.Failed, err: err, events: []Event{{Kind: EventFailed, Names: e.names(), Renewal: e.served.Load() != nil, Err: err}}}
+	return outcome{kind: lifecycle.Failed, err: err, events: []Event{{Kind: EventFailed, Names: e.names(), Renewal: e.held() != nil, Err: err}}}
 }
 
 // adopt puts an entry that handshakes wait for under management, now that it has a certificate, with its alternatives.

@@ -1,6 +1,7 @@
 package certmanager
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -32,6 +33,7 @@ type admission struct {
 	byName    map[string]*demand // names being obtained for handshakes that wait
 	waiting   int                // handshakes that wait for any of them, or for a managed name to be loaded
 	negatives negatives          // names that handshakes need not ask for again soon
+	newNames  newNames           // that certificates are obtained for
 	lapsed    map[string]bool    // names whose work is to be deleted, unless they are wanted again
 }
 
@@ -47,20 +49,25 @@ type demand struct {
 	err         error
 }
 
+// errImpossible is why no certificate is obtained for a name.
+var errImpossible = errors.New("it is no name that a certificate can be obtained for on demand")
+
 // onDemand returns a certificate for a name that is not managed, if that is allowed and can be had in
-// the time that the handshake has.
+// the time that the handshake has; nil, nil if it is not allowed, so that the client is told that the name is not
+// recognized.
 func (m *Manager) onDemand(hello *tls.ClientHelloInfo, name string) (*tls.Certificate, error) {
 	ctx := hello.Context()
 	id, err := acme.ParseIdentifier(name)
 	if err != nil || id.Type != acme.TypeDNS || id.Value != name || !strings.Contains(name, ".") || strings.HasPrefix(name, "*.") {
-		return nil, fmt.Errorf("certmanager: %.100q is no name that a certificate can be obtained for on demand", name)
+		m.obtainer.turnedAway(ctx, fmt.Sprintf("%.100q", name), errImpossible)
+		return nil, nil
 	}
 	if m.running() == nil {
 		return nil, fmt.Errorf("certmanager: %s has no certificate: %w", name, errNotRunning)
 	}
 	d, err := m.admission.demand(name, remoteAddress(hello.Conn))
 	if err != nil {
-		return nil, err
+		return nil, unlessRefused(err)
 	}
 	defer m.admission.leave()
 	if other := m.fallBack(hello); other != nil {
@@ -73,7 +80,16 @@ func (m *Manager) onDemand(hello *tls.ClientHelloInfo, name string) (*tls.Certif
 		}
 		return nil, err
 	}
-	return d.certificate, d.err
+	return d.certificate, unlessRefused(d.err)
+}
+
+// unlessRefused returns the error, or nil if it is that the name is not to have a certificate, which is no failure: the log
+// has said why.
+func unlessRefused(err error) error {
+	if errors.Is(err, ErrDenied) || errors.Is(err, errCapped) {
+		return nil
+	}
+	return err
 }
 
 // waitHandshake returns nil when done is closed, or an error when the handshake for the name has waited long
@@ -98,8 +114,22 @@ func waitHandshake(ctx context.Context, name string, done, stopped <-chan struct
 	}
 }
 
-func newAdmission() admission {
-	return admission{demands: make(chan *demand, maxDemands), byName: make(map[string]*demand)}
+func newAdmission(maxNewNames int) admission {
+	return admission{
+		demands: make(chan *demand, maxDemands), byName: make(map[string]*demand),
+		newNames: newNames{most: cmp.Or(maxNewNames, defaultMaxNewNames)},
+	}
+}
+
+// admitNew counts the entry as one whose name has no certificate yet. The error is a *negative, if there are too many.
+func (a *admission) admitNew(e *entry) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	if err := a.newNames.take(e.Group(), now); err != nil {
+		return &negative{until: now.Add(cappedPeriod), err: fmt.Errorf("certmanager: %v: %w", &e.subject, err)}
+	}
+	return nil
 }
 
 // demand returns the work on the name, and begins it if there is none. The handshake that asks is to call leave.
@@ -235,12 +265,15 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 	if r != nil && time.Now().Before(r.End) {
 		// What was obtained under an earlier answer serves also when there is none just now.
 		e.offer(r)
+		e.roles.set(used)
+		certificate := &e.served.Load().Certificate
 		e.progress.loaded()
 		if m.catalogue.adopt(e) {
 			m.dispatcher.Update(slices.Collect(e.alternatives())...)
+			m.obtainer.residents.add(e)
 		}
 		m.emit(ctx, loadedEvent(e, r))
-		return &e.ready().Certificate, nil
+		return certificate, nil
 	}
 	if denied != nil {
 		return nil, denied
@@ -250,6 +283,12 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 	}
 	if m.config.Role == RoleServe {
 		return nil, &negative{until: time.Now().Add(awaitInterval), err: fmt.Errorf("certmanager: %s: %w", name, errServesOnly)}
+	}
+	if r == nil {
+		if err := m.admission.admitNew(e); err != nil {
+			m.obtainer.turnedAway(ctx, name, err)
+			return nil, err
+		}
 	}
 	e.progress.loaded()
 	certificate, err := m.obtain(ctx, e)

@@ -157,6 +157,13 @@ func (m *matter) change() <-chan struct{} {
 	return m.changed
 }
 
+// hasten ends what keeps the next attempt waiting.
+func (p *progress) hasten() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state.Hasten()
+}
+
 // unload has the storage asked again.
 func (p *progress) unload() {
 	p.mu.Lock()
@@ -228,7 +235,7 @@ func (p *progress) snapshot(now time.Time) snapshot {
 }
 
 // standing returns the state of an entry that serves c.
-func (s *snapshot) standing(c *served, now time.Time) State {
+func (s *snapshot) standing(c *facts, now time.Time) State {
 	working := s.working && s.task.Action != lifecycle.Load
 	switch {
 	case c == nil && working:

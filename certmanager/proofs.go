@@ -43,9 +43,9 @@ func (p proofs) types() (types []string) {
 }
 
 // validatedAt returns when control of a name was proved first; zero: that is not known.
-func (s *served) validatedAt() time.Time {
-	if s.validated == 0 {
+func (f *facts) validatedAt() time.Time {
+	if f.validated == 0 {
 		return time.Time{}
 	}
-	return time.Unix(s.validated, 0).UTC()
+	return time.Unix(f.validated, 0).UTC()
 }

@@ -163,7 +163,7 @@ func (m *Manager) replaceFirst(ctx context.Context, p *pursuit) error {
 	switch {
 	case e.serves(p.Certificate), e.roles.has(unkept):
 		return errNotReplaced
-	case e.served.Load() == nil:
+	case e.held() == nil:
 		return m.isReplaced(ctx, p)
 	}
 	return nil
@@ -186,8 +186,11 @@ func (m *Manager) replace(ctx context.Context, e *entry) error {
 
 // serves reports whether the certificate, in DER, is what is served.
 func (e *entry) serves(der []byte) bool {
-	s := e.served.Load()
-	return s != nil && bytes.Equal(s.Certificate.Certificate[0], der)
+	if s := e.served.Load(); s != nil {
+		return bytes.Equal(s.Certificate.Certificate[0], der)
+	}
+	serial := e.serial()
+	return serial != "" && serial == serialOf(der)
 }
 
 // isReplaced returns nil if the storage has a newer certificate of the subject, or none.

@@ -21,12 +21,15 @@ const (
 	ReasonKeys    Reason = "keys"    // Config.Keys fails
 	ReasonPolicy  Reason = "policy"  // Config.OnDemand denies the name, or gives no answer
 	ReasonRole    Reason = "role"    // it is for another manager to obtain (Config.Role)
+	ReasonGone    Reason = "gone"    // for days the name of a certificate obtained on demand has led elsewhere; a client has to ask for it
 )
 
-// What the policy turns away, for the log.
+// Why names are turned away on demand, for the log.
 const (
-	reasonDenied   Reason = "denied"
-	reasonNoAnswer Reason = "no answer"
+	reasonDenied     Reason = "denied"
+	reasonNoAnswer   Reason = "no answer"
+	reasonImpossible Reason = "impossible"
+	reasonCapped     Reason = "capped"
 )
 
 // A policyError is an error of Config.OnDemand.
@@ -49,6 +52,8 @@ func reasonOf(err error) Reason {
 		return ReasonPolicy
 	case errors.Is(err, errServesOnly):
 		return ReasonRole
+	case errors.Is(err, errGone):
+		return ReasonGone
 	case errors.Is(err, errHeld), errors.Is(err, storage.ErrLost):
 		return ReasonProcess
 	case errors.As(err, new(storageError)):

@@ -29,4 +29,4 @@ func (m *Manager) RenewAll(match func(Status) bool) int {
 }
 
 // hasToLose reports whether there is a certificate that could be replaced, as far as is known.
-func (e *entry) hasToLose() bool { return e.served.Load() != nil || !e.progress.isLoaded() }
+func (e *entry) hasToLose() bool { return e.held() != nil || !e.progress.isLoaded() }

@@ -74,19 +74,26 @@ func (m *Manager) revocationsOf(ctx context.Context, name string) ([]record.Revo
 
 // revocationOf returns what is to be revoked for an entry; nil: it has no certificate.
 func (m *Manager) revocationOf(ctx context.Context, e *entry) (*record.Revocation, error) {
-	s := e.served.Load()
-	if s == nil {
+	known := e.held()
+	if known == nil {
 		return nil, nil
 	}
-	r := record.Revocation{Issuer: s.issuer, Subject: e.name(), KeyType: string(e.keyType()), Certificate: s.Certificate.Certificate[0], Replace: true}
+	r := record.Revocation{Issuer: known.issuer, Subject: e.name(), KeyType: string(e.keyType()), Replace: true}
+	s := e.served.Load()
+	if s != nil {
+		r.Certificate = s.Certificate.Certificate[0]
+	}
 	found, err := m.obtainer.archive.at(ctx, record.CertificateKey(r.Issuer, r.Subject, r.KeyType))
 	if err != nil {
 		return nil, err
 	}
-	if found != nil && bytes.Equal(found.Chain[0], r.Certificate) {
-		r.Key = found.Key
-	} else if signer, ok := s.Certificate.PrivateKey.(crypto.Signer); ok {
-		r.Key.Signer = signer
+	switch {
+	case found != nil && (s == nil || bytes.Equal(found.Chain[0], r.Certificate)):
+		r.Certificate, r.Key = found.Chain[0], found.Key
+	case s == nil:
+		return nil, errors.New("it has a certificate that was evicted from memory, and is not stored any more")
+	default:
+		r.Key.Signer, _ = s.Certificate.PrivateKey.(crypto.Signer)
 	}
 	return &r, nil
 }

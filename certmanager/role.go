@@ -13,14 +13,42 @@ const (
 	forgotten                  // by Forget: what an attempt under way comes to is not served, and no other follows
 	unkept                     // what is served is not known to be stored
 	claiming                   // it has claims to leases, which are to be withdrawn
+	used                       // by a handshake, lately
+	late                       // its renewal is due: what is served may have expired
+	resident                   // among the residents
+	pinned                     // not to be evicted at the moment
+	gone                       // its name leads elsewhere: it is not renewed until a handshake asks for it
+	recalled                   // a handshake has asked for it, though it was gone
+	surveyed                   // on demand, and due, though this process was not asked for it
 )
 
-// roles are those of an entry. They change under the catalogue's lock, but for wanted, unkept and claiming, and are read without.
+// roles are those of an entry. Managed, onDemand and forgotten change under the catalogue's lock; all are read without.
 type roles struct{ bits atomic.Uint32 }
 
 // has reports whether the entry is any of those.
 func (r *roles) has(some role) bool { return r.bits.Load()&uint32(some) != 0 }
 
-func (r *roles) set(some role) { r.bits.Or(uint32(some)) }
+// areUsual reports whether handshakes are served without more ado.
+func (r *roles) areUsual() bool { return r.bits.Load()&uint32(used|late|gone) == uint32(used) }
 
-func (r *roles) unset(some role) { r.bits.And(^uint32(some)) }
+// set writes only if that changes something, for many handshakes read it at once.
+func (r *roles) set(some role) {
+	if r.bits.Load()&uint32(some) != uint32(some) {
+		r.bits.Or(uint32(some))
+	}
+}
+
+// put sets or unsets.
+func (r *roles) put(some role, is bool) {
+	if is {
+		r.set(some)
+	} else {
+		r.unset(some)
+	}
+}
+
+func (r *roles) unset(some role) {
+	if r.has(some) {
+		r.bits.And(^uint32(some))
+	}
+}

@@ -12,36 +12,34 @@ import (
 
 // A served is what handshakes for an entry's names get. It is not changed once it is published.
 type served struct {
-	tls.Certificate        // first: what a handshake reads
-	issuer          string // Issuer.ID
-	obtained        int64  // nanoseconds since 1970
-	begin           int64  // NotBefore of the leaf, seconds since 1970
-	notAfter        int64  // the first NotAfter of the chain, seconds since 1970
-	validated       int64  // when control of a name was proved first, seconds since 1970; 0: not known
-	endOf           string // subject of the intermediate that ends before the leaf; empty: the leaf ends first
-	challenges      proofs // by which it was proved
-	imported        bool
+	tls.Certificate // first: what a handshake reads
+	facts
+}
+
+// Facts are what is told of a certificate.
+type facts struct {
+	issuer     string // Issuer.ID
+	obtained   int64  // nanoseconds since 1970
+	begin      int64  // NotBefore of the leaf, seconds since 1970
+	notAfter   int64  // the first NotAfter of the chain, seconds since 1970
+	validated  int64  // when control of a name was proved first, seconds since 1970; 0: not known
+	endOf      string // subject of the intermediate that ends before the leaf; empty: the leaf ends first
+	challenges proofs // by which it was proved
+	imported   bool
 }
 
 // newServed returns the record as crypto/tls serves it. A server never reads Leaf.
 func newServed(r *record.Certificate) *served {
 	challenges, validated := proofsOf(r.Validations)
 	return &served{
-		challenges:  challenges,
-		validated:   validated,
-		imported:    r.Imported,
 		Certificate: tls.Certificate{Certificate: r.Chain, PrivateKey: r.Key.Signer},
-		issuer:      r.Issuer,
-		obtained:    r.Obtained.UnixNano(),
-		begin:       r.NotBefore.Unix(),
-		notAfter:    r.End.Unix(),
-		endOf:       r.EndOf,
+		facts:       facts{r.Issuer, r.Obtained.UnixNano(), r.NotBefore.Unix(), r.End.Unix(), validated, r.EndOf, challenges, r.Imported},
 	}
 }
 
-func (s *served) obtainedAt() time.Time { return time.Unix(0, s.obtained) }
+func (f *facts) obtainedAt() time.Time { return time.Unix(0, f.obtained) }
 
-func (s *served) end() time.Time { return time.Unix(s.notAfter, 0).UTC() }
+func (f *facts) end() time.Time { return time.Unix(f.notAfter, 0).UTC() }
 
 // serial returns the serial number in hexadecimal, as CAs show it.
 func (s *served) serial() string {

@@ -107,8 +107,9 @@ func (m *Manager) servesSomething(ctx context.Context) bool {
 		group.Go(func() error {
 			if r, err := m.obtainer.archive.newest(ctx, e); err == nil && r != nil {
 				m.obtainer.serve(e, r)
+				m.obtainer.residents.add(e)
 			}
-			if e.served.Load() != nil {
+			if e.held() != nil {
 				return found
 			}
 			return nil

@@ -8,6 +8,8 @@ type Stats struct {
 	States  map[State]int `json:"states"`  // certificates by state; no zeros
 	Failing int           `json:"failing"` // whose last attempt failed
 
+	// Loaded is how many are in memory: the others have none yet, or have left it for the storage (Config.MaxLoaded).
+	Loaded int `json:"loaded"`
 	// Overdue is how many should have been obtained or renewed by now, for whatever reason they are not.
 	Overdue int `json:"overdue"`
 	// NextDue is when the next action that lies in the future is due; zero: there is none.
@@ -42,8 +44,11 @@ func (m *Manager) Stats() Stats {
 
 // count adds the entry to the figures.
 func (e *entry) count(s *Stats, now time.Time) {
-	p, c := e.progress.snapshot(now), e.served.Load()
+	p, c := e.progress.snapshot(now), e.held()
 	s.States[p.standing(c, now)]++
+	if e.served.Load() != nil {
+		s.Loaded++
+	}
 	if p.failure != nil {
 		s.Failing++
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/everseal/everseal/certmanager/internal/gate"
@@ -28,6 +29,8 @@ func (e *entry) isHindered(o outcome, now time.Time) bool {
 		return false // what Run's end broke off
 	}
 	switch reasonOf(o.err) {
+	case ReasonGone:
+		return false
 	case ReasonIssuer:
 		return !errors.Is(o.err, gate.ErrUnanswered)
 	case ReasonProcess:
@@ -72,24 +75,29 @@ func (r *reporter) tell(ctx context.Context, e *entry, result outcome, report li
 // failing is the event of a renewal that fails when the end of the certificate comes near. It is as loud as that is near.
 func (e *entry) failing() Event {
 	event := Event{Kind: EventExpiring, Names: e.names(), Renewal: true}
-	if s := e.served.Load(); s != nil {
-		event.Issuer, event.NotAfter = s.issuer, s.end()
+	if f := e.held(); f != nil {
+		event.Issuer, event.NotAfter = f.issuer, f.end()
 	}
 	p := e.progress.snapshot(time.Now())
 	event.Attempts, event.Since, event.Next, event.loud = p.attempts, p.since, p.plan.Due, p.stage >= lifecycle.StageTenth
 	return event
 }
 
-// turnedAway logs that the policy has denied a name, or failed to answer, with how many others it has since the last such
-// line.
+// turnedAway logs that a name gets no certificate on demand, or that the policy has failed to answer, with how many others
+// were turned away likewise since the last such line.
 func (r *reporter) turnedAway(ctx context.Context, name string, err error) {
 	level, message, reason := slog.LevelWarn, "no answer whether a name may have a certificate: ", reasonNoAnswer
-	if errors.Is(err, ErrDenied) {
+	switch {
+	case errors.Is(err, ErrDenied):
 		level, message, reason = slog.LevelInfo, "a name is denied a certificate: ", reasonDenied
+	case errors.Is(err, errImpossible):
+		level, message, reason = slog.LevelInfo, "a name gets no certificate: ", reasonImpossible
+	case errors.Is(err, errCapped):
+		message, reason = "a new name gets no certificate yet: ", reasonCapped
 	}
 	told, others := r.troubles.of(reason, "").tell(time.Now())
 	if !told {
 		level = slog.LevelDebug
 	}
-	r.logger.LogAttrs(ctx, level, message+err.Error(), slog.String("name", name), slog.Int("others", others))
+	r.logger.LogAttrs(ctx, level, message+strings.TrimPrefix(err.Error(), "certmanager: "), slog.String("name", name), slog.Int("others", others))
 }

@@ -72,10 +72,10 @@ func (m *Manager) serves(name string) bool {
 	return serving != nil && serving.lacking() == nil
 }
 
-// lacking returns the first alternative that is not served, or has expired; nil: all are.
+// lacking returns the first alternative of which there is no certificate, or an expired one; nil: of all there is one.
 func (e *entry) lacking() *entry {
 	for a := range e.alternatives() {
-		if s := a.served.Load(); s == nil || !time.Now().Before(s.end()) {
+		if !time.Now().Before(a.end()) {
 			return a
 		}
 	}

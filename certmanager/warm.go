@@ -79,6 +79,7 @@ func (m *Manager) loadEach(ctx context.Context, entries []*entry) (failed int, f
 // loadOne serves what the storage has for the entry.
 func (m *Manager) loadOne(ctx context.Context, e *entry) error {
 	events, err := m.obtainer.fetch(ctx, e)
+	m.obtainer.residents.add(e)
 	for _, event := range events {
 		m.emit(ctx, m.obtainer.loading.toned(event))
 	}
@@ -98,7 +99,7 @@ func (m *Manager) isWarm() bool {
 
 // Certificate returns the certificate that a handshake for the name gets, by the name itself or the wildcard that covers
 // it; of an empty name, that of Config.DefaultName. It obtains nothing and waits for nothing: it reports false if none is
-// served. Its Leaf is nil. It is not to be changed.
+// served, or if it is in the storage alone (Config.MaxLoaded). Its Leaf is nil. It is not to be changed.
 func (m *Manager) Certificate(name string) (*tls.Certificate, bool) {
 	if name == "" {
 		name = m.defaultName
@@ -107,9 +108,6 @@ func (m *Manager) Certificate(name string) (*tls.Certificate, bool) {
 	if err != nil {
 		return nil, false
 	}
-	s := m.catalogue.served(id.Value)
-	if s == nil {
-		return nil, false
-	}
-	return &s.Certificate, true
+	certificate := m.catalogue.serving(id.Value).certificate()
+	return certificate, certificate != nil
 }

@@ -126,7 +126,7 @@ func (w *work) discount(all map[string]stored) {
 // done forgets the work with an issuer that has issued.
 func (w *work) done(issuer string) {
 	delete(w.Journals, issuer)
-	w.Attempts, w.Failure = 0, record.Failure{}
+	w.Attempts, w.Failure, w.Absence = 0, record.Failure{}, record.Absence{}
 }
 
 // save stores how far the work came, unless that is stored already.

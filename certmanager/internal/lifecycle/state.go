@@ -152,6 +152,15 @@ func (s *validity) Renewal() time.Time { return fromInstant(s.renewal) }
 // Unload has the storage asked again, at once.
 func (s *State) Unload() { s.loaded, s.until = false, 0 }
 
+// Hasten makes what a failure or a deferral keeps waiting due.
+func (s *State) Hasten() { s.until = 0 }
+
+// Lose says that nothing is served any more, and has the storage asked again, at once.
+func (s *State) Lose() {
+	s.validity, s.stage = validity{}, 0
+	s.Unload()
+}
+
 // Loaded reports whether the storage was asked.
 func (s *State) Loaded() bool { return s.loaded }
 

@@ -113,3 +113,10 @@ func splitFirstLine(data []byte) (line certificateLine, text []byte, err error) 
 	}
 	return line, text, nil
 }
+
+// IsOnDemand reports whether data is the record of a certificate that was obtained on demand. It looks at the first line
+// alone.
+func IsOnDemand(data []byte) bool {
+	line, _, err := splitFirstLine(data)
+	return err == nil && line.OnDemand
+}

@@ -23,7 +23,8 @@ type Work struct {
 	Attempts int
 	Failure
 
-	Unused UnusedKeys // of certificates that were replaced, and of orders that were lost
+	Absence Absence    // of a name that was wanted on demand
+	Unused  UnusedKeys // of certificates that were replaced, and of orders that were lost
 }
 
 // Journal returns the journal for the issuer: an empty one, which it adds, if there is none.
@@ -44,13 +45,15 @@ type storedWork struct {
 	Version  int `json:"version"`
 	Attempts int `json:"attempts,omitempty"`
 	Failure
+	Absence  Absence                  `json:"absence,omitzero"`
 	Journals map[string]storedJournal `json:"journals,omitempty"`
 	Unused   UnusedKeys               `json:"unusedKeys,omitempty"`
 }
 
 // Encode returns the record as it is stored, of version 2. Journals that say nothing are left out.
 func (w *Work) Encode() ([]byte, error) {
-	stored := storedWork{Version: 2, Attempts: w.Attempts, Failure: w.bounded(), Journals: make(map[string]storedJournal), Unused: w.Unused.bounded()}
+	stored := storedWork{Version: 2, Attempts: w.Attempts, Failure: w.Failure.bounded(), Absence: w.Absence.bounded(),
+		Journals: make(map[string]storedJournal), Unused: w.Unused.bounded()}
 	for issuer, j := range w.Journals {
 		if j == nil || j.IsZero() {
 			continue
@@ -98,7 +101,7 @@ func decodeWork2(data []byte) (Work, error) {
 	if err := checkCounts(stored.Attempts); err != nil {
 		return Work{}, err
 	}
-	w := Work{Attempts: stored.Attempts, Failure: stored.bounded(), Unused: stored.Unused.bounded()}
+	w := Work{Attempts: stored.Attempts, Failure: stored.Failure.bounded(), Absence: stored.Absence.bounded(), Unused: stored.Unused.bounded()}
 	for issuer, s := range stored.Journals {
 		j, err := s.load()
 		if err != nil {

@@ -1,0 +1,196 @@
+package certmanager
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/everseal/everseal/certmanager/internal/record"
+	"github.com/everseal/everseal/storage"
+)
+
+const (
+	surveyKey      = "survey/on-demand"
+	surveyInterval = 6 * time.Hour    // from the end of one to the next, by whichever member
+	surveySpread   = 10 * time.Minute // by which members wait differently
+	surveyRetry    = 5 * time.Minute  // after a failure, or while another member is at it
+	surveyPage     = 1000             // records, after which it is noted how far it is
+	surveyPause    = time.Second      // after a page
+)
+
+// A survey goes through the stored certificates that were obtained on demand, and puts those under management that are due
+// before the next one and that nobody has asked this process for: they are renewed without traffic. One member of the fleet
+// does it at a time, and another resumes what it leaves. When such a certificate is renewed, or has ended, memory has
+// nothing of it.
+type survey struct {
+	*Manager
+	lease   *storage.Lease
+	stage   surveyStage
+	horizon time.Time // until then certificates are due before the next survey
+}
+
+// A surveyStage is how far the members are, the value of the lease.
+type surveyStage struct {
+	Done   time.Time `json:"done,omitzero"`    // when the last survey ended
+	Issuer string    `json:"issuer,omitempty"` // whose certificates are gone through at the moment; empty: none are
+	Cursor string    `json:"cursor,omitempty"` // behind the last record seen
+}
+
+// surveyOnDemand makes surveys until ctx ends.
+func (m *Manager) surveyOnDemand(ctx context.Context) {
+	claim := &storage.Claim{Store: m.store, Key: surveyKey, Term: leaseTerm}
+	defer claim.Withdraw()
+	for wait := time.Duration(0); ; {
+		select {
+		case <-time.After(wait + rand.N(surveySpread)):
+		case <-ctx.Done():
+			return
+		}
+		var err error
+		if wait, err = m.surveyOnce(ctx, claim); err != nil {
+			wait = surveyRetry
+			if _, held := errors.AsType[*storage.HeldError](err); !held && ctx.Err() == nil {
+				m.logger.LogAttrs(ctx, slog.LevelDebug, "certificates on demand that nobody asks for can't be gone through", slog.String("error", err.Error()))
+			}
+		}
+	}
+}
+
+// surveyOnce makes a survey if it is time, and returns how long it is to the next one.
+func (m *Manager) surveyOnce(ctx context.Context, claim *storage.Claim) (wait time.Duration, err error) {
+	if _, err := m.obtainer.writable.check(ctx); err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	slow := time.AfterFunc(storageTimeout, func() { cancel(errSlowStorage) })
+	lease, err := claim.Try(ctx)
+	if err != nil || !slow.Stop() {
+		return 0, cmp.Or(err, errSlowStorage)
+	}
+	defer func() { err = cmp.Or(err, attend(ctx, storeTimeout, lease.Release)) }()
+	s := survey{Manager: m, lease: lease, horizon: time.Now().Add(surveyInterval + 2*surveySpread)}
+	if json.Unmarshal(lease.Value(), &s.stage) != nil {
+		s.stage = surveyStage{} // whatever it is
+	}
+	if since := time.Since(s.stage.Done); s.stage.Issuer == "" && since >= 0 && since < surveyInterval {
+		return surveyInterval - since, nil
+	}
+	return surveyInterval, s.run(lease.Context())
+}
+
+// run goes through the certificates of all issuers, from where the last survey was left.
+func (s *survey) run(ctx context.Context) error {
+	left := s.stage.Issuer
+	for _, issuer := range s.issuers {
+		if left != "" && left != issuer.ID() {
+			continue
+		}
+		if left == "" {
+			s.stage.Cursor = ""
+		}
+		left, s.stage.Issuer = "", issuer.ID()
+		if err := s.issuer(ctx, issuer); err != nil {
+			return err
+		}
+	}
+	s.stage = surveyStage{Done: time.Now().UTC()}
+	return s.note(ctx)
+}
+
+// issuer goes through the certificates of one issuer.
+func (s *survey) issuer(ctx context.Context, issuer *gatedIssuer) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	hangs := time.AfterFunc(storageTimeout, func() { cancel(errSlowStorage) })
+	defer hangs.Stop()
+	n := 0
+	for item, err := range storage.Scan(ctx, s.store, record.CertificatePrefix(issuer.ID()), s.stage.Cursor) {
+		hangs.Stop()
+		if err != nil && item.Key == "" {
+			return cmp.Or(context.Cause(ctx), err)
+		}
+		if err == nil {
+			s.record(ctx, item)
+		}
+		if n++; n%surveyPage == 0 {
+			s.stage.Cursor = item.Cursor
+			if err := s.note(ctx); err != nil {
+				return err
+			}
+			select {
+			case <-time.After(surveyPause):
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		hangs.Reset(storageTimeout)
+	}
+	return context.Cause(ctx)
+}
+
+// note has the storage know how far the survey is.
+func (s *survey) note(ctx context.Context) error {
+	value, err := json.Marshal(s.stage)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	if err := s.lease.Save(ctx, value); err != nil {
+		return fmt.Errorf("note how far it is: %w", err)
+	}
+	return nil
+}
+
+// record puts the certificate under management if it was obtained on demand and is due soon. One that has ended is left to the
+// next handshake.
+func (s *survey) record(ctx context.Context, item storage.Record) {
+	issuer, name, keyType, ok := record.ParseCertificateKey(item.Key)
+	if !ok || !record.IsOnDemand(item.Value) || s.catalogue.lookup(name) != nil {
+		return
+	}
+	var wrong misconfiguration
+	subjects := s.config.normalize([]Subject{{Names: []string{name}}}, &wrong)
+	if wrong.err() != nil || subjects[0].name() != name || string(subjects[0].keyType()) != keyType {
+		return // obtained with another of Config.KeyTypes, or none of them
+	}
+	e := newEntry(subjects[0], onDemand|surveyed)
+	r, err := s.obtainer.archive.decode(item.Value, &e.subject)
+	if err != nil || !s.isDue(r) {
+		return
+	}
+	if len(s.issuers) > 1 {
+		if r, err = s.obtainer.archive.newest(ctx, e); err != nil || r == nil || r.Issuer != issuer || !s.isDue(r) {
+			return
+		}
+	}
+	e.offer(r)
+	e.progress.loaded()
+	if s.catalogue.adopt(e) {
+		s.dispatcher.Update(e)
+		s.obtainer.residents.add(e)
+	}
+}
+
+// isDue reports whether the certificate is to be renewed before the next survey, and before it ends.
+func (s *survey) isDue(r *record.Certificate) bool {
+	return r.End.After(time.Now()) && renewal(r).Before(s.horizon)
+}
+
+// leave ends the management of an entry that came by a survey, that no handshake has asked for, and for which there is
+// nothing to do.
+func (o *obtainer) leave(e *entry) {
+	if !e.roles.has(surveyed) || !e.roles.has(onDemand) || e.roles.has(unkept) {
+		return
+	}
+	now := time.Now()
+	if s := e.progress.snapshot(now); s.failure == nil && s.deferral == nil && now.Before(s.renewal) || !now.Before(e.end()) || e.roles.has(gone) {
+		o.catalogue.evict(e)
+	}
+}

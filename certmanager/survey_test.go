@@ -1,0 +1,162 @@
+package certmanager_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/storagetest"
+)
+
+// obtainOnDemand has so many certificates be obtained on demand by a manager that ends then.
+func (w *world) obtainOnDemand(config certmanager.Config, n int) {
+	w.t.Helper()
+	m, stop := w.running(config)
+	defer stop()
+	const atOnce = 500
+	for begun := 0; begun < n; begun += atOnce {
+		var clients sync.WaitGroup
+		for i := range min(atOnce, n-begun) {
+			clients.Go(func() {
+				if c, err := ask(w.t, m, fmt.Sprintf("site-%04d.example.com", begun+i)); c == nil || err != nil {
+					w.t.Error(err)
+				}
+			})
+		}
+		clients.Wait()
+	}
+}
+
+// TestRenewedWithoutTraffic restarts a fleet whose certificates were all obtained on demand, and that no client calls: none
+// of them expires, each is renewed once, and memory has but those that are due.
+func TestRenewedWithoutTraffic(t *testing.T) {
+	n := 3000
+	if raceDetector {
+		n = 200
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w, local := newWorld(t), newLocalCA(t, "local")
+		local.lifetime = 4 * 24 * time.Hour
+		config := w.onDemandFrom(local)
+		config.MaxNewNames = n
+		w.obtainOnDemand(config, n)
+		members := make([]*certmanager.Manager, 2)
+		stops := make([]func(), 2)
+		for i := range members {
+			members[i], stops[i] = w.running(config)
+			defer func() { stops[i]() }()
+		}
+		most := 0
+		for range 12 {
+			time.Sleep(6 * time.Hour)
+			for _, m := range members {
+				stats := m.Stats()
+				most = max(most, stats.Loaded)
+				if expired := stats.States[certmanager.StateExpired]; expired != 0 {
+					t.Errorf("%d have expired", expired)
+				}
+			}
+		}
+		if issued := local.count(); issued != 2*n {
+			t.Errorf("%d certificates, want %d and their renewals", issued, n)
+		}
+		if most == 0 || most == n && n > 1000 {
+			t.Errorf("%d of %d were in memory at once", most, n)
+		}
+		for i, m := range members {
+			if stats := m.Stats(); stats.Loaded != 0 {
+				t.Errorf("%d are in memory in the end, want none", stats.Loaded)
+			}
+			stops[i]()
+		}
+		local.change((*localCA).refusing)
+		m, stop := w.running(config)
+		defer stop()
+		for i := range 50 {
+			name := fmt.Sprintf("site-%04d.example.com", i*n/50)
+			if c, err := ask(t, m, name); err != nil || !leafOf(t, c).NotAfter.After(time.Now().Add(24*time.Hour)) {
+				t.Errorf("%s is not renewed: %v", name, err)
+			}
+		}
+	})
+}
+
+// TestSurveyIsResumed ends the member that goes through the certificates when it has noted how far it is: another begins there.
+// A third one has nothing to do for hours.
+func TestSurveyIsResumed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n, page = 1050, 1000
+		w, local := newWorld(t), newLocalCA(t, "local")
+		s := &storagetest.Faulty{Store: w.store}
+		config := w.onDemandFrom(local)
+		config.MaxNewNames, config.Storage = n, unscanned{s}
+		w.obtainOnDemand(config, n)
+		item, err := w.store.Load(t.Context(), "survey/on-demand")
+		if err == nil { // it was long enough at work to have begun
+			err = w.store.Delete(t.Context(), "survey/on-demand", item.Revision)
+		}
+		noted := make(chan bool, 10)
+		s.SetFaults(storagetest.Fault{Kind: storagetest.Slow, On: storagetest.Save, Prefix: "survey", After: 1, Times: 1, Hit: func(string) { noted <- true }})
+		_, stop := w.running(config)
+		<-noted // by the second write, that of the cursor
+		synctest.Wait()
+		stop()
+		s.SetFaults()
+		for i, want := range []int{n - page, 0} {
+			before := s.Calls(storagetest.Load)
+			_, stop = w.running(config)
+			time.Sleep(20 * time.Minute)
+			stop()
+			if reads := s.Calls(storagetest.Load) - before; reads < want || reads > want+20 {
+				t.Errorf("member %d has read %d records, want %d and some", i, reads, want)
+			}
+		}
+	})
+}
+
+// unscanned hides all but the methods of a Store: what is gone through is loaded record by record.
+type unscanned struct{ storage.Store }
+
+// TestSurveyLeavesAlone has certificates be stored that are not to be renewed: configured ones, those that have ended, and those
+// that are denied.
+func TestSurveyLeavesAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, local := newWorld(t), newLocalCA(t, "local")
+		var p policy
+		config := w.withPolicy(local, &p)
+		config.Names = []string{"configured.example.com"}
+		w.obtainOnDemand(config, 3)
+		issued := local.count()
+		config.Names = nil
+		p.set(errForbidden)
+		m, stop := w.running(config)
+		time.Sleep(100 * 24 * time.Hour)
+		if n := local.count() - issued; n != 0 {
+			t.Errorf("%d were issued that are denied or not wanted", n)
+		}
+		if n := p.count(); n > 3*(1+33) {
+			t.Errorf("the policy was asked %d times in the last month of three certificates", n)
+		}
+		if all := statuses(m); len(all) != 0 {
+			t.Errorf("what has ended is under management: %+v", all)
+		}
+		stop()
+		p.set(nil)
+		_, stop = w.running(config)
+		time.Sleep(24 * time.Hour)
+		stop()
+		if n := local.count() - issued; n != 0 {
+			t.Errorf("%d were issued that have ended and that nobody has asked for", n)
+		}
+	})
+}
+
+func (w *world) withPolicy(ca *localCA, p *policy) certmanager.Config {
+	config := w.onDemand(p)
+	config.Issuers = []certmanager.Issuer{ca}
+	return config
+}
