@@ -284,7 +284,7 @@ func refOf(t *testing.T, s storage.Store, name string) string {
 	return ""
 }
 
-// TestKeysThatCannotBeMade has Create fail, hang, panic, and return what is no key of the type: nothing is ordered, the reason
+// TestKeysThatCannotBeMade has Create fail, hang and panic: nothing is ordered, the reason
 // is told, no issuer is blamed, and the certificate comes when keys can be made.
 func TestKeysThatCannotBeMade(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -293,6 +293,7 @@ func TestKeysThatCannotBeMade(t *testing.T) {
 	}{
 		"failing":   {func(string, string) error { return errors.New("the HSM is full") }, "the HSM is full"},
 		"panicking": {func(string, string) error { panic("no HSM") }, "panic"},
+		"hanging":   {func(string, string) error { time.Sleep(time.Minute); return nil }, "no answer within 30s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -321,6 +322,27 @@ func TestKeysThatCannotBeMade(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestKeysOfAnotherType has Create return what was not asked for.
+func TestKeysOfAnotherType(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		local := newLocalCA(t, "local")
+		config := w.fromLocalCA(local, "example.com")
+		other, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []crypto.Signer{nil, other} {
+			config.Keys = keysWith{newMemoryKeys(), func(context.Context, string, certmanager.KeyType) (crypto.Signer, error) { return key, nil }}
+			_, stop := w.running(config)
+			stop()
+		}
+		if failed := w.await(certmanager.EventFailed, "example.com", 1); !strings.Contains(failed.Err.Error(), "no key of the type ecdsa-p256") || local.count() != 0 {
+			t.Errorf("%d certificates, and the error %v", local.count(), failed.Err)
+		}
+	})
 }
 
 // TestKeysOfLostOrders has orders fail for good: the key of each is deleted, also if that fails at first, and none that is in
