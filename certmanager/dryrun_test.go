@@ -13,6 +13,7 @@ import (
 	"github.com/everseal/everseal/acme/acmetest"
 	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/certmanager/internal/record"
+	"github.com/everseal/everseal/storage/storagetest"
 )
 
 // stagingURL is that of the directory of staging in a world: apart from it, both CAs have the same URLs.
@@ -157,6 +158,7 @@ type notices struct {
 	mu   sync.Mutex
 	left map[string]bool // by token
 	dead bool            // the process takes nothing away
+	kill func()          // the process, once it has published an answer; nil: it lives
 }
 
 func (*notices) Type() string { return acme.TypeDNS01 }
@@ -172,6 +174,11 @@ func (n *notices) Present(_ context.Context, p acme.Proof) error {
 	for _, ca := range n.cas {
 		ca.SetTXT(name, value)
 	}
+	if n.kill != nil {
+		n.kill()
+		n.kill, n.dead = nil, true
+		return errKilled
+	}
 	return nil
 }
 
@@ -185,49 +192,50 @@ func (n *notices) CleanUp(_ context.Context, p acme.Proof) error {
 	return nil
 }
 
-func (n *notices) die(dead bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.dead = dead
-}
-
 // A process that is killed in a dry run leaves nothing published: the next one begins anew at staging, and the CA has no more
 // orders than without.
 func TestKilledInADryRun(t *testing.T) {
-	for writes := range 6 {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t)
-			config := w.config("*.example.com")
-			staging := w.addStaging(config)
-			published := &notices{cas: []*acmetest.Server{w.ca, staging}, left: make(map[string]bool)}
-			config.Solvers, config.Preflight = []acme.Solver{published}, certmanager.PreflightOff
-			w.ca.FailValidations("*.example.com", 1)
-			_, stop := w.start(config)
-			w.await(certmanager.EventFailed, "*.example.com", 1)
-			stop()
-			dead := make(chan struct{})
-			mortalConfig := config
-			mortalConfig.Storage = mortal(w.store, writes, true, func(string) { published.die(true); close(dead) })
-			m, err := certmanager.New(mortalConfig)
-			if err != nil {
-				t.Fatal(err)
-			}
-			w.runUntil(m, dead)()
-			published.die(false)
-			_, stop = w.start(config)
-			defer stop()
-			if _, err := w.handshakeWithin("www.example.com", time.Hour); err != nil {
-				t.Fatal(err)
-			}
-			synctest.Wait()
-			if production, n := len(w.ca.Orders()), len(staging.Orders()); production != 2 || n == 0 || n > 3 {
-				t.Errorf("killed at write %d: %d orders, want 2, and %d at staging", writes, production, n)
-			}
-			if len(published.left) != 0 {
-				t.Errorf("killed at write %d: %d answers are left", writes, len(published.left))
-			}
-		})
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		config := w.config("*.example.com")
+		staging := w.addStaging(config)
+		published := &notices{cas: []*acmetest.Server{w.ca, staging}, left: make(map[string]bool)}
+		config.Solvers, config.Preflight = []acme.Solver{published}, certmanager.PreflightOff
+		w.ca.FailValidations("*.example.com", 1)
+		_, stop := w.start(config)
+		w.await(certmanager.EventFailed, "*.example.com", 1)
+		stop()
+
+		dead, lost := make(chan struct{}), &storagetest.Faulty{Store: w.store}
+		published.kill = func() {
+			lost.SetFaults(storagetest.Fault{Err: errKilled})
+			close(dead)
+		}
+		killed := config
+		killed.Storage = lost
+		m, err := certmanager.New(killed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.runUntil(m, dead)()
+		if len(published.left) != 1 {
+			t.Fatalf("%d answers are left by who was killed, want 1", len(published.left))
+		}
+		published.dead = false
+
+		_, stop = w.start(config)
+		defer stop()
+		if _, err := w.handshakeWithin("www.example.com", time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if production, n := len(w.ca.Orders()), len(staging.Orders()); production != 2 || n != 2 {
+			t.Errorf("%d orders, and %d at staging; want 2 each", production, n)
+		}
+		if len(published.left) != 0 {
+			t.Errorf("%d answers are left", len(published.left))
+		}
+	})
 }
 
 // Staging has an account of its own, which is opened once for all names.
