@@ -194,3 +194,29 @@ func TestFailover(t *testing.T) {
 		c.wantAsked(t, "at once", "first second")
 	})
 }
+
+// A CA whose limit is reached is left alone for as long as it says, and the next one issues meanwhile.
+func TestFirstCAIsRateLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		names := siteNames(20)
+		config := w.config(names...)
+		second := w.addStaging(config)
+		config.Issuers = append(config.Issuers, acmeOf(config).Staging)
+		acmeOf(config).Staging = nil
+		w.ca.SetFaults(acmetest.On("newOrder", w.ca.RateLimited("86400")))
+		_, stop := w.serving(config)
+		defer stop()
+		if n := len(second.Certificates()); n != len(names) {
+			t.Errorf("the second CA has issued %d certificates, want %d", n, len(names))
+		}
+		if n := w.newOrders(); n > 8 {
+			t.Errorf("the first was asked for %d orders", n)
+		}
+		asked := w.newOrders()
+		time.Sleep(23 * time.Hour)
+		if n := w.newOrders(); n != asked {
+			t.Errorf("the first was asked for %d orders before its time", n-asked)
+		}
+	})
+}
