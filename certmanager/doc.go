@@ -44,6 +44,17 @@
 // gets the certificate for the address it called, or for Config.DefaultName. An unknown name is left to the tls.Config's
 // own certificates; a managed name that has none yet gets an error that says why.
 //
+// # CAs
+//
+// Config.Issuers are asked in their order. Package acme names the directories of public CAs. All but Let's Encrypt want an
+// external account; what is known of them (names and addresses that they take, terms, external accounts) New checks. Buypass
+// ended its free service in October 2025. To move to another CA, put it first and leave the former behind it: what the former
+// has issued is served until it is due for renewal.
+//
+// Names that a CA has refused go through a dry run at its staging environment first, if one is known ([ACME].Staging): that
+// costs none of the few failures which the CA grants. [LocalCA] signs by itself, for development and for internal names. An
+// issuer of one's own can have all that these have: see [Issuer].
+//
 // # On demand
 //
 // With Config.OnDemand, certificates are obtained for names when clients first ask for them. The
@@ -93,6 +104,7 @@
 //
 //	accounts/<issuer>/default                     the account: key first, then URL
 //	accounts/<issuer>/default/lease               of whoever changes it
+//	authorities/<issuer>                          root and intermediate of a LocalCA, with their keys
 //	certificates/<issuer>/<subject>/<key type>    certificate, key and metadata, a PEM file
 //	work/<first issuer>/<subject>/<key type>      lease, and how far the work came with each issuer
 //	challenges/…                                  answers published; see package solver
