@@ -79,6 +79,12 @@
 // [Manager.Status] and [Manager.All] tell how each certificate stands, what comes next and why it waits, also as JSON,
 // and [Manager.Stats] has the sums.
 //
+// # What operators do
+//
+// [Manager.Forget] ends management and serving at once, [Manager.Delete] deletes what is stored too, which other processes
+// on the storage follow. [Manager.Renew] replaces a certificate now, or joins its issuance under way; [Manager.RenewAll] queues
+// many. [Manager.Revoke] has the successor served first. [Manager.Import] takes over a certificate from elsewhere.
+//
 // # What is stored
 //
 // Keys of records are stable:
@@ -86,6 +92,7 @@
 //	accounts/<issuer>/default                     the account: key first, then URL
 //	certificates/<issuer>/<subject>/<key type>    certificate, key and metadata, a PEM file
 //	work/<first issuer>/<subject>/<key type>      lease, and how far the work came with each issuer
+//	revocations/<issuer>/<serial>                 certificate and key that are to be revoked, until they are
 //	challenges/…                                  answers published; see package solver
 //	corrupt/<hash>/<key>                          copies of records that could not be used
 //	probe/<random>                                written and deleted when Run starts

@@ -19,7 +19,7 @@ import (
 )
 
 // An Issuer signs certificates. [ACME] is the one for CAs that speak ACME; a local CA or a private one
-// can be another. Its methods are called concurrently.
+// can be another. Its methods are called concurrently. One that can revoke is a [Revoker], too.
 type Issuer interface {
 	// ID names the issuer in the keys of stored records, in lower-case letters, digits, "-" and ".".
 	// It stays the same for as long as what is stored is to be found.
