@@ -171,6 +171,9 @@ func (o *obtainer) eraseWork(ctx context.Context, key, subject string) error {
 // eraseWith deletes the certificates, and the work with its lease.
 func (o *obtainer) eraseWith(ctx context.Context, w *work, subject string) error {
 	_, err := o.archive.deleteCertificates(w.context(), subject)
+	if err == nil && w.read(o.issuers[0].ID()) == nil { // of what can't be read no key is known
+		err = o.deleteAllKeys(ctx, w)
+	}
 	if err != nil {
 		return errors.Join(err, w.release(ctx))
 	}
@@ -191,7 +194,7 @@ func (a *archive) deleteCertificates(ctx context.Context, subject string) (keyTy
 				return nil, err
 			}
 			if _, _, keyType, ok := record.ParseCertificateKey(key); ok {
-				if err := a.delete(ctx, key); err != nil {
+				if err := a.deleteCertificate(ctx, key); err != nil {
 					return nil, err
 				}
 				keyTypes[keyType] = true
@@ -199,6 +202,21 @@ func (a *archive) deleteCertificates(ctx context.Context, subject string) (keyTy
 		}
 	}
 	return keyTypes, nil
+}
+
+// deleteCertificate deletes a stored certificate, and before it the key if that is kept elsewhere: there would be nothing left
+// to tell of it.
+func (a *archive) deleteCertificate(ctx context.Context, key string) error {
+	c, err := a.at(ctx, key)
+	if err != nil {
+		return err
+	}
+	if c != nil && c.Key.Reference != "" {
+		if err := a.keyring.delete(ctx, c.Key.Reference); err != nil {
+			return err
+		}
+	}
+	return a.delete(ctx, key)
 }
 
 // delete deletes a record, whatever it is changed to meanwhile.

@@ -97,6 +97,11 @@
 // for it has ended, so that none is forgotten. Keys are opened by the handshakes that need them, not at start.
 //
 // [Manager.Account] is the account with a CA: its contact and its key are changed and it is given up by one call each.
+// # What operators do
+//
+// [Manager.Forget] ends management and serving at once, [Manager.Delete] deletes what is stored too, which other processes
+// on the storage follow. [Manager.Renew] replaces a certificate now, or joins its issuance under way; [Manager.RenewAll] queues
+// many. [Manager.Revoke] has the successor served first. [Manager.Import] takes over a certificate from elsewhere.
 //
 // # What is stored
 //
@@ -107,6 +112,7 @@
 //	authorities/<issuer>                          root and intermediate of a LocalCA, with their keys
 //	certificates/<issuer>/<subject>/<key type>    certificate, key and metadata, a PEM file
 //	work/<first issuer>/<subject>/<key type>      lease, and how far the work came with each issuer
+//	revocations/<issuer>/<serial>                 certificate and key that are to be revoked, until they are
 //	challenges/…                                  answers published; see package solver
 //	corrupt/<hash>/<key>                          copies of records that could not be used
 //	probe/<random>                                written and deleted when Run starts

@@ -39,6 +39,10 @@ import (
 //	// built-in ones come after them. None: those are used.
 //	Solvers() []acme.Solver
 //
+//	// Revoke revokes what the issuer has signed, and returns nil when that is done, by whomever. It is called again
+//	// after an error, until the certificate has ended.
+//	Revoke(ctx context.Context, r Revocation) error
+//
 //	// CloseIdleConnections is called when Run ends.
 //	CloseIdleConnections()
 type Issuer interface {

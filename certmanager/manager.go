@@ -193,7 +193,8 @@ func (m *Manager) end() {
 }
 
 // Renew replaces the certificate that covers name now, whatever its age, with all kinds of key that it has, and returns when
-// that is done: nil, or why it failed. It counts against the CA's rate limits.
+// that is done: nil, or why it failed. It counts against the CA's rate limits. If an issuance is under way, it joins that:
+// what replaces the certificate that is served when Renew is called is what it waits for.
 func (m *Manager) Renew(ctx context.Context, name string) error {
 	if m.store == nil {
 		return errNotMade

@@ -131,7 +131,10 @@ func (m *Manager) tryRevocation(ctx context.Context, p *pursuit) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, revocationTimeout)
 	defer cancel()
-	err = guard(ctx, m.logger, "Revoker.Revoke", func() error {
+	if p.Key.Signer == nil && p.Key.Reference != "" {
+		p.Key.Signer, _ = m.obtainer.keyring.open(ctx, p.Key.Reference) // without it the account can revoke
+	}
+	err = guard(ctx, m.logger, "Issuer.Revoke", func() error {
 		return revoker.Revoke(ctx, Revocation{Certificate: p.Certificate, Key: p.Key.Signer, Reason: acme.RevocationReason(p.Reason)})
 	})
 	if err != nil || !p.Replace {
@@ -219,5 +222,5 @@ func (m *Manager) removeRevoked(ctx context.Context, p *pursuit) error {
 	if err != nil || c == nil || !bytes.Equal(c.Chain[0], p.Certificate) {
 		return err
 	}
-	return m.obtainer.archive.delete(ctx, key)
+	return m.obtainer.archive.deleteCertificate(ctx, key)
 }

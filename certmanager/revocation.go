@@ -9,14 +9,12 @@ import (
 	"github.com/everseal/everseal/acme"
 )
 
-// A Revoker is an [Issuer], as it is bound to a manager, that can revoke what it has signed. [ACME] is one.
-type Revoker interface {
-	// Revoke revokes the certificate, and returns nil when that is done, by whomever. It is called again after an
-	// error, until the certificate has ended.
+// A revoker is an issuer, as it is bound to a manager, that can revoke: see [Issuer].
+type revoker interface {
 	Revoke(ctx context.Context, r Revocation) error
 }
 
-// A Revocation is what the manager wants of a [Revoker].
+// A Revocation is what the manager wants revoked.
 type Revocation struct {
 	Certificate []byte        // DER
 	Key         crypto.Signer // the certificate's
@@ -63,15 +61,15 @@ func ignoreRevoked(err error) error {
 }
 
 // revokerOf returns the issuer that can revoke what it has signed.
-func (m *Manager) revokerOf(id string) (Revoker, error) {
+func (m *Manager) revokerOf(id string) (revoker, error) {
 	for _, issuer := range m.issuers {
 		if issuer.ID() != id {
 			continue
 		}
-		if revoker, ok := capability[Revoker](issuer); ok {
-			return revoker, nil
+		if able, ok := capability[revoker](issuer); ok {
+			return able, nil
 		}
-		return nil, fmt.Errorf("the issuer %s has no method Revoke: see Revoker", id)
+		return nil, fmt.Errorf("the issuer %s has no method Revoke: see Issuer", id)
 	}
 	return nil, fmt.Errorf("the issuer %s is not among Config.Issuers", id)
 }

@@ -14,9 +14,9 @@ import (
 	"github.com/everseal/everseal/storage"
 )
 
-// Revoke has the certificate that covers the name, with each kind of key that it has, revoked by the issuer that signed it, which has to be a [Revoker]. The
-// successor comes first: it is obtained with a new key, stored and served, and then the old one is revoked. Revoke returns
-// when both are done, or with the error of the first try.
+// Revoke has the certificate that covers the name, with each kind of key that it has, revoked by the issuer that signed it,
+// which has to have a method for it (see [Issuer]). The successor comes first: it is obtained with a new key, stored and
+// served, and then the old one is revoked. Revoke returns when both are done, or with the error of the first try.
 //
 // A name that is not managed has no successor: of it what is stored is revoked, of all issuers and key types. So a server
 // that is given up calls Forget, Revoke and [Manager.Delete], in this order.
@@ -93,7 +93,11 @@ func (m *Manager) revocationOf(ctx context.Context, e *entry) (*record.Revocatio
 	case s == nil:
 		return nil, errors.New("it has a certificate that was evicted from memory, and is not stored any more")
 	default:
-		r.Key.Signer, _ = s.Certificate.PrivateKey.(crypto.Signer)
+		if distant, ok := s.Certificate.PrivateKey.(*distantKey); ok {
+			r.Key.Reference = distant.ref
+		} else {
+			r.Key.Signer, _ = s.Certificate.PrivateKey.(crypto.Signer)
+		}
 	}
 	return &r, nil
 }

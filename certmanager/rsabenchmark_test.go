@@ -37,7 +37,7 @@ func BenchmarkHandshakeDuringRenewals(b *testing.B) {
 				b.Fatal(err)
 			}
 			for i := range renewals {
-				if err := m.Manage(certmanager.Subject{Names: []string{fmt.Sprintf("rsa-%d.example.com", i)}, KeyType: certmanager.RSA2048}); err != nil {
+				if err := m.Manage(certmanager.Subject{Names: []string{fmt.Sprintf("rsa-%d.example.com", i)}, KeyTypes: []certmanager.KeyType{certmanager.RSA2048}}); err != nil {
 					b.Fatal(err)
 				}
 			}

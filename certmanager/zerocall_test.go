@@ -144,7 +144,9 @@ func managerCalls() map[string]func(ctx context.Context) any {
 			if err != nil {
 				panic(err)
 			}
-			return bound.(certmanager.Revoker).Revoke(ctx, certmanager.Revocation{})
+			return bound.(interface {
+				Revoke(context.Context, certmanager.Revocation) error
+			}).Revoke(ctx, certmanager.Revocation{})
 		},
 		"certmanager.Manager.Forget":   with(func(_ context.Context, m *manager) any { return []any{m.Forget(), m.Forget("")} }),
 		"certmanager.Manager.Delete":   with(func(ctx context.Context, m *manager) any { return []any{m.Delete(ctx), m.Delete(ctx, "")} }),
