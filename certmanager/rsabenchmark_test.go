@@ -19,7 +19,7 @@ func BenchmarkHandshakeDuringRenewals(b *testing.B) {
 	for _, renewals := range []int{0, 1000} {
 		b.Run(fmt.Sprintf("renewals=%d", renewals), func(b *testing.B) {
 			subjects := []certmanager.Subject{{Names: []string{"example.com"}}}
-			m, err := certmanager.New(certmanager.Config{Subjects: subjects, Storage: new(storage.Memory), KeyType: certmanager.ECDSAP256,
+			m, err := certmanager.New(certmanager.Config{Subjects: subjects, Storage: new(storage.Memory), KeyTypes: []certmanager.KeyType{certmanager.ECDSAP256},
 				Issuers: []certmanager.Issuer{newLocalCA(b, "local")}, Logger: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				b.Fatal(err)
