@@ -89,7 +89,7 @@ func TestFailingStorageOfTheAccount(t *testing.T) {
 				store := new(storagetest.Faulty)
 				store.SetFaults(storagetest.Fault{On: method, After: calls, Err: disk})
 				g := boundAlone(t, &issuer.ACME, Services{Storage: store})
-				_, err := g.issue(t.Context(), Request{}, time.Time{})
+				_, err := g.issue(t.Context(), Request{}, time.Time{}, func() {})
 				if !errors.Is(err, disk) || !errors.As(err, new(storageError)) || errors.As(err, new(*UnavailableError)) {
 					t.Errorf("%v after %d calls: %v", method, calls, err)
 				}
@@ -174,7 +174,7 @@ func TestRequestThatCannotBeMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		issuer, _ := newAccountScene(t)
 		g := boundAlone(t, &issuer.ACME, Services{Storage: new(storage.Memory)})
-		_, err := g.issue(t.Context(), Request{}, time.Time{})
+		_, err := g.issue(t.Context(), Request{}, time.Time{}, func() {})
 		if err == nil || errors.As(err, new(*UnavailableError)) || g.closed(time.Time{}) != nil {
 			t.Errorf("%v, and the gate: %v", err, g.closed(time.Time{}))
 		}

@@ -72,6 +72,7 @@ func TestUnderstoodBy(t *testing.T) {
 func newServedEntry(kinds ...KeyType) *entry {
 	e := newEntry(subject{identifiers: []acme.Identifier{{Type: acme.TypeDNS, Value: "example.com"}}, keyTypes: kinds}, managed)
 	for a := range e.alternatives() {
+		a.roles.set(used)
 		a.served.Store(&served{Certificate: tls.Certificate{Certificate: [][]byte{[]byte(a.keyType())}}})
 	}
 	return e

@@ -49,9 +49,10 @@ func (i *issuance) run(run context.Context) (o outcome, next bool) {
 	}
 	ctx, cancel := context.WithTimeout(i.work.context(), issueTimeout+time.Duration(len(e.identifiers)-1)*nameTimeout)
 	defer cancel()
-	event.Kind, event.quiet = EventObtaining, i.task.Quiet || i.troubles.of(ReasonIssuer, i.issuer.ID()).isTold()
-	i.emit(ctx, event)
-	r, err := i.issue(ctx)
+	r, err := i.issue(ctx, func() {
+		event.Kind, event.quiet = EventObtaining, i.task.Quiet || i.troubles.of(ReasonIssuer, i.issuer.ID()).isTold()
+		i.emit(ctx, event)
+	})
 	if err != nil {
 		event.Kind, event.quiet = EventFailed, false
 		return i.failed(run, event, err)
@@ -60,9 +61,9 @@ func (i *issuance) run(run context.Context) (o outcome, next bool) {
 	return k.run(run), false
 }
 
-// issue has the issuer sign with the journal's key, or resume what it had begun. The key is recorded before, and what else
+// issue has the issuer sign with the journal's key, or resume what it had begun; it calls begun before it does. The key is recorded before, and what else
 // is known only here: whatever is ordered is found again, and a storage that takes no record gets no order.
-func (i *issuance) issue(ctx context.Context) (*record.Certificate, error) {
+func (i *issuance) issue(ctx context.Context, begun func()) (*record.Certificate, error) {
 	e, j := i.entry, i.journal
 	if err := i.work.save(ctx); err != nil {
 		return nil, storageFailure(fmt.Errorf("record the key before the order: %w", err))
@@ -86,7 +87,7 @@ func (i *issuance) issue(ctx context.Context) (*record.Certificate, error) {
 	}
 	var certificate *acme.Certificate
 	err := guard(ctx, i.logger, "Issuer.Issue", func() (err error) {
-		certificate, err = i.issuer.issue(ctx, request, e.end())
+		certificate, err = i.issuer.issue(ctx, request, e.end(), begun)
 		return err
 	})
 	if err != nil {

@@ -114,12 +114,13 @@ func (g *gatedIssuer) closeIdle() {
 }
 
 // issue asks the issuer for a certificate to replace one that ends at a time (zero: there is none), if it may be asked at the
-// moment. If not, the error is a [*gate.ClosedError] that says until when.
-func (g *gatedIssuer) issue(ctx context.Context, r Request, end time.Time) (*acme.Certificate, error) {
+// moment: then begun is called first. If not, the error is a [*gate.ClosedError] that says until when.
+func (g *gatedIssuer) issue(ctx context.Context, r Request, end time.Time, begun func()) (*acme.Certificate, error) {
 	pass, err := g.gate.Enter(time.Now(), end)
 	if err != nil {
 		return nil, err
 	}
+	begun()
 	result := gate.Result{} // of an issuer that panics
 	defer func() {
 		pass.Done(time.Now(), result)

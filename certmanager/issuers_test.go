@@ -50,7 +50,7 @@ func askAll(ctx context.Context, g *gatedIssuer, n int) int {
 	for range n {
 		group.Go(func() {
 			for ctx.Err() == nil {
-				_, err := g.issue(ctx, Request{Record: func(context.Context, []byte) error { return nil }}, time.Time{})
+				_, err := g.issue(ctx, Request{Record: func(context.Context, []byte) error { return nil }}, time.Time{}, func() {})
 				next, deferred := g.defers(err, time.Time{})
 				switch {
 				case err == nil:
@@ -146,7 +146,7 @@ func TestGateLearns(t *testing.T) {
 					ctx = t.Context()
 				}
 				g := boundAlone(t, &scriptedIssuer{issue: func(context.Context, Request) error { return test.err }}, Services{Storage: new(storage.Memory)})
-				if _, err := g.issue(ctx, Request{}, time.Time{}); !errors.Is(err, test.err) {
+				if _, err := g.issue(ctx, Request{}, time.Time{}, func() {}); !errors.Is(err, test.err) {
 					t.Errorf("the error is %v, want %v", err, test.err)
 				}
 				closed, ok := errors.AsType[*gate.ClosedError](g.closed(time.Time{}))
@@ -168,18 +168,18 @@ func TestRefusalsOfAllBackOff(t *testing.T) {
 		g := boundAlone(t, &scriptedIssuer{issue: func(context.Context, Request) error { return err }}, Services{Storage: new(storage.Memory)})
 		for _, least := range []time.Duration{time.Minute, 10 * time.Minute, 100 * time.Minute, 24 * time.Hour} {
 			err = &UnavailableError{Err: &acme.TermsError{}}
-			_, _ = g.issue(t.Context(), Request{}, time.Time{})
+			_, _ = g.issue(t.Context(), Request{}, time.Time{}, func() {})
 			closed, ok := errors.AsType[*gate.ClosedError](g.closed(time.Time{}))
 			if !ok || time.Until(closed.Until) < least || time.Until(closed.Until) > least*5/4 {
 				t.Fatalf("%+v, want one for %v and a quarter of it at most", closed, least)
 			}
-			if _, refused := g.issue(t.Context(), Request{}, time.Time{}); !errors.As(refused, new(*acme.TermsError)) || !errors.As(refused, new(*gate.ClosedError)) {
+			if _, refused := g.issue(t.Context(), Request{}, time.Time{}, func() {}); !errors.As(refused, new(*acme.TermsError)) || !errors.As(refused, new(*gate.ClosedError)) {
 				t.Errorf("the error for others is %v", refused)
 			}
 			time.Sleep(time.Until(closed.Until))
 		}
 		err = nil
-		if _, err := g.issue(t.Context(), Request{}, time.Time{}); err != nil || g.closed(time.Time{}) != nil {
+		if _, err := g.issue(t.Context(), Request{}, time.Time{}, func() {}); err != nil || g.closed(time.Time{}) != nil {
 			t.Errorf("%v, %v", err, g.closed(time.Time{}))
 		}
 	})
@@ -212,7 +212,7 @@ func TestAnsweredShowsThatTheIssuerWorks(t *testing.T) {
 					case <-ctx.Done():
 						return ctx.Err()
 					}
-				}}, time.Time{})
+				}}, time.Time{}, func() {})
 			})
 		}
 		synctest.Wait()
@@ -222,7 +222,7 @@ func TestAnsweredShowsThatTheIssuerWorks(t *testing.T) {
 		if g.closed(time.Time{}) != nil {
 			t.Errorf("%v though it has answered", g.closed(time.Time{}))
 		}
-		_, err := g.issue(ctx, Request{Record: func(context.Context, []byte) error { return lost }}, time.Time{})
+		_, err := g.issue(ctx, Request{Record: func(context.Context, []byte) error { return lost }}, time.Time{}, func() {})
 		if !errors.Is(err, lost) || !errors.As(err, new(storageError)) {
 			t.Errorf("the error is %v", err)
 		}
@@ -234,7 +234,7 @@ func TestPanickingIssuer(t *testing.T) {
 	g := boundAlone(t, &scriptedIssuer{issue: func(context.Context, Request) error { panic("a bug") }}, Services{Storage: new(storage.Memory)})
 	func() {
 		defer func() { _ = recover() }()
-		_, _ = g.issue(t.Context(), Request{}, time.Time{})
+		_, _ = g.issue(t.Context(), Request{}, time.Time{}, func() {})
 	}()
 	if n := g.inFlight(); n != 0 {
 		t.Errorf("%d are in flight", n)
