@@ -150,13 +150,13 @@ func (o *obtainer) erase(ctx context.Context, subject string) error {
 func (o *obtainer) eraseWork(ctx context.Context, key, subject string) error {
 	left := new(claim)
 	defer left.withdraw()
+	var held *storage.HeldError
 	for {
 		w, err := claimWork(ctx, o.store, key, left)
 		if err == nil {
 			return o.eraseWith(ctx, w, subject)
 		}
-		held, ok := errors.AsType[*storage.HeldError](err)
-		if !ok {
+		if !errors.As(err, &held) && (held == nil || ctx.Err() == nil) {
 			return err
 		}
 		select {
