@@ -53,20 +53,23 @@ func (m *Manager) Import(ctx context.Context, certPEM, keyPEM []byte) error {
 	if err != nil {
 		return fmt.Errorf("certmanager: import: %w", err)
 	}
-	added, err := m.catalogue.add([]subject{*s})
-	if err != nil {
+	if err := m.catalogue.check(s); err != nil {
+		return err
+	}
+	kept := m.keepImported(ctx, newEntry(*s, managed), r) // before it is managed, so that none is ordered meanwhile
+	if kept != nil && !errors.Is(kept, ErrNotNewer) {
+		return fmt.Errorf("certmanager: import: %v: %w", s, kept)
+	}
+	if _, err := m.catalogue.add([]subject{*s}); err != nil {
 		return err
 	}
 	e := m.catalogue.subject(s.name(), string(s.keyType))
 	if e == nil {
 		return fmt.Errorf("certmanager: import: %v: %w", s, errForgotten)
 	}
-	if err := m.keepImported(ctx, e, r); err != nil {
-		if len(added) > 0 && !errors.Is(err, ErrNotNewer) {
-			m.drop(e)
-		}
+	if kept != nil {
 		m.dispatcher.Update(e)
-		return fmt.Errorf("certmanager: import: %v: %w", s, err)
+		return fmt.Errorf("certmanager: import: %v: %w", s, kept)
 	}
 	if m.obtainer.serve(e, r) {
 		m.emit(ctx, loadedEvent(e, r))
@@ -74,6 +77,14 @@ func (m *Manager) Import(ctx context.Context, certPEM, keyPEM []byte) error {
 	e.progress.loaded()
 	m.dispatcher.Update(e)
 	return nil
+}
+
+// check returns an error if a name of the subject is in another certificate.
+func (c *catalogue) check(s *subject) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, err := c.known(s, nil)
+	return err
 }
 
 // keepImported stores the record, unless there is one that ends later. Of one that is the same, r takes over when it came.
