@@ -45,21 +45,27 @@ func (m *Manager) Import(ctx context.Context, certPEM, keyPEM []byte) error {
 	if err != nil {
 		return fmt.Errorf("certmanager: import: %w", err)
 	}
-	e, added, err := m.importedEntry(chain.Leaf, key)
+	e, isManaged, err := m.importedEntry(chain.Leaf, key)
 	if err != nil {
 		return fmt.Errorf("certmanager: import: %w", err)
 	}
 	meta := record.Meta{Issuer: m.issuers[0].ID(), Names: e.names(), KeyType: string(e.keyType()), Obtained: time.Now().UTC(), Imported: true}
 	r, err := record.New(meta, record.Key{Signer: key}, chain, &m.obtainer.archive.intermediates)
-	if err == nil {
-		err = m.keepImported(ctx, e, r)
-	}
 	if err != nil {
-		if added && !errors.Is(err, ErrNotNewer) {
-			m.drop(e)
+		return fmt.Errorf("certmanager: import: %w", err)
+	}
+	kept := m.keepImported(ctx, e, r) // before it is managed, so that none is ordered meanwhile
+	if kept != nil && !errors.Is(kept, ErrNotNewer) {
+		return fmt.Errorf("certmanager: import: %v: %w", &e.subject, kept)
+	}
+	if !isManaged {
+		if e, err = m.manageImported(e); err != nil {
+			return fmt.Errorf("certmanager: import: %w", err)
 		}
+	}
+	if kept != nil {
 		m.dispatcher.Update(e)
-		return fmt.Errorf("certmanager: import: %v: %w", &e.subject, err)
+		return fmt.Errorf("certmanager: import: %v: %w", &e.subject, kept)
 	}
 	if m.obtainer.serve(e, r) {
 		m.emit(ctx, loadedEvent(e, r))
@@ -67,6 +73,14 @@ func (m *Manager) Import(ctx context.Context, certPEM, keyPEM []byte) error {
 	e.progress.loaded()
 	m.dispatcher.Update(e)
 	return nil
+}
+
+// check returns an error if a name of the subject is in another certificate.
+func (c *catalogue) check(s *subject) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, err := c.known(s, nil)
+	return err
 }
 
 // keepImported stores the record, unless there is one that ends later. Of one that is the same, r takes over when it came.
@@ -109,9 +123,9 @@ func (m *Manager) saveImported(ctx context.Context, e *entry, r *record.Certific
 	return err
 }
 
-// importedEntry returns the entry for the certificate, and whether it is a new one: if the names are managed with other kinds
-// of key, the first of those is replaced.
-func (m *Manager) importedEntry(leaf *x509.Certificate, key crypto.Signer) (e *entry, added bool, err error) {
+// importedEntry returns the entry for the certificate, and whether it is managed, or is to be. If the names are managed with
+// other kinds of key, it is that of the first of those.
+func (m *Manager) importedEntry(leaf *x509.Certificate, key crypto.Signer) (e *entry, isManaged bool, err error) {
 	kind := keyTypeOf(key)
 	given := Subject{KeyTypes: []KeyType{kind}}
 	if kind == "" {
@@ -132,7 +146,7 @@ func (m *Manager) importedEntry(leaf *x509.Certificate, key crypto.Signer) (e *e
 		return nil, false, err
 	}
 	if e := m.catalogue.covering(s.identifiers[0].Value); e != nil && e.name() == s.name() {
-		return cmp.Or(m.catalogue.subject(s.name(), string(kind)), e), false, nil
+		return cmp.Or(m.catalogue.subject(s.name(), string(kind)), e), true, nil
 	}
 	var wrong misconfiguration
 	all := m.config.normalize([]Subject{given}, &wrong)
@@ -140,17 +154,21 @@ func (m *Manager) importedEntry(leaf *x509.Certificate, key crypto.Signer) (e *e
 	if err := wrong.err(); err != nil {
 		return nil, false, err
 	}
-	entries, err := m.catalogue.add(all)
-	if err != nil {
+	if err := m.catalogue.check(&all[0]); err != nil {
 		return nil, false, err
 	}
-	if len(entries) > 0 {
-		return entries[0], true, nil
+	return newEntry(all[0], managed), false, nil
+}
+
+// manageImported puts an entry under management, and returns it, or the one that somebody else has put there meanwhile.
+func (m *Manager) manageImported(e *entry) (*entry, error) {
+	if _, err := m.catalogue.add([]subject{e.subject}); err != nil {
+		return nil, err
 	}
-	if e = m.catalogue.subject(s.name(), string(kind)); e == nil {
-		return nil, false, fmt.Errorf("%v: %w", &s, errForgotten)
+	if added := m.catalogue.subject(e.name(), string(e.keyType())); added != nil {
+		return added, nil
 	}
-	return e, false, nil
+	return nil, fmt.Errorf("%v: %w", &e.subject, errForgotten)
 }
 
 // keyTypeOf returns the type of a key; empty: it is none that is supported.

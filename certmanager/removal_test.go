@@ -115,7 +115,7 @@ func removeAtRandom(t *testing.T, r *rand.Rand, n int) {
 			}
 		}
 		if r.IntN(2) == 0 {
-			time.Sleep(statusOf(t, untold.Manager, other).Next.Sub(time.Now()))
+			time.Sleep(time.Until(statusOf(t, untold.Manager, other).Next))
 		}
 	}
 	var group sync.WaitGroup

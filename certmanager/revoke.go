@@ -164,7 +164,8 @@ func (m *Manager) revokeStored(ctx context.Context, r *record.Revocation, stoppe
 	if _, err := storage.Update(ctx, m.store, key, func([]byte) ([]byte, error) { return value, nil }); err != nil {
 		return storageFailure(fmt.Errorf("record it before it is done: %w", err))
 	}
-	p := &pursuit{Revocation: *r, key: key, first: make(chan error, 1)}
+	first := make(chan error, 1)
+	p := &pursuit{Revocation: *r, key: key, first: first}
 	select {
 	case m.pursuits <- p:
 	case <-stopped:
@@ -173,7 +174,7 @@ func (m *Manager) revokeStored(ctx context.Context, r *record.Revocation, stoppe
 		return ctx.Err()
 	}
 	select {
-	case err := <-p.first:
+	case err := <-first:
 		return err
 	case <-stopped:
 		return errNotRunning

@@ -248,7 +248,7 @@ func (w *world) killWhileRevoking(n int, reaches bool) (done bool) {
 	cancel()
 	close(ended)
 	wait()
-	m, stop = w.running(w.config("example.com"))
+	_, stop = w.running(w.config("example.com"))
 	defer stop()
 	time.Sleep(time.Hour)
 	want := -1
