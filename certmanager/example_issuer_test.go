@@ -79,4 +79,3 @@ func ExampleACME() {
 	// <nil>
 	// certmanager: ACME.ExternalAccount is missing: Google Trust Services makes accounts only for those who have one there: set the key that it hands out, and its identifier
 }
-
