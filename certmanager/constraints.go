@@ -19,10 +19,10 @@ type constraints struct {
 // newConstraints returns the constraints that the lists of domains and ranges of addresses say.
 func newConstraints(permitted, excluded []string) (c constraints, err error) {
 	if c.permitted, err = normalRanges(permitted); err != nil {
-		return c, fmt.Errorf("Permitted: %w", err)
+		return c, fmt.Errorf("certmanager: LocalCA.Permitted: %w", err)
 	}
 	if c.excluded, err = normalRanges(excluded); err != nil {
-		return c, fmt.Errorf("Excluded: %w", err)
+		return c, fmt.Errorf("certmanager: LocalCA.Excluded: %w", err)
 	}
 	return c, nil
 }

@@ -72,7 +72,7 @@ func (c *LocalCA) open(s storage.Store) (*localAuthority, error) {
 	}
 	constraints, err := newConstraints(c.Permitted, c.Excluded)
 	if err != nil {
-		return nil, fmt.Errorf("certmanager: LocalCA.%w", err)
+		return nil, err
 	}
 	return &localAuthority{id: c.ID(), lifetime: cmp.Or(c.Lifetime, localLifetime), constraints: constraints, store: s}, nil
 }
