@@ -38,8 +38,8 @@ func (m *Manager) TLSConfig() *tls.Config {
 // parses Certificate[0]. Its PrivateKey is a [crypto.Signer], and of no type that can be relied on.
 //
 // For a managed name that has no certificate yet it returns an error that says why. For a name that is
-// not managed it asks Config.OnDemand, if set, and waits for the certificate; without that it returns
-// nil, nil, so that the certificates of the tls.Config are used, or else the client is told that the
+// not managed it asks Config.OnDemand, if set, and waits for the certificate; without that, or if the name is not to have
+// one, it returns nil, nil, so that the certificates of the tls.Config are used, or else the client is told that the
 // name is not recognized.
 func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if m.store == nil {
