@@ -65,7 +65,7 @@ type Config struct {
 	// and nobody configured. An error refuses; one that wraps ErrDenied is remembered for a while,
 	// any other, or a panic, means that the question could not be answered. Called concurrently, and again before a
 	// certificate obtained so is renewed. When Run begins it is asked about a random name below .com, once: that it
-	// should allow that one is a warning.
+	// should allow that one is a warning. It returns when ctx ends, which is after half a minute.
 	OnDemand func(ctx context.Context, q Question) error
 	// MaxNewNames bounds how many new names of one registered domain OnDemand has certificates obtained for within an
 	// hour, even if it allows more: scanners make up names below a wildcard record. Renewals, and what is stored, do not

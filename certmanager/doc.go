@@ -40,7 +40,7 @@
 // # Handshakes
 //
 // [Manager.GetCertificate] looks the name up in a table that is never locked: no handshake waits for storage, CA or
-// another name's work, but for one that comes while its certificate is still to be loaded. A client that names nothing
+// another name's work, but for one whose certificate is still to be loaded, has left memory, or has expired. A client that names nothing
 // gets the certificate for the address it called, or for Config.DefaultName. An unknown name is left to the tls.Config's
 // own certificates; a managed name that has none yet gets an error that says why.
 //
@@ -60,7 +60,21 @@
 // With Config.OnDemand, certificates are obtained for names when clients first ask for them. The
 // function decides for which; there is no way to allow all of them by leaving something out. However
 // many handshakes wait for a name, it is obtained once, by Run, whether or not the first of them hangs
-// up. Names at work and handshakes that wait are bounded, and refusals are remembered for a while.
+// up. Names at work and handshakes that wait are bounded, new names by registered domain and hour, too
+// (Config.MaxNewNames), and refusals are remembered for a while: the client is told that the name is not recognized, and
+// the log, at a bounded rate, why.
+//
+// Renewals need no traffic: every six hours one member of the fleet goes through what is stored, and renews what is due
+// by then, also after a restart. That serves lifetimes of a day and more; what has ended waits for its next client. Before a
+// renewal that is proved by http-01 or tls-alpn-01, the manager checks whether the name still leads here. If for three
+// days it leads elsewhere while others lead here, it is gone ([ReasonGone]), and not renewed until a client asks for it.
+//
+// # Memory
+//
+// Config.MaxLoaded bounds the certificates in memory. What no handshake has asked for lately is left to the storage, and
+// read again for the next handshake, which waits for that; all else goes on as if it were there. A certificate that has
+// expired, since this process could not renew it, is served only after the storage was asked, within two seconds, whether
+// another has.
 //
 // # Proving control
 //
@@ -116,6 +130,7 @@
 //	challenges/…                                  answers published; see package solver
 //	corrupt/<hash>/<key>                          copies of records that could not be used
 //	probe/<random>                                written and deleted when Run starts
+//	survey/on-demand                              lease, and how far the search for what is due on demand is
 //
 // The issuer is [Issuer.ID], so that a staging CA's certificates never meet a production CA's. The
 // subject is the name, or with several "<first name>+<how many more>-<hash of all>".

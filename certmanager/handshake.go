@@ -42,8 +42,8 @@ func (m *Manager) TLSConfig() *tls.Config {
 //
 // For a managed name that has no certificate yet it returns what Config.Fallback has, or else an error that says why. For a
 // name that is not managed it asks Config.OnDemand, if set, and waits for the certificate, unless Config.Fallback has one;
-// without either it returns nil, nil, so that the certificates of the tls.Config are used, or else the client is told that
-// the name is not recognized.
+// without either, or if the name is not to have a certificate, it returns nil, nil, so that the certificates of the
+// tls.Config are used, or else the client is told that the name is not recognized.
 func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if m.store == nil {
 		return nil, errNotMade

@@ -149,8 +149,8 @@ func TestTwoProcessesForgetFailures(t *testing.T) {
 		}
 		reads := faulty.Calls(storagetest.Load)
 		time.Sleep(24 * time.Hour)
-		if n := faulty.Calls(storagetest.Load) - reads; n != 0 {
-			t.Errorf("%d reads when all was over", n)
+		if n := faulty.Calls(storagetest.Load) - reads; n > 2*5 {
+			t.Errorf("%d reads when all was over, but for those of two surveys each six hours", n)
 		}
 	})
 }
