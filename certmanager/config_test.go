@@ -2,6 +2,7 @@ package certmanager_test
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"net"
 	"net/http"
@@ -272,9 +273,7 @@ func TestServerWithoutALPN(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		own := m.TLSConfig()
-		own.NextProtos = []string{"h2", "http/1.1"}
-		stop := w.runBehind(m, own)
+		stop := w.runBehind(m, &tls.Config{GetCertificate: m.GetCertificate, NextProtos: []string{"h2", "http/1.1"}})
 		failed := w.await(certmanager.EventFailed, "example.com", 1)
 		for _, says := range []string{"acme-tls/1", "NextProtos", "example.com"} {
 			if !strings.Contains(failed.Err.Error(), says) {
