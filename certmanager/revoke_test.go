@@ -65,7 +65,7 @@ func TestRevoke(t *testing.T) {
 func TestRevokeByKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		m, stop := w.serving(w.config("example.com"))
+		_, stop := w.serving(w.config("example.com"))
 		old, err := w.handshake(t.Context(), "example.com")
 		if err != nil {
 			t.Fatal(err)
@@ -75,8 +75,8 @@ func TestRevokeByKey(t *testing.T) {
 		if err := w.store.Delete(t.Context(), key, item.Revision); err != nil {
 			t.Fatal(err)
 		}
-		m, stop = w.running(w.config())
-		defer stop()
+		m, again := w.running(w.config())
+		defer again()
 		if err := m.Revoke(t.Context(), "example.com", acme.ReasonCessationOfOperation); err != nil {
 			t.Fatal(err)
 		}
