@@ -97,7 +97,9 @@ func TestSurveyIsResumed(t *testing.T) {
 		w.obtainOnDemand(config, n)
 		item, err := w.store.Load(t.Context(), "survey/on-demand")
 		if err == nil { // it was long enough at work to have begun
-			err = w.store.Delete(t.Context(), "survey/on-demand", item.Revision)
+			if err := w.store.Delete(t.Context(), "survey/on-demand", item.Revision); err != nil {
+				t.Fatal(err)
+			}
 		}
 		noted := make(chan bool, 10)
 		s.SetFaults(storagetest.Fault{Kind: storagetest.Slow, On: storagetest.Save, Prefix: "survey", After: 1, Times: 1, Hit: func(string) { noted <- true }})
