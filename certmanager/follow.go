@@ -85,6 +85,7 @@ func (m *Manager) reload(ctx context.Context, key string) {
 		if issuer.ID() != id {
 			continue
 		}
+		wasEvicted := e.isEvicted()
 		r, revision, err := m.obtainer.archive.load(ctx, issuer, &e.subject)
 		switch {
 		case err != nil:
@@ -94,6 +95,7 @@ func (m *Manager) reload(ctx context.Context, key string) {
 				m.emit(ctx, loadedEvent(e, r))
 				m.dispatcher.Update(e)
 			}
+			m.obtainer.residents.keep(e, wasEvicted)
 		case revision == "":
 			m.forgetDeleted(ctx, e, id)
 		}
@@ -115,6 +117,7 @@ func (m *Manager) forgetDeleted(ctx context.Context, e *entry, issuer string) {
 		if m.obtainer.serve(e, r) {
 			m.dispatcher.Update(e)
 		}
+		m.obtainer.residents.add(e)
 		return
 	}
 	serial := e.serial()

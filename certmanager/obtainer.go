@@ -62,11 +62,7 @@ func (o *obtainer) do(ctx context.Context, e *entry) {
 	first := result.kind == lifecycle.Loaded && !e.progress.isLoaded()
 	result.hindered = e.isHindered(result, time.Now())
 	report := e.finish(result)
-	if wasEvicted {
-		o.residents.release(e)
-	} else {
-		o.residents.add(e)
-	}
+	o.residents.keep(e, wasEvicted)
 	o.tell(ctx, e, result, report)
 	o.leave(e)
 	if first {

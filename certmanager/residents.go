@@ -56,10 +56,10 @@ func (r *residents) step() {
 	}
 }
 
-// release is for an entry that was evicted before its task, which is over. Unless a handshake has asked for it meanwhile,
-// nothing is to be in its place.
-func (r *residents) release(e *entry) {
-	if r.failing.Load() || e.roles.has(used) || !e.evict() {
+// keep is for an entry whose certificate was read or obtained for another reason than a handshake. If it was evicted before,
+// and no handshake has asked for it meanwhile, it is again.
+func (r *residents) keep(e *entry, wasEvicted bool) {
+	if !wasEvicted || r.failing.Load() || e.roles.has(used) || !e.evict() {
 		r.add(e)
 	}
 }
