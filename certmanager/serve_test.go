@@ -359,7 +359,7 @@ func TestServePortTaken(t *testing.T) {
 // TestServeHTTPOff leaves plain HTTP out.
 func TestServeHTTPOff(t *testing.T) {
 	s := newSite(t, "example.com")
-	s.config.NoHTTP = true
+	s.config.NoHTTP, s.config.HTTPAddr = true, ""
 	s.serve(t)
 	if conn, err := net.DialTimeout("tcp", s.plain, time.Second); err == nil {
 		conn.Close()
@@ -378,7 +378,7 @@ func TestHTTP01(t *testing.T) {
 	t.Run("a listener of its own", func(t *testing.T) {
 		s := newSite(t, "example.com")
 		s.config.Solvers = []acme.Solver{&solver.HTTP01{Addr: s.plain}}
-		s.config.NoHTTP = true
+		s.config.NoHTTP, s.config.HTTPAddr = true, ""
 		s.serve(t)
 	})
 	t.Run("HTTPHandler", func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -97,17 +98,28 @@ func TestWebrootIsMissing(t *testing.T) {
 	})
 }
 
-// A program that is missing is said once, and not before it that answers may still be in place.
+// A program that is not there any more is said once, and not before it that answers may still be in place. One that never was
+// is refused by New.
 func TestProgramIsMissing(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "edit-zone")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		config := w.config()
 		config.Subjects = []certmanager.Subject{{Names: []string{"example.com", "*.example.com"}}}
-		config.Solvers = []acme.Solver{&solver.DNS01{Provider: &solver.Exec{Path: "/nowhere/edit-zone"}, Zone: "example.com"}}
-		_, stop := w.start(config)
-		defer stop()
+		config.Solvers = []acme.Solver{&solver.DNS01{Provider: &solver.Exec{Path: program}, Zone: "example.com"}}
+		m, err := certmanager.New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(program); err != nil {
+			t.Fatal(err)
+		}
+		defer w.run(m)()
 		failed := w.await(certmanager.EventFailed, "*.example.com", 1)
-		if !strings.Contains(failed.Err.Error(), "/nowhere/edit-zone: no such file or directory") {
+		if !strings.Contains(failed.Err.Error(), "edit-zone: no such file or directory") {
 			t.Errorf("the error is %v", failed.Err)
 		}
 		if n := w.count(certmanager.EventWarning); n != 0 {
