@@ -20,7 +20,7 @@ import (
 type Config struct {
 	// Names are domain names, wildcards or IP addresses to have a certificate each.
 	Names []string
-	// Subjects are certificates for several names, or with a key type of their own.
+	// Subjects are certificates for several names, or with kinds of key or solvers of their own.
 	Subjects []Subject
 
 	// Email is told to CAs as the contact of the account, except those for which ACME.Email says otherwise. May be empty.
@@ -36,7 +36,7 @@ type Config struct {
 	// support the names others do not. Failures to reach it are counted from its last refusal on. Zero: one.
 	Failover int
 
-	// Solvers prove control of the names to the Issuers: []Issuer{&ACME{DirectoryURL: the}} first that can, or after a failure the one
+	// Solvers prove control of the names to the CA: the first that can, or after a failure the one
 	// behind it. After them come the built-in ones: tls-alpn-01 in GetCertificate, and http-01 where Serve
 	// or HTTPHandler has it. A *solver.TLSALPN01 or *solver.HTTP01 given here takes the built-in one's
 	// place; one without a Storage is copied, so that not its own GetCertificate or Handler answers but the

@@ -40,9 +40,16 @@
 // # Handshakes
 //
 // [Manager.GetCertificate] looks the name up in a table that is never locked: no handshake waits for storage, CA or
-// another name's work, but for one whose certificate is still to be loaded, has left memory, or has expired. A client that names nothing
-// gets the certificate for the address it called, or for Config.DefaultName. An unknown name is left to the tls.Config's
-// own certificates; a managed name that has none yet gets an error that says why.
+// another name's work, but for one whose certificate is still to be loaded, has left memory, or has expired. With several
+// Config.KeyTypes there is a certificate with each, and a client is served with the first that it understands. A client that
+// names nothing gets the certificate for the address it called, or for Config.DefaultName. An unknown name is left to the
+// tls.Config's own certificates; a managed name that has none yet gets an error that says why.
+//
+// A server that moves here from another library names that in Config.Fallback: what it has is served until the manager has
+// its own. With Config.Role several managers on one storage share the work: some serve, others renew.
+//
+// OCSP responses are not stapled: public CAs have ended them (Let's Encrypt in August 2025), and short lifetimes do what
+// they were for.
 //
 // # CAs
 //
@@ -111,6 +118,7 @@
 // for it has ended, so that none is forgotten. Keys are opened by the handshakes that need them, not at start.
 //
 // [Manager.Account] is the account with a CA: its contact and its key are changed and it is given up by one call each.
+//
 // # What operators do
 //
 // [Manager.Forget] ends management and serving at once, [Manager.Delete] deletes what is stored too, which other processes
