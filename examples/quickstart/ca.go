@@ -20,7 +20,7 @@ import (
 // caKey is where the storage has the demonstration's CA.
 const caKey = "quickstart/ca"
 
-// A caRecord is what is kept of the Issuers: []Issuer{&ACME{DirectoryURL: what}} lets it outlive the process.
+// A caRecord is what is kept of the CA: what lets it outlive the process.
 type caRecord struct {
 	Root     string             `json:"root"` // certificate and key, PEM
 	Accounts []acmetest.Account `json:"accounts,omitempty"`

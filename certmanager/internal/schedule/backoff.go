@@ -7,7 +7,7 @@ const (
 	longestTransient = 10 * time.Minute
 )
 
-// TransientBackoff returns how long to wait after the given number of failures in a row that cost nothing at the Issuers: []Issuer{&ACME{DirectoryURL: it}}
+// TransientBackoff returns how long to wait after the given number of failures in a row that cost nothing at the CA: it
 // could not be reached, or the storage could not. The limit is one second after the first failure, twice as much
 // after each further one, and ten minutes at most. The random number r in [0,1) chooses uniformly from the upper half,
 // between half the limit and the limit, which spreads what one outage has brought together. A number of failures below
