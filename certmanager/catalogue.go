@@ -41,12 +41,12 @@ func (c *catalogue) covering(name string) *entry {
 // serving returns the entry whose certificates handshakes for the name get, or nil.
 func (c *catalogue) serving(name string) *entry {
 	e := c.lookup(name)
-	if e == nil || e.ready() != nil {
+	if e == nil || familyOf(e).ready() != nil {
 		return e
 	}
 	// What is still to come for the name itself does not hide the wildcard that covers it.
 	_, parent, _ := strings.Cut(name, ".")
-	if wildcard := c.lookup("*." + parent); wildcard.ready() != nil {
+	if wildcard := c.lookup("*." + parent); familyOf(wildcard).ready() != nil {
 		return wildcard
 	}
 	return nil
@@ -70,18 +70,18 @@ func (c *catalogue) add(subjects []subject) ([]*entry, error) {
 			continue
 		}
 		e := newEntry(*s, managed)
-		added = slices.AppendSeq(added, e.alternatives())
+		added = slices.AppendSeq(added, familyOf(e).all())
 		for _, id := range s.identifiers {
 			names[id.Value] = e
 		}
 	}
 	for _, e := range configured {
-		e.unset(onDemand)
+		familyOf(e).unset(onDemand)
 	}
 	for name, e := range names {
 		if holder := c.holder(name); holder != nil {
 			// A certificate obtained on demand is served, and renewed without asking for leave, until the configured one comes.
-			holder.unset(onDemand)
+			familyOf(holder).unset(onDemand)
 			if c.heirs == nil {
 				c.heirs = make(map[string]*entry)
 			}
@@ -107,7 +107,7 @@ func (c *catalogue) known(s *subject, added map[string]*entry) (*entry, error) {
 		}
 		switch {
 		case other == nil:
-		case other.isOf(s):
+		case other.equals(s):
 			return other, nil
 		case !other.roles.has(onDemand):
 			return nil, fmt.Errorf("certmanager: %s is a name of two certificates, that of %v and that of %v: name it once, with all kinds of key", id.Value, other, s)
@@ -133,7 +133,7 @@ func (c *catalogue) adopt(e *entry) bool {
 	if e.roles.has(forgotten) || c.heirs[name] != nil || c.holder(name) != nil {
 		return false
 	}
-	for a := range e.alternatives() {
+	for a := range familyOf(e).all() {
 		a.roles.set(managed | onDemand)
 	}
 	c.index.Put(name, e)
@@ -152,12 +152,12 @@ func (c *catalogue) inherit(e *entry) []*entry {
 	var former []*entry
 	for _, id := range e.identifiers {
 		heir := c.heirs[id.Value]
-		if !heir.hasAlternative(e) {
+		if !familyOf(heir).has(e) {
 			continue
 		}
 		delete(c.heirs, id.Value)
 		if holder := c.holder(id.Value); holder != nil {
-			former = append(former, holder.unset(managed)...)
+			former = append(former, familyOf(holder).unset(managed)...)
 		}
 		c.index.Put(id.Value, heir)
 	}
@@ -179,11 +179,11 @@ func (c *catalogue) withAlternatives(entries []*entry) []*entry {
 	for _, e := range entries {
 		first := e
 		for _, other := range []*entry{c.holder(e.identifiers[0].Value), c.heirs[e.identifiers[0].Value]} {
-			if other.hasAlternative(e) {
+			if familyOf(other).has(e) {
 				first = other
 			}
 		}
-		all = slices.AppendSeq(all, first.alternatives())
+		all = slices.AppendSeq(all, familyOf(first).all())
 	}
 	return all
 }
@@ -226,7 +226,7 @@ func (c *catalogue) all() iter.Seq[*entry] {
 			if name != e.identifiers[0].Value {
 				continue
 			}
-			for a := range e.alternatives() {
+			for a := range familyOf(e).all() {
 				if !yield(a) {
 					return
 				}
@@ -236,7 +236,7 @@ func (c *catalogue) all() iter.Seq[*entry] {
 		heirs := make([]*entry, 0, len(c.heirs))
 		for name, e := range c.heirs {
 			if name == e.identifiers[0].Value {
-				heirs = slices.AppendSeq(heirs, e.alternatives())
+				heirs = slices.AppendSeq(heirs, familyOf(e).all())
 			}
 		}
 		c.mu.Unlock()

@@ -6,62 +6,6 @@ import (
 	"strings"
 )
 
-// certificateFor returns what the client is to be served with, of the first kind of key that it understands, if that is in
-// memory and there is nothing else to be thought of; nil: there is. The entry may be nil.
-func (e *entry) certificateFor(hello *tls.ClientHelloInfo) *tls.Certificate {
-	if e != nil && e.alternative != nil {
-		e = e.choose(hello)
-	}
-	if e == nil || !e.roles.areUsual() {
-		return nil
-	}
-	if s := e.served.Load(); s != nil {
-		return &s.Certificate
-	}
-	return nil
-}
-
-// choose returns the first alternative that has a certificate that the client understands, or nil. The entry may be nil.
-func (e *entry) choose(hello *tls.ClientHelloInfo) *entry {
-	for a := e; a != nil; a = a.alternative {
-		if a.held() != nil && (e.alternative == nil || a.keyType().understoodBy(hello)) {
-			return a
-		}
-	}
-	return nil
-}
-
-// ready returns the first alternative that has a certificate, or nil. The entry may be nil.
-func (e *entry) ready() *entry {
-	for a := e; a != nil; a = a.alternative {
-		if a.held() != nil {
-			return a
-		}
-	}
-	return nil
-}
-
-// certificate returns what is in memory of the first alternative that has something there, or nil. The entry may be nil.
-func (e *entry) certificate() *tls.Certificate {
-	for a := e; a != nil; a = a.alternative {
-		if s := a.served.Load(); s != nil {
-			return &s.Certificate
-		}
-	}
-	return nil
-}
-
-// unloadedFor returns the first alternative that would be served to the client if the storage had something for it, of which
-// that is not known yet; nil: there is none.
-func (e *entry) unloadedFor(hello *tls.ClientHelloInfo) *entry {
-	for a := range e.alternatives() {
-		if !a.progress.isLoaded() && (e.alternative == nil || a.keyType().understoodBy(hello)) {
-			return a
-		}
-	}
-	return nil
-}
-
 // understoodBy reports whether the client can use a certificate with such a key. It is what [tls.ClientHelloInfo]'s
 // SupportsCertificate finds out by reading the certificate, and allocating.
 func (t KeyType) understoodBy(hello *tls.ClientHelloInfo) bool {

@@ -71,7 +71,7 @@ func TestUnderstoodBy(t *testing.T) {
 // An entry that serves several kinds of key, for tests that obtain none.
 func newServedEntry(kinds ...KeyType) *entry {
 	e := newEntry(subject{identifiers: []acme.Identifier{{Type: acme.TypeDNS, Value: "example.com"}}, keyTypes: kinds}, managed)
-	for a := range e.alternatives() {
+	for a := range familyOf(e).all() {
 		a.roles.set(used)
 		a.served.Store(&served{Certificate: tls.Certificate{Certificate: [][]byte{[]byte(a.keyType())}}})
 	}
@@ -97,7 +97,7 @@ func TestChoice(t *testing.T) {
 		t.Run(fmt.Sprint(test.kinds, test.want), func(t *testing.T) {
 			e := newServedEntry(test.kinds...)
 			var got *tls.Certificate
-			if n := testing.AllocsPerRun(100, func() { got = e.certificateFor(test.hello) }); n != 0 {
+			if n := testing.AllocsPerRun(100, func() { got = familyOf(e).certificateFor(test.hello) }); n != 0 {
 				t.Errorf("%v allocations", n)
 			}
 			if got == nil || string(got.Certificate[0]) != string(test.want) {
@@ -105,7 +105,7 @@ func TestChoice(t *testing.T) {
 			}
 		})
 	}
-	if c := newServedEntry(ECDSAP256, ECDSAP384).certificateFor(old); c != nil {
+	if c := familyOf(newServedEntry(ECDSAP256, ECDSAP384)).certificateFor(old); c != nil {
 		t.Error("served with what the client does not understand, before it is seen whether there is nothing better")
 	}
 }
@@ -123,7 +123,7 @@ func BenchmarkChoice(b *testing.B) {
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {
-				e.certificateFor(hellos[i&63])
+				familyOf(e).certificateFor(hellos[i&63])
 				i++
 			}
 		})

@@ -26,7 +26,7 @@ func (m *Manager) GetClientCertificate(request *tls.CertificateRequestInfo) (*tl
 		return nil, errors.New("certmanager: there is no name whose certificate a client could show: set Config.DefaultName")
 	}
 	e := m.catalogue.serving(name)
-	for a := range e.alternatives() {
+	for a := range familyOf(e).all() {
 		s := a.served.Load()
 		if ctx := request.Context(); s == nil && a.held() != nil && ctx != nil {
 			s, _ = m.answer(ctx, a) // evicted from memory: without it, there is none
@@ -35,7 +35,7 @@ func (m *Manager) GetClientCertificate(request *tls.CertificateRequestInfo) (*tl
 			return &s.Certificate, nil
 		}
 	}
-	if e.ready() != nil {
+	if familyOf(e).ready() != nil {
 		return new(tls.Certificate), nil
 	}
 	if why := m.why(name); why != nil {

@@ -2,10 +2,7 @@ package certmanager
 
 import (
 	"context"
-	"iter"
 	"slices"
-	"strings"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/publicsuffix"
@@ -22,9 +19,8 @@ type entry struct {
 	subject
 	alternative *entry // for the same names with the next kind of key; nil: there is none. The catalogue leads to the first
 
-	served   atomic.Pointer[served] // nil: nothing yet, or evicted
-	roles    roles                  // beside it, for a handshake reads both
-	evicted  atomic.Pointer[evicted]
+	holding
+	roles    roles // beside it, for a handshake reads both
 	progress progress
 	left     *carryover // by the last attempt for the next; nil: nothing. Only the task under way uses it
 }
@@ -37,41 +33,6 @@ func newEntry(s subject, r role) *entry {
 		e.alternative = newEntry(s, r)
 	}
 	return e
-}
-
-// alternatives returns the entry and its alternatives, in the order of preference. It may be nil, which has none.
-func (e *entry) alternatives() iter.Seq[*entry] {
-	return func(yield func(*entry) bool) {
-		for ; e != nil; e = e.alternative {
-			if !yield(e) {
-				return
-			}
-		}
-	}
-}
-
-// hasAlternative reports whether other is the entry or an alternative of it. The entry may be nil.
-func (e *entry) hasAlternative(other *entry) bool {
-	for a := range e.alternatives() {
-		if a == other {
-			return true
-		}
-	}
-	return false
-}
-
-// unset takes a role from the entry and its alternatives, which it returns.
-func (e *entry) unset(r role) (all []*entry) {
-	for a := range e.alternatives() {
-		a.roles.unset(r)
-		all = append(all, a)
-	}
-	return all
-}
-
-// isOf reports whether the entry is of the subject. One of the same names with other kinds of key is not.
-func (e *entry) isOf(s *subject) bool {
-	return slices.Equal(e.keyTypes, s.keyTypes) && slices.Equal(e.identifiers, s.identifiers)
 }
 
 // Group returns the registered domain: names under one share what is slow or broken about it.
@@ -145,14 +106,6 @@ func (e *entry) finish(o outcome) lifecycle.Report {
 	return report
 }
 
-// end returns when the certificate that is served ends; zero if there is none.
-func (e *entry) end() time.Time {
-	if f := e.held(); f != nil {
-		return f.end()
-	}
-	return time.Time{}
-}
-
 // carryover returns what the last attempt left, to be written to.
 func (e *entry) carryover() *carryover {
 	if e.left == nil {
@@ -161,20 +114,32 @@ func (e *entry) carryover() *carryover {
 	return e.left
 }
 
-// status returns how the certificate stands.
-func (e *entry) status(now time.Time) Status {
-	p, c := e.progress.snapshot(now), e.held()
-	s := Status{
-		Names: e.names(), KeyType: e.keyType(), OnDemand: e.roles.has(onDemand),
-		State: p.standing(c, now), Action: actionOf(p.plan.Action), Next: p.plan.Due, Reason: p.reason(now),
-		Attempts: p.attempts, Since: p.since, Failure: p.failure,
+// evict takes the certificate out of memory, and reports whether it is. What the storage does not have, or the task under
+// way needs, stays.
+func (e *entry) evict() bool {
+	e.progress.mu.Lock()
+	defer e.progress.mu.Unlock()
+	s := e.served.Load()
+	if s == nil {
+		return true
 	}
-	if p.deferral != nil {
-		s.Deferred = strings.TrimPrefix(p.deferral.Error(), "certmanager: ")
+	if m := e.progress.matter; m != nil && m.working || e.roles.has(unkept|pinned|wanted) {
+		return false
 	}
-	if c != nil {
-		s.Issuer, s.Serial, s.NotBefore, s.NotAfter, s.EndOf = c.issuer, e.serial(), time.Unix(c.begin, 0).UTC(), c.end(), c.endOf
-		s.Challenges, s.Validated, s.Imported = c.challenges.types(), c.validatedAt(), c.imported
+	e.evicted.Store(newEvicted(s))
+	e.served.Store(nil)
+	return true
+}
+
+// lose is for an evicted certificate that the storage does not have any more: it is to be loaded, or obtained, anew. It
+// reports whether it was evicted.
+func (e *entry) lose() bool {
+	e.progress.mu.Lock()
+	defer e.progress.mu.Unlock()
+	if !e.isEvicted() {
+		return false
 	}
-	return s
+	e.evicted.Store(nil)
+	e.progress.state.Lose()
+	return true
 }

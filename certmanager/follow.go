@@ -131,7 +131,7 @@ func (c *catalogue) subject(name, keyType string) *entry {
 	defer c.mu.Unlock()
 	first := record.FirstName(name)
 	for _, e := range []*entry{c.heirs[first], c.holder(first)} {
-		for a := range e.alternatives() {
+		for a := range familyOf(e).all() {
 			if string(a.keyType()) == keyType && a.name() == name {
 				return a
 			}

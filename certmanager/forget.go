@@ -77,7 +77,7 @@ func (c *catalogue) forget(names []string) []*entry {
 			if e == nil || e.roles.has(forgotten) {
 				continue
 			}
-			for a := range e.alternatives() {
+			for a := range familyOf(e).all() {
 				a.roles.set(forgotten)
 				entries = append(entries, a)
 			}

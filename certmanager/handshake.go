@@ -58,7 +58,7 @@ func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 		return nil, nil
 	}
 	e := m.catalogue.lookup(hello.ServerName)
-	if certificate := e.certificateFor(hello); certificate != nil {
+	if certificate := familyOf(e).certificateFor(hello); certificate != nil {
 		return openFor(hello, certificate)
 	}
 	certificate, err := m.missing(hello, e)
@@ -79,7 +79,7 @@ func (m *Manager) missing(hello *tls.ClientHelloInfo, e *entry) (*tls.Certificat
 		name, e = lower, m.catalogue.lookup(lower)
 	}
 	if serving := m.catalogue.serving(name); serving != nil {
-		if chosen := serving.choose(hello); chosen != nil {
+		if chosen := familyOf(serving).choose(hello); chosen != nil {
 			return m.present(hello, name, chosen)
 		}
 	}
@@ -103,7 +103,7 @@ func (m *Manager) missing(hello *tls.ClientHelloInfo, e *entry) (*tls.Certificat
 func (m *Manager) unnamed(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	for _, name := range []string{localAddress(hello.Conn), m.defaultName} {
 		e := m.catalogue.lookup(name)
-		if chosen := e.choose(hello); chosen != nil {
+		if chosen := familyOf(e).choose(hello); chosen != nil {
 			return m.present(hello, name, chosen)
 		}
 		if e != nil {
@@ -151,9 +151,9 @@ func (m *Manager) pending(hello *tls.ClientHelloInfo, name string, e *entry) (*t
 
 // loadFor is pending without the fallback.
 func (m *Manager) loadFor(hello *tls.ClientHelloInfo, name string, e *entry) (*tls.Certificate, error) {
-	stopped, unloaded := m.running(), e.unloadedFor(hello)
+	stopped, unloaded := m.running(), familyOf(e).unloadedFor(hello)
 	switch {
-	case stopped == nil && e.ready() == nil:
+	case stopped == nil && familyOf(e).ready() == nil:
 		return nil, fmt.Errorf("certmanager: %.100q has no certificate: %w", name, errNotRunning)
 	case stopped == nil, unloaded == nil:
 	case !m.admission.enter():
@@ -170,10 +170,10 @@ func (m *Manager) loadFor(hello *tls.ClientHelloInfo, name string, e *entry) (*t
 			return nil, err
 		}
 	}
-	if chosen := e.choose(hello); chosen != nil {
+	if chosen := familyOf(e).choose(hello); chosen != nil {
 		return m.present(hello, name, chosen)
 	}
-	if ready := e.ready(); ready != nil {
+	if ready := familyOf(e).ready(); ready != nil {
 		return m.present(hello, name, ready) // which the client does not understand: crypto/tls tells it so
 	}
 	s := e.progress.snapshot(time.Now())

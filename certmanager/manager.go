@@ -214,7 +214,7 @@ func (m *Manager) Renew(ctx context.Context, name string) error {
 		return fmt.Errorf("certmanager: %s: this manager only serves (Config.Role): have it renewed by another", id.Value)
 	}
 	commands := make(map[*entry]<-chan error)
-	for a := range e.alternatives() {
+	for a := range familyOf(e).all() {
 		commands[a] = a.progress.command()
 		if a.roles.has(forgotten) {
 			return fmt.Errorf("certmanager: %s: %w", id.Value, errForgotten)

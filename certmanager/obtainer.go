@@ -60,7 +60,7 @@ func (o *obtainer) do(ctx context.Context, e *entry) {
 		o.adopt(e)
 	}
 	first := result.kind == lifecycle.Loaded && !e.progress.isLoaded()
-	result.hindered = e.isHindered(result, time.Now())
+	result.hindered = isHindered(e, result, time.Now())
 	report := e.finish(result)
 	o.residents.keep(e, wasEvicted)
 	o.tell(ctx, e, result, report)
@@ -94,6 +94,6 @@ func (o *obtainer) failed(ctx context.Context, e *entry, err error) outcome {
 // adopt puts an entry that handshakes wait for under management, now that it has a certificate, with its alternatives.
 func (o *obtainer) adopt(e *entry) {
 	if !e.roles.has(managed) && o.catalogue.adopt(e) {
-		o.update(slices.Collect(e.alternative.alternatives())...)
+		o.update(slices.Collect(familyOf(e.alternative).all())...)
 	}
 }

@@ -269,7 +269,7 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 		certificate := &e.served.Load().Certificate
 		e.progress.loaded()
 		if m.catalogue.adopt(e) {
-			m.dispatcher.Update(slices.Collect(e.alternatives())...)
+			m.dispatcher.Update(slices.Collect(familyOf(e).all())...)
 			m.obtainer.residents.add(e)
 		}
 		m.emit(ctx, loadedEvent(e, r))

@@ -187,15 +187,6 @@ func (m *Manager) replace(ctx context.Context, e *entry) error {
 	}
 }
 
-// serves reports whether the certificate, in DER, is what is served.
-func (e *entry) serves(der []byte) bool {
-	if s := e.served.Load(); s != nil {
-		return bytes.Equal(s.Certificate.Certificate[0], der)
-	}
-	serial := e.serial()
-	return serial != "" && serial == serialOf(der)
-}
-
 // isReplaced returns nil if the storage has a newer certificate of the subject, or none.
 func (m *Manager) isReplaced(ctx context.Context, p *pursuit) error {
 	var best *record.Certificate

@@ -19,7 +19,7 @@ func (m *Manager) RenewAll(match func(Status) bool) int {
 	}
 	var queued []*entry
 	for e := range m.catalogue.all() {
-		if s := e.status(time.Now()); e.hasToLose() && match(s) {
+		if hasToLose := e.held() != nil || !e.progress.isLoaded(); hasToLose && match(statusOf(e, time.Now())) {
 			e.progress.queue()
 			queued = append(queued, e)
 		}
@@ -27,6 +27,3 @@ func (m *Manager) RenewAll(match func(Status) bool) int {
 	m.dispatcher.Update(queued...)
 	return len(queued)
 }
-
-// hasToLose reports whether there is a certificate that could be replaced, as far as is known.
-func (e *entry) hasToLose() bool { return e.held() != nil || !e.progress.isLoaded() }

@@ -57,7 +57,7 @@ func (m *Manager) revocationsOf(ctx context.Context, name string) ([]record.Revo
 		return m.storedRevocations(ctx, name)
 	}
 	var all []record.Revocation
-	for a := range e.alternatives() {
+	for a := range familyOf(e).all() {
 		r, err := m.revocationOf(ctx, a)
 		if err != nil {
 			return nil, err

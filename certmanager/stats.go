@@ -29,7 +29,7 @@ func (m *Manager) Stats() Stats {
 	s := Stats{States: make(map[State]int), Deferred: make(map[Reason]int), InFlight: make(map[string]int, len(m.issuers))}
 	now := time.Now()
 	for e := range m.entries() {
-		e.count(&s, now)
+		s.count(e, now)
 	}
 	for _, issuer := range m.issuers {
 		s.InFlight[issuer.ID()] = issuer.inFlight()
@@ -43,7 +43,7 @@ func (m *Manager) Stats() Stats {
 }
 
 // count adds the entry to the figures.
-func (e *entry) count(s *Stats, now time.Time) {
+func (s *Stats) count(e *entry, now time.Time) {
 	p, c := e.progress.snapshot(now), e.held()
 	s.States[p.standing(c, now)]++
 	if e.served.Load() != nil {

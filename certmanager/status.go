@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/everseal/everseal/acme"
@@ -111,7 +112,7 @@ func (m *Manager) Status(name string) (Status, bool) {
 	if e == nil {
 		return Status{}, false
 	}
-	return e.status(time.Now()), true
+	return statusOf(e, time.Now()), true
 }
 
 // All returns how each certificate stands, in no particular order: of those under management, and of those that were
@@ -120,7 +121,7 @@ func (m *Manager) Status(name string) (Status, bool) {
 func (m *Manager) All() iter.Seq[Status] {
 	return func(yield func(Status) bool) {
 		for e := range m.entries() {
-			if !yield(e.status(time.Now())) {
+			if !yield(statusOf(e, time.Now())) {
 				return
 			}
 		}
@@ -154,4 +155,22 @@ func actionOf(a lifecycle.Action) Action {
 		return ActionRenew
 	}
 	return ActionRetry
+}
+
+// statusOf returns how an entry stands.
+func statusOf(e *entry, now time.Time) Status {
+	p, c := e.progress.snapshot(now), e.held()
+	s := Status{
+		Names: e.names(), KeyType: e.keyType(), OnDemand: e.roles.has(onDemand),
+		State: p.standing(c, now), Action: actionOf(p.plan.Action), Next: p.plan.Due, Reason: p.reason(now),
+		Attempts: p.attempts, Since: p.since, Failure: p.failure,
+	}
+	if p.deferral != nil {
+		s.Deferred = strings.TrimPrefix(p.deferral.Error(), "certmanager: ")
+	}
+	if c != nil {
+		s.Issuer, s.Serial, s.NotBefore, s.NotAfter, s.EndOf = c.issuer, e.serial(), time.Unix(c.begin, 0).UTC(), c.end(), c.endOf
+		s.Challenges, s.Validated, s.Imported = c.challenges.types(), c.validatedAt(), c.imported
+	}
+	return s
 }

@@ -73,3 +73,8 @@ func (s *subject) workKey(first string) string {
 func (s *subject) key() string {
 	return s.name() + "/" + string(s.keyType())
 }
+
+// equals reports whether both are the same. One of the same names with other kinds of key is not.
+func (s *subject) equals(other *subject) bool {
+	return slices.Equal(s.keyTypes, other.keyTypes) && slices.Equal(s.identifiers, other.identifiers)
+}

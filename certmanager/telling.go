@@ -24,7 +24,7 @@ type reporter struct {
 
 // isHindered reports whether the outcome is that what is wrong with all certificates, or with another process, kept this one
 // from being obtained.
-func (e *entry) isHindered(o outcome, now time.Time) bool {
+func isHindered(e *entry, o outcome, now time.Time) bool {
 	if o.kind != lifecycle.Deferred || !o.until.After(now) {
 		return false // what Run's end broke off
 	}
@@ -42,7 +42,7 @@ func (e *entry) isHindered(o outcome, now time.Time) bool {
 // tell tells what came of a task: a failure as loudly as its report says, and what fails for all certificates alike not
 // for each of them.
 func (r *reporter) tell(ctx context.Context, e *entry, result outcome, report lifecycle.Report) {
-	failure := e.failing()
+	failure := failing(e)
 	for _, event := range result.events {
 		switch {
 		case result.kind == lifecycle.Failed && event.Err != nil && event.Kind != EventCorrupt:
@@ -73,7 +73,7 @@ func (r *reporter) tell(ctx context.Context, e *entry, result outcome, report li
 }
 
 // failing is the event of a renewal that fails when the end of the certificate comes near. It is as loud as that is near.
-func (e *entry) failing() Event {
+func failing(e *entry) Event {
 	event := Event{Kind: EventExpiring, Names: e.names(), Renewal: true}
 	if f := e.held(); f != nil {
 		event.Issuer, event.NotAfter = f.issuer, f.end()

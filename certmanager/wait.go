@@ -69,17 +69,7 @@ func (m *Manager) wanted(names []string) ([]string, error) {
 // serves reports whether certificates for the name, with all kinds of key, are served that have not expired.
 func (m *Manager) serves(name string) bool {
 	serving := m.catalogue.serving(name)
-	return serving != nil && serving.lacking() == nil
-}
-
-// lacking returns the first alternative of which there is no certificate, or an expired one; nil: of all there is one.
-func (e *entry) lacking() *entry {
-	for a := range e.alternatives() {
-		if !time.Now().Before(a.end()) {
-			return a
-		}
-	}
-	return nil
+	return serving != nil && familyOf(serving).lacking() == nil
 }
 
 // awaitChange returns nil when something may have changed for the name, or why nothing will.
@@ -103,7 +93,7 @@ func (m *Manager) awaitChange(ctx context.Context, name string) error {
 	if e == nil {
 		return errors.New("a name is managed no more")
 	}
-	changed := cmp.Or(e.lacking(), e).progress.changes()
+	changed := cmp.Or(familyOf(e).lacking(), e).progress.changes()
 	if m.serves(name) || e.roles.has(forgotten) {
 		return nil // meanwhile
 	}
@@ -161,7 +151,7 @@ func (m *Manager) why(name string) error {
 	if e == nil {
 		return nil
 	}
-	s := cmp.Or(e.lacking(), e).progress.snapshot(time.Now())
+	s := cmp.Or(familyOf(e).lacking(), e).progress.snapshot(time.Now())
 	if s.failure != nil {
 		return s.failure.Err
 	}

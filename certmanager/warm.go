@@ -108,6 +108,6 @@ func (m *Manager) Certificate(name string) (*tls.Certificate, bool) {
 	if err != nil {
 		return nil, false
 	}
-	certificate := m.catalogue.serving(id.Value).certificate()
+	certificate := familyOf(m.catalogue.serving(id.Value)).certificate()
 	return certificate, certificate != nil
 }
