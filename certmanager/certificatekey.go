@@ -11,7 +11,7 @@ import (
 // takeKey sees to it that the journal has a key that can sign: the one of the order under way, or a new one. Of one that
 // Config.Keys makes the reference is stored first, and with it that the key of what it replaces is to be deleted, some day.
 func (i *issuance) takeKey(ctx context.Context) error {
-	j, ring := i.journal, i.keyring
+	j, ring := i.journal, i.archive.keyring
 	if j.Key.Signer != nil {
 		return nil
 	}
@@ -48,14 +48,14 @@ func (i *issuance) takeKey(ctx context.Context) error {
 // over the work comes upon one.
 func (a *attempt) deleteKeys(ctx context.Context) {
 	w := a.work
-	if a.keyring.keys == nil || !w.ours || len(w.Unused.Due(time.Now())) == 0 || w.context().Err() != nil {
+	if a.archive.keyring.keys == nil || !w.ours || len(w.Unused.Due(time.Now())) == 0 || w.context().Err() != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, keysTimeout)
 	defer cancel()
 	err := w.save(ctx)
 	if err == nil {
-		w.Unused, err = a.keyring.deleteUnused(ctx, w.Unused, a.isInUse)
+		w.Unused, err = a.archive.keyring.deleteUnused(ctx, w.Unused, a.isInUse)
 	}
 	if err != nil && ctx.Err() == nil {
 		a.warn(ctx, "", fmt.Errorf("certmanager: %v: keys that are not used any more are still there: %w", &a.entry.subject, err))
@@ -83,7 +83,7 @@ func (a *attempt) isInUse(ref string) bool {
 }
 
 // deleteAllKeys deletes the keys of work in vain, before its record is.
-func (o *obtainer) deleteAllKeys(ctx context.Context, w *work) error {
+func (e eraser) deleteAllKeys(ctx context.Context, w *work) error {
 	var all record.UnusedKeys
 	for _, key := range w.Unused {
 		all.Add(key.Reference, time.Time{})
@@ -91,6 +91,6 @@ func (o *obtainer) deleteAllKeys(ctx context.Context, w *work) error {
 	for _, j := range w.Journals {
 		all.Add(j.Key.Reference, time.Time{})
 	}
-	_, err := o.keyring.deleteUnused(ctx, all, func(string) bool { return false })
+	_, err := e.keyring.deleteUnused(ctx, all, func(string) bool { return false })
 	return err
 }

@@ -59,7 +59,7 @@ func (m *Manager) Delete(ctx context.Context, names ...string) error {
 			for _, e := range bySubject[subject] {
 				e.progress.awaitIdle(ctx)
 			}
-			if err := m.obtainer.erase(ctx, subject); err != nil {
+			if err := m.obtainer.eraser().erase(ctx, subject); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				failures = append(failures, fmt.Errorf("certmanager: delete what is stored for %s: %w", subject, err))
@@ -122,15 +122,21 @@ func (a *archive) sharedBy(ctx context.Context, names []string) (subjects []stri
 	return subjects, nil
 }
 
+// An eraser deletes what the storage has for subjects.
+type eraser struct{ *archive }
+
+// eraser returns the one for what the obtainer stores.
+func (o *obtainer) eraser() eraser { return eraser{&o.archive} }
+
 // erase deletes all that is stored for a subject: at first the certificates, which tells other processes that they are to
 // stop, and then, with the lease of the work, what an attempt may have stored since, and the work.
-func (o *obtainer) erase(ctx context.Context, subject string) error {
-	keyTypes, err := o.archive.deleteCertificates(ctx, subject)
+func (e eraser) erase(ctx context.Context, subject string) error {
+	keyTypes, err := e.deleteCertificates(ctx, subject)
 	if err != nil {
 		return err
 	}
-	first := o.issuers[0].ID()
-	for key, err := range o.store.List(ctx, record.WorkPrefix(first)+"/"+subject) {
+	first := e.issuers[0].ID()
+	for key, err := range e.store.List(ctx, record.WorkPrefix(first)+"/"+subject) {
 		if err != nil {
 			return err
 		}
@@ -138,7 +144,7 @@ func (o *obtainer) erase(ctx context.Context, subject string) error {
 	}
 	var errs []error
 	for keyType := range keyTypes {
-		if err := o.eraseWork(ctx, record.WorkKey(first, subject, keyType), subject); err != nil {
+		if err := e.eraseWork(ctx, record.WorkKey(first, subject, keyType), subject); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -147,15 +153,15 @@ func (o *obtainer) erase(ctx context.Context, subject string) error {
 
 // eraseWork deletes the record of the work on a subject's certificate of one key type, and before it the certificates that
 // came since they were deleted.
-func (o *obtainer) eraseWork(ctx context.Context, key, subject string) error {
+func (e eraser) eraseWork(ctx context.Context, key, subject string) error {
 	left := new(claim)
 	defer left.withdraw()
 	var held *storage.HeldError
 	for {
-		w, err := claimWork(ctx, o.store, key, left)
+		w, err := claimWork(ctx, e.store, key, left)
 		switch {
 		case err == nil:
-			return o.eraseWith(ctx, w, subject)
+			return e.eraseWith(ctx, w, subject)
 		case held != nil && ctx.Err() != nil:
 			return fmt.Errorf("another process is at work on it: %w: %w", held, ctx.Err())
 		case !errors.As(err, &held):
@@ -169,10 +175,10 @@ func (o *obtainer) eraseWork(ctx context.Context, key, subject string) error {
 }
 
 // eraseWith deletes the certificates, and the work with its lease.
-func (o *obtainer) eraseWith(ctx context.Context, w *work, subject string) error {
-	_, err := o.archive.deleteCertificates(w.context(), subject)
-	if err == nil && w.read(o.issuers[0].ID()) == nil { // of what can't be read no key is known
-		err = o.deleteAllKeys(ctx, w)
+func (e eraser) eraseWith(ctx context.Context, w *work, subject string) error {
+	_, err := e.deleteCertificates(w.context(), subject)
+	if err == nil && w.read(e.issuers[0].ID()) == nil { // of what can't be read no key is known
+		err = e.deleteAllKeys(ctx, w)
 	}
 	if err != nil {
 		return errors.Join(err, w.release(ctx))

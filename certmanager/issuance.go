@@ -118,7 +118,7 @@ func (i *issuance) check(certificate *acme.Certificate) (*record.Certificate, er
 	meta.Predecessor = e.serial()
 	r, err := record.New(meta, i.journal.Key, certificate, &i.archive.intermediates)
 	if err == nil && r.Key.Reference != "" {
-		r.Key.Signer = newDistantKey(i.keyring, r)
+		r.Key.Signer = newDistantKey(i.archive.keyring, r)
 	}
 	return r, err
 }

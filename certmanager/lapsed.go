@@ -62,7 +62,7 @@ func (m *Manager) do(ctx context.Context, e *entry) {
 		return
 	}
 	e.progress.begin(nil)
-	again, err := m.obtainer.deleteWork(ctx, e)
+	again, err := m.obtainer.eraser().eraseLapsed(ctx, e)
 	if err != nil && ctx.Err() == nil {
 		m.obtainer.logger.DebugContext(ctx, "the record of work in vain is not deleted yet", "name", e.name(), "error", err)
 	}
@@ -73,12 +73,12 @@ func (m *Manager) do(ctx context.Context, e *entry) {
 	e.progress.finish(outcome{kind: lifecycle.Deferred, until: again})
 }
 
-// deleteWork deletes the work record of a name that has no certificate. It returns when to try again; the zero time: it is
+// eraseLapsed deletes the work record of a name that has no certificate. It returns when to try again; the zero time: it is
 // done, or the record is of use.
-func (o *obtainer) deleteWork(ctx context.Context, e *entry) (again time.Time, err error) {
+func (o eraser) eraseLapsed(ctx context.Context, e *entry) (again time.Time, err error) {
 	again = time.Now().Add(lapsePeriod)
 	key := e.workKey(o.issuers[0].ID())
-	if exists, err := o.archive.has(ctx, key); err != nil {
+	if exists, err := o.has(ctx, key); err != nil {
 		return again, err
 	} else if !exists {
 		return time.Time{}, nil // to claim it would make one
@@ -94,7 +94,7 @@ func (o *obtainer) deleteWork(ctx context.Context, e *entry) (again time.Time, e
 			err = released
 		}
 	}()
-	if r, err := o.archive.newest(w.context(), e); err != nil || r != nil {
+	if r, err := o.newest(w.context(), e); err != nil || r != nil {
 		return time.Time{}, err
 	}
 	if err := w.read(o.issuers[0].ID()); err != nil {

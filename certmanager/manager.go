@@ -76,9 +76,10 @@ func New(config Config) (*Manager, error) {
 	m.recalls = newRecalls()
 	m.obtainer = obtainer{
 		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, keyring: keys, emit: m.emit},
-		keyring: keys, catalogue: &m.catalogue, update: m.dispatcher.Update, reporter: reporter{logger: m.logger, emit: m.emit},
-		policy: m.askPolicy, solvers: m.proving.solversFor, failover: max(config.Failover, 1), role: config.Role,
+		catalogue: &m.catalogue, update: m.dispatcher.Update, reporter: reporter{logger: m.logger, emit: m.emit},
+		solvers: m.proving.solversFor, rules: rules{config.Role, m.askPolicy, max(config.Failover, 1)},
 	}
+	m.obtainer.presence.issuers, m.obtainer.presence.solvers = m.issuers, m.proving.solversFor
 	m.obtainer.presence.preflight, m.obtainer.presence.vantage = config.Preflight, config.Vantage
 	m.obtainer.residents.most = config.MaxLoaded
 	if config.Role == RoleRenew {

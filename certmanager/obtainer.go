@@ -17,18 +17,21 @@ type obtainer struct {
 	store     storage.Store
 	issuers   []*gatedIssuer
 	archive   archive
-	keyring   *keyring
 	residents residents
 	presence  presence
 	writable  writability
-	role      Role
+	rules
 	catalogue *catalogue
 	update    func(...*entry) // has the dispatcher plan entries anew
 	reporter
-	policy  func(context.Context, Question) error // for names on demand
 	solvers func(*subject, []acme.Solver) []acme.Solver
+}
 
-	failover int // failures with one issuer that lead to the next
+// Rules are what the Config says of what is to be obtained.
+type rules struct {
+	role     Role
+	policy   func(context.Context, Question) error // for names on demand
+	failover int                                   // failures with one issuer before the next is asked
 }
 
 // do does what is due for the entry.

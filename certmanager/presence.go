@@ -35,6 +35,8 @@ var (
 
 // A presence finds out whether names lead to this manager.
 type presence struct {
+	issuers   []*gatedIssuer
+	solvers   func(s *subject, own []acme.Solver) []acme.Solver
 	preflight Preflight
 	vantage   diagnose.Vantage
 
@@ -42,15 +44,28 @@ type presence struct {
 	seen time.Time // when a name was last found to
 }
 
+// A presenceCheck is part of an attempt.
+type presenceCheck struct {
+	*attempt
+	solver acme.Solver
+}
+
 // checkPresence checks, before a certificate obtained on demand is renewed by a solver that needs it, whether its name
 // still leads here: if not, the renewal would fail, and count against the CA's limits. It returns the outcome of the attempt
 // if the certificate is not to be renewed.
 func (a *attempt) checkPresence(ctx context.Context) (o outcome, ended bool) {
-	e, absence := a.entry, &a.work.Absence
-	s := a.reachableSolver(e)
+	e := a.entry
+	s := a.presence.solverFor(e)
 	if s == nil || !e.roles.has(onDemand) || e.held() == nil || a.task.Forced || a.left.unsaved != nil {
 		return outcome{}, false
 	}
+	c := presenceCheck{a, s}
+	return c.run(ctx)
+}
+
+// run is checkPresence for a certificate that it is for.
+func (c presenceCheck) run(ctx context.Context) (o outcome, ended bool) {
+	e, absence := c.entry, &c.work.Absence
 	now := time.Now()
 	if e.roles.has(wanted) {
 		*absence = record.Absence{}
@@ -61,10 +76,10 @@ func (a *attempt) checkPresence(ctx context.Context) (o outcome, ended bool) {
 	}
 	e.roles.unset(recalled)
 	if absence.Gone {
-		return a.gone(nil), true
+		return c.gone(nil), true
 	}
-	err := a.lookFor(ctx, s, e.identifiers[0])
-	if !isElsewhere(err) || !a.seesNames(ctx, s) {
+	err := c.presence.lookFor(ctx, c.solver, e.identifiers[0])
+	if !isElsewhere(err) || !c.seesNames(ctx) {
 		if err == nil {
 			*absence = record.Absence{}
 		}
@@ -78,7 +93,7 @@ func (a *attempt) checkPresence(ctx context.Context) (o outcome, ended bool) {
 	}
 	if absence.Checks >= absenceChecks && now.Sub(absence.Since) >= absencePeriod {
 		absence.Gone = true
-		return a.gone(err), true
+		return c.gone(err), true
 	}
 	err = fmt.Errorf("certmanager: %v: %w: %w", &e.subject, errElsewhere, err)
 	next := now.Add(absenceInterval)
@@ -86,26 +101,26 @@ func (a *attempt) checkPresence(ctx context.Context) (o outcome, ended bool) {
 }
 
 // gone is the outcome for a name that is gone. The error is that of the check that has shown it, and nil later.
-func (a *attempt) gone(shown error) outcome {
-	e := a.entry
+func (c presenceCheck) gone(shown error) outcome {
+	e := c.entry
 	e.roles.set(gone)
 	o := outcome{kind: lifecycle.Deferred, until: e.end(), err: fmt.Errorf("certmanager: %v: %w", &e.subject, errGone)}
 	if shown != nil {
 		o.events = []Event{{Kind: EventWarning, Names: e.names(), Err: fmt.Errorf("%w: %w", o.err, shown)}}
 	}
 	if !time.Now().Before(e.end()) {
-		a.catalogue.evict(e)
+		c.catalogue.evict(e)
 	}
 	return o
 }
 
-// reachableSolver returns the solver that a CA would be answered by, if that needs the name to lead here and checks are
+// solverFor returns the solver that a CA would be answered by, if that needs the name to lead here and checks are
 // not turned off; else nil.
-func (o *obtainer) reachableSolver(e *entry) acme.Solver {
-	if _, ok := capability[*acmeIssuer](o.issuers[0]); !ok || o.presence.preflight == PreflightOff {
+func (p *presence) solverFor(e *entry) acme.Solver {
+	if _, ok := capability[*acmeIssuer](p.issuers[0]); !ok || p.preflight == PreflightOff {
 		return nil
 	}
-	solvers := o.solvers(&e.subject, o.issuers[0].solvers())
+	solvers := p.solvers(&e.subject, p.issuers[0].solvers())
 	if len(solvers) == 0 || solvers[0].Type() != acme.TypeHTTP01 && solvers[0].Type() != acme.TypeTLSALPN01 {
 		return nil
 	}
@@ -113,29 +128,29 @@ func (o *obtainer) reachableSolver(e *entry) acme.Solver {
 }
 
 // lookFor publishes an answer of its own making for the name, and returns why it can't be seen where the name leads.
-func (o *obtainer) lookFor(ctx context.Context, s acme.Solver, id acme.Identifier) error {
+func (p *presence) lookFor(ctx context.Context, s acme.Solver, id acme.Identifier) error {
 	ctx, cancel := context.WithTimeout(ctx, presenceTimeout)
 	defer cancel()
 	directory := acme.LetsEncrypt
-	if a, ok := capability[*acmeIssuer](o.issuers[0]); ok {
+	if a, ok := capability[*acmeIssuer](p.issuers[0]); ok {
 		directory = a.directoryURL()
 	}
 	token := rand.Text()
-	p := acme.Proof{
+	proof := acme.Proof{
 		Challenge:  acme.Challenge{Type: s.Type(), Token: token},
 		Identifier: id, KeyAuthorization: token + "." + strings.ToLower(rand.Text()), DirectoryURL: directory,
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), presenceTimeout)
 		defer cancel()
-		_ = s.CleanUp(ctx, p) // what is left of it hurts nobody
+		_ = s.CleanUp(ctx, proof) // what is left of it hurts nobody
 	}()
-	if err := s.Present(ctx, p); err != nil {
+	if err := s.Present(ctx, proof); err != nil {
 		return err
 	}
-	err := diagnose.Visible(ctx, p, o.presence.vantage)
+	err := diagnose.Visible(ctx, proof, p.vantage)
 	if err == nil {
-		o.presence.note(time.Now())
+		p.note(time.Now())
 	}
 	return err
 }
@@ -149,17 +164,17 @@ func isElsewhere(err error) bool {
 
 // seesNames reports whether checks see names that lead here: one did lately, or one of some others does, or there are none.
 // Otherwise what is wrong is likely to be here.
-func (a *attempt) seesNames(ctx context.Context, s acme.Solver) bool {
-	if a.presence.sawLately(time.Now()) {
+func (c presenceCheck) seesNames(ctx context.Context) bool {
+	if c.presence.sawLately(time.Now()) {
 		return true
 	}
 	tries := 0
-	for e := range a.catalogue.all() {
+	for e := range c.catalogue.all() {
 		id := e.identifiers[0]
-		if e == a.entry || e.held() == nil || id.Type != acme.TypeDNS || strings.HasPrefix(id.Value, "*.") {
+		if e == c.entry || e.held() == nil || id.Type != acme.TypeDNS || strings.HasPrefix(id.Value, "*.") {
 			continue
 		}
-		if a.lookFor(ctx, s, id) == nil {
+		if c.presence.lookFor(ctx, c.solver, id) == nil {
 			return true
 		}
 		if tries++; tries == maxPresenceTries {

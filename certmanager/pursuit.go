@@ -132,7 +132,7 @@ func (m *Manager) tryRevocation(ctx context.Context, p *pursuit) error {
 	ctx, cancel := context.WithTimeout(ctx, revocationTimeout)
 	defer cancel()
 	if p.Key.Signer == nil && p.Key.Reference != "" {
-		p.Key.Signer, _ = m.obtainer.keyring.open(ctx, p.Key.Reference) // without it the account can revoke
+		p.Key.Signer, _ = m.obtainer.archive.keyring.open(ctx, p.Key.Reference) // without it the account can revoke
 	}
 	err = guard(ctx, m.logger, "Issuer.Revoke", func() error {
 		return revoker.Revoke(ctx, Revocation{Certificate: p.Certificate, Key: p.Key.Signer, Reason: acme.RevocationReason(p.Reason)})
