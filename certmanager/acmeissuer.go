@@ -121,7 +121,7 @@ func (i *acmeIssuance) issue(ctx context.Context) (*acme.Certificate, error) {
 	finalized := n.FinalizedAt
 	certificate, err := i.account.client.Issue(ctx, acme.Request{
 		Identifiers:    r.Identifiers,
-		NotAfter:       i.issuer.notAfter(time.Now()),
+		NotAfter:       notAfter(time.Now(), i.issuer.Lifetime),
 		Profile:        i.issuer.profile(r),
 		Key:            r.Key,
 		CommonName:     i.issuer.CommonName,

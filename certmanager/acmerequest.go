@@ -16,9 +16,9 @@ func (a *acmeIssuer) profile(r *Request) string {
 }
 
 // notAfter returns the end to ask for; zero: the CA's choice.
-func (a *ACME) notAfter(now time.Time) time.Time {
-	if a.Lifetime == 0 {
+func notAfter(now time.Time, lifetime time.Duration) time.Time {
+	if lifetime == 0 {
 		return time.Time{}
 	}
-	return now.Add(a.Lifetime).UTC().Truncate(time.Second)
+	return now.Add(lifetime).UTC().Truncate(time.Second)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/everseal/everseal/certmanager/internal/gate"
@@ -46,7 +45,7 @@ type stored struct {
 // run does the task: it takes the lease, sees whether there is anything left to do, and asks one issuer after another.
 func (a *attempt) run(ctx context.Context) outcome {
 	if a.role == RoleServe {
-		return a.follow(ctx)
+		return a.deferred(ctx, awaitUntil(a.entry), fmt.Errorf("certmanager: %v: %w", &a.entry.subject, errServesOnly))
 	}
 	if o, allowed := a.askPolicy(ctx); !allowed {
 		return o
@@ -79,7 +78,7 @@ func (a *attempt) run(ctx context.Context) outcome {
 	if waits(a.work.Failure, time.Now()) && !a.task.Forced && a.left.unsaved == nil {
 		return a.waiting(a.work.Failure, Event{})
 	}
-	o, ended := a.checkPresence(a.work.context())
+	o, ended := presenceCheck{a, a.presence.solverFor(a.entry)}.run(a.work.context())
 	if !ended {
 		o = a.askIssuers(ctx)
 	}
@@ -117,7 +116,7 @@ func (a *attempt) allClosed() (until time.Time, err error) {
 	if a.task.Commanded || a.left.unsaved != nil {
 		return until, nil
 	}
-	for _, issuer := range a.able() {
+	for _, issuer := range ableOf(a.issuers, &a.entry.subject) {
 		closed, ok := errors.AsType[*gate.ClosedError](issuer.closed(a.entry.end()))
 		if !ok {
 			return time.Time{}, nil
@@ -214,7 +213,7 @@ func (a *attempt) isGone() (until time.Time, gone bool) {
 // isCurrent reports whether there is nothing left to do: another process was faster.
 func (a *attempt) isCurrent() bool {
 	now := time.Now()
-	if a.task.Queued && a.entry.progress.isQueued() {
+	if a.task.Queued && a.entry.progress.snapshot(now).queued {
 		return false
 	}
 	return a.entry.held() != nil && !a.task.Forced && a.left.unsaved == nil && now.Before(a.entry.progress.snapshot(now).renewal)
@@ -246,7 +245,7 @@ func (a *attempt) askIssuers(run context.Context) outcome {
 		return k.run(run)
 	}
 	all := outcome{kind: lifecycle.Deferred}
-	for _, issuer := range a.able() {
+	for _, issuer := range ableOf(a.issuers, &a.entry.subject) {
 		i := &issuance{attempt: a, issuer: issuer, journal: a.work.Journal(issuer.ID())}
 		o, next := i.run(run)
 		o.events = append(all.events, o.events...)
@@ -269,15 +268,9 @@ func (a *attempt) askIssuers(run context.Context) outcome {
 	return all
 }
 
-// able returns the issuers that support the names: at least one does, or the entry would not be there.
-func (a *attempt) able() []*gatedIssuer {
-	able := slices.Clone(a.issuers)
-	return slices.DeleteFunc(able, func(issuer *gatedIssuer) bool { return issuer.supports(&a.entry.subject) != nil })
-}
-
 // release gives the lease back, with how far the work came.
 func (a *attempt) release(ctx context.Context) {
-	a.deleteKeys(ctx)
+	keyDeletion{a}.run(ctx)
 	if err := a.work.release(ctx); err != nil {
 		a.warn(ctx, "", fmt.Errorf("certmanager: %v: keep the journal and give back the lease: %w", &a.entry.subject, err))
 	}

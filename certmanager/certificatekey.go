@@ -44,42 +44,45 @@ func (i *issuance) takeKey(ctx context.Context) error {
 	return nil
 }
 
-// deleteKeys deletes the keys that nobody can need any more. That they are not used is stored before: nobody who takes
-// over the work comes upon one.
-func (a *attempt) deleteKeys(ctx context.Context) {
-	w := a.work
-	if a.archive.keyring.keys == nil || !w.ours || len(w.Unused.Due(time.Now())) == 0 || w.context().Err() != nil {
+// A keyDeletion is the last part of an attempt.
+type keyDeletion struct{ *attempt }
+
+// run deletes the keys that nobody can need any more. That they are not used is stored before: nobody who takes over the
+// work comes upon one.
+func (d keyDeletion) run(ctx context.Context) {
+	w := d.work
+	if d.archive.keyring.keys == nil || !w.ours || len(w.Unused.Due(time.Now())) == 0 || w.context().Err() != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, keysTimeout)
 	defer cancel()
 	err := w.save(ctx)
 	if err == nil {
-		w.Unused, err = a.archive.keyring.deleteUnused(ctx, w.Unused, a.isInUse)
+		w.Unused, err = d.archive.keyring.deleteUnused(ctx, w.Unused, d.isInUse)
 	}
 	if err != nil && ctx.Err() == nil {
-		a.warn(ctx, "", fmt.Errorf("certmanager: %v: keys that are not used any more are still there: %w", &a.entry.subject, err))
+		d.warn(ctx, "", fmt.Errorf("certmanager: %v: keys that are not used any more are still there: %w", &d.entry.subject, err))
 	}
 }
 
 // isInUse reports whether a key is that of the certificate that is served, however old, or of an order under way.
-func (a *attempt) isInUse(ref string) bool {
-	for _, j := range a.work.Journals {
+func (d keyDeletion) isInUse(ref string) bool {
+	for _, j := range d.work.Journals {
 		if j.Key.Reference == ref {
 			return true
 		}
 	}
-	s := a.entry.served.Load()
+	s := d.entry.served.Load()
 	if s == nil {
-		for _, stored := range a.stored {
+		for _, stored := range d.stored {
 			if stored.Certificate != nil && stored.Key.Reference == ref {
 				return true
 			}
 		}
 		return false
 	}
-	d, ok := s.PrivateKey.(*distantKey)
-	return ok && d.ref == ref
+	key, ok := s.PrivateKey.(*distantKey)
+	return ok && key.ref == ref
 }
 
 // deleteAllKeys deletes the keys of work in vain, before its record is.

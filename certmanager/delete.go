@@ -57,7 +57,7 @@ func (m *Manager) Delete(ctx context.Context, names ...string) error {
 	for _, subject := range subjects {
 		group.Go(func() error {
 			for _, e := range bySubject[subject] {
-				e.progress.awaitIdle(ctx)
+				awaitIdle(ctx, &e.progress)
 			}
 			if err := m.obtainer.eraser().erase(ctx, subject); err != nil {
 				mu.Lock()
@@ -245,7 +245,7 @@ func (a *archive) delete(ctx context.Context, key string) (err error) {
 }
 
 // awaitIdle returns when no task is under way, or ctx ends.
-func (p *progress) awaitIdle(ctx context.Context) {
+func awaitIdle(ctx context.Context, p *progress) {
 	p.mu.Lock()
 	if p.matter == nil || !p.matter.working {
 		p.mu.Unlock()

@@ -62,9 +62,27 @@ func (m *Manager) drop(e *entry) {
 // abandon ends the work on entries that were forgotten.
 func (m *Manager) abandon(entries []*entry) {
 	for _, e := range entries {
-		e.progress.abandon(fmt.Errorf("certmanager: %v: %w", &e.subject, errForgotten))
+		abandon(&e.progress, fmt.Errorf("certmanager: %v: %w", &e.subject, errForgotten))
 	}
 	m.dispatcher.Update(entries...)
+}
+
+// abandon ends the task under way, and tells all who wait for one why there will be none.
+func abandon(p *progress, why error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := p.matter
+	if m == nil {
+		return
+	}
+	if m.cancel != nil {
+		m.cancel(why)
+	}
+	for _, waiting := range m.waiting {
+		waiting <- why // has room for it
+	}
+	m.waiting = nil
+	p.settle()
 }
 
 // forget ends the management of the entries that have the names, and returns them.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -96,6 +97,11 @@ func checkSupported(issuers []*gatedIssuer, subjects []subject, wrong *misconfig
 			wrong.addf("%v: %w", &s, cmp.Or(why...))
 		}
 	}
+}
+
+// ableOf returns the issuers that support the subject: at least one does, or it would not be managed.
+func ableOf(issuers []*gatedIssuer, s *subject) []*gatedIssuer {
+	return slices.DeleteFunc(slices.Clone(issuers), func(issuer *gatedIssuer) bool { return issuer.supports(s) != nil })
 }
 
 // solvers returns those that prove control to this issuer alone.

@@ -1,7 +1,6 @@
 package certmanager
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -41,11 +40,11 @@ var errRenewsOnly = errors.New("certmanager: this manager only renews (Config.Ro
 // awaitInterval is the time between two looks for what is missing and others are to obtain.
 const awaitInterval = time.Minute
 
-// follow is the outcome of an attempt that leaves the work to others: what they have stored is served.
-func (a *attempt) follow(ctx context.Context) outcome {
-	now, until := time.Now(), time.Now().Add(maxDeferral)
-	if !now.Before(a.entry.end()) {
-		until = now.Add(awaitInterval)
+// awaitUntil returns when it is seen again whether others have obtained a certificate for the entry.
+func awaitUntil(e *entry) time.Time {
+	now := time.Now()
+	if now.Before(e.end()) {
+		return now.Add(maxDeferral)
 	}
-	return a.deferred(ctx, until, fmt.Errorf("certmanager: %v: %w", &a.entry.subject, errServesOnly))
+	return now.Add(awaitInterval)
 }

@@ -44,28 +44,21 @@ type presence struct {
 	seen time.Time // when a name was last found to
 }
 
-// A presenceCheck is part of an attempt.
+// A presenceCheck is part of an attempt. The solver is the one that proves control, if it needs the name to lead here; nil: it
+// does not.
 type presenceCheck struct {
 	*attempt
 	solver acme.Solver
 }
 
-// checkPresence checks, before a certificate obtained on demand is renewed by a solver that needs it, whether its name
-// still leads here: if not, the renewal would fail, and count against the CA's limits. It returns the outcome of the attempt
-// if the certificate is not to be renewed.
-func (a *attempt) checkPresence(ctx context.Context) (o outcome, ended bool) {
-	e := a.entry
-	s := a.presence.solverFor(e)
-	if s == nil || !e.roles.has(onDemand) || e.held() == nil || a.task.Forced || a.left.unsaved != nil {
-		return outcome{}, false
-	}
-	c := presenceCheck{a, s}
-	return c.run(ctx)
-}
-
-// run is checkPresence for a certificate that it is for.
+// run checks, before a certificate obtained on demand is renewed by a solver that needs it, whether its name still leads
+// here: if not, the renewal would fail, and count against the CA's limits. It returns the outcome of the attempt if the
+// certificate is not to be renewed.
 func (c presenceCheck) run(ctx context.Context) (o outcome, ended bool) {
 	e, absence := c.entry, &c.work.Absence
+	if c.solver == nil || !e.roles.has(onDemand) || e.held() == nil || c.task.Forced || c.left.unsaved != nil {
+		return outcome{}, false
+	}
 	now := time.Now()
 	if e.roles.has(wanted) {
 		*absence = record.Absence{}
@@ -202,6 +195,6 @@ func (p *presence) sawLately(now time.Time) bool {
 func (m *Manager) comeBack(e *entry) {
 	e.roles.set(recalled)
 	e.roles.unset(gone)
-	e.progress.hasten()
+	e.progress.change((*lifecycle.State).Hasten)
 	m.dispatcher.Update(e)
 }

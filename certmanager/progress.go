@@ -107,24 +107,6 @@ func (p *progress) finish(o outcome) lifecycle.Report {
 	return report
 }
 
-// abandon ends the task under way, and tells all who wait for one why there will be none.
-func (p *progress) abandon(why error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	m := p.matter
-	if m == nil {
-		return
-	}
-	if m.cancel != nil {
-		m.cancel(why)
-	}
-	for _, waiting := range m.waiting {
-		waiting <- why // has room for it
-	}
-	m.waiting = nil
-	p.settle()
-}
-
 // loaded notes that the storage was asked for what it has.
 func (p *progress) loaded() {
 	p.mu.Lock()
@@ -157,18 +139,11 @@ func (m *matter) change() <-chan struct{} {
 	return m.changed
 }
 
-// hasten ends what keeps the next attempt waiting.
-func (p *progress) hasten() {
+// change changes the state.
+func (p *progress) change(f func(*lifecycle.State)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.state.Hasten()
-}
-
-// unload has the storage asked again.
-func (p *progress) unload() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.state.Unload()
+	f(&p.state)
 }
 
 // wait lets a handshake wait for the end of what is under way or to come, which becomes urgent; the caller is to have
@@ -195,26 +170,13 @@ func (p *progress) command() <-chan error {
 	return done
 }
 
-// queue has the certificate replaced when its turn comes.
-func (p *progress) queue() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.state.Queue()
-}
-
-// isQueued reports whether the certificate is still to be replaced.
-func (p *progress) isQueued() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.state.Queued()
-}
-
 // A snapshot is a progress as it stands.
 type snapshot struct {
 	plan     lifecycle.Plan
 	renewal  time.Time // of what is served
 	stage    lifecycle.Stage
 	working  bool
+	queued   bool // it is to be replaced when its turn comes
 	task     lifecycle.Task
 	attempts int
 	since    time.Time
@@ -226,7 +188,7 @@ type snapshot struct {
 func (p *progress) snapshot(now time.Time) snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := snapshot{plan: p.state.Plan(now), renewal: p.state.Renewal(), stage: p.state.Stage(now)}
+	s := snapshot{plan: p.state.Plan(now), renewal: p.state.Renewal(), stage: p.state.Stage(now), queued: p.state.Queued()}
 	s.attempts, s.since = p.state.Failures()
 	if m := p.matter; m != nil {
 		s.working, s.task, s.failure, s.deferral = m.working, m.task, m.failure, m.deferral

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/lifecycle"
 	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/certmanager/internal/schedule"
 )
@@ -157,7 +158,7 @@ func (m *Manager) replaceFirst(ctx context.Context, p *pursuit) error {
 	}
 	if e.serves(p.Certificate) {
 		if p.first == nil {
-			e.progress.queue()
+			e.progress.change((*lifecycle.State).Queue)
 			m.dispatcher.Update(e)
 		} else if err := m.replace(ctx, e); err != nil {
 			return &cause{strings.TrimPrefix(err.Error(), "certmanager: "), err}

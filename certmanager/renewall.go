@@ -1,6 +1,10 @@
 package certmanager
 
-import "time"
+import (
+	"time"
+
+	"github.com/everseal/everseal/certmanager/internal/lifecycle"
+)
 
 // RenewAll queues the certificates for which match returns true to be replaced before they are due, as when a CA must
 // revoke many, and returns how many they are. It waits for none: they go after whatever is more urgent (handshakes that wait,
@@ -20,7 +24,7 @@ func (m *Manager) RenewAll(match func(Status) bool) int {
 	var queued []*entry
 	for e := range m.catalogue.all() {
 		if hasToLose := e.held() != nil || !e.progress.isLoaded(); hasToLose && match(statusOf(e, time.Now())) {
-			e.progress.queue()
+			e.progress.change((*lifecycle.State).Queue)
 			queued = append(queued, e)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/everseal/everseal/certmanager/internal/lifecycle"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -27,7 +28,7 @@ func (m *Manager) start(ctx context.Context) {
 	entries := slices.Collect(m.catalogue.all())
 	if !m.isWarm() {
 		for _, e := range entries {
-			e.progress.unload()
+			e.progress.change((*lifecycle.State).Unload)
 		}
 	}
 	unloaded := unloadedOf(entries)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/lifecycle"
 )
 
 const (
@@ -31,7 +32,7 @@ func (m *Manager) Load(ctx context.Context) error {
 	entries := slices.Collect(m.catalogue.all())
 	if m.running() == nil {
 		for _, e := range entries {
-			e.progress.unload()
+			e.progress.change((*lifecycle.State).Unload)
 		}
 	}
 	entries = unloadedOf(entries)
