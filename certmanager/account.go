@@ -140,7 +140,7 @@ func (a *account) forget(refused openAccount) {
 
 // load reads the account from the storage and, if it is not registered or the CA lost it, registers it.
 func (a *account) load(ctx context.Context, s storage.Store, lost bool) (openAccount, error) {
-	stored := a.record(s)
+	stored := recordOf(a, s)
 	rec, err := stored.load(ctx)
 	if errors.Is(err, acme.ErrUnauthorized) {
 		return openAccount{}, err // it was deactivated
@@ -170,9 +170,6 @@ func (a *account) load(ctx context.Context, s storage.Store, lost bool) (openAcc
 	}
 	return openAccount{client, rec.URL, rec.Key.Reference}, nil
 }
-
-// record returns where the account is kept.
-func (a *account) record(s storage.Store) *accountRecord { return &accountRecord{a.issuer, s, a.keys} }
 
 // openedWith returns an account that is registered.
 func (a *account) openedWith(rec record.Account) openAccount {

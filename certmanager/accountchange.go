@@ -81,7 +81,7 @@ func (a *Account) ChangeKey(ctx context.Context) error {
 	if _, err := a.account.open(ctx, a.store, openAccount{}); err != nil { // which registers it
 		return fmt.Errorf("certmanager: %w", err)
 	}
-	stored := a.account.record(a.store)
+	stored := recordOf(a.account, a.store)
 	return a.failed(stored.locked(ctx, func(ctx context.Context) error { return a.changeKey(ctx, stored) }))
 }
 
@@ -135,7 +135,7 @@ func (a *Account) Deactivate(ctx context.Context) error {
 	if a.account == nil {
 		return errNoAccount
 	}
-	stored := a.account.record(a.store)
+	stored := recordOf(a.account, a.store)
 	return a.failed(stored.locked(ctx, func(ctx context.Context) error { return a.deactivate(ctx, stored) }))
 }
 
@@ -158,7 +158,7 @@ func (a *Account) deactivate(ctx context.Context, stored *accountRecord) error {
 		}
 	}
 	a.account.replace(openAccount{})
-	err = stored.open(ctx, &rec.Key)
+	err = stored.keyring.openKey(ctx, &rec.Key)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // its key was deleted when the CA had been told
 	}
@@ -196,7 +196,7 @@ func (a *account) settle(ctx context.Context, stored *accountRecord, rec record.
 		return rec, nil
 	}
 	next := rec.NextKey
-	if err := stored.open(ctx, &next); errors.Is(err, fs.ErrNotExist) {
+	if err := stored.keyring.openKey(ctx, &next); errors.Is(err, fs.ErrNotExist) {
 		return rec, nil // it was never made
 	} else if err != nil {
 		return rec, err
@@ -224,7 +224,7 @@ func (a *account) isChanged(ctx context.Context, s storage.Store, opened openAcc
 	if err == nil || ctx.Err() != nil || isInHouse(err) || isOfOrder(err) || errors.As(err, new(*acme.AuthorizationError)) || errors.As(err, new(*acme.SolverError)) {
 		return false
 	}
-	rec, err := a.record(s).read(ctx)
+	rec, err := recordOf(a, s).read(ctx)
 	if err != nil {
 		return false
 	}

@@ -70,5 +70,5 @@ func (a *accountRecord) replaceKey(ctx context.Context, old record.Key, t KeyTyp
 		rec.Key.Signer, err = a.keyring.create(ctx, key.Reference, t)
 		return rec, err
 	}
-	return rec, a.open(ctx, &rec.Key)
+	return rec, a.keyring.openKey(ctx, &rec.Key)
 }

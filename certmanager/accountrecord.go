@@ -42,6 +42,9 @@ type accountRecord struct {
 	keyring *keyring
 }
 
+// recordOf returns where an account is kept.
+func recordOf(a *account, s storage.Store) *accountRecord { return &accountRecord{a.issuer, s, a.keys} }
+
 // accountKeyType is the kind of account keys: all CAs take it (RFC 8555 §6.2).
 const accountKeyType = ECDSAP256
 
@@ -74,7 +77,7 @@ func (a *accountRecord) load(ctx context.Context) (record.Account, error) {
 	if rec.Key.Signer == nil && rec.URL == "" {
 		return a.makeKey(ctx)
 	}
-	return rec, a.open(ctx, &rec.Key)
+	return rec, a.keyring.openKey(ctx, &rec.Key)
 }
 
 // read returns the stored account. A key that is kept elsewhere is not opened.
@@ -125,14 +128,6 @@ func (a *accountRecord) makeKey(ctx context.Context) (rec record.Account, err er
 		return err
 	})
 	return rec, err
-}
-
-// open opens a key that is kept elsewhere.
-func (a *accountRecord) open(ctx context.Context, key *record.Key) (err error) {
-	if key.Signer == nil {
-		key.Signer, err = a.keyring.open(ctx, key.Reference)
-	}
-	return err
 }
 
 // locked calls f while no other process changes the account. Its ctx ends if that can't be said any longer.

@@ -1,7 +1,6 @@
 package certmanager
 
 import (
-	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -56,12 +55,13 @@ func (c *catalogue) serving(name string) *entry {
 func (c *catalogue) add(subjects []subject) ([]*entry, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	in := locked{c}
 	names := make(map[string]*entry, len(subjects))
 	added := make([]*entry, 0, len(subjects))
 	var configured []*entry
 	for i := range subjects {
 		s := &subjects[i]
-		known, err := c.known(s, names)
+		known, err := in.known(s, names)
 		if err != nil {
 			return nil, err
 		}
@@ -79,7 +79,7 @@ func (c *catalogue) add(subjects []subject) ([]*entry, error) {
 		familyOf(e).unset(onDemand)
 	}
 	for name, e := range names {
-		if holder := c.holder(name); holder != nil {
+		if holder := in.holder(name); holder != nil {
 			// A certificate obtained on demand is served, and renewed without asking for leave, until the configured one comes.
 			familyOf(holder).unset(onDemand)
 			if c.heirs == nil {
@@ -89,39 +89,9 @@ func (c *catalogue) add(subjects []subject) ([]*entry, error) {
 			delete(names, name)
 		}
 	}
-	c.countHeirs()
+	in.countHeirs()
 	c.index.PutMap(names)
 	return added, nil
-}
-
-// known returns the entry of the subject, or nil. A name may be in one certificate only, but one that a client wanted
-// gives way to one that is configured. The caller holds c.mu.
-func (c *catalogue) known(s *subject, added map[string]*entry) (*entry, error) {
-	for _, id := range s.identifiers {
-		other := added[id.Value]
-		if other == nil {
-			other = c.heirs[id.Value]
-		}
-		if other == nil {
-			other = c.holder(id.Value)
-		}
-		switch {
-		case other == nil:
-		case other.equals(s):
-			return other, nil
-		case !other.roles.has(onDemand):
-			return nil, fmt.Errorf("certmanager: %s is a name of two certificates, that of %v and that of %v: name it once, with all kinds of key", id.Value, other, s)
-		}
-	}
-	return nil, nil
-}
-
-// holder returns the entry that has the name itself, or nil.
-func (c *catalogue) holder(name string) *entry {
-	if e := c.lookup(name); e != nil && e.has(name) {
-		return e
-	}
-	return nil
 }
 
 // adopt puts an entry that handshakes waited for under management, and reports whether it did: its name may have come
@@ -129,8 +99,9 @@ func (c *catalogue) holder(name string) *entry {
 func (c *catalogue) adopt(e *entry) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	in := locked{c}
 	name := e.identifiers[0].Value
-	if e.roles.has(forgotten) || c.heirs[name] != nil || c.holder(name) != nil {
+	if e.roles.has(forgotten) || c.heirs[name] != nil || in.holder(name) != nil {
 		return false
 	}
 	for a := range familyOf(e).all() {
@@ -148,7 +119,8 @@ func (c *catalogue) inherit(e *entry) []*entry {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	defer c.countHeirs()
+	in := locked{c}
+	defer in.countHeirs()
 	var former []*entry
 	for _, id := range e.identifiers {
 		heir := c.heirs[id.Value]
@@ -156,7 +128,7 @@ func (c *catalogue) inherit(e *entry) []*entry {
 			continue
 		}
 		delete(c.heirs, id.Value)
-		if holder := c.holder(id.Value); holder != nil {
+		if holder := in.holder(id.Value); holder != nil {
 			former = append(former, familyOf(holder).unset(managed)...)
 		}
 		c.index.Put(id.Value, heir)
@@ -168,56 +140,11 @@ func (c *catalogue) inherit(e *entry) []*entry {
 func (c *catalogue) evict(entries ...*entry) []*entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	all := c.withAlternatives(entries)
-	c.remove(all)
+	in := locked{c}
+	all := in.withAlternatives(entries)
+	in.remove(all)
 	return all
 }
-
-// withAlternatives returns the entries and all alternatives. The caller holds c.mu.
-func (c *catalogue) withAlternatives(entries []*entry) []*entry {
-	all := make([]*entry, 0, len(entries))
-	for _, e := range entries {
-		first := e
-		for _, other := range []*entry{c.holder(e.identifiers[0].Value), c.heirs[e.identifiers[0].Value]} {
-			if familyOf(other).has(e) {
-				first = other
-			}
-		}
-		all = slices.AppendSeq(all, familyOf(first).all())
-	}
-	return all
-}
-
-// remove ends the management of entries, among which are all alternatives. The caller holds c.mu.
-func (c *catalogue) remove(entries []*entry) {
-	defer c.countHeirs()
-	for _, e := range entries {
-		for _, id := range e.identifiers {
-			if c.heirs[id.Value] == e {
-				delete(c.heirs, id.Value)
-			}
-		}
-	}
-	var gone []string
-	for _, e := range entries {
-		for _, id := range e.identifiers {
-			if c.holder(id.Value) != e {
-				continue
-			}
-			if heir := c.heirs[id.Value]; heir != nil {
-				delete(c.heirs, id.Value)
-				c.index.Put(id.Value, heir)
-				continue
-			}
-			gone = append(gone, id.Value)
-		}
-		e.roles.unset(managed)
-	}
-	c.index.DeleteAll(gone)
-}
-
-// countHeirs is called when heirs has changed. The caller holds c.mu.
-func (c *catalogue) countHeirs() { c.waiting.Store(int32(len(c.heirs))) }
 
 // all returns the entries, in no particular order.
 func (c *catalogue) all() iter.Seq[*entry] {

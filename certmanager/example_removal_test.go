@@ -125,9 +125,9 @@ func ExampleManager_Import() {
 		log.Fatal(err)
 	}
 	status, _ := m.Status("example.com")
-	fmt.Println(status.Names, status.State, status.Action)
+	fmt.Println(status.Names, status.State, status.Imported)
 	// Output:
-	// [example.com] valid renew
+	// [example.com] valid true
 }
 
 // fromElsewhere returns a chain and a key, as in the files of another program.

@@ -129,8 +129,9 @@ func (m *Manager) forgetDeleted(ctx context.Context, e *entry, issuer string) {
 func (c *catalogue) subject(name, keyType string) *entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	in := locked{c}
 	first := record.FirstName(name)
-	for _, e := range []*entry{c.heirs[first], c.holder(first)} {
+	for _, e := range []*entry{c.heirs[first], in.holder(first)} {
 		for a := range familyOf(e).all() {
 			if string(a.keyType()) == keyType && a.name() == name {
 				return a

@@ -89,9 +89,10 @@ func abandon(p *progress, why error) {
 func (c *catalogue) forget(names []string) []*entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	in := locked{c}
 	var entries []*entry
 	for _, name := range names {
-		for _, e := range []*entry{c.holder(name), c.heirs[name]} {
+		for _, e := range []*entry{in.holder(name), c.heirs[name]} {
 			if e == nil || e.roles.has(forgotten) {
 				continue
 			}
@@ -101,7 +102,7 @@ func (c *catalogue) forget(names []string) []*entry {
 			}
 		}
 	}
-	c.remove(entries)
+	in.remove(entries)
 	return entries
 }
 
@@ -110,11 +111,12 @@ func (c *catalogue) forget(names []string) []*entry {
 func (c *catalogue) discard(entries []*entry) []*entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	all := c.withAlternatives(entries)
+	in := locked{c}
+	all := in.withAlternatives(entries)
 	for _, e := range all {
 		e.roles.set(forgotten)
 	}
-	c.remove(all) // those that were adopted meanwhile
+	in.remove(all) // those that were adopted meanwhile
 	return all
 }
 

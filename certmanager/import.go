@@ -79,7 +79,8 @@ func (m *Manager) Import(ctx context.Context, certPEM, keyPEM []byte) error {
 func (c *catalogue) check(s *subject) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, err := c.known(s, nil)
+	in := locked{c}
+	_, err := in.known(s, nil)
 	return err
 }
 

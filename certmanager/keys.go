@@ -99,6 +99,14 @@ func (k *keyring) open(ctx context.Context, ref string) (signer crypto.Signer, e
 	return signer, err
 }
 
+// openKey opens a key that is kept elsewhere.
+func (k *keyring) openKey(ctx context.Context, key *record.Key) (err error) {
+	if key.Signer == nil {
+		key.Signer, err = k.open(ctx, key.Reference)
+	}
+	return err
+}
+
 // delete has Keys delete the key.
 func (k *keyring) delete(ctx context.Context, ref string) error {
 	return k.call(ctx, "delete", ref, func(ctx context.Context) error { return k.keys.Delete(ctx, ref) })

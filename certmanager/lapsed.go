@@ -75,17 +75,17 @@ func (m *Manager) do(ctx context.Context, e *entry) {
 
 // eraseLapsed deletes the work record of a name that has no certificate. It returns when to try again; the zero time: it is
 // done, or the record is of use.
-func (o eraser) eraseLapsed(ctx context.Context, e *entry) (again time.Time, err error) {
+func (e eraser) eraseLapsed(ctx context.Context, vain *entry) (again time.Time, err error) {
 	again = time.Now().Add(lapsePeriod)
-	key := e.workKey(o.issuers[0].ID())
-	if exists, err := o.has(ctx, key); err != nil {
+	key := vain.workKey(e.issuers[0].ID())
+	if exists, err := e.has(ctx, key); err != nil {
 		return again, err
 	} else if !exists {
 		return time.Time{}, nil // to claim it would make one
 	}
 	left := new(claim)
 	defer left.withdraw()
-	w, err := claimWork(ctx, o.store, key, left)
+	w, err := claimWork(ctx, e.store, key, left)
 	if err != nil {
 		return again, err // who has it is at work on the name
 	}
@@ -94,16 +94,16 @@ func (o eraser) eraseLapsed(ctx context.Context, e *entry) (again time.Time, err
 			err = released
 		}
 	}()
-	if r, err := o.newest(w.context(), e); err != nil || r != nil {
+	if r, err := e.newest(w.context(), vain); err != nil || r != nil {
 		return time.Time{}, err
 	}
-	if err := w.read(o.issuers[0].ID()); err != nil {
+	if err := w.read(e.issuers[0].ID()); err != nil {
 		return time.Time{}, fmt.Errorf("it can't be used: %w", err) // it is kept aside when the name is wanted again
 	}
 	if until, now := w.useful(), time.Now(); until.After(now) {
 		return earlier(until, now.Add(maxBackoff)), nil
 	}
-	if err := o.deleteAllKeys(ctx, w); err != nil {
+	if err := e.deleteAllKeys(ctx, w); err != nil {
 		return again, err
 	}
 	if err := attend(ctx, storeTimeout, w.lease.Delete); err != nil && !errors.Is(err, storage.ErrLost) {

@@ -1,53 +1,17 @@
 package certmanager
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/everseal/everseal/acme"
 )
-
-// Bounds of the work for handshakes that wait.
-const (
-	maxDemands       = 1000             // names at once
-	maxWaiting       = 10000            // handshakes at once
-	handshakeTimeout = 90 * time.Second // of one handshake's wait
-	policyTimeout    = 30 * time.Second // of one answer of Config.OnDemand
-	denialPeriod     = time.Minute      // for which a denial is remembered
-)
-
-// An admission bounds what handshakes may set off and wait for.
-type admission struct {
-	demands chan *demand // from handshakes to Run
-
-	mu        sync.Mutex         // guards what follows; no other lock is taken under it
-	byName    map[string]*demand // names being obtained for handshakes that wait
-	waiting   int                // handshakes that wait for any of them, or for a managed name to be loaded
-	negatives negatives          // names that handshakes need not ask for again soon
-	newNames  newNames           // that certificates are obtained for
-	lapsed    map[string]bool    // names whose work is to be deleted, unless they are wanted again
-}
-
-// A demand is the work on one name that handshakes wait for. It belongs to the manager: the handshake that began it may
-// end.
-type demand struct {
-	name        string
-	remote      netip.AddrPort        // of the client that began it
-	entry       atomic.Pointer[entry] // that is being obtained; nil: none yet
-	forgotten   atomic.Bool           // by Forget
-	done        chan struct{}         // closed when what follows is set
-	certificate *tls.Certificate      // nil: err says why
-	err         error
-}
 
 // errImpossible is why no certificate is obtained for a name.
 var errImpossible = errors.New("it is no name that a certificate can be obtained for on demand")
@@ -111,116 +75,6 @@ func waitHandshake(ctx context.Context, name string, done, stopped <-chan struct
 		return fmt.Errorf("certmanager: %.100q has no certificate: %w", name, errNotRunning)
 	case <-ended:
 		return fmt.Errorf("certmanager: %.100q has no certificate yet: the client went away: %w", name, ctx.Err())
-	}
-}
-
-func newAdmission(maxNewNames int) admission {
-	return admission{
-		demands: make(chan *demand, maxDemands), byName: make(map[string]*demand),
-		newNames: newNames{most: cmp.Or(maxNewNames, defaultMaxNewNames)},
-	}
-}
-
-// admitNew counts the entry as one whose name has no certificate yet. The error is a *negative, if there are too many.
-func (a *admission) admitNew(e *entry) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now := time.Now()
-	if err := a.newNames.take(e.Group(), now); err != nil {
-		return &negative{until: now.Add(cappedPeriod), err: fmt.Errorf("certmanager: %v: %w", &e.subject, err)}
-	}
-	return nil
-}
-
-// demand returns the work on the name, and begins it if there is none. The handshake that asks is to call leave.
-func (a *admission) demand(name string, remote netip.AddrPort) (*demand, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if err := a.negatives.find(name, time.Now()); err != nil {
-		return nil, err
-	}
-	d := a.byName[name]
-	crowded := d == nil && len(a.byName) >= maxDemands || a.waiting >= maxWaiting
-	if d == nil && !crowded {
-		d = &demand{name: name, remote: remote, done: make(chan struct{})}
-		select {
-		case a.demands <- d:
-			a.byName[name] = d
-		default: // of those that were forgotten
-			crowded = true
-		}
-	}
-	if crowded {
-		return nil, fmt.Errorf("certmanager: %s has no certificate, and too many others are being obtained at the moment", name)
-	}
-	a.waiting++
-	return d, nil
-}
-
-// enter counts a handshake that is going to wait, if there are not too many.
-func (a *admission) enter() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.waiting >= maxWaiting {
-		return false
-	}
-	a.waiting++
-	return true
-}
-
-// leave is for a handshake that has waited.
-func (a *admission) leave() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.waiting--
-}
-
-// failing returns the entry of a name that could not be obtained lately, or nil.
-func (a *admission) failing(name string) *entry {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if r := a.negatives[name]; r != nil {
-		return r.entry
-	}
-	return nil
-}
-
-// allFailing returns the entries that could not be obtained lately.
-func (a *admission) allFailing() []*entry {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var all []*entry
-	for _, r := range a.negatives {
-		if r.entry != nil {
-			all = append(all, r.entry)
-		}
-	}
-	return all
-}
-
-// finish tells the waiting handshakes the outcome.
-func (a *admission) finish(d *demand, certificate *tls.Certificate, err error) {
-	a.mu.Lock()
-	if a.byName[d.name] == d {
-		delete(a.byName, d.name)
-	}
-	if n, ok := errors.AsType[*negative](err); ok {
-		a.negatives.add(d.name, n, time.Now())
-	}
-	a.mu.Unlock()
-	d.certificate, d.err = certificate, err
-	close(d.done)
-}
-
-// end fails what Run leaves undone.
-func (a *admission) end() {
-	for {
-		select {
-		case d := <-a.demands:
-			a.finish(d, nil, fmt.Errorf("certmanager: %s has no certificate: %w", d.name, errNotRunning))
-		default:
-			return
-		}
 	}
 }
 

@@ -43,7 +43,7 @@ func (s *validity) stageAt(at int64) Stage {
 
 // come returns the stage that the certificate has come to, if it is to be told: each is once. That a third is left is when
 // renewals begin: it is told if one fails again and again, or has not come for long.
-func (s *State) come(now time.Time) Stage {
+func come(s *State, now time.Time) Stage {
 	stage := s.stageAt(now.Unix())
 	late := now.Unix() - s.renewal/int64(time.Second)
 	early := stage == StageThird && s.n <= loudFailures && late < (s.end-s.begin)/patience

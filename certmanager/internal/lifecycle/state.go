@@ -13,9 +13,8 @@ type State struct {
 	validity
 	command
 	failures
-	until   int64 // nothing is due before; zero: nothing keeps it
-	awaited int32 // handshakes that wait
-	loaded  bool
+	until  int64 // nothing is due before; zero: nothing keeps it
+	loaded bool
 }
 
 // A validity is that of what is served.
@@ -24,13 +23,14 @@ type validity struct {
 	renewal    int64 // when it is to be renewed, as instant returns it
 }
 
-// A command is what callers want who wait for it.
+// A command is what callers want, and handshakes that wait.
 type command struct {
 	generation int32 // counts what was served
 	replaces   int32 // the generation that is to be replaced
 	commanded  bool  // somebody waits
 	unheard    bool  // since the task under way began
 	queued     bool  // for replacement, which nobody waits for
+	awaited    int32 // handshakes that wait
 }
 
 // Failures are those in a row.
@@ -135,16 +135,16 @@ func (s *State) Serve(begin, end, renewal time.Time) {
 func (s *State) Queue() { s.queued = !s.loaded || s.end != 0 }
 
 // Queued reports whether the certificate is still to be replaced, since no other is served yet.
-func (s *State) Queued() bool { return s.queued }
+func (c *command) Queued() bool { return c.queued }
 
 // Command wants the certificate that is served replaced, or that which the storage has if it was not asked yet. Callers
 // are to wait until a Report says that they are answered.
-func (s *State) Command() {
-	s.commanded, s.unheard, s.replaces = true, true, s.generation
+func (c *command) Command() {
+	c.commanded, c.unheard, c.replaces = true, true, c.generation
 }
 
 // Await counts handshakes that wait (n is 1) and that have waited (n is -1).
-func (s *State) Await(n int32) { s.awaited += n }
+func (c *command) Await(n int32) { c.awaited += n }
 
 // Renewal returns when the certificate that is served is to be renewed.
 func (s *validity) Renewal() time.Time { return fromInstant(s.renewal) }
@@ -236,7 +236,7 @@ func (s *State) Finish(result Result, now time.Time, r float64) Report {
 	case Deferred:
 		s.until = instant(result.Until)
 		if result.Hindered {
-			return Report{Stage: s.come(now)}
+			return Report{Stage: come(s, now)}
 		}
 		return Report{}
 	case Failed:
@@ -262,7 +262,7 @@ func (s *State) fail(until, now time.Time, r float64) Report {
 	s.until = instant(until)
 	report := Report{Answered: s.commanded && s.loaded}
 	s.commanded = s.commanded && !s.loaded
-	report.Stage = s.come(now)
+	report.Stage = come(s, now)
 	if report.Stage != 0 || s.n <= loudFailures || !s.toldLately(now) {
 		report.Tell, s.told = true, now.Unix()
 	}
