@@ -83,6 +83,7 @@ func TestFallback(t *testing.T) {
 		want("example.com", "before") // Run was not called
 		stop := w.run(m)
 		defer stop()
+		synctest.Wait()
 		began := time.Now()
 		want("example.com", "before")
 		want("on-demand.example.net", "before")
