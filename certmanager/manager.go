@@ -39,6 +39,7 @@ type Manager struct {
 	pursuits   chan *pursuit
 
 	ownCertificates atomic.Pointer[certificateSource] // of the server that Serve was given; nil: none
+	fallingBack     sync.Map                          // the *tls.ClientHelloInfo that these and Config.Fallback are asked for at the moment
 
 	mu      sync.Mutex    // guards what follows
 	begun   chan struct{} // closed when Run begins; replaced when it has ended
