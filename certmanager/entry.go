@@ -34,7 +34,7 @@ func newEntry(s subject, r role) *entry {
 	e.roles.set(r)
 	if len(s.keyTypes) > 1 {
 		s.keyTypes = s.keyTypes[1:]
-		e.alternative = newEntry(s, r)
+		e.alternative = newEntry(s, r|alternate)
 	}
 	return e
 }
@@ -58,6 +58,16 @@ func (e *entry) hasAlternative(other *entry) bool {
 		}
 	}
 	return false
+}
+
+// ofKind returns the alternative with the kind of key, or nil. The entry may be nil.
+func (e *entry) ofKind(keyType string) *entry {
+	for a := range e.alternatives() {
+		if string(a.keyType()) == keyType {
+			return a
+		}
+	}
+	return nil
 }
 
 // unset takes a role from the entry and its alternatives, which it returns.

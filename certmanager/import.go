@@ -73,6 +73,7 @@ func (m *Manager) Import(ctx context.Context, certPEM, keyPEM []byte) error {
 	if m.obtainer.serve(e, r) {
 		m.emit(ctx, loadedEvent(e, r))
 	}
+	m.obtainer.residents.add(e)
 	e.progress.loaded()
 	m.dispatcher.Update(e)
 	return nil

@@ -88,13 +88,12 @@ func (a *attempt) checkPresence(ctx context.Context) (o outcome, ended bool) {
 // gone is the outcome for a name that is gone. The error is that of the check that has shown it, and nil later.
 func (a *attempt) gone(shown error) outcome {
 	e := a.entry
-	e.roles.set(gone)
 	o := outcome{kind: lifecycle.Deferred, until: e.end(), err: fmt.Errorf("certmanager: %v: %w", &e.subject, errGone)}
 	if shown != nil {
 		o.events = []Event{{Kind: EventWarning, Names: e.names(), Err: fmt.Errorf("%w: %w", o.err, shown)}}
 	}
 	if !time.Now().Before(e.end()) {
-		a.catalogue.evict(e)
+		a.update(a.catalogue.evict(e)...)
 	}
 	return o
 }
@@ -156,7 +155,7 @@ func (a *attempt) seesNames(ctx context.Context, s acme.Solver) bool {
 	tries := 0
 	for e := range a.catalogue.all() {
 		id := e.identifiers[0]
-		if e == a.entry || e.held() == nil || id.Type != acme.TypeDNS || strings.HasPrefix(id.Value, "*.") {
+		if id == a.entry.identifiers[0] || e.held() == nil || id.Type != acme.TypeDNS || strings.HasPrefix(id.Value, "*.") {
 			continue
 		}
 		if a.lookFor(ctx, s, id) == nil {
