@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 	"time"
 
 	"github.com/everseal/everseal/certmanager/internal/record"
@@ -24,6 +25,8 @@ type archive struct {
 	keyring       *keyring
 	emit          func(context.Context, Event)
 	intermediates record.Intermediates
+	readOnly      bool     // no copy is made of a record that can't be used
+	unusable      sync.Map // the keys of the copies that were not made: each is reported once
 }
 
 // newest returns the newest certificate that the storage has for the entry, of any issuer, or nil.
@@ -113,6 +116,13 @@ func (a *archive) setAside(ctx context.Context, key string, value []byte, e Even
 	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
 	defer cancel()
 	aside := record.CorruptKey(key, value)
+	if a.readOnly {
+		if _, reported := a.unusable.LoadOrStore(aside, true); !reported {
+			e.Kind, e.Err = EventCorrupt, fmt.Errorf("certmanager: the stored record %s can't be used: %w", key, e.Err)
+			a.emit(ctx, e)
+		}
+		return nil
+	}
 	_, err := a.store.Save(ctx, aside, value, "")
 	if errors.Is(err, storage.ErrConflict) {
 		return nil // kept and reported before

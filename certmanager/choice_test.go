@@ -129,3 +129,22 @@ func BenchmarkChoice(b *testing.B) {
 		})
 	}
 }
+
+// An alternative that comes when its entry has been evicted does not take the entry's place in the catalogue.
+func TestAlternativeOfWhatWasEvicted(t *testing.T) {
+	var c catalogue
+	s := *subjectOf("example.com")
+	s.keyTypes = []KeyType{ECDSAP256, RSA2048}
+	first := newEntry(s, onDemand)
+	if !c.adopt(first) || !first.alternative.roles.has(managed) {
+		t.Fatal("it is not managed")
+	}
+	c.evict(first)
+	o := obtainer{catalogue: &c, update: func(...*entry) {}}
+	if o.adopt(first.alternative); c.lookup("example.com") != nil {
+		t.Error("the alternative is managed by itself")
+	}
+	if o.adopt(first); c.lookup("example.com") != first || !first.alternative.roles.has(managed) {
+		t.Error("the entry is not managed again with its alternative")
+	}
+}

@@ -41,6 +41,9 @@ func (m *Manager) Delete(ctx context.Context, names ...string) error {
 	if err != nil {
 		return err
 	}
+	if m.config.Role == RoleServe {
+		return fmt.Errorf("certmanager: delete: %w", errReadsOnly)
+	}
 	entries := m.forget(normal)
 	subjects, err := m.storedSubjects(ctx, normal, entries)
 	if err != nil {

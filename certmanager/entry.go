@@ -30,7 +30,7 @@ func newEntry(s subject, r role) *entry {
 	e.roles.set(r)
 	if len(s.keyTypes) > 1 {
 		s.keyTypes = s.keyTypes[1:]
-		e.alternative = newEntry(s, r)
+		e.alternative = newEntry(s, r|alternate)
 	}
 	return e
 }

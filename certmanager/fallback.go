@@ -6,14 +6,23 @@ import "crypto/tls"
 type certificateSource = func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 
 // fallBack returns what Config.Fallback, or the server that Serve was given, has for a client for which the manager has
-// nothing, or nil.
+// nothing, or nil. They may lead back to GetCertificate, as the one of [Manager.TLSConfig] does: then there is nothing to fall
+// back to.
 func (m *Manager) fallBack(hello *tls.ClientHelloInfo) *tls.Certificate {
+	own := m.ownCertificates.Load()
+	if m.config.Fallback == nil && own == nil {
+		return nil
+	}
+	if _, asked := m.fallingBack.LoadOrStore(hello, true); asked {
+		return nil
+	}
+	defer m.fallingBack.Delete(hello)
 	if fallback := m.config.Fallback; fallback != nil {
 		if c, err := fallback(hello); err == nil && c != nil {
 			return c
 		}
 	}
-	if own := m.ownCertificates.Load(); own != nil {
+	if own != nil {
 		if c, err := (*own)(hello); err == nil {
 			return c
 		}

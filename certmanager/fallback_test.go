@@ -11,6 +11,7 @@ import (
 	"io"
 	"log"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -209,5 +210,43 @@ func TestModernTLS(t *testing.T) {
 	response, _ := get(t, s.client(t), "https://example.com:"+port(s.secure)+"/")
 	if response.ProtoMajor != 2 || response.TLS.CurveID != tls.X25519MLKEM768 {
 		t.Errorf("%s with %v", response.Proto, response.TLS.CurveID)
+	}
+}
+
+// A server whose GetCertificate leads to the manager, as with TLSConfig, has nothing to fall back to: it is asked once.
+func TestFallbackLeadsBack(t *testing.T) {
+	s := newSite(t, "example.com")
+	var m *certmanager.Manager
+	var depth atomic.Int32
+	s.server.TLSConfig = &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if depth.Add(1) > 10 {
+			panic("it asks itself")
+		}
+		return m.GetCertificate(hello)
+	}}
+	var err error
+	m, err = certmanager.New(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- m.Serve(ctx, s.server) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := m.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := (&tls.Dialer{Config: &tls.Config{ServerName: "other.example.org"}}).DialContext(t.Context(), "tcp", s.secure)
+	if err == nil {
+		conn.Close()
+		t.Error("it has a certificate for what is not managed")
+	}
+	if n := depth.Load(); n > 1 {
+		t.Errorf("it asks itself %d times", n)
 	}
 }

@@ -33,6 +33,16 @@ func (f family) has(other *entry) bool {
 	return false
 }
 
+// ofKind returns the entry with the kind of key, or nil.
+func (f family) ofKind(keyType string) *entry {
+	for a := range f.all() {
+		if string(a.keyType()) == keyType {
+			return a
+		}
+	}
+	return nil
+}
+
 // unset takes a role from all, which it returns.
 func (f family) unset(r role) (all []*entry) {
 	for a := range f.all() {

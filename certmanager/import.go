@@ -37,6 +37,9 @@ func (m *Manager) Import(ctx context.Context, certPEM, keyPEM []byte) error {
 	if m.store == nil {
 		return errNotMade
 	}
+	if m.config.Role == RoleServe {
+		return fmt.Errorf("certmanager: import: %w", errReadsOnly)
+	}
 	key, err := parseKey(keyPEM)
 	if err != nil {
 		return fmt.Errorf("certmanager: import: %w", err)
@@ -70,6 +73,7 @@ func (m *Manager) Import(ctx context.Context, certPEM, keyPEM []byte) error {
 	if m.obtainer.serve(e, r) {
 		m.emit(ctx, loadedEvent(e, r))
 	}
+	m.obtainer.residents.add(e)
 	e.progress.loaded()
 	m.dispatcher.Update(e)
 	return nil

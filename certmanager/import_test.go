@@ -161,6 +161,27 @@ func TestImportNothingOlder(t *testing.T) {
 }
 
 // TestImportForms imports keys and chains in all forms that other programs write.
+
+// TestImportKeepsTheBound imports more certificates than are to be in memory.
+func TestImportKeepsTheBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		config := w.onDemandFrom(newLocalCA(t, "ours"))
+		config.MaxLoaded = 3
+		m, stop := w.running(config)
+		defer stop()
+		for i := range 10 {
+			chain, keyText := elsewhere(t, ecdsaKey(t, elliptic.P256()), 90*24*time.Hour, someNames(10)[i])
+			if err := m.Import(t.Context(), chain, keyText); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := m.Stats().Loaded; n != 3 {
+			t.Errorf("%d are in memory", n)
+		}
+	})
+}
+
 func TestImportForms(t *testing.T) {
 	m := newMember(t, new(storage.Memory), nil)
 	root := newLocalCA(t, "root")

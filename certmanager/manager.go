@@ -39,6 +39,7 @@ type Manager struct {
 	pursuits   chan *pursuit
 
 	ownCertificates atomic.Pointer[certificateSource] // of the server that Serve was given; nil: none
+	fallingBack     sync.Map                          // the *tls.ClientHelloInfo that these and Config.Fallback are asked for at the moment
 
 	mu      sync.Mutex    // guards what follows
 	begun   chan struct{} // closed when Run begins; replaced when it has ended
@@ -75,7 +76,7 @@ func New(config Config) (*Manager, error) {
 	m.admission = newAdmission(config.MaxNewNames)
 	m.recalls = newRecalls()
 	m.obtainer = obtainer{
-		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, keyring: keys, emit: m.emit},
+		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, keyring: keys, emit: m.emit, readOnly: config.Role == RoleServe},
 		catalogue: &m.catalogue, update: m.dispatcher.Update, reporter: reporter{logger: m.logger, emit: m.emit},
 		solvers: m.proving.solversFor, rules: rules{config.Role, m.askPolicy, max(config.Failover, 1)},
 	}
@@ -161,10 +162,14 @@ func (m *Manager) run(ctx context.Context) error {
 	tasks.Go(func() { m.serveRecalls(ctx, &tasks) })
 	tasks.Go(func() { m.start(ctx) })
 	tasks.Go(func() { m.follow(ctx) })
-	tasks.Go(func() { m.servePursuits(ctx, &tasks) })
+	if m.config.Role != RoleServe {
+		tasks.Go(func() { m.servePursuits(ctx, &tasks) })
+	}
 	if m.config.OnDemand != nil {
 		tasks.Go(func() { m.probePolicy(ctx) })
-		tasks.Go(func() { m.surveyOnDemand(ctx) })
+		if m.config.Role != RoleServe {
+			tasks.Go(func() { m.surveyOnDemand(ctx) })
+		}
 	}
 	err := m.probe(ctx)
 	if err == nil {
@@ -212,7 +217,7 @@ func (m *Manager) Renew(ctx context.Context, name string) error {
 		return fmt.Errorf("certmanager: %s: %w", id.Value, errNotRunning)
 	}
 	if m.config.Role == RoleServe {
-		return fmt.Errorf("certmanager: %s: this manager only serves (Config.Role): have it renewed by another", id.Value)
+		return fmt.Errorf("certmanager: %s: %w", id.Value, errReadsOnly)
 	}
 	commands := make(map[*entry]<-chan error)
 	for a := range familyOf(e).all() {

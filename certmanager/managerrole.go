@@ -34,6 +34,9 @@ const maxRenewing = 1000
 // errServesOnly is why nothing is obtained by a manager with RoleServe.
 var errServesOnly = errors.New("this manager only serves (Config.Role), and nobody that it shares the storage with has obtained it yet")
 
+// errReadsOnly is why a manager with RoleServe refuses what would be written to the storage.
+var errReadsOnly = errors.New("this manager only serves (Config.Role): have it done by another one that shares the storage")
+
 // errRenewsOnly is why a manager with RoleRenew serves no server.
 var errRenewsOnly = errors.New("certmanager: this manager only renews (Config.Role): call Run, and serve by another one that shares the storage")
 

@@ -2,11 +2,14 @@ package certmanager_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/storage/storagetest"
 )
 
@@ -90,6 +93,63 @@ func TestOnDemandWithRoleServe(t *testing.T) {
 		}
 		if ca.issued != 1 {
 			t.Errorf("%d certificates were issued", ca.issued)
+		}
+	})
+}
+
+// A manager that only serves writes nothing and asks no CA: neither for a revocation that another has left, nor for what it is
+// told to do, nor for a record that is broken, which it reports once.
+func TestRoleServeWritesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		f, config := w.front(), w.config("example.com")
+		acmeOf(config).HTTPClient = f.client()
+		config.OnDemand = new(policy).ask
+		m, stop := w.serving(config)
+		old, err := w.handshake(t.Context(), "example.com")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.answerWith(only("revokeCert", func(*http.Request) (*http.Response, error) { return nil, errClosed }))
+		if err := m.Revoke(t.Context(), "example.com", acme.ReasonSuperseded); err == nil {
+			t.Fatal("it is revoked")
+		}
+		stop()
+		f.answerWith(nil)
+		if _, err := w.store.Save(t.Context(), record.CertificateKey(config.Issuers[0].ID(), "broken.example.com", "ecdsa-p256"), []byte("broken"), ""); err != nil {
+			t.Fatal(err)
+		}
+		corrupt := w.count(certmanager.EventCorrupt)
+		readOnly := &storagetest.Faulty{Store: w.store}
+		readOnly.SetFaults(storagetest.Fault{On: storagetest.Writes, Hit: func(key string) { t.Errorf("%s is written", key) }})
+		config.Storage, config.Role, config.Names = readOnly, certmanager.RoleServe, []string{"example.com", "broken.example.com"}
+		m, stop = w.running(config)
+		for name, err := range map[string]error{
+			"Revoke": m.Revoke(t.Context(), "example.com", acme.ReasonSuperseded),
+			"Delete": m.Delete(t.Context(), "example.com"),
+			"Renew":  m.Renew(t.Context(), "example.com"),
+			"Import": m.Import(t.Context(), nil, nil),
+		} {
+			if err == nil || !strings.Contains(err.Error(), "only serves") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if n := m.RenewAll(func(certmanager.Status) bool { return true }); n != 0 {
+			t.Errorf("%d are to be renewed", n)
+		}
+		time.Sleep(time.Hour)
+		if issuer := served(t, m, "example.com"); issuer == "" {
+			t.Error("it serves nothing")
+		}
+		if s := statusOf(t, m, "broken.example.com"); s.Reason != certmanager.ReasonRole {
+			t.Errorf("the broken one is %+v", s)
+		}
+		stop()
+		if w.revoked(old.SerialNumber) >= 0 {
+			t.Error("it has revoked what another was to")
+		}
+		if n := w.count(certmanager.EventCorrupt) - corrupt; n != 1 {
+			t.Errorf("the broken record is reported %d times", n)
 		}
 	})
 }

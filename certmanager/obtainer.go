@@ -2,6 +2,7 @@ package certmanager
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -65,6 +66,9 @@ func (o *obtainer) do(ctx context.Context, e *entry) {
 	first := result.kind == lifecycle.Loaded && !e.progress.isLoaded()
 	result.hindered = isHindered(e, result, time.Now())
 	report := e.finish(result)
+	if errors.Is(result.err, errGone) {
+		e.roles.set(gone) // not before: a handshake that has it tried again would be forgotten
+	}
 	o.residents.keep(e, wasEvicted)
 	o.tell(ctx, e, result, report)
 	o.leave(e)
@@ -96,7 +100,7 @@ func (o *obtainer) failed(ctx context.Context, e *entry, err error) outcome {
 
 // adopt puts an entry that handshakes wait for under management, now that it has a certificate, with its alternatives.
 func (o *obtainer) adopt(e *entry) {
-	if !e.roles.has(managed) && o.catalogue.adopt(e) {
+	if !e.roles.has(managed|alternate) && o.catalogue.adopt(e) {
 		o.update(slices.Collect(familyOf(e.alternative).all())...)
 	}
 }

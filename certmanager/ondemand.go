@@ -118,7 +118,9 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 	r, err := m.obtainer.archive.newest(ctx, e)
 	if r != nil && time.Now().Before(r.End) {
 		// What was obtained under an earlier answer serves also when there is none just now.
-		e.offer(r)
+		if !e.offer(r) {
+			return nil, fmt.Errorf("certmanager: %s: %w", name, errForgotten)
+		}
 		e.roles.set(used)
 		certificate := &e.served.Load().Certificate
 		e.progress.loaded()

@@ -96,13 +96,12 @@ func (c presenceCheck) run(ctx context.Context) (o outcome, ended bool) {
 // gone is the outcome for a name that is gone. The error is that of the check that has shown it, and nil later.
 func (c presenceCheck) gone(shown error) outcome {
 	e := c.entry
-	e.roles.set(gone)
 	o := outcome{kind: lifecycle.Deferred, until: e.end(), err: fmt.Errorf("certmanager: %v: %w", &e.subject, errGone)}
 	if shown != nil {
 		o.events = []Event{{Kind: EventWarning, Names: e.names(), Err: fmt.Errorf("%w: %w", o.err, shown)}}
 	}
 	if !time.Now().Before(e.end()) {
-		c.catalogue.evict(e)
+		c.update(c.catalogue.evict(e)...)
 	}
 	return o
 }
@@ -164,7 +163,7 @@ func (c presenceCheck) seesNames(ctx context.Context) bool {
 	tries := 0
 	for e := range c.catalogue.all() {
 		id := e.identifiers[0]
-		if e == c.entry || e.held() == nil || id.Type != acme.TypeDNS || strings.HasPrefix(id.Value, "*.") {
+		if id == c.entry.identifiers[0] || e.held() == nil || id.Type != acme.TypeDNS || strings.HasPrefix(id.Value, "*.") {
 			continue
 		}
 		if c.presence.lookFor(ctx, c.solver, id) == nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/storage/storagetest"
 )
 
 // goneWorld is onDemand with checks that go by dial, or else to the listener of the world.
@@ -102,6 +103,64 @@ func TestGoneUntilAsked(t *testing.T) {
 		}
 		if w.orders("here.example.net") != 2 || w.keys("challenges") != 0 {
 			t.Errorf("%d orders for the other name; %d answers are left", w.orders("here.example.net"), w.keys("challenges"))
+		}
+	})
+}
+
+// TestGoneWithSeveralKinds has the one name that there is lead elsewhere: that its alternative can't be seen either is no
+// sign that checks see nothing.
+func TestGoneWithSeveralKinds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		config := w.goneWorld(new(policy), nil)
+		config.KeyTypes = bothKinds
+		m, stop := w.running(config)
+		defer stop()
+		if _, err := w.handshake(t.Context(), "gone.example.com"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		w.zones.remove("gone.example.com")
+		time.Sleep(70 * day)
+		for _, s := range statuses(m) {
+			if s.Reason != certmanager.ReasonGone {
+				t.Errorf("%+v", s)
+			}
+		}
+	})
+}
+
+// TestAskedForWhenItIsGone has clients ask for a name while it is noted that it is gone: they are not forgotten.
+func TestAskedForWhenItIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s := &storagetest.Faulty{Store: w.store}
+		config := w.goneWorld(new(policy), nil)
+		config.Storage = s
+		m, stop := w.running(config)
+		defer stop()
+		if _, err := w.handshake(t.Context(), "gone.example.com"); err != nil {
+			t.Fatal(err)
+		}
+		w.zones.remove("gone.example.com")
+		client := func() {
+			if _, err := ask(t, m, "gone.example.com"); err != nil {
+				t.Error(err)
+			}
+		}
+		client()
+		s.SetFaults(storagetest.Fault{Kind: storagetest.Slow, On: storagetest.Save, Delay: time.Millisecond, Hit: func(string) {
+			if s, _ := m.Status("gone.example.com"); s.Reason != certmanager.ReasonGone {
+				client()
+			}
+		}})
+		time.Sleep(time.Until(statusOf(t, m, "gone.example.com").Next) + 4*day)
+		s.SetFaults()
+		w.zones.restore("gone.example.com")
+		client()
+		time.Sleep(time.Minute)
+		if n := w.orders("gone.example.com"); n != 2 {
+			t.Errorf("%d orders after a client has asked: %+v", n, statusOf(t, m, "gone.example.com"))
 		}
 	})
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/storagetest"
 )
 
 // A member is a manager on a storage that others share, with an issuer of its own that counts orders.
@@ -374,6 +375,39 @@ func TestDeleteFails(t *testing.T) {
 		}
 		for key := range store.List(t.Context(), "") {
 			t.Errorf("%s is left", key)
+		}
+	})
+}
+
+// A name on demand is forgotten while its certificate is read from the storage.
+func TestForgottenWhileRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s := &storagetest.Faulty{Store: w.store}
+		config := w.onDemandFrom(newLocalCA(t, "ca"))
+		config.Storage = s
+		m, stop := w.running(config)
+		if issuer := served(t, m, "example.com"); issuer != "ca" {
+			t.Fatal(issuer)
+		}
+		stop()
+		m, stop = w.running(config)
+		defer stop()
+		s.SetFaults(storagetest.Fault{Kind: storagetest.Slow, On: storagetest.Load, Prefix: "certificates", Delay: 2 * time.Second})
+		var client sync.WaitGroup
+		client.Go(func() {
+			if c, err := ask(t, m, "example.com"); err == nil {
+				t.Errorf("%v is served, which was forgotten", c)
+			}
+		})
+		time.Sleep(time.Second)
+		if err := m.Forget("example.com"); err != nil {
+			t.Error(err)
+		}
+		client.Wait()
+		s.SetFaults()
+		if issuer := served(t, m, "example.com"); issuer != "ca" {
+			t.Error(issuer)
 		}
 	})
 }

@@ -16,9 +16,9 @@ import (
 // those that another process has replaced in the meantime, its certificate is served. A certificate that was not loaded
 // yet is shown to match without what its record says.
 //
-// match is called for one certificate after another, and must not take long.
+// With RoleServe, and without match, none is queued. match is called for one certificate after another, and must not take long.
 func (m *Manager) RenewAll(match func(Status) bool) int {
-	if m.store == nil || match == nil {
+	if m.store == nil || match == nil || m.config.Role == RoleServe {
 		return 0
 	}
 	var queued []*entry

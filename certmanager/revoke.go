@@ -32,6 +32,9 @@ func (m *Manager) Revoke(ctx context.Context, name string, reason acme.Revocatio
 	if err != nil {
 		return fmt.Errorf("certmanager: %w", err)
 	}
+	if m.config.Role == RoleServe {
+		return fmt.Errorf("certmanager: revoke %s: %w", id.Value, errReadsOnly)
+	}
 	stopped := m.running()
 	if stopped == nil {
 		return fmt.Errorf("certmanager: revoke %s: %w", id.Value, errNotRunning)

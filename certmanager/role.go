@@ -20,6 +20,7 @@ const (
 	gone                       // its name leads elsewhere: it is not renewed until a handshake asks for it
 	recalled                   // a handshake has asked for it, though it was gone
 	surveyed                   // on demand, and due, though this process was not asked for it
+	alternate                  // of another entry, by which alone the catalogue leads to it
 )
 
 // roles are those of an entry. Managed, onDemand and forgotten change under the catalogue's lock; all are read without.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/everseal/everseal/certmanager/internal/record"
@@ -157,10 +158,14 @@ func (s *survey) record(ctx context.Context, item storage.Record) {
 	}
 	var wrong misconfiguration
 	subjects := s.config.normalize([]Subject{{Names: []string{name}}}, &wrong)
-	if wrong.err() != nil || subjects[0].name() != name || string(subjects[0].keyType()) != keyType {
-		return // obtained with another of Config.KeyTypes, or none of them
+	if wrong.err() != nil || subjects[0].name() != name {
+		return
 	}
-	e := newEntry(subjects[0], onDemand|surveyed)
+	first := newEntry(subjects[0], onDemand|surveyed)
+	e := familyOf(first).ofKind(keyType)
+	if e == nil {
+		return // none of Config.KeyTypes
+	}
 	r, err := s.obtainer.archive.decode(item.Value, &e.subject)
 	if err != nil || !s.isDue(r) {
 		return
@@ -172,8 +177,8 @@ func (s *survey) record(ctx context.Context, item storage.Record) {
 	}
 	e.offer(r)
 	e.progress.loaded()
-	if s.catalogue.adopt(e) {
-		s.dispatcher.Update(e)
+	if s.catalogue.adopt(first) {
+		s.dispatcher.Update(slices.Collect(familyOf(first).all())...)
 		s.obtainer.residents.add(e)
 	}
 }
@@ -183,14 +188,30 @@ func (s *survey) isDue(r *record.Certificate) bool {
 	return r.End.After(time.Now()) && renewal(r).Before(s.horizon)
 }
 
-// leave ends the management of an entry that came by a survey, that no handshake has asked for, and for which there is
-// nothing to do.
+// leave ends the management of an entry that came by a survey, and of its alternatives, if no handshake has asked for any of
+// them and for none there is anything to do before the next survey.
 func (o *obtainer) leave(e *entry) {
-	if !e.roles.has(surveyed) || !e.roles.has(onDemand) || e.roles.has(unkept) {
+	if !e.roles.has(surveyed) {
 		return
 	}
-	now := time.Now()
-	if s := e.progress.snapshot(now); s.failure == nil && s.deferral == nil && now.Before(s.renewal) || !now.Before(e.end()) || e.roles.has(gone) {
-		o.catalogue.evict(e)
+	first := o.catalogue.covering(e.identifiers[0].Value)
+	if !familyOf(first).has(e) {
+		return
 	}
+	for a := range familyOf(first).all() {
+		if !isSurveyedInVain(a, time.Now()) {
+			return
+		}
+	}
+	o.update(o.catalogue.evict(first)...)
+}
+
+// isSurveyedInVain reports whether a survey alone has led to the entry, and there is nothing to do for it.
+func isSurveyedInVain(e *entry, now time.Time) bool {
+	if !e.roles.has(surveyed) || !e.roles.has(onDemand) || e.roles.has(unkept) {
+		return false
+	}
+	s := e.progress.snapshot(now)
+	isRenewed := s.failure == nil && s.deferral == nil && !s.renewal.Before(now.Add(surveyInterval+2*surveySpread))
+	return e.progress.isLoaded() && !s.working && (isRenewed || !now.Before(e.end()) || e.roles.has(gone))
 }

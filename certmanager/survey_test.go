@@ -157,6 +157,32 @@ func TestSurveyLeavesAlone(t *testing.T) {
 	})
 }
 
+// TestSurveyOfSeveralKinds restarts a manager that has obtained a name on demand with two kinds of key: without traffic both
+// certificates are renewed, and leave memory then.
+func TestSurveyOfSeveralKinds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, local := newWorld(t), newLocalCA(t, "local")
+		local.lifetime = 4 * 24 * time.Hour
+		config := w.onDemandFrom(local)
+		config.KeyTypes = bothKinds
+		m, stop := w.running(config)
+		if _, err := ask(t, m, "example.com"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		stop()
+		m, stop = w.running(config)
+		defer stop()
+		time.Sleep(3*24*time.Hour + 12*time.Hour)
+		if n := local.count(); n != 2*2 {
+			t.Errorf("%d certificates, want two and their renewals", n)
+		}
+		if all := statuses(m); len(all) != 0 {
+			t.Errorf("in memory is %+v", all)
+		}
+	})
+}
+
 func (w *world) withPolicy(ca *localCA, p *policy) certmanager.Config {
 	config := w.onDemand(p)
 	config.Issuers = []certmanager.Issuer{ca}
