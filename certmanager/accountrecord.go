@@ -121,10 +121,18 @@ func (a *accountRecord) makeKey(ctx context.Context) (rec record.Account, err er
 		if rec, err = a.read(ctx); err != nil {
 			return err
 		}
-		rec.Key.Signer, err = a.keyring.create(ctx, rec.Key.Reference, accountKeyType)
-		return err
+		return a.openOrMake(ctx, &rec.Key, accountKeyType)
 	})
 	return rec, err
+}
+
+// openOrMake opens a key that is kept elsewhere, of whatever type it is, or has one of the type made, for who has the lease.
+func (a *accountRecord) openOrMake(ctx context.Context, key *record.Key, t KeyType) error {
+	err := a.open(ctx, key)
+	if errors.Is(err, fs.ErrNotExist) {
+		key.Signer, err = a.keyring.create(ctx, key.Reference, t)
+	}
+	return err
 }
 
 // open opens a key that is kept elsewhere.
