@@ -269,10 +269,15 @@ func (a *attempt) askIssuers(run context.Context) outcome {
 	return all
 }
 
-// able returns the issuers that support the names: at least one does, or the entry would not be there.
+// able returns the issuers that support the names. At least one does, or the entry would not be there; if none does by now,
+// it is for them to refuse.
 func (a *attempt) able() []*gatedIssuer {
 	able := slices.Clone(a.issuers)
-	return slices.DeleteFunc(able, func(issuer *gatedIssuer) bool { return issuer.supports(&a.entry.subject) != nil })
+	able = slices.DeleteFunc(able, func(issuer *gatedIssuer) bool { return issuer.supports(&a.entry.subject) != nil })
+	if len(able) == 0 {
+		return a.issuers
+	}
+	return able
 }
 
 // release gives the lease back, with how far the work came.

@@ -157,8 +157,9 @@ func (s *survey) record(ctx context.Context, item storage.Record) {
 	}
 	var wrong misconfiguration
 	subjects := s.config.normalize([]Subject{{Names: []string{name}}}, &wrong)
+	checkSupported(s.issuers, subjects, &wrong)
 	if wrong.err() != nil || subjects[0].name() != name || string(subjects[0].keyType()) != keyType {
-		return // obtained with another of Config.KeyTypes, or none of them
+		return // obtained with another of Config.KeyTypes, or none of them, or of issuers that support it no more
 	}
 	e := newEntry(subjects[0], onDemand|surveyed)
 	r, err := s.obtainer.archive.decode(item.Value, &e.subject)
