@@ -148,6 +148,15 @@ func (o *obtainer) erase(ctx context.Context, subject string) error {
 // eraseWork deletes the record of the work on a subject's certificate of one key type, and before it the certificates that
 // came since they were deleted.
 func (o *obtainer) eraseWork(ctx context.Context, key, subject string) error {
+	w, err := o.awaitWork(ctx, key)
+	if err != nil {
+		return err
+	}
+	return o.eraseWith(ctx, w, subject)
+}
+
+// awaitWork takes the lease of the work as soon as nobody has it.
+func (o *obtainer) awaitWork(ctx context.Context, key string) (*work, error) {
 	left := new(claim)
 	defer left.withdraw()
 	var held *storage.HeldError
@@ -155,11 +164,11 @@ func (o *obtainer) eraseWork(ctx context.Context, key, subject string) error {
 		w, err := claimWork(ctx, o.store, key, left)
 		switch {
 		case err == nil:
-			return o.eraseWith(ctx, w, subject)
+			return w, nil
 		case held != nil && ctx.Err() != nil:
-			return fmt.Errorf("another process is at work on it: %w: %w", held, ctx.Err())
+			return nil, fmt.Errorf("another process is at work on it: %w: %w", held, ctx.Err())
 		case !errors.As(err, &held):
-			return err
+			return nil, err
 		}
 		select {
 		case <-time.After(min(held.RetryAfter, deletionInterval)):
