@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/everseal/everseal/acme"
@@ -213,8 +214,11 @@ func (a *accountRecord) deleteUnused(ctx context.Context, rec record.Account) er
 	if len(left) == len(rec.Unused) {
 		return err
 	}
+	deleted := slices.DeleteFunc(slices.Clone(rec.Unused), func(k record.UnusedKey) bool { return slices.Contains(left, k) })
 	_, saveErr := a.change(ctx, func(rec *record.Account) error {
-		rec.Unused = left
+		for _, key := range deleted { // another process may have added some
+			rec.Unused.Remove(key.Reference)
+		}
 		return nil
 	})
 	if err == nil && saveErr != nil {
