@@ -1,6 +1,7 @@
 package certmanager
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,9 +101,9 @@ func (a *Account) changeKey(ctx context.Context, stored *accountRecord) error {
 	if directory.KeyChange == "" {
 		return fmt.Errorf("the CA has no keyChange in its directory: %w", errors.ErrUnsupported)
 	}
-	next := rec.NextKey
+	next, keyType := rec.NextKey, cmp.Or(keyTypeOf(former.Signer), accountKeyType) // one that the CA takes
 	if next.IsZero() {
-		if next, err = stored.newKey(ctx, accountKeyType); err != nil {
+		if next, err = stored.newKey(ctx, keyType); err != nil {
 			return err
 		}
 		_, err = stored.change(ctx, func(rec *record.Account) error {
@@ -114,7 +115,7 @@ func (a *Account) changeKey(ctx context.Context, stored *accountRecord) error {
 		}
 	}
 	if next.Signer == nil {
-		if next.Signer, err = stored.keyring.create(ctx, next.Reference, accountKeyType); err != nil {
+		if next.Signer, err = stored.keyring.create(ctx, next.Reference, keyType); err != nil {
 			return err
 		}
 	}

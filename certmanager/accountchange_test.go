@@ -406,3 +406,42 @@ func TestKeyOfAnExpiredCertificate(t *testing.T) {
 		}
 	})
 }
+
+// TestUnusedKeysOfTwoMembers has one member change the account's key while another deletes a former one.
+func TestUnusedKeysOfTwoMembers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		config, keys := w.withKeys("example.com")
+		m, stop := w.serving(config)
+		stop()
+		full := errors.New("the HSM is busy")
+		fail := func(method, _ string) error {
+			if method == "Delete" {
+				return full
+			}
+			return nil
+		}
+		keys.setFault(fail)
+		if err := accountOf(t, m).ChangeKey(t.Context()); !errors.Is(err, full) {
+			t.Fatal(err)
+		}
+		other, err := certmanager.New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys.setFault(func(method, _ string) error {
+			if method == "Delete" {
+				keys.setFault(fail)
+				if err := accountOf(t, m).ChangeKey(t.Context()); !errors.Is(err, full) {
+					t.Error(err)
+				}
+			}
+			return nil
+		})
+		if err := accountOf(t, other).UpdateContact(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		keys.setFault(nil)
+		checkNoLeak(t, w.store, keys.references(), "two members at once")
+	})
+}

@@ -23,7 +23,7 @@ func (a *account) register(ctx context.Context, stored *accountRecord, rec *reco
 	if !errors.Is(err, acme.ErrBadSignatureAlgorithm) || rec.URL != "" {
 		return client, registered, err
 	}
-	keyType, ok := acceptedKeyType(err)
+	keyType, ok := acceptedKeyType(err, keyTypeOf(rec.Key.Signer))
 	if !ok {
 		return client, nil, err
 	}
@@ -35,14 +35,14 @@ func (a *account) register(ctx context.Context, stored *accountRecord, rec *reco
 	return client, registered, err
 }
 
-// acceptedKeyType returns the first kind of account key that the CA says it takes.
-func acceptedKeyType(err error) (KeyType, bool) {
+// acceptedKeyType returns the first kind of account key that the CA says it takes, other than that which it has refused.
+func acceptedKeyType(err error, refused KeyType) (KeyType, bool) {
 	problem, ok := errors.AsType[*acme.Problem](err)
 	if !ok {
 		return "", false
 	}
 	for _, algorithm := range problem.Algorithms {
-		if keyType, ok := accountKeyTypes()[algorithm]; ok {
+		if keyType, ok := accountKeyTypes()[algorithm]; ok && keyType != refused {
 			return keyType, true
 		}
 	}
@@ -50,25 +50,29 @@ func acceptedKeyType(err error) (KeyType, bool) {
 }
 
 // replaceKey stores a new key in place of one with which no account was made, unless another process was faster. It returns
-// the record as it is stored then.
-func (a *accountRecord) replaceKey(ctx context.Context, old record.Key, t KeyType) (record.Account, error) {
+// the record as it is stored then. Nobody else makes the key meanwhile, who would not know of which type it is to be.
+func (a *accountRecord) replaceKey(ctx context.Context, old record.Key, t KeyType) (rec record.Account, err error) {
 	key, err := a.newKey(ctx, t)
 	if err != nil {
-		return record.Account{}, err
+		return rec, err
 	}
-	rec, err := a.change(ctx, func(rec *record.Account) error {
-		if rec.URL == "" && rec.Key.Equal(old) {
-			rec.Unused.Add(old.Reference, time.Now())
-			rec.Key = key
+	replace := func(ctx context.Context) error {
+		rec, err = a.change(ctx, func(rec *record.Account) error {
+			if rec.URL == "" && rec.Key.Equal(old) {
+				rec.Unused.Add(old.Reference, time.Now())
+				rec.Key = key
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		return nil
-	})
-	if err != nil {
-		return rec, err
+		return a.openOrMake(ctx, &rec.Key, t)
 	}
-	if rec.Key.Signer == nil && rec.Key.Equal(key) {
-		rec.Key.Signer, err = a.keyring.create(ctx, key.Reference, t)
-		return rec, err
+	if key.Reference == "" {
+		err = replace(ctx)
+	} else {
+		err = a.locked(ctx, replace)
 	}
-	return rec, a.keyring.openKey(ctx, &rec.Key)
+	return rec, err
 }

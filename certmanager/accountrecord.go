@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/everseal/everseal/acme"
@@ -124,10 +125,18 @@ func (a *accountRecord) makeKey(ctx context.Context) (rec record.Account, err er
 		if rec, err = a.read(ctx); err != nil {
 			return err
 		}
-		rec.Key.Signer, err = a.keyring.create(ctx, rec.Key.Reference, accountKeyType)
-		return err
+		return a.openOrMake(ctx, &rec.Key, accountKeyType)
 	})
 	return rec, err
+}
+
+// openOrMake opens a key that is kept elsewhere, of whatever type it is, or has one of the type made, for who has the lease.
+func (a *accountRecord) openOrMake(ctx context.Context, key *record.Key, t KeyType) error {
+	err := a.keyring.openKey(ctx, key)
+	if errors.Is(err, fs.ErrNotExist) {
+		key.Signer, err = a.keyring.create(ctx, key.Reference, t)
+	}
+	return err
 }
 
 // locked calls f while no other process changes the account. Its ctx ends if that can't be said any longer.
@@ -200,8 +209,11 @@ func (a *accountRecord) deleteUnused(ctx context.Context, rec record.Account) er
 	if len(left) == len(rec.Unused) {
 		return err
 	}
+	deleted := slices.DeleteFunc(slices.Clone(rec.Unused), func(k record.UnusedKey) bool { return slices.Contains(left, k) })
 	_, saveErr := a.change(ctx, func(rec *record.Account) error {
-		rec.Unused = left
+		for _, key := range deleted { // another process may have added some
+			rec.Unused.Remove(key.Reference)
+		}
 		return nil
 	})
 	if err == nil && saveErr != nil {

@@ -162,6 +162,18 @@ func TestAccountKeyThatTheCATakes(t *testing.T) {
 			t.Errorf("the error is %v", failed.Err)
 		}
 	})
+	synctest.Test(t, func(t *testing.T) { // of the kind that was refused
+		w := newWorld(t)
+		w.ca.SetFaults(acmetest.On("newAccount", acmetest.Answer(400, "application/problem+json", `{"type":"urn:ietf:params:acme:error:badSignatureAlgorithm","algorithms":["ES256"]}`)))
+		_, stop := w.start(w.config("example.com"))
+		defer stop()
+		w.await(certmanager.EventFailed, "example.com", 1)
+		_, before := w.record("accounts")
+		time.Sleep(48 * time.Hour)
+		if _, after := w.record("accounts"); !bytes.Equal(before.Value, after.Value) {
+			t.Error("the account's key is replaced by another of its kind")
+		}
+	})
 }
 
 // The next issuer is asked when the one before it has failed so often; at once if that fails for all.
@@ -217,6 +229,42 @@ func TestFirstCAIsRateLimited(t *testing.T) {
 		time.Sleep(23 * time.Hour)
 		if n := w.newOrders(); n != asked {
 			t.Errorf("the first was asked for %d orders before its time", n-asked)
+		}
+	})
+}
+
+// A CA takes other account keys, and fails to make the account then. The key, which is kept elsewhere, is used when it can, and
+// by others that begin meanwhile; the next one is of its kind.
+func TestAccountKeyElsewhereThatTheCATakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var made accounts
+		w := newWorld(t, made.watch)
+		takes := takesOnly("ES384")
+		w.ca.SetFaults(acmetest.On("newAccount", func(next http.Handler) http.Handler {
+			return takes(acmetest.Answer(http.StatusServiceUnavailable, "text/plain", "busy")(next))
+		}))
+		config, keys := w.withKeys("example.com")
+		m, stop := w.start(config)
+		defer stop()
+		w.await(certmanager.EventFailed, "example.com", 1)
+		w.ca.SetFaults(acmetest.On("newAccount", takes))
+		second := config
+		second.Names = []string{"example.net"}
+		_, stopSecond := w.start(second)
+		defer stopSecond()
+		time.Sleep(time.Hour)
+		if n := w.count(certmanager.EventObtained); n != 2 {
+			t.Fatalf("%d certificates were obtained, want 2: %v", n, w.await(certmanager.EventFailed, "example.com", 2).Err)
+		}
+		made.one(t)
+		if err := accountOf(t, m).ChangeKey(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if key := string(made.latest(t).Key); !strings.Contains(key, "P-384") {
+			t.Errorf("the key is changed to one of another kind: %s", key)
+		}
+		if n := checkNoLeak(t, w.store, keys.references(), "after ChangeKey"); n != 3 {
+			t.Errorf("%d keys are left, want those of two certificates and the account", n)
 		}
 	})
 }

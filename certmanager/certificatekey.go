@@ -2,6 +2,7 @@ package certmanager
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -83,6 +84,28 @@ func (d keyDeletion) isInUse(ref string) bool {
 	}
 	key, ok := s.PrivateKey.(*distantKey)
 	return ok && key.ref == ref
+}
+
+// retireKey notes in the work that the key of a stored certificate, which is about to be replaced by one that was not obtained,
+// is to be deleted when that is valid no more. Of a key that is in the record there is nothing to be noted.
+func (e eraser) retireKey(ctx context.Context, replaced *entry, stored []byte) error {
+	c, err := record.DecodeCertificate(stored, nil, &e.intermediates)
+	if err != nil || c.Key.Reference == "" {
+		return nil // what can't be read tells of no key
+	}
+	first := e.issuers[0].ID()
+	w, err := e.awaitWork(ctx, replaced.workKey(first))
+	if err != nil {
+		return storageFailure(fmt.Errorf("note that the key of the present one is to be deleted: %w", err))
+	}
+	if err = w.read(first); err == nil {
+		w.Unused.Add(c.Key.Reference, c.NotAfter)
+		err = w.save(w.context())
+	}
+	if err = errors.Join(err, w.release(ctx)); err != nil {
+		return storageFailure(fmt.Errorf("note that the key of the present one is to be deleted: %w", err))
+	}
+	return nil
 }
 
 // deleteAllKeys deletes the keys of work in vain, before its record is.

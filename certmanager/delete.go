@@ -157,6 +157,15 @@ func (e eraser) erase(ctx context.Context, subject string) error {
 // eraseWork deletes the record of the work on a subject's certificate of one key type, and before it the certificates that
 // came since they were deleted.
 func (e eraser) eraseWork(ctx context.Context, key, subject string) error {
+	w, err := e.awaitWork(ctx, key)
+	if err != nil {
+		return err
+	}
+	return e.eraseWith(ctx, w, subject)
+}
+
+// awaitWork takes the lease of the work as soon as nobody has it.
+func (e eraser) awaitWork(ctx context.Context, key string) (*work, error) {
 	left := new(claim)
 	defer left.withdraw()
 	var held *storage.HeldError
@@ -164,11 +173,11 @@ func (e eraser) eraseWork(ctx context.Context, key, subject string) error {
 		w, err := claimWork(ctx, e.store, key, left)
 		switch {
 		case err == nil:
-			return e.eraseWith(ctx, w, subject)
+			return w, nil
 		case held != nil && ctx.Err() != nil:
-			return fmt.Errorf("another process is at work on it: %w: %w", held, ctx.Err())
+			return nil, fmt.Errorf("another process is at work on it: %w: %w", held, ctx.Err())
 		case !errors.As(err, &held):
-			return err
+			return nil, err
 		}
 		select {
 		case <-time.After(min(held.RetryAfter, deletionInterval)):

@@ -32,7 +32,8 @@ var ErrNotNewer = errors.New("the names have a certificate that ends later")
 // has names that no certificate can be obtained for, or does not belong to the key is refused, and so is one whose names
 // are in other certificates that are managed. If the names have a certificate that ends later, that stays, and the error
 // wraps [ErrNotNewer]: what was imported once and renewed can be imported again without harm. The very certificate
-// that is there is no error.
+// that is there is no error. For one whose key Config.Keys has to be replaced, Import waits for an attempt under way, as
+// [Manager.Delete] does: ctx should have time for that.
 func (m *Manager) Import(ctx context.Context, certPEM, keyPEM []byte) error {
 	if m.store == nil {
 		return errNotMade
@@ -110,18 +111,24 @@ func (m *Manager) keepImported(ctx context.Context, e *entry, r *record.Certific
 	return errors.New("the stored record was changed by others again and again")
 }
 
+// saveImported stores the record in place of what is there. The error is storage.ErrConflict if that changes meanwhile.
 func (m *Manager) saveImported(ctx context.Context, e *entry, r *record.Certificate) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
-	defer cancel()
 	value, err := r.Encode()
 	if err != nil {
 		return err
 	}
 	key := e.certificateKey(r.Issuer)
-	old, err := m.store.Load(ctx, key)
+	loading, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
+	old, err := m.store.Load(loading, key)
+	cancel()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return storageFailure(slowStorage(ctx, err))
+		return storageFailure(slowStorage(loading, err))
 	}
+	if err := m.obtainer.eraser().retireKey(ctx, e, old.Value); err != nil {
+		return err
+	}
+	ctx, cancel = context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
+	defer cancel()
 	if _, err = m.store.Save(ctx, key, value, old.Revision); err != nil && !errors.Is(err, storage.ErrConflict) {
 		return storageFailure(slowStorage(ctx, err))
 	}

@@ -272,3 +272,30 @@ func importRefused(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+// TestImportOverAKeyKeptElsewhere imports in place of a certificate whose key Config.Keys has: it is deleted once nobody can
+// serve that.
+func TestImportOverAKeyKeptElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		config, keys := w.withKeys("example.com")
+		m, stop := w.serving(config)
+		defer stop()
+		first := refOf(t, w.store, "example.com")
+		chain, keyText := elsewhere(t, ecdsaKey(t, elliptic.P256()), 200*24*time.Hour, "example.com")
+		if err := m.Import(t.Context(), chain, keyText); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		checkNoLeak(t, w.store, keys.references(), "after Import")
+		if !slices.Contains(keys.references(), first) {
+			t.Error("the key is deleted while others may serve its certificate")
+		}
+		time.Sleep(150 * 24 * time.Hour)
+		w.await(certmanager.EventObtained, "example.com", 2)
+		synctest.Wait()
+		if left := keys.references(); len(left) != 2 || slices.Contains(left, first) {
+			t.Errorf("the keys %q are left, want those of the account and the renewed certificate", left)
+		}
+	})
+}

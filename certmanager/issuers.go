@@ -99,9 +99,14 @@ func checkSupported(issuers []*gatedIssuer, subjects []subject, wrong *misconfig
 	}
 }
 
-// ableOf returns the issuers that support the subject: at least one does, or it would not be managed.
+// ableOf returns the issuers that support the subject. At least one does, or it would not be managed; if none does by now, it
+// is for them to refuse.
 func ableOf(issuers []*gatedIssuer, s *subject) []*gatedIssuer {
-	return slices.DeleteFunc(slices.Clone(issuers), func(issuer *gatedIssuer) bool { return issuer.supports(s) != nil })
+	able := slices.DeleteFunc(slices.Clone(issuers), func(issuer *gatedIssuer) bool { return issuer.supports(s) != nil })
+	if len(able) == 0 {
+		return issuers
+	}
+	return able
 }
 
 // solvers returns those that prove control to this issuer alone.

@@ -158,8 +158,9 @@ func (s *survey) record(ctx context.Context, item storage.Record) {
 	}
 	var wrong misconfiguration
 	subjects := s.config.normalize([]Subject{{Names: []string{name}}}, &wrong)
+	checkSupported(s.issuers, subjects, &wrong)
 	if wrong.err() != nil || subjects[0].name() != name {
-		return
+		return // also if no issuer supports it any more
 	}
 	first := newEntry(subjects[0], onDemand|surveyed)
 	e := familyOf(first).ofKind(keyType)

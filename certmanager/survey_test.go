@@ -1,8 +1,10 @@
 package certmanager_test
 
 import (
+	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -187,4 +189,38 @@ func (w *world) withPolicy(ca *localCA, p *policy) certmanager.Config {
 	config := w.onDemand(p)
 	config.Issuers = []certmanager.Issuer{ca}
 	return config
+}
+
+// A choosy issuer does not support what it has issued for before.
+type choosy struct {
+	*localCA
+	asked atomic.Int32
+}
+
+func (c *choosy) Supports(certmanager.Request) error {
+	if c.asked.Add(1) > 1000 {
+		time.Sleep(time.Hour) // whoever asks again at once is not to ask for ever
+	}
+	return errors.New("not any more")
+}
+
+// TestSurveyOfNamesThatNoIssuerSupports restarts with an issuer that supports other names than it did.
+func TestSurveyOfNamesThatNoIssuerSupports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, local := newWorld(t), newLocalCA(t, "local")
+		local.lifetime = 4 * 24 * time.Hour
+		config := w.onDemandFrom(local)
+		w.obtainOnDemand(config, 3)
+		issuer := &choosy{localCA: local}
+		config.Issuers = []certmanager.Issuer{issuer}
+		_, stop := w.running(config)
+		defer stop()
+		time.Sleep(5 * 24 * time.Hour)
+		if n := issuer.asked.Load(); n == 0 || n > 1000 {
+			t.Errorf("the issuer was asked %d times what it supports", n)
+		}
+		if n := local.count(); n != 3 {
+			t.Errorf("%d certificates, want those that there were", n)
+		}
+	})
 }
