@@ -67,7 +67,7 @@ func (a *accountRecord) replaceKey(ctx context.Context, old record.Key, t KeyTyp
 		if err != nil {
 			return err
 		}
-		return a.openOrMake(ctx, &rec.Key, t)
+		return a.keyring.openOrMake(ctx, &rec.Key, t)
 	}
 	if key.Reference == "" {
 		err = replace(ctx)

@@ -125,18 +125,9 @@ func (a *accountRecord) makeKey(ctx context.Context) (rec record.Account, err er
 		if rec, err = a.read(ctx); err != nil {
 			return err
 		}
-		return a.openOrMake(ctx, &rec.Key, accountKeyType)
+		return a.keyring.openOrMake(ctx, &rec.Key, accountKeyType)
 	})
 	return rec, err
-}
-
-// openOrMake opens a key that is kept elsewhere, of whatever type it is, or has one of the type made, for who has the lease.
-func (a *accountRecord) openOrMake(ctx context.Context, key *record.Key, t KeyType) error {
-	err := a.keyring.openKey(ctx, key)
-	if errors.Is(err, fs.ErrNotExist) {
-		key.Signer, err = a.keyring.create(ctx, key.Reference, t)
-	}
-	return err
 }
 
 // locked calls f while no other process changes the account. Its ctx ends if that can't be said any longer.

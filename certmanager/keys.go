@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"strings"
 	"time"
@@ -97,6 +98,15 @@ func (k *keyring) open(ctx context.Context, ref string) (signer crypto.Signer, e
 		return err
 	})
 	return signer, err
+}
+
+// openOrMake opens a key that is kept elsewhere, of whatever type it is, or has one of the type made, for who has the lease.
+func (k *keyring) openOrMake(ctx context.Context, key *record.Key, t KeyType) error {
+	err := k.openKey(ctx, key)
+	if errors.Is(err, fs.ErrNotExist) {
+		key.Signer, err = k.create(ctx, key.Reference, t)
+	}
+	return err
 }
 
 // openKey opens a key that is kept elsewhere.
