@@ -80,8 +80,12 @@ func newWorld(t *testing.T, token pkcs11.Config) *world {
 // start has a manager run, and serve the network, until stop is called.
 func (w *world) start(kind certmanager.KeyType, names ...string) (m *certmanager.Manager, stop func()) {
 	w.t.Helper()
+	var kinds []certmanager.KeyType
+	if kind != "" {
+		kinds = append(kinds, kind)
+	}
 	m, err := certmanager.New(certmanager.Config{
-		Names: names, KeyTypes: []certmanager.KeyType{kind}, AgreeToTerms: true, Storage: w.store, Keys: w.keys, Preflight: certmanager.PreflightOff,
+		Names: names, KeyTypes: kinds, AgreeToTerms: true, Storage: w.store, Keys: w.keys, Preflight: certmanager.PreflightOff,
 		Issuers: []certmanager.Issuer{&certmanager.ACME{DirectoryURL: w.ca.URL, HTTPClient: w.ca.Client()}}, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
