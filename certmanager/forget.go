@@ -67,6 +67,31 @@ func (m *Manager) abandon(entries []*entry) {
 	m.dispatcher.Update(entries...)
 }
 
+// abandon ends the task under way, and tells all who wait for one why there will be none.
+func (p *progress) abandon(why error) {
+	p.mu.Lock()
+	if m := p.matter; m != nil && m.cancel != nil {
+		m.cancel(why)
+	}
+	p.mu.Unlock()
+	p.dismiss(why)
+}
+
+// dismiss tells all who wait for a task why there will be none. One that is under way goes on.
+func (p *progress) dismiss(why error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := p.matter
+	if m == nil {
+		return
+	}
+	for _, waiting := range m.waiting {
+		waiting <- why // has room for it
+	}
+	m.waiting = nil
+	p.settle()
+}
+
 // forget ends the management of the entries that have the names, and returns them.
 func (c *catalogue) forget(names []string) []*entry {
 	c.mu.Lock()

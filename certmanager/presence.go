@@ -93,7 +93,7 @@ func (a *attempt) gone(shown error) outcome {
 		o.events = []Event{{Kind: EventWarning, Names: e.names(), Err: fmt.Errorf("%w: %w", o.err, shown)}}
 	}
 	if !time.Now().Before(e.end()) {
-		a.update(a.catalogue.evict(e)...)
+		a.retire(a.catalogue.evict(e), e)
 	}
 	return o
 }

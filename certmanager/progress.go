@@ -107,24 +107,6 @@ func (p *progress) finish(o outcome) lifecycle.Report {
 	return report
 }
 
-// abandon ends the task under way, and tells all who wait for one why there will be none.
-func (p *progress) abandon(why error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	m := p.matter
-	if m == nil {
-		return
-	}
-	if m.cancel != nil {
-		m.cancel(why)
-	}
-	for _, waiting := range m.waiting {
-		waiting <- why // has room for it
-	}
-	m.waiting = nil
-	p.settle()
-}
-
 // loaded notes that the storage was asked for what it has.
 func (p *progress) loaded() {
 	p.mu.Lock()
