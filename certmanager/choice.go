@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"slices"
 	"strings"
+	"time"
 )
 
 // certificateFor returns what the client is to be served with, of the first kind of key that it understands, if that is in
@@ -21,14 +22,20 @@ func (e *entry) certificateFor(hello *tls.ClientHelloInfo) *tls.Certificate {
 	return nil
 }
 
-// choose returns the first alternative that has a certificate that the client understands, or nil. The entry may be nil.
+// choose returns the first alternative that has a certificate that the client understands, or nil. One that has expired is
+// chosen for want of another. The entry may be nil.
 func (e *entry) choose(hello *tls.ClientHelloInfo) *entry {
+	var expired *entry
 	for a := e; a != nil; a = a.alternative {
-		if a.held() != nil && (e.alternative == nil || a.keyType().understoodBy(hello)) {
+		switch {
+		case a.held() == nil || e.alternative != nil && !a.keyType().understoodBy(hello):
+		case e.alternative == nil || !a.roles.has(late) || time.Now().Before(a.end()):
 			return a
+		case expired == nil:
+			expired = a
 		}
 	}
-	return nil
+	return expired
 }
 
 // ready returns the first alternative that has a certificate, or nil. The entry may be nil.
