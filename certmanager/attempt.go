@@ -104,7 +104,7 @@ func (a *attempt) askPolicy(ctx context.Context) (o outcome, allowed bool) {
 	case !errors.Is(err, ErrDenied):
 		return a.failed(ctx, e, err), false
 	case !time.Now().Before(current.end()):
-		a.update(a.catalogue.evict(e)...)
+		a.retire(a.catalogue.evict(e), e)
 	}
 	a.turnedAway(ctx, e.identifiers[0].Value, err)
 	return outcome{kind: lifecycle.Failed, until: earlier(time.Now().Add(policyInterval), current.end()), err: fmt.Errorf("certmanager: %v: %w", &e.subject, err)}, false

@@ -7,8 +7,10 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
 // some returns a random choice of the values, in random order.
@@ -146,5 +148,23 @@ func TestAlternativeOfWhatWasEvicted(t *testing.T) {
 	}
 	if o.adopt(first); c.lookup("example.com") != first || !first.alternative.roles.has(managed) {
 		t.Error("the entry is not managed again with its alternative")
+	}
+}
+
+// A client that understands both is not served what has expired, if the certificate with the other kind of key has not.
+func TestExpiredIsChosenLast(t *testing.T) {
+	s := *subjectOf("example.com")
+	s.keyTypes = []KeyType{ECDSAP256, RSA2048}
+	e, hello, now := newEntry(s, managed), clientHello(t), time.Now()
+	e.offer(&record.Certificate{Chain: [][]byte{nil}, Meta: record.Meta{Obtained: now.AddDate(0, -4, 0)}, NotBefore: now.AddDate(0, -4, 0), End: now.Add(-time.Hour)})
+	if e.choose(hello) != e {
+		t.Error("the expired one is not chosen, though there is no other")
+	}
+	e.alternative.offer(certificateFor90Days())
+	if e.choose(hello) != e.alternative {
+		t.Error("an expired one is chosen")
+	}
+	if n := testing.AllocsPerRun(10, func() { e.choose(hello) }); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }

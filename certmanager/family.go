@@ -68,14 +68,20 @@ func (f family) certificateFor(hello *tls.ClientHelloInfo) *tls.Certificate {
 	return nil
 }
 
-// choose returns the first alternative that has a certificate that the client understands, or nil.
+// choose returns the first that has a certificate that the client understands, or nil. One that has expired is chosen for
+// want of another.
 func (f family) choose(hello *tls.ClientHelloInfo) *entry {
+	var expired *entry
 	for a := f.first; a != nil; a = a.alternative {
-		if a.held() != nil && (f.first.alternative == nil || a.keyType().understoodBy(hello)) {
+		switch {
+		case a.held() == nil || f.first.alternative != nil && !a.keyType().understoodBy(hello):
+		case f.first.alternative == nil || !a.roles.has(late) || time.Now().Before(a.end()):
 			return a
+		case expired == nil:
+			expired = a
 		}
 	}
-	return nil
+	return expired
 }
 
 // ready returns the first alternative that has a certificate, or nil.

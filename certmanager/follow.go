@@ -96,6 +96,7 @@ func (m *Manager) reload(ctx context.Context, key string) {
 				m.dispatcher.Update(e)
 			}
 			m.obtainer.residents.keep(e, wasEvicted)
+			m.obtainer.leave(e) // another member was faster with what a survey found
 		case revision == "":
 			m.forgetDeleted(ctx, e, id)
 		}

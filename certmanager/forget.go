@@ -70,13 +70,20 @@ func (m *Manager) abandon(entries []*entry) {
 // abandon ends the task under way, and tells all who wait for one why there will be none.
 func abandon(p *progress, why error) {
 	p.mu.Lock()
+	if m := p.matter; m != nil && m.cancel != nil {
+		m.cancel(why)
+	}
+	p.mu.Unlock()
+	dismiss(p, why)
+}
+
+// dismiss tells all who wait for a task why there will be none. One that is under way goes on.
+func dismiss(p *progress, why error) {
+	p.mu.Lock()
 	defer p.mu.Unlock()
 	m := p.matter
 	if m == nil {
 		return
-	}
-	if m.cancel != nil {
-		m.cancel(why)
 	}
 	for _, waiting := range m.waiting {
 		waiting <- why // has room for it

@@ -1,12 +1,17 @@
 package certmanager_test
 
 import (
+	"context"
 	"crypto/x509"
+	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/certmanager/internal/record"
+	"github.com/everseal/everseal/storage"
 )
 
 // servedLeaf returns the certificate that is served for the name, which must be valid.
@@ -82,4 +87,34 @@ func TestHeirFailsForWeeks(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRenewOfWhatIsInherited has a caller of Renew wait, for a process that has the lease, when the name comes to be configured:
+// it is told when that certificate takes over, and does not wait for what nobody does any more.
+func TestRenewOfWhatIsInherited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		config := w.onDemandFrom(newLocalCA(t, "ca"))
+		m, stop := w.running(config)
+		defer stop()
+		servedLeaf(t, m, "example.com")
+		lease, err := (&storage.Claim{Store: w.store, Key: record.WorkKey("ca", "example.com", "ecdsa-p256"), Term: time.Hour}).Try(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer lease.Release(context.Background())
+		var caller sync.WaitGroup
+		caller.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			if err := m.Renew(ctx, "example.com"); err == nil || errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Renew: %v", err)
+			}
+		})
+		time.Sleep(time.Second)
+		if err := m.Manage(certmanager.Subject{Names: []string{"example.com", "www.example.com"}}); err != nil {
+			t.Fatal(err)
+		}
+		caller.Wait()
+	})
 }

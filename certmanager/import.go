@@ -30,7 +30,7 @@ var ErrNotNewer = errors.New("the names have a certificate that ends later")
 // The chain is PEM, in any order; what is not above the certificate is left out, and so is the root. The key is PEM
 // too, not encrypted: PKCS #8, PKCS #1 or SEC 1, of one of the KeyTypes. A certificate that has expired, is not for servers,
 // has names that no certificate can be obtained for, or does not belong to the key is refused, and so is one whose names
-// are in other certificates that are managed. If the names have a certificate that ends later, that stays, and the error
+// are in other certificates that are managed, or managed with several kinds of key and not with its own. If the names have a certificate that ends later, that stays, and the error
 // wraps [ErrNotNewer]: what was imported once and renewed can be imported again without harm. The very certificate
 // that is there is no error. For one whose key Config.Keys has to be replaced, Import waits for an attempt under way, as
 // [Manager.Delete] does: ctx should have time for that.
@@ -136,7 +136,7 @@ func (m *Manager) saveImported(ctx context.Context, e *entry, r *record.Certific
 }
 
 // importedEntry returns the entry for the certificate, and whether it is managed, or is to be. If the names are managed with
-// other kinds of key, it is that of the first of those.
+// one other kind of key, it is that of theirs.
 func (m *Manager) importedEntry(leaf *x509.Certificate, key crypto.Signer) (e *entry, isManaged bool, err error) {
 	kind := keyTypeOf(key)
 	given := Subject{KeyTypes: []KeyType{kind}}
@@ -158,7 +158,11 @@ func (m *Manager) importedEntry(leaf *x509.Certificate, key crypto.Signer) (e *e
 		return nil, false, err
 	}
 	if e := m.catalogue.covering(s.identifiers[0].Value); e != nil && e.name() == s.name() {
-		return cmp.Or(m.catalogue.subject(s.name(), string(kind)), e), true, nil
+		same := m.catalogue.subject(s.name(), string(kind))
+		if same == nil && e.alternative != nil {
+			return nil, false, fmt.Errorf("the key is %s, and %v is managed with %v: clients are served by those", kind, &s, e.keyTypes)
+		}
+		return cmp.Or(same, e), true, nil
 	}
 	var wrong misconfiguration
 	all := m.config.normalize([]Subject{given}, &wrong)

@@ -182,6 +182,25 @@ func TestImportKeepsTheBound(t *testing.T) {
 	})
 }
 
+// TestImportOfAnotherKind imports for a name that has several kinds of key: by these it is chosen what clients are served.
+func TestImportOfAnotherKind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		config := w.fromLocalCA(newLocalCA(t, "ours"), "example.com")
+		config.KeyTypes = bothKinds
+		m, err := certmanager.New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for curve, want := range map[elliptic.Curve]bool{elliptic.P256(): true, elliptic.P384(): false} {
+			chain, keyText := elsewhere(t, ecdsaKey(t, curve), 90*24*time.Hour, "example.com")
+			if err := m.Import(t.Context(), chain, keyText); (err == nil) != want {
+				t.Errorf("%s: %v", curve.Params().Name, err)
+			}
+		}
+	})
+}
+
 func TestImportForms(t *testing.T) {
 	m := newMember(t, new(storage.Memory), nil)
 	root := newLocalCA(t, "root")

@@ -83,9 +83,23 @@ func (o *obtainer) serve(e *entry, r *record.Certificate) bool {
 		return false
 	}
 	if former := o.catalogue.inherit(e); len(former) > 0 {
-		o.update(former...)
+		o.retire(former, nil)
 	}
 	return true
+}
+
+// errRetired is why work on a certificate has ended that nobody forgot.
+var errRetired = errors.New("it is managed no more: it has left memory, or its name has got another certificate")
+
+// retire has nothing more done for entries that are managed no more, and tells those who wait for it, but not those of the
+// entry whose task is under way: its end tells them.
+func (o *obtainer) retire(entries []*entry, underway *entry) {
+	for _, e := range entries {
+		if e != underway {
+			dismiss(&e.progress, fmt.Errorf("certmanager: %v: %w", &e.subject, errRetired))
+		}
+	}
+	o.update(entries...)
 }
 
 // failed returns the outcome when something else than an issuer failed: the storage, or the question whether a name is

@@ -34,6 +34,9 @@ func (m *Manager) onDemand(hello *tls.ClientHelloInfo, name string) (*tls.Certif
 		return nil, unlessRefused(err)
 	}
 	defer m.admission.leave()
+	if m.running() == nil { // it has ended, and what was left of the work with it
+		return nil, fmt.Errorf("certmanager: %s has no certificate: %w", name, errNotRunning)
+	}
 	if other := m.fallBack(hello); other != nil {
 		return other, nil // while ours is obtained
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -316,4 +317,28 @@ func manageWanted(t *testing.T, names []string, underWay bool) {
 	if n := w.newOrders(); n != want {
 		t.Errorf("%d orders, want %d: %+v", n, want, w.ca.Orders())
 	}
+}
+
+// A hookedConn calls a function when it is asked for the client's address.
+type hookedConn struct {
+	net.Conn
+	hook func()
+}
+
+func (c hookedConn) RemoteAddr() net.Addr {
+	c.hook()
+	return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 9), Port: 1234}
+}
+
+// TestRunEndsBeforeTheDemand has Run end when a handshake is about to have a name obtained: it waits for nobody.
+func TestRunEndsBeforeTheDemand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		m, stop := w.running(w.onDemandFrom(newLocalCA(t, "ca")))
+		began := time.Now()
+		_, err := m.GetCertificate(&tls.ClientHelloInfo{ServerName: "example.com", Conn: hookedConn{hook: stop}})
+		if took := time.Since(began); err == nil || took > 30*time.Second {
+			t.Errorf("after %v: %v", took, err)
+		}
+	})
 }

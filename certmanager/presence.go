@@ -101,7 +101,7 @@ func (c presenceCheck) gone(shown error) outcome {
 		o.events = []Event{{Kind: EventWarning, Names: e.names(), Err: fmt.Errorf("%w: %w", o.err, shown)}}
 	}
 	if !time.Now().Before(e.end()) {
-		c.update(c.catalogue.evict(e)...)
+		c.retire(c.catalogue.evict(e), e)
 	}
 	return o
 }

@@ -204,7 +204,7 @@ func (o *obtainer) leave(e *entry) {
 			return
 		}
 	}
-	o.update(o.catalogue.evict(first)...)
+	o.retire(o.catalogue.evict(first), nil)
 }
 
 // isSurveyedInVain reports whether a survey alone has led to the entry, and there is nothing to do for it.
