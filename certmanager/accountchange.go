@@ -31,7 +31,7 @@ func (m *Manager) Account(issuer string) (*Account, error) {
 		return nil, errNotMade
 	}
 	for _, gated := range m.issuers {
-		if a, ok := capability[*acmeIssuer](gated); ok && (issuer == "" || a.ID() == issuer) {
+		if a, ok := capability[*acmeIssuer](gated); ok && (issuer == "" || gated.ID() == issuer) {
 			return &Account{&a.account, m.store}, nil
 		}
 	}

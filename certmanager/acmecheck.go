@@ -52,6 +52,8 @@ func (a *ACME) checkExternalAccount() error {
 		return nil
 	case strings.TrimSpace(external.KeyID) == "":
 		return errors.New("has no KeyID: the CA hands one out with the MAC key")
+	case strings.TrimSpace(external.KeyID) != external.KeyID:
+		return fmt.Errorf("has the KeyID %.100q: leave out the blanks around it", external.KeyID)
 	case len(external.MACKey) == 0:
 		return fmt.Errorf("%.100q has no MACKey: decode what the CA hands out with acme.ParseMACKey", external.KeyID)
 	}

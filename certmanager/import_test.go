@@ -243,7 +243,8 @@ func TestImportForms(t *testing.T) {
 func TestImportRefused(t *testing.T) { synctest.Test(t, importRefused) }
 
 func importRefused(t *testing.T) {
-	m := newMember(t, new(storage.Memory), nil, "a.example.com")
+	store := new(storage.Memory)
+	m := newMember(t, store, nil, "a.example.com")
 	key := ecdsaKey(t, elliptic.P256())
 	good, goodKey := elsewhere(t, key, time.Hour, "example.com")
 	expired, _ := elsewhere(t, key, time.Minute, "example.com")
@@ -260,6 +261,7 @@ func importRefused(t *testing.T) {
 	strangeChain, strangeKey := elsewhere(t, strange, time.Hour, "example.com")
 	_, anotherKey := elsewhere(t, ecdsaKey(t, elliptic.P256()), time.Hour, "example.com")
 	sealed := pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("sealed")})
+	sealedBefore := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-128-CBC,00"}, Bytes: []byte("sealed")})
 	time.Sleep(2 * time.Minute)
 	for name, test := range map[string]struct {
 		chain, key []byte
@@ -271,6 +273,7 @@ func importRefused(t *testing.T) {
 		"no key":          {good, []byte("SECRETTEXT"), "there is no private key"},
 		"broken key":      {good, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("SECRETTEXT")}), "not PKCS #8"},
 		"encrypted key":   {good, sealed, "is encrypted"},
+		"as of old":       {good, sealedBefore, "is encrypted"},
 		"strange key":     {strangeChain, strangeKey, "not supported"},
 		"broken chain":    {pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("SECRETTEXT")}), goodKey, "can't be parsed"},
 		"no name":         {noName, goodKey, "a name of the certificate"},
@@ -286,6 +289,16 @@ func importRefused(t *testing.T) {
 	}
 	if _, managed := m.Status("example.com"); managed {
 		t.Error("a name is managed whose certificate was refused")
+	}
+	for key := range store.List(t.Context(), "") {
+		t.Errorf("%s is stored, of a certificate that was refused", key)
+	}
+	constrained, err := certmanager.New(certmanager.Config{Issuers: []certmanager.Issuer{&certmanager.LocalCA{Permitted: []string{"internal"}}}, Storage: store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := constrained.Import(t.Context(), good, goodKey); err == nil || !strings.Contains(err.Error(), "permitted") {
+		t.Errorf("of a name that no issuer supports: error %v", err)
 	}
 	if new(certmanager.Manager).Import(t.Context(), good, goodKey) == nil {
 		t.Error("no error")

@@ -333,6 +333,9 @@ func TestACMEWithinAnotherIssuer(t *testing.T) {
 					t.Error(err)
 				}
 				made.one(t)
+				if _, err := m.Account("wrapper"); err != nil {
+					t.Error(err)
+				}
 			})
 		})
 	}

@@ -17,6 +17,7 @@ func refusedIssuers() []refusedConfig {
 	return []refusedConfig{
 		{"a CA that wants an external account", withIssuer(certmanager.ACME{DirectoryURL: acme.ZeroSSL, AgreeToTerms: true}), []string{"ACME.ExternalAccount", "ZeroSSL", "missing"}},
 		{"an external account without its ID", withIssuer(certmanager.ACME{DirectoryURL: "https://ca.example.com/", ExternalAccount: &acme.ExternalAccount{KeyID: " ", MACKey: []byte("secret")}}), []string{"ACME.ExternalAccount", "KeyID"}},
+		{"an external account with a blank", withIssuer(certmanager.ACME{DirectoryURL: "https://ca.example.com/", ExternalAccount: &acme.ExternalAccount{KeyID: "kid-1\n", MACKey: []byte("secret")}}), []string{"ACME.ExternalAccount", `"kid-1\n"`, "blank"}},
 		{"an external account without its key", withIssuer(certmanager.ACME{DirectoryURL: "https://ca.example.com/", ExternalAccount: &acme.ExternalAccount{KeyID: "kid-1"}}), []string{"ACME.ExternalAccount", `"kid-1"`, "ParseMACKey"}},
 		{"terms of another public CA", withIssuer(certmanager.ACME{DirectoryURL: acme.Actalis, ExternalAccount: someAccount}), []string{"AgreeToTerms", "Actalis"}},
 		{"terms of a CA within a wrapper", certmanager.Config{Issuers: []certmanager.Issuer{wrapper{Issuer: &certmanager.ACME{}}}}, []string{"AgreeToTerms", "Let's Encrypt"}},

@@ -367,6 +367,9 @@ func TestDeleteFails(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(fmt.Sprint(err), "example.com: another process") || strings.Contains(fmt.Sprint(err), "example.org") {
 			t.Errorf("error %v", err)
 		}
+		for key := range store.List(t.Context(), "certificates") {
+			t.Errorf("%s waits for the lease of the work", key)
+		}
 		if err := lease.Release(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"io"
 	"math/big"
 	"net/http"
 	"strings"
@@ -40,6 +43,9 @@ func TestRevoke(t *testing.T) {
 			}
 			var meanwhile *x509.Certificate
 			f.answerWith(only("revokeCert", func(r *http.Request) (*http.Response, error) {
+				if byKey := isSignedByKey(t, r); byKey != (reason == acme.ReasonKeyCompromise) {
+					t.Errorf("for the reason %d, the certificate's key has signed: %t", reason, byKey)
+				}
 				meanwhile, err = w.handshake(r.Context(), "example.com")
 				return nil, err
 			}))
@@ -59,6 +65,25 @@ func TestRevoke(t *testing.T) {
 			w.await(certmanager.EventRevoked, "example.com", 1)
 		})
 	}
+}
+
+// isSignedByKey reports whether a request has a key in its signature's header, and no account.
+func isSignedByKey(t *testing.T, r *http.Request) bool {
+	t.Helper()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	var signed struct{ Protected string }
+	if err := json.Unmarshal(body, &signed); err != nil {
+		t.Error(err)
+	}
+	header, err := base64.RawURLEncoding.DecodeString(signed.Protected)
+	if err != nil {
+		t.Error(err)
+	}
+	return bytes.Contains(header, []byte(`"jwk"`))
 }
 
 // TestRevokeByKey has the certificates revoked that another account, lost meanwhile, has obtained.
