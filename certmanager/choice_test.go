@@ -157,14 +157,14 @@ func TestExpiredIsChosenLast(t *testing.T) {
 	s.keyTypes = []KeyType{ECDSAP256, RSA2048}
 	e, hello, now := newEntry(s, managed), clientHello(t), time.Now()
 	e.offer(&record.Certificate{Chain: [][]byte{nil}, Meta: record.Meta{Obtained: now.AddDate(0, -4, 0)}, NotBefore: now.AddDate(0, -4, 0), End: now.Add(-time.Hour)})
-	if e.choose(hello) != e {
+	if familyOf(e).choose(hello) != e {
 		t.Error("the expired one is not chosen, though there is no other")
 	}
 	e.alternative.offer(certificateFor90Days())
-	if e.choose(hello) != e.alternative {
+	if familyOf(e).choose(hello) != e.alternative {
 		t.Error("an expired one is chosen")
 	}
-	if n := testing.AllocsPerRun(10, func() { e.choose(hello) }); n != 0 {
+	if n := testing.AllocsPerRun(10, func() { familyOf(e).choose(hello) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
