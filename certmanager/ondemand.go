@@ -53,7 +53,7 @@ func (m *Manager) onDemand(hello *tls.ClientHelloInfo, name string) (*tls.Certif
 // unlessRefused returns the error, or nil if it is that the name is not to have a certificate, which is no failure: the log
 // has said why.
 func unlessRefused(err error) error {
-	if errors.Is(err, ErrDenied) || errors.Is(err, errCapped) {
+	if errors.Is(err, ErrDenied) || errors.Is(err, errCapped) || errors.Is(err, errImpossible) {
 		return nil
 	}
 	return err
@@ -111,7 +111,8 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 	s := m.config.normalize([]Subject{{Names: []string{name}}}, &wrong)
 	checkSupported(m.issuers, s, &wrong)
 	if err := wrong.err(); err != nil {
-		return nil, err
+		m.obtainer.turnedAway(ctx, name, err)
+		return nil, &negative{until: time.Now().Add(denialPeriod), err: fmt.Errorf("certmanager: %s: %w: %w", name, errImpossible, err)}
 	}
 	e := newEntry(s[0], onDemand)
 	d.entry.Store(e)

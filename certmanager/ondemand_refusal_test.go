@@ -188,3 +188,23 @@ func TestPolicyIsProbed(t *testing.T) {
 		})
 	}
 }
+
+// TestNoPublicNameOnDemand has clients ask for names that no public CA issues for: they are refused, and the policy is asked
+// once in a while.
+func TestNoPublicNameOnDemand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, p := newWorld(t), new(policy)
+		config := w.onDemand(p)
+		config.Issuers = nil // Let's Encrypt, which is not asked
+		m, stop := w.running(config)
+		defer stop()
+		for range 3 {
+			if c, err := ask(t, m, "host.internal"); c != nil || err != nil {
+				t.Errorf("%v, %v", c, err)
+			}
+		}
+		if n := p.count(); n != 1 {
+			t.Errorf("the policy was asked %d times", n)
+		}
+	})
+}
