@@ -160,7 +160,9 @@ func (m *Manager) run(ctx context.Context) error {
 	tasks.Go(func() { m.serveRecalls(ctx, &tasks) })
 	tasks.Go(func() { m.start(ctx) })
 	tasks.Go(func() { m.follow(ctx) })
-	tasks.Go(func() { m.servePursuits(ctx, &tasks) })
+	if m.config.Role != RoleServe {
+		tasks.Go(func() { m.servePursuits(ctx, &tasks) })
+	}
 	if m.config.OnDemand != nil {
 		tasks.Go(func() { m.probePolicy(ctx) })
 		tasks.Go(func() { m.surveyOnDemand(ctx) })
