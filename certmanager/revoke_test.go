@@ -220,6 +220,44 @@ func TestRevokeImpossible(t *testing.T) {
 	})
 }
 
+// TestRevokeWithRoleServe has a member that only serves leave what is to be revoked to others.
+func TestRevokeWithRoleServe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		f, config := w.front(), w.config("example.com")
+		acmeOf(config).HTTPClient = f.client()
+		m, stop := w.serving(config)
+		f.answerWith(only("revokeCert", func(r *http.Request) (*http.Response, error) {
+			return reply(r, http.StatusServiceUnavailable, "text/plain", "busy"), nil
+		}))
+		if err := m.Revoke(t.Context(), "example.com", acme.ReasonSuperseded); err == nil {
+			t.Error("no error from a CA that is busy")
+		}
+		stop()
+		f.answerWith(nil)
+		warned := w.count(certmanager.EventWarning)
+		serving := config
+		serving.Role = certmanager.RoleServe
+		m, stop = w.running(serving)
+		time.Sleep(time.Hour)
+		if w.keys("revocations") != 1 || w.count(certmanager.EventWarning) != warned {
+			t.Error("a member that only serves has pursued it")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := m.Revoke(ctx, "example.com", acme.ReasonSuperseded); err == nil || !strings.Contains(err.Error(), "Config.Role") || w.keys("revocations") != 1 {
+			t.Errorf("Revoke by one that only serves: %v", err)
+		}
+		stop()
+		_, stop = w.running(config)
+		defer stop()
+		time.Sleep(time.Hour)
+		if w.keys("revocations") != 0 {
+			t.Error("nobody has pursued it")
+		}
+	})
+}
+
 // TestKilledWhileRevoking kills the manager at each write of a revocation in turn, before the write or just after it, and
 // starts it again: the successor is obtained once, and the old one revoked.
 func TestKilledWhileRevoking(t *testing.T) {
