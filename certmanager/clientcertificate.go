@@ -28,8 +28,9 @@ func (m *Manager) GetClientCertificate(request *tls.CertificateRequestInfo) (*tl
 	e := m.catalogue.serving(name)
 	for a := range familyOf(e).all() {
 		s := a.served.Load()
-		if ctx := request.Context(); s == nil && a.held() != nil && ctx != nil {
-			s, _ = m.answer(ctx, a) // evicted from memory: without it, there is none
+		a.roles.set(used)
+		if s == nil && a.held() != nil {
+			s, _ = m.recall(request.Context(), a, recallTimeout) // it was evicted from memory: without it, there is none
 		}
 		if s != nil && request.SupportsCertificate(&s.Certificate) == nil {
 			return &s.Certificate, nil

@@ -63,7 +63,9 @@ func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 	}
 	certificate, err := m.missing(hello, e)
 	if certificate == nil {
-		return nil, err
+		if certificate = m.fallBack(hello); certificate == nil {
+			return nil, err
+		}
 	}
 	return openFor(hello, certificate)
 }
@@ -87,15 +89,9 @@ func (m *Manager) missing(hello *tls.ClientHelloInfo, e *entry) (*tls.Certificat
 		return m.pending(hello, name, e)
 	}
 	if m.config.OnDemand == nil {
-		return m.fallBack(hello), nil
+		return nil, nil
 	}
-	certificate, err := m.onDemand(hello, name)
-	if certificate == nil {
-		if other := m.fallBack(hello); other != nil {
-			return other, nil
-		}
-	}
-	return certificate, err
+	return m.onDemand(hello, name)
 }
 
 // unnamed finds a certificate for a client that names none: that of the address it called, or the
@@ -110,7 +106,7 @@ func (m *Manager) unnamed(hello *tls.ClientHelloInfo) (*tls.Certificate, error) 
 			return m.pending(hello, name, e)
 		}
 	}
-	return m.fallBack(hello), nil
+	return nil, nil
 }
 
 // localAddress returns the IP address that the client called, or "".
@@ -138,19 +134,8 @@ func remoteAddress(conn net.Conn) netip.AddrPort {
 }
 
 // pending is for a managed name whose certificate is not in memory. While Run is starting it has it loaded, and waits
-// for that; then it returns the certificate or that of the fallback, or says why there is none.
+// for that; then it returns the certificate, or says why there is none.
 func (m *Manager) pending(hello *tls.ClientHelloInfo, name string, e *entry) (*tls.Certificate, error) {
-	certificate, err := m.loadFor(hello, name, e)
-	if err != nil {
-		if other := m.fallBack(hello); other != nil {
-			return other, nil
-		}
-	}
-	return certificate, err
-}
-
-// loadFor is pending without the fallback.
-func (m *Manager) loadFor(hello *tls.ClientHelloInfo, name string, e *entry) (*tls.Certificate, error) {
 	stopped, unloaded := m.running(), familyOf(e).unloadedFor(hello)
 	switch {
 	case stopped == nil && familyOf(e).ready() == nil:

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -326,6 +327,35 @@ func TestOnDemandFailureIsRemembered(t *testing.T) {
 		status, known := m.Status("example.com")
 		if !known || !status.OnDemand || status.State != certmanager.StateWaiting || status.Failure == nil || !status.Next.After(time.Now()) {
 			t.Errorf("status of a name that failed on demand: %+v", status)
+		}
+	})
+}
+
+// A name that a managed wildcard covers is served by that, also when clients want it: none is ordered for it. A configured
+// name has one of its own.
+func TestManagedWildcardServesOnDemand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		p := new(policy)
+		config := w.onDemandFrom(newLocalCA(t, "local"))
+		config.OnDemand = p.ask
+		config.Names = []string{"*.example.com", "www.example.com"}
+		m, stop := w.running(config)
+		defer stop()
+		if err := m.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string]string{"shop.example.com": "*.example.com", "www.example.com": "www.example.com", "example.net": "example.net"} {
+			c, err := ask(t, m, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := leafOf(t, c).DNSNames[0]; got != want {
+				t.Errorf("%s is served by the certificate for %s", name, got)
+			}
+		}
+		if !slices.Equal(p.asked, []string{"example.net"}) {
+			t.Errorf("the policy was asked for %q", p.asked)
 		}
 	})
 }

@@ -120,7 +120,7 @@ func (m *Manager) present(hello *tls.ClientHelloInfo, name string, e *entry) (*t
 	if s != nil {
 		patience = expiredPatience
 	}
-	found, err := m.recall(hello, e, patience)
+	found, err := m.recall(hello.Context(), e, patience)
 	switch {
 	case found != nil:
 		return &found.Certificate, nil
@@ -130,8 +130,8 @@ func (m *Manager) present(hello *tls.ClientHelloInfo, name string, e *entry) (*t
 	return nil, fmt.Errorf("certmanager: %.100q has a certificate, but it can't be read from the storage: %w", name, err)
 }
 
-// recall waits for what the storage has for the entry.
-func (m *Manager) recall(hello *tls.ClientHelloInfo, e *entry, patience time.Duration) (*served, error) {
+// recall waits for what the storage has for the entry. The ctx is that of a handshake, or nil.
+func (m *Manager) recall(ctx context.Context, e *entry, patience time.Duration) (*served, error) {
 	stopped := m.running()
 	if stopped == nil {
 		return nil, errNotRunning
@@ -142,7 +142,7 @@ func (m *Manager) recall(hello *tls.ClientHelloInfo, e *entry, patience time.Dur
 	}
 	defer m.admission.leave()
 	var ended <-chan struct{}
-	if ctx := hello.Context(); ctx != nil {
+	if ctx != nil {
 		ended = ctx.Done()
 	}
 	timeout := time.NewTimer(patience - min(time.Since(c.began), patience)) // what hangs is waited for by the first ones
@@ -155,7 +155,7 @@ func (m *Manager) recall(hello *tls.ClientHelloInfo, e *entry, patience time.Dur
 	case <-stopped:
 		return nil, errNotRunning
 	case <-ended:
-		return nil, fmt.Errorf("the client went away: %w", hello.Context().Err())
+		return nil, fmt.Errorf("the client went away: %w", ctx.Err())
 	}
 }
 

@@ -39,9 +39,6 @@ func (m *Manager) Revoke(ctx context.Context, name string, reason acme.Revocatio
 	if stopped == nil {
 		return fmt.Errorf("certmanager: revoke %s: %w", id.Value, errNotRunning)
 	}
-	if m.config.Role == RoleServe {
-		return fmt.Errorf("certmanager: revoke %s: this manager only serves (Config.Role): have it revoked by another", id.Value)
-	}
 	all, err := m.revocationsOf(ctx, id.Value)
 	if err != nil {
 		return fmt.Errorf("certmanager: revoke %s: %w", id.Value, err)
