@@ -30,7 +30,10 @@ func fail(j *record.Journal, err error, now, end time.Time) {
 	var problem *acme.Problem
 	dead := errors.As(err, new(*acme.OrderError))
 	if dead {
-		j.Key, j.Notes = record.Key{}, nil
+		j.Notes = nil
+		if !errors.As(err, new(*dryRunError)) { // of which the issuer has not seen the key
+			j.Key = record.Key{}
+		}
 	}
 	outage := acme.IsOutage(err)
 	if !outage && (errors.As(err, new(*acme.AuthorizationError)) || errors.As(err, new(*acme.SolverError))) {

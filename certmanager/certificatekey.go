@@ -117,6 +117,9 @@ func (e eraser) deleteAllKeys(ctx context.Context, w *work) error {
 	for _, j := range w.Journals {
 		all.Add(j.Key.Reference, time.Time{})
 	}
+	if len(all) > 0 && e.keyring.keys == nil {
+		return keysError{errNoKeys}
+	}
 	_, err := e.keyring.deleteUnused(ctx, all, func(string) bool { return false })
 	return err
 }

@@ -1,6 +1,7 @@
 package certmanager
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -235,6 +236,33 @@ func (a *archive) deleteCertificate(ctx context.Context, key string) error {
 		}
 	}
 	return a.delete(ctx, key)
+}
+
+// deleteThis deletes a certificate, in DER, if it is what is stored at the key, and before it the key if that is kept elsewhere.
+func (a *archive) deleteThis(ctx context.Context, key string, der []byte) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
+	defer cancel()
+	item, err := a.store.Load(ctx, key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return storageFailure(slowStorage(ctx, err))
+	}
+	c, err := record.DecodeCertificate(item.Value, nil, &a.intermediates)
+	if err != nil || !bytes.Equal(c.Chain[0], der) {
+		return nil
+	}
+	if c.Key.Reference != "" {
+		if err := a.keyring.delete(ctx, c.Key.Reference); err != nil {
+			return err
+		}
+	}
+	err = a.store.Delete(ctx, key, item.Revision)
+	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, storage.ErrConflict) { // another is there meanwhile
+		return nil
+	}
+	return storageFailure(slowStorage(ctx, err))
 }
 
 // delete deletes a record, whatever it is changed to meanwhile.

@@ -94,6 +94,28 @@ func TestDryRun(t *testing.T) {
 	})
 }
 
+// A key that the CA has not seen, for a dry run has failed, is that of the next attempt.
+func TestDryRunKeepsTheKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		config := w.config("example.com")
+		keys := newMemoryKeys()
+		config.Keys = keys
+		staging := w.addStaging(config)
+		w.ca.FailValidations("example.com", 1)
+		staging.FailValidations("example.com", 3)
+		_, stop := w.start(config)
+		defer stop()
+		w.await(certmanager.EventObtained, "example.com", 1)
+		if n := w.count(certmanager.EventFailed); n != 4 {
+			t.Fatalf("%d failures", n)
+		}
+		if n := keys.count("Create"); n != 4 { // two accounts, the order that failed, and the one that did not
+			t.Errorf("%d keys were made", n)
+		}
+	})
+}
+
 // What tells nothing of the names leaves the word to the CA.
 func TestDryRunThatTellsNothing(t *testing.T) {
 	for name, spoil := range map[string]func(*acmetest.Server){

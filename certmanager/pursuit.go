@@ -209,10 +209,5 @@ func (m *Manager) isReplaced(ctx context.Context, p *pursuit) error {
 // removeRevoked deletes the record of a certificate that is revoked, if it is still there beside that of its successor, by
 // another issuer.
 func (m *Manager) removeRevoked(ctx context.Context, p *pursuit) error {
-	key := record.CertificateKey(p.Issuer, p.Subject, p.KeyType)
-	c, err := m.obtainer.archive.at(ctx, key)
-	if err != nil || c == nil || !bytes.Equal(c.Chain[0], p.Certificate) {
-		return err
-	}
-	return m.obtainer.archive.deleteCertificate(ctx, key)
+	return m.obtainer.archive.deleteThis(ctx, record.CertificateKey(p.Issuer, p.Subject, p.KeyType), p.Certificate)
 }
