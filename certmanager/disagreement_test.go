@@ -280,6 +280,28 @@ func TestIntermediateEnds(t *testing.T) {
 	})
 }
 
+// What is odd about all certificates of a CA is told for each by an event, and in the log once in a while.
+func TestOddTimesOfManyNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ca := newWorld(t), newDatedCA(t, 0, 90*day)
+		ca.addIntermediate(t, "Waning", 30*day)
+		config, l := ca.from(w)
+		config.Names = siteNames(100)
+		m, stop := w.start(config)
+		defer stop()
+		if err := m.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if n := w.count(certmanager.EventWarning); n != 100 {
+			t.Errorf("%d warnings, want one for each certificate", n)
+		}
+		if n := l.warnings(); n != 1 {
+			t.Errorf("%d lines of warning", n)
+		}
+	})
+}
+
 // TestCAEnds has a CA sign for no longer than it lasts itself: each certificate is shorter than the one before.
 func TestCAEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -38,6 +38,19 @@ func (p *pace) tell(now time.Time) (told bool, kept int) {
 	return true, kept
 }
 
+// tellEachMinute is tell for what is no failure that goes on: once a minute is not too often.
+func (p *pace) tellEachMinute(now time.Time) (told bool, kept int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if since := now.Sub(p.told); p.pause != 0 && since >= 0 && since < minTellPause {
+		p.kept++
+		return false, 0
+	}
+	p.pause = minTellPause
+	kept, p.told, p.kept = p.kept, now, 0
+	return true, kept
+}
+
 // reset says that it is over.
 func (p *pace) reset() {
 	p.mu.Lock()
@@ -68,7 +81,7 @@ type trouble struct {
 func (t *troubles) of(reason Reason, issuer string) *pace {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if reason != ReasonIssuer {
+	if reason != ReasonIssuer && reason != reasonTimes {
 		issuer = ""
 	}
 	key := trouble{reason, issuer}

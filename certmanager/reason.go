@@ -32,6 +32,9 @@ const (
 	reasonCapped     Reason = "capped"
 )
 
+// reasonTimes stands for certificates whose times are odd, for the log.
+const reasonTimes Reason = "times"
+
 // A policyError is an error of Config.OnDemand.
 type policyError struct{ error }
 
