@@ -71,6 +71,7 @@ func (a *ACME) checkStaging(wrong *misconfiguration) {
 		wrong.addf("ACME.Staging has the directory of the CA itself: a dry run there costs what it is to save")
 	default:
 		var there misconfiguration
+		staging.AgreeToTerms = staging.AgreeToTerms || !a.AgreeToTerms // that these are not agreed to is said once
 		staging.check(&there)
 		for _, err := range there.errs {
 			wrong.addf("ACME.Staging: %w", err)

@@ -37,6 +37,7 @@ type Manager struct {
 	recalls    recalls
 	tickets    tickets // of the configurations handed out
 	pursuits   chan *pursuit
+	revoking   chan struct{} // has room for those under way
 
 	ownCertificates atomic.Pointer[certificateSource] // of the server that Serve was given; nil: none
 	fallingBack     sync.Map                          // the *tls.ClientHelloInfo that these and Config.Fallback are asked for at the moment
@@ -57,7 +58,7 @@ func New(config Config) (*Manager, error) {
 	if store == nil {
 		return nil, wrong.err()
 	}
-	m := &Manager{config: config, store: store, logger: config.Logger, begun: make(chan struct{}), pursuits: make(chan *pursuit)}
+	m := &Manager{config: config, store: store, logger: config.Logger, begun: make(chan struct{}), pursuits: make(chan *pursuit), revoking: make(chan struct{}, besideRevocations)}
 	if m.logger == nil {
 		m.logger = slog.Default()
 	}

@@ -21,6 +21,7 @@ import (
 
 const (
 	revocationTimeout  = 5 * time.Minute // of one try
+	besideRevocations  = 16              // that CAs are asked for at once: there may be many stored
 	revocationInterval = time.Minute     // between tries to list those that are stored
 	loudRevocations    = 3               // failures of one that are told as warnings
 )
@@ -129,6 +130,12 @@ func (m *Manager) tryRevocation(ctx context.Context, p *pursuit) error {
 		if err := m.replaceFirst(ctx, p); err != nil {
 			return fmt.Errorf("its successor comes first: %w", err)
 		}
+	}
+	select {
+	case m.revoking <- struct{}{}:
+		defer func() { <-m.revoking }()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	ctx, cancel := context.WithTimeout(ctx, revocationTimeout)
 	defer cancel()

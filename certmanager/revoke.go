@@ -18,6 +18,8 @@ import (
 // which has to have a method for it (see [Issuer]). The successor comes first: it is obtained with a new key, stored and
 // served, and then the old one is revoked. Revoke returns when both are done, or with the error of the first try.
 //
+// One that was imported is asked of the first issuer, which may not be who signed it: that can't be told.
+//
 // A name that is not managed has no successor: of it what is stored is revoked, of all issuers and key types. So a server
 // that is given up calls Forget, Revoke and [Manager.Delete], in this order.
 //

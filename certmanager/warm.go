@@ -23,7 +23,7 @@ const (
 // before Run is called, so that a new process, or a manager that replaces another, takes over without a handshake that
 // fails. A Run that is called within a minute does not load it again. It returns once all is loaded: nil, also if
 // certificates are missing, or what could not be loaded, which Run tries again. While Run loads, or has loaded, it loads
-// what is left.
+// what is left. What is beyond Config.MaxLoaded is served when Run runs.
 func (m *Manager) Load(ctx context.Context) error {
 	if m.store == nil {
 		return errNotMade
