@@ -34,7 +34,7 @@ func TestRoles(t *testing.T) {
 		config.Storage = readOnly
 		m, stop := w.running(config)
 		defer stop()
-		time.Sleep(time.Hour + time.Second)
+		time.Sleep(time.Hour + 30*time.Second)
 		s, _ := m.Status("example.com")
 		if s.State != certmanager.StateWaiting || s.Reason != certmanager.ReasonRole || s.Failure != nil {
 			t.Errorf("before there is anything: %+v", s)
