@@ -158,10 +158,11 @@ func (m *Manager) run(ctx context.Context) error {
 	defer tasks.Wait()
 	defer cancel()
 	m.obtainer.writable.begin()
+	entries := m.prepareStart()
 	tasks.Go(func() { m.dispatcher.Run(ctx) })
 	tasks.Go(func() { m.serveDemands(ctx, &tasks) })
 	tasks.Go(func() { m.serveRecalls(ctx, &tasks) })
-	tasks.Go(func() { m.start(ctx) })
+	tasks.Go(func() { m.start(ctx, entries) })
 	tasks.Go(func() { m.follow(ctx) })
 	if m.config.Role != RoleServe {
 		tasks.Go(func() { m.servePursuits(ctx, &tasks) })

@@ -84,7 +84,8 @@ func (p *progress) finish(o outcome) lifecycle.Report {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now, m := time.Now(), p.matters()
-	report := p.state.Finish(lifecycle.Result{Kind: o.kind, Until: o.until, Hindered: o.hindered}, now, rand.Float64())
+	_, waited := errors.AsType[*earlierFailure](o.err)
+	report := p.state.Finish(lifecycle.Result{Kind: o.kind, Until: o.until, Hindered: o.hindered, Waited: waited}, now, rand.Float64())
 	m.working, m.deferral, m.task, m.cancel = false, nil, lifecycle.Task{}, nil
 	switch o.kind {
 	case lifecycle.Failed:

@@ -24,16 +24,8 @@ const (
 )
 
 // start has all entries loaded, but those that Load has just loaded, and then obtained or renewed as they are due.
-func (m *Manager) start(ctx context.Context) {
-	entries := slices.Collect(m.catalogue.all())
-	if !m.isWarm() {
-		for _, e := range entries {
-			e.progress.change((*lifecycle.State).Unload)
-		}
-	}
-	unloaded := unloadedOf(entries)
-	o := &m.obtainer
-	o.loading.begin(len(unloaded))
+func (m *Manager) start(ctx context.Context, entries []*entry) {
+	o, unloaded := &m.obtainer, unloadedOf(entries)
 	var watch sync.WaitGroup
 	defer watch.Wait()
 	watch.Go(func() { o.loading.watch(ctx, o.logger) })
@@ -41,6 +33,18 @@ func (m *Manager) start(ctx context.Context) {
 		o.scan(ctx, unloaded)
 	}
 	m.dispatcher.Update(entries...)
+}
+
+// prepareStart returns the entries that are to be loaded, or were just now. It is called before anything is done for them.
+func (m *Manager) prepareStart() []*entry {
+	entries := slices.Collect(m.catalogue.all())
+	if !m.isWarm() {
+		for _, e := range entries {
+			e.progress.change((*lifecycle.State).Unload)
+		}
+	}
+	m.obtainer.loading.begin(len(unloadedOf(entries)))
+	return entries
 }
 
 // scans reports whether the entries are so many that they are read in one go, which the storage has to be able to.

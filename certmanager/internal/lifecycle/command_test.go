@@ -13,11 +13,11 @@ import (
 //	q  the certificate is queued for replacement
 //	(  a task begins; F after it: it must be forced, C: commanded and not forced, U: neither, Q: queued and neither
 //	s  another certificate is served
-//	L O K D X  the task ends as loaded, obtained, current, deferred, failed; ! after it: callers are answered, . after it: not
+//	L O K D X W  the task ends as loaded, obtained, current, deferred, failed, and without a try; ! after it: callers are answered, . after it: not
 //	=  the next plan is due at once; +: it is not
 func run(t *testing.T, s *lifecycle.State, script string) {
 	t.Helper()
-	kinds := map[byte]lifecycle.Kind{'L': lifecycle.Loaded, 'O': lifecycle.Obtained, 'K': lifecycle.Current, 'D': lifecycle.Deferred, 'X': lifecycle.Failed}
+	kinds := map[byte]lifecycle.Kind{'L': lifecycle.Loaded, 'O': lifecycle.Obtained, 'K': lifecycle.Current, 'D': lifecycle.Deferred, 'X': lifecycle.Failed, 'W': lifecycle.Failed}
 	for i := 0; i < len(script); i++ {
 		switch c := script[i]; c {
 		case 'c':
@@ -38,7 +38,7 @@ func run(t *testing.T, s *lifecycle.State, script string) {
 			}
 		default:
 			i++
-			report := s.Finish(lifecycle.Result{Kind: kinds[c], Until: begun.Add(time.Hour)}, begun, 0.5)
+			report := s.Finish(lifecycle.Result{Kind: kinds[c], Until: begun.Add(time.Hour), Waited: c == 'W'}, begun, 0.5)
 			if report.Answered != (script[i] == '!') {
 				t.Errorf("%s: at %d the report is %+v", script, i, report)
 			}
@@ -49,6 +49,8 @@ func run(t *testing.T, s *lifecycle.State, script string) {
 // TestCommands has callers come before, during and after tasks.
 func TestCommands(t *testing.T) {
 	for name, script := range map[string]string{
+		"while a task finds that it has to wait":  "(UsL.(UcW.=(FX!+",
+		"before a task finds that it has to wait": "(UsL.c(FW!+",
 		"nobody":                                     "(UL.=(UsO.+",
 		"before the certificate is due":              "(UsL.+c=(FsO!+",
 		"before the storage was asked":               "c=(FsL.=(FsO!+",

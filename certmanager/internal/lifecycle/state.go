@@ -217,6 +217,9 @@ type Result struct {
 	Until time.Time // of Deferred and Failed: when to try again; zero with Failed: the pauses grow from a second to ten minutes
 	// Hindered says that it was deferred for what is wrong with all certificates alike.
 	Hindered bool
+	// Waited says of Failed that nothing was tried, for the time of an earlier failure is not over: who has called Command
+	// since the task began is not answered by it.
+	Waited bool
 }
 
 // A Report is what follows from a result, besides the next plan.
@@ -240,7 +243,7 @@ func (s *State) Finish(result Result, now time.Time, r float64) Report {
 		}
 		return Report{}
 	case Failed:
-		return s.fail(result.Until, now, r)
+		return s.fail(result, now, r)
 	}
 	s.loaded, s.until, s.n, s.stage = true, 0, 0, 0
 	report := Report{Answered: s.commanded && s.replaces != s.generation} // who came too late waits for the next task
@@ -249,7 +252,8 @@ func (s *State) Finish(result Result, now time.Time, r float64) Report {
 }
 
 // fail notes a failure.
-func (s *State) fail(until, now time.Time, r float64) Report {
+func (s *State) fail(result Result, now time.Time, r float64) Report {
+	until := result.Until
 	if s.n == 0 {
 		s.since = now.Unix()
 	}
@@ -260,8 +264,8 @@ func (s *State) fail(until, now time.Time, r float64) Report {
 		until = now.Add(schedule.TransientBackoff(int(s.n), r))
 	}
 	s.until = instant(until)
-	report := Report{Answered: s.commanded && s.loaded}
-	s.commanded = s.commanded && !s.loaded
+	report := Report{Answered: s.commanded && s.loaded && !(result.Waited && s.unheard)}
+	s.commanded = s.commanded && !report.Answered
 	report.Stage = come(s, now)
 	if report.Stage != 0 || s.n <= loudFailures || !s.toldLately(now) {
 		report.Tell, s.told = true, now.Unix()
