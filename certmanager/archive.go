@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"sync"
 	"time"
 
@@ -63,6 +64,19 @@ func (a *archive) load(ctx context.Context, issuer *gatedIssuer, s *subject) (*r
 		return nil, item.Revision, a.setAside(ctx, key, item.Value, Event{Names: s.names(), Issuer: issuer.ID(), Err: err})
 	}
 	return r, item.Revision, nil
+}
+
+// keysOf returns the storage keys of a subject's certificates, of all issuers.
+func (a *archive) keysOf(ctx context.Context, subject string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for _, issuer := range a.issuers {
+			for key, err := range a.store.List(ctx, record.CertificatePrefix(issuer.ID())+"/"+subject) {
+				if !yield(key, err) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // has reports whether the storage has a record at the key.

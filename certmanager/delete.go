@@ -113,12 +113,11 @@ func (a *archive) sharedBy(ctx context.Context, names []string) (subjects []stri
 			if !ok || !strings.Contains(subject, "+") {
 				continue
 			}
-			item, err := a.store.Load(ctx, key)
-			if err != nil {
+			r, err := a.at(ctx, key)
+			if err != nil || r == nil {
 				continue // it is gone, or it is the one that can't be read
 			}
-			r, err := record.DecodeCertificate(item.Value, nil, &a.intermediates)
-			if err == nil && slices.ContainsFunc(names, func(name string) bool { return slices.Contains(r.Names, name) }) {
+			if slices.ContainsFunc(names, func(name string) bool { return slices.Contains(r.Names, name) }) {
 				subjects = append(subjects, subject)
 			}
 		}
@@ -207,17 +206,15 @@ func (e eraser) eraseWith(ctx context.Context, w *work, subject string) error {
 // deleteCertificates deletes the stored certificates of a subject, and returns their key types.
 func (a *archive) deleteCertificates(ctx context.Context, subject string) (keyTypes map[string]bool, err error) {
 	keyTypes = make(map[string]bool)
-	for _, issuer := range a.issuers {
-		for key, err := range a.store.List(ctx, record.CertificatePrefix(issuer.ID())+"/"+subject) {
-			if err != nil {
+	for key, err := range a.keysOf(ctx, subject) {
+		if err != nil {
+			return nil, err
+		}
+		if _, _, keyType, ok := record.ParseCertificateKey(key); ok {
+			if err := a.deleteCertificate(ctx, key); err != nil {
 				return nil, err
 			}
-			if _, _, keyType, ok := record.ParseCertificateKey(key); ok {
-				if err := a.deleteCertificate(ctx, key); err != nil {
-					return nil, err
-				}
-				keyTypes[keyType] = true
-			}
+			keyTypes[keyType] = true
 		}
 	}
 	return keyTypes, nil
@@ -230,8 +227,8 @@ func (a *archive) deleteCertificate(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	if c != nil && c.Key.Reference != "" {
-		if err := a.keyring.delete(ctx, c.Key.Reference); err != nil {
+	if c != nil {
+		if err := a.deleteDistantKey(ctx, c); err != nil {
 			return err
 		}
 	}
@@ -253,16 +250,22 @@ func (a *archive) deleteThis(ctx context.Context, key string, der []byte) error 
 	if err != nil || !bytes.Equal(c.Chain[0], der) {
 		return nil
 	}
-	if c.Key.Reference != "" {
-		if err := a.keyring.delete(ctx, c.Key.Reference); err != nil {
-			return err
-		}
+	if err := a.deleteDistantKey(ctx, c); err != nil {
+		return err
 	}
 	err = a.store.Delete(ctx, key, item.Revision)
 	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, storage.ErrConflict) { // another is there meanwhile
 		return nil
 	}
 	return storageFailure(slowStorage(ctx, err))
+}
+
+// deleteDistantKey deletes the certificate's key if that is kept elsewhere.
+func (a *archive) deleteDistantKey(ctx context.Context, c *record.Certificate) error {
+	if c.Key.Reference == "" {
+		return nil
+	}
+	return a.keyring.delete(ctx, c.Key.Reference)
 }
 
 // delete deletes a record, whatever it is changed to meanwhile.

@@ -74,14 +74,19 @@ func (f family) choose(hello *tls.ClientHelloInfo) *entry {
 	var expired *entry
 	for a := f.first; a != nil; a = a.alternative {
 		switch {
-		case a.held() == nil || f.first.alternative != nil && !a.keyType().understoodBy(hello):
-		case f.first.alternative == nil || !a.roles.has(late) || time.Now().Before(a.end()):
+		case a.held() == nil || !f.isUnderstood(a, hello):
+		case !a.roles.has(late) || time.Now().Before(a.end()):
 			return a
 		case expired == nil:
 			expired = a
 		}
 	}
 	return expired
+}
+
+// isUnderstood reports whether the client understands the alternative's kind of key. An only one is served to all clients.
+func (f family) isUnderstood(a *entry, hello *tls.ClientHelloInfo) bool {
+	return f.first.alternative == nil || a.keyType().understoodBy(hello)
 }
 
 // ready returns the first alternative that has a certificate, or nil.
@@ -108,7 +113,7 @@ func (f family) certificate() *tls.Certificate {
 // that is not known yet; nil: there is none.
 func (f family) unloadedFor(hello *tls.ClientHelloInfo) *entry {
 	for a := range f.all() {
-		if !a.progress.isLoaded() && (f.first.alternative == nil || a.keyType().understoodBy(hello)) {
+		if !a.progress.isLoaded() && f.isUnderstood(a, hello) {
 			return a
 		}
 	}

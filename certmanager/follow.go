@@ -133,10 +133,8 @@ func (c *catalogue) subject(name, keyType string) *entry {
 	in := locked{c}
 	first := record.FirstName(name)
 	for _, e := range []*entry{c.heirs[first], in.holder(first)} {
-		for a := range familyOf(e).all() {
-			if string(a.keyType()) == keyType && a.name() == name {
-				return a
-			}
+		if a := familyOf(e).ofKind(keyType); a != nil && a.name() == name {
+			return a
 		}
 	}
 	return nil

@@ -164,10 +164,8 @@ func (m *Manager) importedEntry(leaf *x509.Certificate, key crypto.Signer) (e *e
 		}
 		return cmp.Or(same, e), true, nil
 	}
-	var wrong misconfiguration
-	all := m.config.normalize([]Subject{given}, &wrong)
-	checkSupported(m.issuers, all, &wrong)
-	if err := wrong.err(); err != nil {
+	all, err := m.normalized(given)
+	if err != nil {
 		return nil, false, err
 	}
 	if err := m.catalogue.check(&all[0]); err != nil {

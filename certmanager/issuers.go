@@ -86,17 +86,26 @@ func (g *gatedIssuer) supports(s *subject) error {
 
 // checkSupported notes why no issuer will ever issue for some of the subjects.
 func checkSupported(issuers []*gatedIssuer, subjects []subject, wrong *misconfiguration) {
-	for _, s := range subjects {
+	for i := range subjects {
+		s := &subjects[i]
 		var why []error
 		for _, issuer := range issuers {
-			if err := issuer.supports(&s); err != nil {
+			if err := issuer.supports(s); err != nil {
 				why = append(why, err)
 			}
 		}
 		if len(why) == len(issuers) {
-			wrong.addf("%v: %w", &s, cmp.Or(why...))
+			wrong.addf("%v: %w", s, cmp.Or(why...))
 		}
 	}
+}
+
+// normalized returns the subjects in their normal form, if some issuer supports each.
+func (m *Manager) normalized(given ...Subject) ([]subject, error) {
+	var wrong misconfiguration
+	subjects := m.config.normalize(given, &wrong)
+	checkSupported(m.issuers, subjects, &wrong)
+	return subjects, wrong.err()
 }
 
 // ableOf returns the issuers that support the subject. At least one does, or it would not be managed; if none does by now, it

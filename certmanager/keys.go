@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto"
-	"crypto/ecdsa"
 	"crypto/rand"
-	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -160,15 +158,5 @@ func (k *keyring) deleteUnused(ctx context.Context, all record.UnusedKeys, inUse
 
 // fits reports whether the key is of the type.
 func (t KeyType) fits(signer crypto.Signer) bool {
-	if signer == nil {
-		return false
-	}
-	switch public := signer.Public().(type) {
-	case *ecdsa.PublicKey:
-		return t == ECDSAP256 && public.Params().BitSize == 256 || t == ECDSAP384 && public.Params().BitSize == 384
-	case *rsa.PublicKey:
-		bits := public.N.BitLen()
-		return t == RSA2048 && bits == 2048 || t == RSA3072 && bits == 3072 || t == RSA4096 && bits == 4096
-	}
-	return false
+	return signer != nil && t != "" && keyTypeOf(signer) == t
 }

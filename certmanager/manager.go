@@ -102,10 +102,8 @@ func (m *Manager) Manage(subjects ...Subject) error {
 	if m.store == nil {
 		return errNotMade
 	}
-	var wrong misconfiguration
-	normal := m.config.normalize(subjects, &wrong)
-	checkSupported(m.issuers, normal, &wrong)
-	if err := wrong.err(); err != nil {
+	normal, err := m.normalized(subjects...)
+	if err != nil {
 		return err
 	}
 	added, err := m.catalogue.add(normal)

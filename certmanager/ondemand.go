@@ -107,10 +107,8 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 	if errors.Is(denied, ErrDenied) {
 		return nil, &negative{until: time.Now().Add(denialPeriod), err: denied}
 	}
-	var wrong misconfiguration
-	s := m.config.normalize([]Subject{{Names: []string{name}}}, &wrong)
-	checkSupported(m.issuers, s, &wrong)
-	if err := wrong.err(); err != nil {
+	s, err := m.normalized(Subject{Names: []string{name}})
+	if err != nil {
 		m.obtainer.turnedAway(ctx, name, err)
 		return nil, &negative{until: time.Now().Add(denialPeriod), err: fmt.Errorf("certmanager: %s: %w: %w", name, errImpossible, err)}
 	}

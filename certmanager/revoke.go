@@ -114,18 +114,16 @@ func (m *Manager) storedRevocations(ctx context.Context, name string) (all []rec
 		return nil, err
 	}
 	for _, subject := range append(subjects, name) {
-		for _, issuer := range m.issuers {
-			for key, err := range m.store.List(ctx, record.CertificatePrefix(issuer.ID())+"/"+subject) {
-				if err != nil {
-					return nil, err
-				}
-				c, err := m.obtainer.archive.at(ctx, key)
-				if err != nil {
-					return nil, err
-				}
-				if _, _, keyType, ok := record.ParseCertificateKey(key); ok && c != nil && time.Now().Before(c.NotAfter) {
-					all = append(all, record.Revocation{Issuer: issuer.ID(), Subject: subject, KeyType: keyType, Certificate: c.Chain[0], Key: c.Key})
-				}
+		for key, err := range m.obtainer.archive.keysOf(ctx, subject) {
+			if err != nil {
+				return nil, err
+			}
+			c, err := m.obtainer.archive.at(ctx, key)
+			if err != nil {
+				return nil, err
+			}
+			if issuer, _, keyType, ok := record.ParseCertificateKey(key); ok && c != nil && time.Now().Before(c.NotAfter) {
+				all = append(all, record.Revocation{Issuer: issuer, Subject: subject, KeyType: keyType, Certificate: c.Chain[0], Key: c.Key})
 			}
 		}
 	}

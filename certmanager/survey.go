@@ -17,11 +17,12 @@ import (
 
 const (
 	surveyKey      = "survey/on-demand"
-	surveyInterval = 6 * time.Hour    // from the end of one to the next, by whichever member
-	surveySpread   = 10 * time.Minute // by which members wait differently
-	surveyRetry    = 5 * time.Minute  // after a failure, or while another member is at it
-	surveyPage     = 1000             // records, after which it is noted how far it is
-	surveyPause    = time.Second      // after a page
+	surveyInterval = 6 * time.Hour                   // from the end of one to the next, by whichever member
+	surveySpread   = 10 * time.Minute                // by which members wait differently
+	surveyHorizon  = surveyInterval + 2*surveySpread // within which the next one comes
+	surveyRetry    = 5 * time.Minute                 // after a failure, or while another member is at it
+	surveyPage     = 1000                            // records, after which it is noted how far it is
+	surveyPause    = time.Second                     // after a page
 )
 
 // A survey goes through the stored certificates that were obtained on demand, and puts those under management that are due
@@ -75,7 +76,7 @@ func (m *Manager) surveyOnce(ctx context.Context, claim *storage.Claim) (wait ti
 		return 0, cmp.Or(err, errSlowStorage)
 	}
 	defer func() { err = cmp.Or(err, attend(ctx, storeTimeout, lease.Release)) }()
-	s := survey{Manager: m, lease: lease, horizon: time.Now().Add(surveyInterval + 2*surveySpread)}
+	s := survey{Manager: m, lease: lease, horizon: time.Now().Add(surveyHorizon)}
 	if json.Unmarshal(lease.Value(), &s.stage) != nil {
 		s.stage = surveyStage{} // whatever it is
 	}
@@ -156,10 +157,8 @@ func (s *survey) record(ctx context.Context, item storage.Record) {
 	if !ok || !record.IsOnDemand(item.Value) || s.catalogue.lookup(name) != nil {
 		return
 	}
-	var wrong misconfiguration
-	subjects := s.config.normalize([]Subject{{Names: []string{name}}}, &wrong)
-	checkSupported(s.issuers, subjects, &wrong)
-	if wrong.err() != nil || subjects[0].name() != name {
+	subjects, err := s.normalized(Subject{Names: []string{name}})
+	if err != nil || subjects[0].name() != name {
 		return // also if no issuer supports it any more
 	}
 	first := newEntry(subjects[0], onDemand|surveyed)
@@ -213,6 +212,6 @@ func isSurveyedInVain(e *entry, now time.Time) bool {
 		return false
 	}
 	s := e.progress.snapshot(now)
-	isRenewed := s.failure == nil && s.deferral == nil && !s.renewal.Before(now.Add(surveyInterval+2*surveySpread))
+	isRenewed := s.failure == nil && s.deferral == nil && !s.renewal.Before(now.Add(surveyHorizon))
 	return e.progress.isLoaded() && !s.working && (isRenewed || !now.Before(e.end()) || e.roles.has(gone))
 }
