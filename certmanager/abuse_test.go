@@ -88,14 +88,21 @@ func TestRandomNames(t *testing.T) {
 		"slow":                    {errForbidden, 20 * time.Second, million / 4, func(n int) string { return various(n % few) }, few},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			run := synctest.Test
+			if test.most != few {
+				run = func(t *testing.T, f func(*testing.T)) { f(t) } // a bubble keeps timers that were stopped
+			}
+			run(t, func(t *testing.T) {
 				w, local := newWorld(t), newLocalCA(t, "local")
 				s := &storagetest.Faulty{Store: w.store}
 				var questions questionCount
+				probed := make(chan struct{})
+				isRunning := sync.OnceFunc(func() { close(probed) })
 				config := w.onDemandFrom(local)
 				config.Storage = s
 				config.OnDemand = func(ctx context.Context, q certmanager.Question) error {
 					if isProbe(q.Name) {
+						isRunning()
 						return test.answer
 					}
 					if test.most == few {
@@ -104,8 +111,9 @@ func TestRandomNames(t *testing.T) {
 					time.Sleep(test.takes)
 					return test.answer
 				}
-				m, stop := w.running(config)
+				m, stop := w.start(config)
 				defer stop()
+				<-probed
 				before := heapInUse()
 				besieged(t, m, test.handshakes, test.name)
 				if grown := heapInUse() - before; grown > 24<<20 {
