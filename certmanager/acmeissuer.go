@@ -123,6 +123,7 @@ func (i *acmeIssuance) issue(ctx context.Context) (*acme.Certificate, error) {
 		Identifiers:    r.Identifiers,
 		NotAfter:       notAfter(time.Now(), i.issuer.Lifetime),
 		Profile:        i.issuer.profile(r),
+		Replaces:       r.Replaces,
 		Key:            r.Key,
 		CommonName:     i.issuer.CommonName,
 		PreferredChain: i.issuer.PreferredChain,

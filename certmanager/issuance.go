@@ -3,6 +3,7 @@ package certmanager
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -74,6 +75,7 @@ func (i *issuance) issue(ctx context.Context, begun func()) (*record.Certificate
 		Key:         j.Key.Signer,
 		Solvers:     rotated(i.solvers(&e.subject, i.issuer.solvers()), j.Rotation),
 		Profile:     e.profile,
+		Replaces:    i.predecessor(),
 		Refusals:    j.Refusals,
 		Journal:     j.Notes,
 		Record: func(ctx context.Context, notes []byte) error {
@@ -102,6 +104,19 @@ func (i *issuance) issue(ctx context.Context, begun func()) (*record.Certificate
 		warn(fmt.Errorf("%v: %s", &e.subject, strings.Join(certificate.Warnings, "; ")))
 	}
 	return r, nil
+}
+
+// predecessor returns the certificate that the issuer is to be told of as replaced: its own, as long as that is valid, or nil.
+func (i *issuance) predecessor() *x509.Certificate {
+	own := i.stored[i.issuer.ID()].Certificate
+	if own == nil || own.Imported || !time.Now().Before(own.NotAfter) || !i.entry.serves(own.Chain[0]) {
+		return nil
+	}
+	leaf, err := x509.ParseCertificate(own.Chain[0])
+	if err != nil {
+		return nil // which is for its replacement to mend
+	}
+	return leaf
 }
 
 // check judges what the issuer returned, and returns its record.

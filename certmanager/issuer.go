@@ -79,6 +79,10 @@ type Request struct {
 	Solvers     []acme.Solver
 	Profile     string // Subject.Profile
 
+	// Replaces is the certificate of the same issuer's that is to be replaced; nil: there is none that is valid, or it is
+	// another issuer's.
+	Replaces *x509.Certificate
+
 	// Bound is what the issuer's method Bind returned; nil: it has none.
 	Bound Issuer
 
