@@ -93,9 +93,16 @@ func (ca *informingCA) asked(name string) (about []question) {
 	return about
 }
 
+// asking returns a configuration for the world's CA, which is asked for renewal information.
+func (w *world) asking(names ...string) certmanager.Config {
+	config := w.config(names...)
+	config.RenewalInfoInterval = 0
+	return config
+}
+
 // from returns a configuration for a CA that informs.
 func (w *world) from(ca certmanager.Issuer, names ...string) certmanager.Config {
-	config := w.config(names...)
+	config := w.asking(names...)
 	config.Issuers = []certmanager.Issuer{ca}
 	return config
 }

@@ -41,10 +41,9 @@ func (o *obtainer) poll(ctx context.Context, e *entry) outcome {
 	if until, err := o.writable.check(ctx); err != nil {
 		return p.again(until.Add(spreadOf(o.catalogue.index.Len())))
 	}
-	if until, ok := p.issuer.polls.enter(p.began, o.pollRoom); !ok {
+	if until, ok := p.issuer.polls.open(p.began); !ok {
 		return p.again(until)
 	}
-	defer p.issuer.polls.leave()
 	if !e.roles.has(polling) {
 		plan, err := p.stored(ctx)
 		if err != nil {
@@ -54,6 +53,10 @@ func (o *obtainer) poll(ctx context.Context, e *entry) outcome {
 			return outcome{kind: lifecycle.Polled}
 		}
 	}
+	if until, ok := p.issuer.polls.enter(time.Now(), o.pollRoom); !ok {
+		return p.again(until)
+	}
+	defer p.issuer.polls.leave()
 	return p.run(ctx)
 }
 

@@ -27,24 +27,42 @@ type polls struct {
 	waiting  int        // that were turned away since the last answer
 }
 
+// open reports whether questions may be asked at the moment, or says when to try again.
+func (p *polls) open(now time.Time) (until time.Time, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.opens(now)
+}
+
 // enter lets a question be asked if there is room, after which leave is to be called, or says when to try again.
 func (p *polls) enter(now time.Time, room int) (until time.Time, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if until, ok := p.opens(now); !ok {
+		return until, false
+	}
 	if !p.sound {
 		room = 1
 	}
-	isClosed := now.Before(p.until) && !now.Before(p.failed) // unless the clock was set back
-	if !isClosed && p.out < room {
-		p.out++
-		return time.Time{}, true
+	if p.out >= room {
+		return p.turnAway(now.Add(time.Second)), false
 	}
-	until = now.Add(time.Second)
-	if isClosed && p.until.After(until) {
-		until = p.until
+	p.out++
+	return time.Time{}, true
+}
+
+// opens is open for who holds p.mu.
+func (p *polls) opens(now time.Time) (until time.Time, ok bool) {
+	if now.Before(p.until) && !now.Before(p.failed) { // unless the clock was set back
+		return p.turnAway(p.until), false
 	}
+	return time.Time{}, true
+}
+
+// turnAway returns when one is to try again that is turned away until a time. The caller holds p.mu.
+func (p *polls) turnAway(until time.Time) time.Time {
 	p.waiting++
-	return until.Add(spreadOf(p.waiting)), false
+	return until.Add(spreadOf(p.waiting))
 }
 
 // leave says that a question that was let in has ended.

@@ -484,12 +484,12 @@ func TestPulledForward(t *testing.T) {
 func TestRenewalInfoByACME(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		_, stop := w.serving(w.config("example.com"))
+		_, stop := w.serving(w.asking("example.com"))
 		stop()
 		before := w.ca.Requests()
 		leaf := w.ca.Certificates()[0]
 		w.ca.SetRenewalInfo(leaf.SerialNumber, acmetest.RenewalInfo{Start: leaf.NotBefore.Add(20 * day), End: leaf.NotBefore.Add(21 * day), ExplanationURL: "https://ca.example.com/why"})
-		m, stop := w.running(w.config("example.com"))
+		m, stop := w.running(w.asking("example.com"))
 		defer stop()
 		after(2 * day)
 		s, requests := statusOf(t, m, "example.com"), w.ca.Requests()
