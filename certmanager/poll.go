@@ -184,10 +184,10 @@ func (p *poll) ask(leaf *x509.Certificate) outcome {
 	if !old.Renewal.IsZero() {
 		planned = old.Renewal
 	}
-	window := schedule.Window{Start: info.SuggestedWindow.Start, End: info.SuggestedWindow.End}
+	window, valid := schedule.Span(info.SuggestedWindow), schedule.Span{Start: leaf.NotBefore, End: p.entry.end()}
 	interval := max(info.RetryAfter, p.pollInterval)
 	plan.Start, plan.End, plan.Explanation, plan.Failures = window.Start.UTC(), window.End.UTC(), record.Page(info.ExplanationURL), 0
-	plan.Renewal = schedule.Suggested(window, leaf.NotBefore, p.entry.end(), planned, rand.Float64()).UTC()
+	plan.Renewal = schedule.Suggested(window, valid, planned, rand.Float64()).UTC()
 	plan.Next = now.Add(interval + rand.N(interval/pollJitter)).UTC()
 	p.keep(plan)
 	return outcome{kind: lifecycle.Polled, events: p.rescheduled(&old, &plan, planned)}

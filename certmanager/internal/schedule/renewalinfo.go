@@ -21,16 +21,16 @@ func Latest(notBefore, notAfter time.Time) time.Time {
 	return notBefore
 }
 
-// A Window is what a CA suggests for the renewal of a certificate (RFC 9773 §4.2).
-type Window struct{ Start, End time.Time }
+// A Span is one of time.
+type Span struct{ Start, End time.Time }
 
-// Suggested returns when to renew a certificate that is valid from notBefore to notAfter for which the CA suggests the window:
+// Suggested returns when to renew a certificate that is valid for a span, for which the CA suggests the window (RFC 9773 §4.2):
 // as planned, if that lies in the window, or else at an instant of the window that the random number r in [0,1) chooses uniformly.
-// So a choice that was made is kept until the CA changes its mind. What the window has beyond Latest, or before notBefore, does
-// not count. A window that lies in the past gives a time in the past.
-func Suggested(w Window, notBefore, notAfter, planned time.Time, r float64) time.Time {
-	latest := Latest(notBefore, notAfter)
-	start, end := within(w.Start, notBefore, latest), within(w.End, notBefore, latest)
+// So a choice that was made is kept until the CA changes its mind. What the window has beyond Latest, or before the certificate
+// is valid, does not count. A window that lies in the past gives a time in the past.
+func Suggested(window, valid Span, planned time.Time, r float64) time.Time {
+	latest := Latest(valid.Start, valid.End)
+	start, end := within(window.Start, valid.Start, latest), within(window.End, valid.Start, latest)
 	if !planned.Before(start) && !planned.After(end) {
 		return planned
 	}

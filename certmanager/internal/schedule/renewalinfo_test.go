@@ -11,6 +11,7 @@ import (
 func TestSuggested(t *testing.T) {
 	begin := time.Date(2026, time.November, 1, 12, 0, 0, 0, time.UTC)
 	at := func(days float64) time.Time { return begin.Add(time.Duration(days * float64(24*time.Hour))) }
+	valid := schedule.Span{Start: begin, End: at(100)}
 	for _, test := range []struct {
 		name                         string
 		start, end, planned, r, want float64
@@ -32,16 +33,16 @@ func TestSuggested(t *testing.T) {
 		{"its end first", 40, 30, 66, 0.5, 40},
 		{"a random number that is none", 40, 42, 66, 7, 42},
 	} {
-		got := schedule.Suggested(schedule.Window{Start: at(test.start), End: at(test.end)}, begin, at(100), at(test.planned), test.r)
+		got := schedule.Suggested(schedule.Span{Start: at(test.start), End: at(test.end)}, valid, at(test.planned), test.r)
 		if !got.Equal(at(test.want)) {
 			t.Errorf("%s: day %v, want %v", test.name, got.Sub(begin).Hours()/24, test.want)
 		}
 	}
-	distant := schedule.Window{Start: time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), End: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}
-	if got := schedule.Suggested(distant, begin, at(100), at(95), 0.5); !got.Equal(at(45)) {
+	distant := schedule.Span{Start: time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), End: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}
+	if got := schedule.Suggested(distant, valid, at(95), 0.5); !got.Equal(at(45)) {
 		t.Errorf("from the year 1 to 9999: %v", got)
 	}
-	if got := schedule.Suggested(distant, begin, begin.Add(-time.Hour), at(95), 0.5); !got.Equal(begin) {
+	if got := schedule.Suggested(distant, schedule.Span{Start: begin, End: begin.Add(-time.Hour)}, at(95), 0.5); !got.Equal(begin) {
 		t.Errorf("without a lifetime: %v", got)
 	}
 }
