@@ -20,11 +20,13 @@ type acmeIssuer struct {
 	http     *http.Client
 	account  account
 	exempt   exemptions
+	informer acme.Client // for what needs no account
 	staging  *acmeIssuer // for dry runs; nil: there are none
 }
 
 func newACMEIssuer(a *ACME, s Services) *acmeIssuer {
 	i := &acmeIssuer{ACME: *a, services: s, ca: ca.At(a.directoryURL()), http: a.httpClient()}
+	i.informer.DirectoryURL, i.informer.HTTPClient = a.directoryURL(), i.http
 	i.account.issuer, i.account.http, i.account.keys = &i.ACME, i.http, newKeyring(s.Keys, s.Logger, 1)
 	if staging := a.staging(); staging != nil {
 		if s.Preflight == PreflightRequire {

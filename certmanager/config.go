@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver/diagnose"
@@ -97,6 +98,11 @@ type Config struct {
 	// back from the storage for the next one, which waits for that, ten seconds at most; its renewal continues. Nothing
 	// leaves while the storage can't be read. Zero: there is no bound.
 	MaxLoaded int
+
+	// RenewalInfoInterval is the least time between two questions to the issuer of a certificate when to renew it (RFC 9773),
+	// which one process of those on the storage asks. Zero: as the issuer says, of CAs usually six hours. Negative: none is
+	// asked, and certificates are renewed by their age.
+	RenewalInfoInterval time.Duration
 
 	// HTTPAddr is where Serve answers plain HTTP: http-01 challenges and redirects to HTTPS. Zero: ":80".
 	HTTPAddr string

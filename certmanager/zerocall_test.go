@@ -87,6 +87,8 @@ func storageCalls() map[string]func(ctx context.Context) any {
 		"storage.Acquire longest":     acquire("a", math.MaxInt64),
 		"storage.Acquire of nil":      func(ctx context.Context) any { return errorOf(storage.Acquire(ctx, nil, "a", time.Second)) },
 		"storage.Acquire of no Dir":   func(ctx context.Context) any { return errorOf(storage.Acquire(ctx, storage.Dir(""), "a", time.Second)) },
+		"storage.LeaseValue":          func(context.Context) any { return errorOf(storage.LeaseValue(nil)) },
+		"storage.LeaseValue of text":  func(context.Context) any { return errorOf(storage.LeaseValue([]byte("text\n\nmore"))) },
 		"storage.Scan":                func(ctx context.Context) any { return storage.Scan(ctx, new(storage.Memory), "", "x") },
 		"storage.Scan of nil":         func(ctx context.Context) any { return storage.Scan(ctx, nil, "", "") },
 		"storage.Scan of no Dir":      func(ctx context.Context) any { return storage.Scan(ctx, storage.Dir(""), "a", "") },

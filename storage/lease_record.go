@@ -42,6 +42,17 @@ func (r leaseRecord) encode() ([]byte, error) {
 	return append(append(line, '\n'), r.value...), nil
 }
 
+// LeaseValue returns the value in the record of a lease, as a Load of its key returned that, whoever holds the lease: what
+// [Lease.Value] returns to the holder. It is what was true when it was read, and may be nil. The error is that of a record
+// that can't be read.
+func LeaseValue(record []byte) ([]byte, error) {
+	r, err := decodeLease(record)
+	if err != nil {
+		return nil, fmt.Errorf("storage: %w", err)
+	}
+	return r.value, nil
+}
+
 // decodeLease returns the record, errNewerLease, or errNoLease for what is no lease record at all.
 func decodeLease(data []byte) (leaseRecord, error) {
 	line, value, _ := bytes.Cut(data, []byte("\n"))
