@@ -22,6 +22,7 @@ const (
 	surveyed                   // on demand, and due, though this process was not asked for it
 	polling                    // this process asks the issuer when to renew what is served, or is the first to
 	heeding                    // another process does, as far as is known
+	seen                       // its record, by the comparison with the storage that is under way
 	alternate                  // of another entry, by which alone the catalogue leads to it
 )
 

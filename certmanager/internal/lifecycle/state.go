@@ -22,6 +22,7 @@ type validity struct {
 	begin, end int64 // seconds since 1970; end is zero if nothing is served
 	renewal    int64 // when it is to be renewed, as instant returns it
 	poll       int64 // when it is to be asked next whether that stands, likewise; zero: it is not
+	delay      int64 // by which this member of the fleet does so later, in nanoseconds
 }
 
 // A command is what callers want, and handshakes that wait.
@@ -91,7 +92,7 @@ func (s *State) Work(now time.Time) Plan {
 	case s.until != 0:
 		p.Due = fromInstant(s.until)
 	case s.loaded && s.end != 0:
-		p.Due = fromInstant(s.renewal)
+		p.Due = s.turn()
 	}
 	if s.loaded && (s.commanded && (s.unheard || s.until == 0) || s.queued && s.until == 0) {
 		p.Due = now
@@ -139,6 +140,21 @@ func (s *State) Serve(begin, end, renewal time.Time) {
 	s.validity, s.stage = validity{begin: begin.Unix(), end: end.Unix(), renewal: instant(renewal)}, 0
 	s.generation++
 	s.queued = s.queued && !s.loaded
+}
+
+// Stagger has this member of a fleet renew what is served somewhat later than others do. The random number r in [0,1) is
+// its own. See [schedule.Member].
+func (s *State) Stagger(r float64) {
+	s.delay = int64(schedule.Member(time.Duration(s.end-s.begin)*time.Second, r))
+}
+
+// turn returns when this member is to renew what is served. What is urgent by then waits for nobody.
+func (s *validity) turn() time.Time {
+	due := fromInstant(s.renewal)
+	if s.stageAt(due.Unix()) >= StageTenth {
+		return due
+	}
+	return due.Add(time.Duration(s.delay))
 }
 
 // Queue wants the certificate that is served replaced, or that which the storage has if it was not asked yet. Nobody
