@@ -359,6 +359,9 @@ func (s *soak) calm() {
 
 // TestSoak has a fleet go through a week in which everything goes wrong that can: storages, the CA, processes, clients.
 func TestSoak(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a long simulation")
+	}
 	length, seeds := 7*24*time.Hour, []uint64{1, 2, 7}
 	if raceDetector {
 		length = 24 * time.Hour

@@ -264,5 +264,8 @@ func simulateYear(t *testing.T, n int, v yearVariant) {
 
 // TestYear has three members keep certificates for a year.
 func TestYear(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a long simulation")
+	}
 	simulateYear(t, 2000, yearVariant{late: 15 * time.Minute})
 }
