@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/solver/diagnose"
@@ -97,6 +98,11 @@ type Config struct {
 	// back from the storage for the next one, which waits for that, ten seconds at most; its renewal continues. Nothing
 	// leaves while the storage can't be read. Zero: there is no bound.
 	MaxLoaded int
+
+	// SweepInterval is the time from the end of one sweep to the next: one member of the fleet goes through the storage,
+	// slowly, and deletes what nobody can need any more, such as a certificate that nobody manages a month after its
+	// end. A minute at least. Zero: once a day. Negative: never.
+	SweepInterval time.Duration
 
 	// HTTPAddr is where Serve answers plain HTTP: http-01 challenges and redirects to HTTPS. Zero: ":80".
 	HTTPAddr string

@@ -29,6 +29,9 @@ func (c *Config) check(wrong *misconfiguration) []subject {
 	if c.Workers < 0 {
 		wrong.addf("Config.Workers is %d: zero means %d, and less than one does nothing", c.Workers, defaultWorkers)
 	}
+	if c.SweepInterval > 0 && c.SweepInterval < minSweepInterval {
+		wrong.addf("Config.SweepInterval is %v: less than %v keeps the storage busy; zero means %v, and a negative one never", c.SweepInterval, minSweepInterval, defaultSweepInterval)
+	}
 	if err := checkKeyTypes(c.KeyTypes); err != nil {
 		wrong.addf("Config.KeyTypes: %w", err)
 	}
