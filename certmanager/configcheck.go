@@ -44,6 +44,14 @@ func (c *Config) check(wrong *misconfiguration) []subject {
 	return subjects
 }
 
+// checkTickets reports a storage that is not to have the keys of session tickets.
+func (c *Config) checkTickets(store storage.Store) error {
+	if _, sealed := storage.As[*storage.Sealed](store); c.SharedTickets && !sealed {
+		return errors.New("Config.SharedTickets keeps keys in the storage that must be sealed there: set Config.Storage to a *storage.Sealed around the present one")
+	}
+	return nil
+}
+
 func (c *Config) checkIssuers(wrong *misconfiguration) {
 	if err := checkEmail(c.Email); err != nil {
 		wrong.addf("Config.Email %w", err)

@@ -55,7 +55,7 @@ func New(config Config) (*Manager, error) {
 	var wrong misconfiguration
 	subjects := config.check(&wrong)
 	store, err := config.store()
-	wrong.add(err)
+	wrong.add(err, config.checkTickets(store))
 	if store == nil {
 		return nil, wrong.err()
 	}
@@ -163,6 +163,9 @@ func (m *Manager) run(ctx context.Context) error {
 	tasks.Go(func() { m.serveRecalls(ctx, &tasks) })
 	tasks.Go(func() { m.start(ctx, entries) })
 	tasks.Go(func() { m.follow(ctx) })
+	if m.config.SharedTickets {
+		tasks.Go(func() { m.keepTickets(ctx) })
+	}
 	if m.config.Role != RoleServe {
 		tasks.Go(func() { m.servePursuits(ctx, &tasks) })
 		if m.config.SweepInterval >= 0 {
