@@ -154,6 +154,7 @@ func TestSweepVerdicts(t *testing.T) {
 			work("local", "undated.example.com", freeLease(journal)):                                                                                     fades,
 			work("local", "valid.example.com", freeLease(strings.Replace(failedWork(70*day), `"attempts":3`, `"journals":{"local":{"refusals":1}}`, 1))): fades,
 			work("local", "dead.example.com", leaseOf("someone", journal)):                                                                               fades,
+			work("local", "dead2.example.com", leaseOf("someone", failedWork(70*day))):                                                                   fades,
 			work("local", "keys.example.com", freeLease(strings.Replace(failedWork(70*day), `"attempts":3`, `"unusedKeys":[{"keyReference":"x"}]`, 1))):  stays,
 			l.put("work/local/damaged.example.com/ecdsa-p256", []byte("x")):                                                                              stays,
 			l.put("work/local/later", freeLease("")):                                                                                                     stays,
