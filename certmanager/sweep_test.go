@@ -279,6 +279,37 @@ func TestSweepIsResumed(t *testing.T) {
 	}
 }
 
+// TestSweepBeginsWhereItWasLeft ends the member that sweeps when it has noted how far it is: another reads only the rest.
+func TestSweepBeginsWhereItWasLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const page, rest = 100, 50
+		w, local := newWorld(t), newLocalCA(t, "local")
+		config := w.sweptBy(local)
+		w.obtainFrom(config)
+		l := newLitter(w, local)
+		for i := range page + rest {
+			l.certificate("local", fmt.Sprintf("valid-%d.example.com", i), "ecdsa-p256", -60*day)
+		}
+		s := &storagetest.Faulty{Store: w.store}
+		config.Storage = s
+		_, stop := w.running(config)
+		time.Sleep(30 * time.Minute) // by when it is noted that the first is due in an hour
+		noted := make(chan bool, 10)
+		s.SetFaults(storagetest.Fault{Kind: storagetest.Slow, On: storagetest.Save, Prefix: "sweep", After: 1, Times: 1, Hit: func(string) { noted <- true }})
+		<-noted // by the second write of the next turn, that of the cursor
+		synctest.Wait()
+		stop()
+		s.SetFaults()
+		_, stop = w.running(config)
+		defer stop()
+		before := s.Calls(storagetest.Load)
+		time.Sleep(30 * time.Minute)
+		if reads := s.Calls(storagetest.Load) - before; reads < rest || reads > rest+10 {
+			t.Errorf("the next member has read %d records, want %d and some", reads, rest)
+		}
+	})
+}
+
 // obtainFrom has a manager obtain what is configured, and stops it.
 func (w *world) obtainFrom(config certmanager.Config) {
 	w.t.Helper()
