@@ -62,3 +62,14 @@ func decodeLease(data []byte) (leaseRecord, error) {
 	}
 	return r, nil
 }
+
+// LeaseValue returns the value that the record of a lease carries, as [Lease.Value] does, and whether somebody holds the
+// lease, who may be dead. So what leases carry can be read without taking them. An error says that it is no such record,
+// or one of a later version of this library. A record that nobody holds is deleted as any other, by its revision.
+func LeaseValue(record []byte) (value []byte, held bool, err error) {
+	r, err := decodeLease(record)
+	if err != nil {
+		return nil, false, fmt.Errorf("storage: read a lease: %w", err)
+	}
+	return r.value, r.Owner != "", nil
+}
