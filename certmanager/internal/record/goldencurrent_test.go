@@ -27,6 +27,8 @@ func TestGoldenCurrent(t *testing.T) {
 		"work":                  goldenWork(t),
 		"revocation":            goldenRevocation(t),
 		"work-empty":            new(record.Work),
+		"budget":                &record.Budget{Full: begin.Add(time.Hour), Since: begin},
+		"budget-corrected":      &record.Budget{Full: begin.Add(time.Hour), Since: begin, Corrected: begin.Add(123456789)},
 		"account-nextkey":       goldenAccount(t),
 		"authority":             goldenAuthority(t),
 		"account-reference": &record.Account{Directory: "https://ca.example.com/directory", Key: record.Key{Reference: "kms://eu/keys/7"},
@@ -61,6 +63,8 @@ func given(value interface{ Encode() ([]byte, error) }) string {
 		return shown(*v)
 	case *record.Revocation:
 		return shown(*v)
+	case *record.Budget:
+		return shown(*v)
 	}
 	return shown(value)
 }
@@ -81,6 +85,8 @@ func decodeCurrent(t *testing.T, name string) string {
 		value, err = record.DecodeAccount(data)
 	case "authority":
 		value, err = record.DecodeAuthority(data)
+	case "budget":
+		value, err = record.DecodeBudget(data)
 	case "revocation":
 		value, err = record.DecodeRevocation(data)
 	}
