@@ -22,22 +22,30 @@ type spentError struct {
 
 // Error says which limit, of which CA, and when the next is due.
 func (e *spentError) Error() string {
-	return fmt.Sprintf("%s grants %d %s; the next one is due at %s", e.ca, e.limit.Count, e.words(), e.until.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("%s grants %s; the next one is due at %s", e.ca, e.words(), e.until.UTC().Format(time.RFC3339))
 }
 
 func (e *spentError) words() string {
 	per := periodWords(e.limit.Per)
 	switch e.which {
 	case newAccounts:
-		return "new accounts " + per + " to an address"
+		return e.things("new account") + per + " to an address"
 	case newOrders:
-		return "new orders " + per + " to an account"
+		return e.things("new order") + per + " to an account"
 	case certsByDomain:
-		return "certificates " + per + " for names of " + e.name
+		return e.things("certificate") + per + " for names of " + e.name
 	case certsBySet:
-		return "certificates " + per + " for exactly these names"
+		return e.things("certificate") + per + " for exactly these names"
 	}
-	return "failed validations " + per + " of " + e.name
+	return e.things("failed validation") + per + " of " + e.name
+}
+
+// things says how many of a thing the CA grants.
+func (e *spentError) things(thing string) string {
+	if e.limit.Count == 1 {
+		return "1 " + thing + " "
+	}
+	return fmt.Sprintf("%d %ss ", e.limit.Count, thing)
 }
 
 // periodWords says how long a limit's period is.
