@@ -35,7 +35,15 @@ func refusedConfigs(t *testing.T) []refusedConfig {
 		}
 		return all
 	}
+	limits := func(l certmanager.Limit) certmanager.Config {
+		return withIssuer(certmanager.ACME{AgreeToTerms: true, Limits: certmanager.Limits{NewOrders: l}})
+	}
 	return []refusedConfig{
+		{"a limit without a period", limits(certmanager.Limit{Count: 5}), []string{"ACME.Limits.NewOrders is 5 in 0s"}},
+		{"a limit of none", limits(certmanager.Limit{Per: time.Hour}), []string{"ACME.Limits.NewOrders is none in 1h0m0s", "-1 says"}},
+		{"a limit that is none, with a period", limits(certmanager.Limit{Count: -1, Per: time.Hour}), []string{"Per is to be zero"}},
+		{"a limit of years", limits(certmanager.Limit{Count: 5, Per: 9000 * time.Hour}), []string{"up to a year"}},
+		{"a limit in a negative time", limits(certmanager.Limit{Count: 5, Per: -time.Hour}), []string{"more than nothing"}},
 		{"an empty name", certmanager.Config{Names: []string{""}}, []string{"empty"}},
 		{"a space", certmanager.Config{Names: []string{"exam ple.com"}}, []string{`"exam ple.com"`}},
 		{"a URL", certmanager.Config{Names: []string{"https://example.com/"}}, []string{`"https://example.com/"`, "scheme"}},

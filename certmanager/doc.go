@@ -62,6 +62,13 @@
 // costs none of the few failures which the CA grants. [LocalCA] signs by itself, for development and for internal names. An
 // issuer of one's own can have all that these have: see [Issuer].
 //
+// How often a CA may be asked is counted in the storage, for all who share it: the limits of Let's Encrypt are known, and
+// those of others, or raised ones, are set in [ACME].Limits. What a limit leaves no room for waits its turn ([ReasonBudget]),
+// and holds up nothing else: new names leave some of it to renewals, and these to what is about to end. The next issuer is
+// asked meanwhile only if a certificate is about to end or a client waits. Renewals that tell Let's Encrypt what they replace
+// cost nothing. When a CA refuses for a limit after all, all members know; a name that it has paused ([ReasonPaused])
+// stops, and the error says where to go.
+//
 // # On demand
 //
 // With Config.OnDemand, certificates are obtained for names when clients first ask for them. The
@@ -147,6 +154,7 @@
 //	work/<first issuer>/<subject>/<key type>      lease, and how far the work came with each issuer
 //	revocations/<issuer>/<serial>                 certificate and key that are to be revoked, until they are
 //	challenges/…                                  answers published; see package solver
+//	budgets/<issuer>/<account>/<which>/<what>     how often the CA was asked lately, of what it limits
 //	corrupt/<hash>/<key>                          copies of records that could not be used
 //	probe/<random>                                written and deleted when Run starts
 //	survey/on-demand                              lease, and how far the search for what is due on demand is

@@ -28,6 +28,8 @@ func TestGoldenCurrent(t *testing.T) {
 		"revocation":            goldenRevocation(t),
 		"tickets":               record.TicketKeys{{Secret: [32]byte{0: 1, 31: 2}, From: begin}, {Secret: [32]byte{3}, From: begin.Add(8 * time.Hour)}},
 		"work-empty":            new(record.Work),
+		"budget":                &record.Budget{Full: begin.Add(time.Hour), Since: begin},
+		"budget-corrected":      &record.Budget{Full: begin.Add(time.Hour), Since: begin, Corrected: begin.Add(123456789)},
 		"account-nextkey":       goldenAccount(t),
 		"authority":             goldenAuthority(t),
 		"account-reference": &record.Account{Directory: "https://ca.example.com/directory", Key: record.Key{Reference: "kms://eu/keys/7"},
@@ -62,6 +64,8 @@ func given(value interface{ Encode() ([]byte, error) }) string {
 		return shown(*v)
 	case *record.Revocation:
 		return shown(*v)
+	case *record.Budget:
+		return shown(*v)
 	}
 	return shown(value)
 }
@@ -82,6 +86,8 @@ func decodeCurrent(t *testing.T, name string) string {
 		value, err = record.DecodeAccount(data)
 	case "authority":
 		value, err = record.DecodeAuthority(data)
+	case "budget":
+		value, err = record.DecodeBudget(data)
 	case "revocation":
 		value, err = record.DecodeRevocation(data)
 	case "tickets":

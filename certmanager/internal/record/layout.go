@@ -18,13 +18,18 @@ func SubjectName(names []string) string {
 	case 1:
 		return names[0]
 	}
-	if !slices.IsSorted(names) {
-		names = slices.Sorted(slices.Values(names))
-	}
-	if names = slices.Compact(slices.Clone(names)); len(names) == 1 {
+	if names = sortedNames(names); len(names) == 1 {
 		return names[0]
 	}
 	return fmt.Sprintf("%s+%d-%s", names[0], len(names)-1, shortHash([]byte(strings.Join(names, " "))))
+}
+
+// sortedNames returns the names in order, each once.
+func sortedNames(names []string) []string {
+	if !slices.IsSorted(names) {
+		names = slices.Sorted(slices.Values(names))
+	}
+	return slices.Compact(slices.Clone(names))
 }
 
 // CertificateKey returns the storage key of the certificate that the issuer signed for the subject, which is named
