@@ -183,6 +183,9 @@ func (a *attempt) read(ctx context.Context) (events []Event, err error) {
 		}
 	}
 	if err := a.work.read(first); err != nil {
+		if later := ofLaterRelease(a.work.key, err); later != nil && a.leaves() {
+			return events, later
+		}
 		if err := a.archive.setAside(ctx, a.work.key, a.work.stored, Event{Names: e.names(), Issuer: first, Err: err}); err != nil {
 			return events, err
 		}
