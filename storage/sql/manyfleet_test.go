@@ -3,6 +3,8 @@
 package sql
 
 import (
+	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"maps"
@@ -18,7 +20,7 @@ import (
 )
 
 // fleetPatience is for the term of a lease that nobody gives back, and the back-off of a validation that a kill has spoilt.
-const fleetPatience = 5 * time.Minute
+const fleetPatience = 2 * time.Minute
 
 const leaseTerm = time.Minute // of a manager
 
@@ -46,22 +48,19 @@ func dawdling(most time.Duration) acmetest.Fault {
 	}
 }
 
-// wantAll waits until each of the members has said that it serves a certificate for each name, of which the CA has issued
-// one and no other.
+// wantAll waits until each of the members serves a certificate for each name, of which the CA has issued one and no other.
 func (f *fleet) wantAll(t *testing.T, members ...member) {
 	t.Helper()
-	timeout := time.After(fleetPatience)
+	ctx, cancel := context.WithTimeout(t.Context(), fleetPatience)
+	defer cancel()
 	for i, m := range members {
-		for serials := map[string]bool{}; len(serials) < len(f.names); {
-			select {
-			case line, ok := <-m.lines:
-				if !ok {
-					t.Fatalf("member %d has ended", i)
+		for _, name := range f.names {
+			for err := f.handshake(ctx, m, name); err != nil; err = f.handshake(ctx, m, name) {
+				select {
+				case <-time.After(100 * time.Millisecond):
+				case <-ctx.Done():
+					t.Fatalf("member %d does not serve %s after %v: %v", i, name, fleetPatience, err)
 				}
-				_, serial, _ := strings.Cut(line, " ")
-				serials[serial] = true
-			case <-timeout:
-				t.Fatalf("member %d serves %d of %d names after %v", i, len(serials), len(f.names), fleetPatience)
 			}
 		}
 	}
@@ -77,6 +76,16 @@ func (f *fleet) wantAll(t *testing.T, members ...member) {
 	if len(issued) != len(f.names) {
 		t.Errorf("the CA has issued certificates for %d names, want %d: %s", len(issued), len(f.names), slices.Sorted(maps.Keys(issued)))
 	}
+}
+
+// handshake returns nil if the member serves the name.
+func (f *fleet) handshake(ctx context.Context, m member, name string) error {
+	dialer := tls.Dialer{Config: &tls.Config{RootCAs: f.ca.Roots(), ServerName: name}}
+	conn, err := dialer.DialContext(ctx, "tcp", m.address)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }
 
 func nameOf(c *x509.Certificate) string { return strings.Join(c.DNSNames, " ") }
@@ -96,6 +105,7 @@ func TestFleetUnderFire(t *testing.T) {
 	if raceDetector || testing.Short() {
 		t.Skip("it waits for leases of a minute")
 	}
+	t.Parallel() // with the other tests that mostly wait
 	for name, newTarget := range map[string]func(testing.TB) target{"PostgreSQL": newPostgresTarget, "Dir": newDirTarget} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -157,6 +167,7 @@ func TestKilledAmidManyOrders(t *testing.T) {
 	if raceDetector || testing.Short() {
 		t.Skip("it waits for leases of a minute")
 	}
+	t.Parallel() // with the other tests that mostly wait
 	for name, newTarget := range map[string]func(testing.TB) target{"SQLite": newSQLiteTarget, "PostgreSQL": newPostgresTarget, "Dir": newDirTarget} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
