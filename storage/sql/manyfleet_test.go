@@ -173,10 +173,15 @@ func TestKilledAmidManyOrders(t *testing.T) {
 			t.Parallel()
 			f := newFleet(t, newTarget(t), manyNames(70)...)
 			f.ca.SetFaults(dawdling(800 * time.Millisecond))
-			for range 2 {
+			ctx, cancel := context.WithTimeout(t.Context(), fleetPatience)
+			defer cancel()
+			for life := range 2 {
 				m := f.start(t)
 				f.lead(m.address)
-				<-time.After(500*time.Millisecond + rand.N(2*time.Second))
+				for most := 15*life + rand.IntN(15); len(f.ca.Orders()) <= most && ctx.Err() == nil; {
+					<-time.After(10 * time.Millisecond)
+				}
+				<-time.After(rand.N(time.Second))
 				f.lead() // the CA waits for the successor
 				m.kill()
 			}
