@@ -102,7 +102,7 @@ func TestPartitions(t *testing.T) {
 			for _, name := range siteNames(names) {
 				want := statusOf(t, managers[0], name).Serial
 				for i, m := range managers {
-					if got := statusOf(t, m, name); got.Serial != want || got.NotAfter.Sub(time.Now()) < 5*day {
+					if got := statusOf(t, m, name); got.Serial != want || time.Until(got.NotAfter) < 5*day {
 						t.Errorf("%s: member %d serves %s with %s until %v, the first one with %s", test.name, i, name, got.Serial, got.NotAfter, want)
 					}
 				}
