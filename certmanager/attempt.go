@@ -43,6 +43,10 @@ type stored struct {
 
 // run does the task: it takes the lease, sees whether there is anything left to do, and asks one issuer after another.
 func (a *attempt) run(ctx context.Context) outcome {
+	if events, current := a.isDone(ctx); current {
+		a.left.memory = nil
+		return outcome{kind: lifecycle.Current, events: events}
+	}
 	if a.role == RoleServe {
 		return a.deferred(ctx, awaitUntil(a.entry), fmt.Errorf("certmanager: %v: %w", &a.entry.subject, errServesOnly))
 	}
@@ -167,6 +171,9 @@ func (a *attempt) read(ctx context.Context) (events []Event, err error) {
 		}
 	}
 	if err := a.work.read(first); err != nil {
+		if later := ofLaterRelease(a.work.key, err); later != nil && a.leaves() {
+			return events, later
+		}
 		if err := a.archive.setAside(ctx, a.work.key, a.work.stored, Event{Names: e.names(), Issuer: first, Err: err}); err != nil {
 			return events, err
 		}
@@ -205,6 +212,18 @@ func (a *attempt) isCurrent() bool {
 		return false
 	}
 	return a.entry.held() != nil && !a.task.Forced && a.left.unsaved == nil && now.Before(a.entry.progress.snapshot(now).renewal)
+}
+
+// isDone reports whether there is nothing left to do before the lease is taken: what was waited for has come, through the
+// storage's Watch, or is stored by the process that had the lease.
+func (a *attempt) isDone(ctx context.Context) (events []Event, current bool) {
+	if a.isCurrent() || a.left.lease.tries == 0 {
+		return nil, a.isCurrent()
+	}
+	if r, err := a.archive.newest(ctx, a.entry); err == nil && r != nil && a.serve(a.entry, r) {
+		events = []Event{loadedEvent(a.entry, r)}
+	}
+	return events, a.isCurrent()
 }
 
 // waiting is the outcome when what is due after a failure is not due yet: it was set before, maybe by another process. It is

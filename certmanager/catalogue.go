@@ -146,7 +146,7 @@ func (c *catalogue) evict(entries ...*entry) []*entry {
 	return all
 }
 
-// all returns the entries, in no particular order.
+// all returns the entries, in an order that differs from one manager to the next.
 func (c *catalogue) all() iter.Seq[*entry] {
 	return func(yield func(*entry) bool) {
 		for name, e := range c.index.All() {

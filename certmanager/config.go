@@ -94,6 +94,12 @@ type Config struct {
 	// each, 512 get 256 a second. One that takes longer than ten seconds makes room for another. Zero: 512.
 	Workers int
 
+	// FollowInterval is how often the storage is read, all certificates of it, for what other processes with it have
+	// obtained, replaced and deleted, if it does not tell of that (storage.Watcher), and at least how long after one time
+	// the next is, if it has failed to tell. Zero: a minute, and as much longer as there are more than 10,000 names. Negative:
+	// it is not read for that, and a certificate that is due is looked for before it is renewed.
+	FollowInterval time.Duration
+
 	// MaxLoaded bounds how many certificates are in memory. What no handshake has asked for lately leaves it, and comes
 	// back from the storage for the next one, which waits for that, ten seconds at most; its renewal continues. Nothing
 	// leaves while the storage can't be read. Zero: there is no bound.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/storage"
@@ -25,6 +26,9 @@ func (c *Config) check(wrong *misconfiguration) []subject {
 	}
 	if c.Failover < 0 {
 		wrong.addf("Config.Failover is %d: zero means one, and less than one failure is none", c.Failover)
+	}
+	if c.FollowInterval > 0 && c.FollowInterval < time.Second {
+		wrong.addf("Config.FollowInterval is %v: all certificates that are stored are read each time, so that it is to be a second at least", c.FollowInterval)
 	}
 	if c.Workers < 0 {
 		wrong.addf("Config.Workers is %d: zero means %d, and less than one does nothing", c.Workers, defaultWorkers)

@@ -83,6 +83,20 @@
 // renewal that is proved by http-01 or tls-alpn-01, the manager checks whether the name still leads here. If for three
 // days it leads elsewhere while others lead here, it is gone ([ReasonGone]), and not renewed until a client asks for it.
 //
+// # Fleets
+//
+// Processes with one storage are a fleet: one of them obtains a certificate, any of them answers the CA, all serve it. They
+// have an order, and for renewals a delay of up to ten minutes, of their own, so that each mostly finds other work than the
+// others. What one has obtained the others serve within seconds, if the storage tells of changes, or else at
+// Config.FollowInterval. One that is killed or suspended is succeeded after a minute, and its order finished with its key.
+//
+// Their configurations may differ in names, solvers, roles, KeyTypes, OnDemand, profiles and all that is not shared. Four
+// things are to be the same. Keys, and the keys of a storage.Sealed: who can't read a certificate obtains another. The first
+// of the Issuers, if there are several: members with another one first may obtain a certificate each, at the same time.
+// That they can prove control of the names: failures and their pauses are shared, so that one that can't is to have
+// [RoleServe]. And the time, within five minutes. Releases may differ: a record that a later one has changed the
+// meaning of is left alone, and an event says so.
+//
 // # Memory
 //
 // Config.MaxLoaded bounds the certificates in memory. What no handshake has asked for lately is left to the storage, and

@@ -2,6 +2,7 @@ package certmanager
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -77,6 +78,7 @@ func (e *entry) offer(r *record.Certificate) bool {
 		return false
 	}
 	e.progress.state.Serve(r.NotBefore, r.End, renewal(r))
+	e.progress.state.Stagger(rand.Float64())
 	e.publish(r)
 	e.roles.unset(gone)
 	e.noteLate()

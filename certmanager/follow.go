@@ -2,6 +2,7 @@ package certmanager
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/everseal/everseal/certmanager/internal/record"
@@ -9,29 +10,46 @@ import (
 )
 
 const (
-	followInterval = time.Minute     // between comparisons with a storage that tells of no changes, or tries to listen to one that does
-	goneGrace      = 2 * time.Minute // for which a certificate is not ordered whose record is gone: it may be deleted, and not lost
-	maxCompared    = 10000           // names, beyond which there are no comparisons: their keys would be listed each time
+	watchInterval = time.Minute     // between attempts to listen to a storage that tells of changes
+	goneGrace     = 2 * time.Minute // for which a certificate is not ordered whose record is gone: it may be deleted, and not lost
 )
 
-// follow has certificates served that other processes store, and forgets those that they delete, until ctx ends.
+// follow has certificates served that other processes store, and forgets those that they delete, until ctx ends: as the
+// storage tells of them, or as comparisons with it find.
 func (m *Manager) follow(ctx context.Context) {
 	watcher, watches := storage.As[storage.Watcher](m.store)
+	if !watches {
+		m.compareAgain(ctx, nil)
+		return
+	}
+	missed := make(chan struct{}, 1)
+	var comparisons sync.WaitGroup
+	defer comparisons.Wait()
+	comparisons.Go(func() { m.compareAgain(ctx, missed) })
 	for first := true; ctx.Err() == nil; first = false {
-		if watches {
-			m.watch(ctx, watcher, first)
-		} else if !first {
-			m.compare(ctx)
-		}
+		m.watch(ctx, watcher, func() {
+			if !first { // what was told before is read, or was just now
+				note(missed)
+			}
+		})
+		note(missed)
 		select {
-		case <-time.After(followInterval):
+		case <-time.After(watchInterval):
 		case <-ctx.Done():
 		}
 	}
 }
 
-// watch follows what the storage tells, until that is broken off. What was told before is compared, but at first.
-func (m *Manager) watch(ctx context.Context, w storage.Watcher, first bool) {
+// note fills a channel that has room for one, unless it is full.
+func note(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// watch follows what the storage tells, until that is broken off. It calls listens when it is told from then on.
+func (m *Manager) watch(ctx context.Context, w storage.Watcher, listens func()) {
 	for key, err := range w.Watch(ctx, record.AllCertificates) {
 		switch {
 		case err != nil:
@@ -39,33 +57,8 @@ func (m *Manager) watch(ctx context.Context, w storage.Watcher, first bool) {
 			return
 		case key != "":
 			m.reload(ctx, key)
-		case !first:
-			m.compare(ctx)
-		}
-	}
-}
-
-// compare finds out which of the certificates that are served have been deleted from the storage. One that has lost all
-// is not believed.
-func (m *Manager) compare(ctx context.Context) {
-	if m.catalogue.index.Len() > maxCompared {
-		return
-	}
-	stored := make(map[string]bool)
-	for _, issuer := range m.issuers {
-		for key, err := range m.store.List(ctx, record.CertificatePrefix(issuer.ID())) {
-			if err != nil {
-				return
-			}
-			stored[key] = true
-		}
-	}
-	if len(stored) == 0 {
-		return
-	}
-	for e := range m.catalogue.all() {
-		if s := e.held(); s != nil && !stored[e.certificateKey(s.issuer)] {
-			m.reload(ctx, e.certificateKey(s.issuer))
+		default:
+			listens()
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package certmanager
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -80,10 +79,6 @@ func (o *obtainer) scan(ctx context.Context, entries []*entry) {
 
 // issuer reads the certificates of one issuer. With those of the last one, entries are loaded.
 func (s *scan) issuer(ctx context.Context, issuer *gatedIssuer, last bool) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	hangs := time.AfterFunc(scanTimeout, func() { cancel(errSlowScan) })
-	defer hangs.Stop()
 	prefix, records := record.CertificatePrefix(issuer.ID()), make(chan storage.Record, 64)
 	var decoders sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
@@ -97,20 +92,19 @@ func (s *scan) issuer(ctx context.Context, issuer *gatedIssuer, last bool) error
 	}
 	defer decoders.Wait()
 	defer close(records)
-	for item, err := range storage.Scan(ctx, s.store, prefix, "") {
+	for item, err := range patientScan(ctx, s.store, prefix) {
 		switch {
 		case err == nil:
 			records <- item
 		case item.Key == "":
-			return cmp.Or(context.Cause(ctx), err)
+			return err
 		default:
 			if e := s.bySubject[strings.TrimPrefix(item.Key, prefix+"/")]; e != nil {
 				s.unread[e] = true
 			}
 		}
-		hangs.Reset(scanTimeout)
 	}
-	return context.Cause(ctx)
+	return nil
 }
 
 // errSlowScan is why a scan was given up.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -111,6 +112,7 @@ func (m *Manager) Manage(subjects ...Subject) error {
 	if err != nil {
 		return err
 	}
+	rand.Shuffle(len(added), func(i, j int) { added[i], added[j] = added[j], added[i] }) // as the index has those of the Config
 	m.dispatcher.Update(added...)
 	return nil
 }

@@ -141,7 +141,7 @@ func TestEvictedIsReadAgain(t *testing.T) {
 		defer stop()
 		check()
 		for i, status := range before {
-			if again := statusOf(t, m, status.Names[0]); again.Serial != status.Serial || again.Serial == "" || again.Issuer != "local" || !again.NotAfter.Equal(status.NotAfter) || !again.Next.Equal(status.Next) {
+			if again := statusOf(t, m, status.Names[0]); again.Serial != status.Serial || again.Serial == "" || again.Issuer != "local" || !again.NotAfter.Equal(status.NotAfter) || again.Next.Sub(status.Next).Abs() > 10*time.Minute { // of a member of its own
 				t.Fatalf("%d: %+v after a restart, before it %+v", i, again, status)
 			}
 		}

@@ -20,6 +20,7 @@ const (
 	gone                       // its name leads elsewhere: it is not renewed until a handshake asks for it
 	recalled                   // a handshake has asked for it, though it was gone
 	surveyed                   // on demand, and due, though this process was not asked for it
+	seen                       // its record, by the comparison with the storage that is under way
 	alternate                  // of another entry, by which alone the catalogue leads to it
 )
 

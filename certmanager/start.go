@@ -38,7 +38,8 @@ func (m *Manager) start(ctx context.Context, entries []*entry) {
 	m.dispatcher.Update(entries...)
 }
 
-// prepareStart returns the entries that are to be loaded, or were just now. It is called before anything is done for them.
+// prepareStart returns the entries that are to be loaded, or were just now, in an order of this member's own: those of a
+// fleet that start together do not all come to the same certificate together. It is called before anything is done for them.
 func (m *Manager) prepareStart() []*entry {
 	entries := slices.Collect(m.catalogue.all())
 	if !m.isWarm() {

@@ -31,7 +31,7 @@ type Status struct {
 	Imported   bool      `json:"imported,omitempty"` // by Manager.Import: not Issuer has signed it, but will its successor
 
 	Action   Action    `json:"action"`             // what comes next
-	Next     time.Time `json:"next"`               // when; a time in the past: its turn comes
+	Next     time.Time `json:"next"`               // when, for this member of a fleet; a time in the past: its turn comes
 	Reason   Reason    `json:"reason,omitempty"`   // why it waits until Next after a failure, or though nothing failed
 	Deferred string    `json:"deferred,omitempty"` // the same in words, if nothing failed
 	Attempts int       `json:"attempts,omitempty"` // that failed in a row

@@ -21,6 +21,7 @@ type State struct {
 type validity struct {
 	begin, end int64 // seconds since 1970; end is zero if nothing is served
 	renewal    int64 // when it is to be renewed, as instant returns it
+	delay      int64 // by which this member of the fleet does so later, in nanoseconds
 }
 
 // A command is what callers want, and handshakes that wait.
@@ -80,7 +81,7 @@ func (s *State) Plan(now time.Time) Plan {
 	case s.until != 0:
 		p.Due = fromInstant(s.until)
 	case s.loaded && s.end != 0:
-		p.Due = fromInstant(s.renewal)
+		p.Due = s.turn()
 	}
 	if s.loaded && (s.commanded && (s.unheard || s.until == 0) || s.queued && s.until == 0) {
 		p.Due = now
@@ -124,9 +125,25 @@ func (s *State) urgency(at int64) Urgency {
 
 // Serve says that a certificate is served from now on, valid from begin to end, and to be renewed at renewal.
 func (s *State) Serve(begin, end, renewal time.Time) {
-	s.begin, s.end, s.renewal, s.stage = begin.Unix(), end.Unix(), instant(renewal), 0
+	s.validity = validity{begin: begin.Unix(), end: end.Unix(), renewal: instant(renewal)}
+	s.stage = 0
 	s.generation++
 	s.queued = s.queued && !s.loaded
+}
+
+// Stagger has this member of a fleet renew what is served somewhat later than others do. The random number r in [0,1) is
+// its own. See [schedule.Member].
+func (s *State) Stagger(r float64) {
+	s.delay = int64(schedule.Member(time.Duration(s.end-s.begin)*time.Second, r))
+}
+
+// turn returns when this member is to renew what is served. What is urgent by then waits for nobody.
+func (s *validity) turn() time.Time {
+	due := fromInstant(s.renewal)
+	if s.stageAt(due.Unix()) >= StageTenth {
+		return due
+	}
+	return due.Add(time.Duration(s.delay))
 }
 
 // Queue wants the certificate that is served replaced, or that which the storage has if it was not asked yet. Nobody

@@ -250,3 +250,27 @@ func TestObtainedAtNoTime(t *testing.T) {
 		}
 	}
 }
+
+// The time a certificate was obtained is read from the first line alone, also of a record that can't be used otherwise.
+func TestObtained(t *testing.T) {
+	const line = `everseal certificate 1 {"issuer":"ca","names":["example.com"],"keyType":"ecdsa-p256","obtained":"2026-11-01T12:00:00.5Z"}`
+	at := time.Date(2026, 11, 1, 12, 0, 0, 500_000_000, time.UTC)
+	for _, test := range []struct {
+		data  string
+		known bool
+	}{
+		{line + "\nrubbish", true},
+		{line, false},
+		{strings.Replace(line, "certificate 1", "certificate 99", 1) + "\n", false},
+		{"", false},
+		{"rubbish\n" + line + "\n", false},
+	} {
+		got, known := record.Obtained([]byte(test.data))
+		if known != test.known || known && !got.Equal(at) {
+			t.Errorf("%.60q: %v, %t", test.data, got, known)
+		}
+		if same := record.ObtainedAt([]byte(test.data), at.Local()); known && !same || record.ObtainedAt([]byte(test.data), at.Add(1)) {
+			t.Errorf("%.60q: it was obtained at %v", test.data, at)
+		}
+	}
+}

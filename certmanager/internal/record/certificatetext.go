@@ -114,6 +114,20 @@ func splitFirstLine(data []byte) (line certificateLine, text []byte, err error) 
 	return line, text, nil
 }
 
+// ObtainedAt reports whether data is the record of a certificate with that [Meta].Obtained: a part of what [Obtained] costs,
+// for who mostly knows it.
+func ObtainedAt(data []byte, at time.Time) bool {
+	first, _, _ := bytes.Cut(data, []byte("\n"))
+	return bytes.HasPrefix(first, []byte(certificateHeader)) && bytes.Contains(first, at.UTC().AppendFormat([]byte(`"obtained":"`), time.RFC3339Nano+`"`))
+}
+
+// Obtained returns [Meta].Obtained of the record of a certificate, and whether data is one. It looks at the first line alone.
+func Obtained(data []byte) (obtained time.Time, ok bool) {
+	line, _, err := splitFirstLine(data)
+	line.setUTC()
+	return line.Obtained, err == nil
+}
+
 // IsOnDemand reports whether data is the record of a certificate that was obtained on demand. It looks at the first line
 // alone.
 func IsOnDemand(data []byte) bool {

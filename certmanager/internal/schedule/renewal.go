@@ -43,6 +43,19 @@ func AfterIssuance(due, obtained, notAfter time.Time, r float64) time.Time {
 	return earliest.Add(part(left/renewalWindow/2, 2*r-math.Floor(2*r)))
 }
 
+const (
+	memberPart    = 100              // of the lifetime, the members of a fleet spread a renewal over this part
+	longestMember = 10 * time.Minute // and no longer
+)
+
+// Member returns how much later than its due time a member of a fleet is to renew a certificate with the lifetime: one
+// member comes first, and when the turn of the others comes they know of what it obtained. The random number r in [0,1)
+// is the member's own. It chooses uniformly from a hundredth of the lifetime, ten minutes at most: three seconds of five
+// minutes, which is no loss for a server that has no others beside it. A lifetime that is empty or negative gives nothing.
+func Member(lifetime time.Duration, r float64) time.Duration {
+	return part(max(0, min(lifetime/memberPart, longestMember)), r)
+}
+
 // part returns the part r of d, from nothing to all of it.
 func part(d time.Duration, r float64) time.Duration {
 	if !(r > 0) { // NaN too

@@ -1,0 +1,124 @@
+package certmanager
+
+import (
+	"cmp"
+	"context"
+	"iter"
+	"math/rand/v2"
+	"time"
+
+	"github.com/everseal/everseal/certmanager/internal/record"
+	"github.com/everseal/everseal/storage"
+)
+
+const (
+	defaultFollowInterval = time.Minute // Config.FollowInterval if that is zero
+	usualCompared         = 10000       // names, up to which that is the interval
+)
+
+// followInterval returns how long after one comparison with the storage the next is due, which is never all of the members'
+// time at once. A comparison reads every value: of more names there are fewer, so that they cost no more.
+func (m *Manager) followInterval() time.Duration {
+	interval := m.config.FollowInterval
+	if interval == 0 {
+		interval = defaultFollowInterval * time.Duration(max(usualCompared, m.catalogue.index.Len())) / usualCompared
+	}
+	return interval*3/4 + rand.N(interval/4+1)
+}
+
+// compareAgain compares what is served with what the storage has, until ctx ends: each time that changes may have been
+// missed, if missed tells that, or else at intervals.
+func (m *Manager) compareAgain(ctx context.Context, missed <-chan struct{}) {
+	if m.config.FollowInterval < 0 {
+		return
+	}
+	for {
+		select {
+		case <-time.After(m.followInterval()):
+		case <-ctx.Done():
+			return
+		}
+		if missed != nil {
+			select {
+			case <-missed:
+			case <-ctx.Done():
+				return
+			}
+		}
+		m.compare(ctx)
+	}
+}
+
+// compare finds what other processes have obtained since, replaced and deleted. One record after the other is looked at, and
+// nothing kept of it. A storage that fails, or has lost all, is not believed that anything was deleted.
+func (m *Manager) compare(ctx context.Context) {
+	for e := range m.catalogue.all() {
+		e.roles.unset(seen)
+	}
+	some := false
+	for _, issuer := range m.issuers {
+		for item, err := range patientScan(ctx, m.store, record.CertificatePrefix(issuer.ID())) {
+			if err != nil && item.Key == "" {
+				m.logger.DebugContext(ctx, "the storage can't be read for what other processes have changed; it will be again", "error", err)
+				return
+			}
+			some = true
+			m.compareOne(ctx, issuer.ID(), item, err)
+		}
+	}
+	if !some {
+		return
+	}
+	for e := range m.catalogue.all() {
+		if s := e.held(); s != nil && !e.roles.has(seen) && ctx.Err() == nil {
+			m.reload(ctx, e.certificateKey(s.issuer))
+		}
+	}
+}
+
+// compareOne has a stored record served if it is newer than what is. An error is that of reading it: it is there.
+func (m *Manager) compareOne(ctx context.Context, issuer string, item storage.Record, err error) {
+	_, name, keyType, ok := record.ParseCertificateKey(item.Key)
+	if !ok {
+		return
+	}
+	e := m.catalogue.subject(name, keyType)
+	if e == nil {
+		return
+	}
+	s := e.held()
+	if s != nil && s.issuer == issuer {
+		e.roles.set(seen)
+	}
+	if err != nil || s != nil && record.ObtainedAt(item.Value, s.obtainedAt()) {
+		return
+	}
+	obtained, known := record.Obtained(item.Value)
+	if known && (s == nil || record.Newer(obtained, s.obtainedAt(), time.Now())) {
+		m.reload(ctx, item.Key)
+	}
+}
+
+// patientScan is [storage.Scan], given up if it hangs: the last pair has the error, and a zero Record.
+func patientScan(ctx context.Context, s storage.Store, prefix string) iter.Seq2[storage.Record, error] {
+	return func(yield func(storage.Record, error) bool) {
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		hangs := time.AfterFunc(scanTimeout, func() { cancel(errSlowScan) })
+		defer hangs.Stop()
+		for item, err := range storage.Scan(ctx, s, prefix, "") {
+			hangs.Stop()
+			if err != nil && item.Key == "" {
+				yield(item, cmp.Or(context.Cause(ctx), err))
+				return
+			}
+			if !yield(item, err) {
+				return
+			}
+			hangs.Reset(scanTimeout)
+		}
+		if err := context.Cause(ctx); err != nil {
+			yield(storage.Record{}, err)
+		}
+	}
+}
