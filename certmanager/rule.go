@@ -30,6 +30,7 @@ func (s *sweep) rules() []rule {
 		{record.AllCertificates, certificates.mayGo, certificates.judge},
 		{record.AllCopies, every, s.judgeCopy},
 		{probePrefix, every, s.judgeProbe},
+		{record.BudgetPrefix, every, s.judgeBudget},
 	}
 }
 
@@ -47,4 +48,9 @@ func (s *sweep) judgeCopy(_ context.Context, r storage.Record) (goes bool, err e
 // judgeProbe is for what a process left that was killed when it wrote to see whether it can.
 func (s *sweep) judgeProbe(_ context.Context, r storage.Record) (goes bool, err error) {
 	return string(r.Value) == probeText && s.stage.hasStood(r, probeAge), nil
+}
+
+// judgeBudget is for what was counted for a CA's limit: of a bucket that is full again nothing need be known.
+func (s *sweep) judgeBudget(_ context.Context, r storage.Record) (goes bool, err error) {
+	return record.IsSpareBudget(r.Key, r.Value, s.stage.now()), nil
 }

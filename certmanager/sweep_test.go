@@ -17,7 +17,6 @@ import (
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/certmanager/internal/record"
-	"github.com/everseal/everseal/storage"
 	"github.com/everseal/everseal/storage/storagetest"
 )
 
@@ -35,6 +34,12 @@ func newLitter(w *world, ca *localCA) *litter {
 		w.t.Fatal(err)
 	}
 	return &litter{w, ca, key, make(map[int64][]byte)}
+}
+
+// budgetFullAt returns the record of a budget that is full again at a time from now.
+func budgetFullAt(d time.Duration) []byte {
+	text, _ := (&record.Budget{Full: time.Now().Add(d)}).Encode() // there is nothing that could not be encoded
+	return text
 }
 
 // put stores a value at the key, and returns the key.
@@ -168,6 +173,9 @@ func TestSweepVerdicts(t *testing.T) {
 			l.put(record.CorruptKey("certificates/local/x/y", []byte("x")), []byte("x")): fades,
 			l.put("corrupt/other", []byte("x")):                                          stays,
 			l.put("probe/abc", []byte("written to see whether it can be")):               fades,
+			l.put("budgets/local/default/domain/a.com", budgetFullAt(-3*time.Hour)):      goes,
+			l.put("budgets/local/default/domain/b.com", budgetFullAt(30*24*time.Hour)):   fades,
+			l.put("budgets/local/default/domain/c.com", []byte("x")):                     stays,
 			l.put("probe/other", []byte("x")):                                            stays,
 
 			l.put("accounts/former/default", []byte("x")): stays,
@@ -341,7 +349,7 @@ func TestSweepOperations(t *testing.T) {
 		var before [2][2]int
 		for i := range members {
 			stores[i] = &storagetest.Faulty{Store: w.store}
-			config.Storage = unwatched{stores[i]}
+			config.Storage = stores[i]
 			var stop func()
 			members[i], stop = w.running(config)
 			defer stop()
@@ -369,7 +377,7 @@ func TestSweepOperations(t *testing.T) {
 		if saves > 40 {
 			t.Errorf("%d writes, want those of the leases alone", saves)
 		}
-		const rules, chains = 6, 1
+		const rules, chains = 7, 1
 		if comparisons := listed - rules - chains; comparisons != 0 {
 			t.Errorf("keys were listed %d times more than for each rule and for the chains of issuers", comparisons)
 		}
@@ -378,9 +386,6 @@ func TestSweepOperations(t *testing.T) {
 		}
 	})
 }
-
-// unwatched hides all but the methods of a Store but Watch, so that nothing is compared.
-type unwatched struct{ *storagetest.Faulty }
 
 // TestSweepOfAFailingStorage has a fifth of all calls fail: in the end what nobody needs is gone, and nothing else.
 func TestSweepOfAFailingStorage(t *testing.T) {
@@ -562,5 +567,3 @@ func TestSweepIsBounded(t *testing.T) {
 		}
 	})
 }
-
-var _ storage.Store = unwatched{}
