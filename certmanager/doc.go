@@ -62,7 +62,7 @@
 // it keeps nothing from being renewed by its age.
 //
 // One process of those on the storage asks for a certificate, as often as the CA says, usually each six hours, and keeps what
-// it says in the record of work; the others read that once a day, and one of them takes over if it is not kept up. So N
+// it says in the record of work; the others read that twice a day, and one of them takes over if it is not kept up. So N
 // certificates cost N questions each six hours for the whole fleet, spread evenly, and three operations of the storage each:
 // for 1,000,000 certificates 46 questions a second. Config.RenewalInfoInterval has them asked less often, or never. Certificates
 // obtained on demand that no client has asked for since the program started are renewed by their age, unless a plan is stored.
