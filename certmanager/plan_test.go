@@ -51,6 +51,7 @@ func TestPlanIsReadBeforeRenewal(t *testing.T) {
 		defer stop()
 		second, stopSecond := w.running(config)
 		defer stopSecond()
+		after(30 * day)
 		due := statusOf(t, second, "example.com").Next
 		after(time.Until(due) - 8*time.Hour)
 		ca.suggests(func(leaf *x509.Certificate) *acme.RenewalInfo { return windowAt(leaf, 75*day, day) })
@@ -83,7 +84,7 @@ func TestPlanOfAnotherCertificate(t *testing.T) {
 			before := statusOf(t, m, "example.com")
 			stop()
 			plan := record.Plan{Issuer: "ca", Serial: before.Serial, Start: time.Now(), End: time.Now().Add(time.Hour), Renewal: time.Now().Add(time.Hour),
-				Polled: time.Now(), Next: time.Now().Add(6 * time.Hour)}
+				Polled: time.Now(), Next: time.Now().Add(10 * time.Hour)}
 			change(&plan)
 			storePlan(t, w.store, workKey("ca"), plan)
 			m, stop = w.running(w.from(ca, "example.com"))
