@@ -14,6 +14,7 @@ import (
 const (
 	maxBackoff       = 8 * 24 * time.Hour // that is believed: the longest that a CA's limits ask for are of a week
 	maxOutageBackoff = time.Hour          // when the CA fails itself
+	lastShort        = 3                  // refusals in a row after which the wait is one of minutes
 )
 
 // waits reports whether the next attempt is not due yet. A failure that lies in the future was noted while the clock was
@@ -40,16 +41,20 @@ func fail(j *record.Journal, err error, now, end time.Time) {
 		j.Rotation++
 	}
 	var wait time.Duration
+	left := end.Sub(now)
 	if errors.As(err, &problem) && problem.Status < http.StatusInternalServerError || dead {
 		j.Refusals++
 		j.Interruptions = 0
 		wait = schedule.RefusalBackoff(j.Refusals, rand.Float64())
+		if left > 0 {
+			wait = min(wait, max(left/2, schedule.RefusalBackoff(lastShort, rand.Float64())))
+		}
 	} else {
 		j.Interruptions++
 		wait = schedule.TransientBackoff(j.Interruptions, rand.Float64())
 	}
 	asked := min(retryAfter(err), maxBackoff)
-	if left := end.Sub(now); left > 0 && !errors.Is(err, acme.ErrRateLimited) {
+	if left > 0 && !errors.Is(err, acme.ErrRateLimited) {
 		asked = min(asked, left/2)
 	}
 	if wait = max(wait, asked); outage {

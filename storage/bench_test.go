@@ -32,6 +32,31 @@ func BenchmarkDirWatched(b *testing.B) {
 	<-ended
 }
 
+// BenchmarkDirScan reads records that lie in folders of their own, as those of certificates do.
+func BenchmarkDirScan(b *testing.B) {
+	const records = 2000
+	d := storage.Dir(b.TempDir())
+	for i := range records {
+		if _, err := d.Save(b.Context(), fmt.Sprintf("certificates/issuer/www.customer-%07d.example/ecdsa-p256", i), make([]byte, 4<<10), ""); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		n := 0
+		for _, err := range d.Scan(b.Context(), "certificates", "") {
+			if err != nil {
+				b.Fatal(err)
+			}
+			n++
+		}
+		if n != records {
+			b.Fatalf("%d records", n)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/records, "ns/record")
+}
+
 func BenchmarkMemory(b *testing.B) { benchmark(b, new(storage.Memory)) }
 
 func benchmark(b *testing.B, s storage.Store) {

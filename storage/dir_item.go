@@ -17,6 +17,7 @@ import (
 const (
 	itemFormat = "everseal-item/1"
 	maxHeader  = 1024
+	maxItem    = maxHeader + MaxValue + sealedExtra // bytes of a file
 	tempFolder = ".temp"
 )
 
@@ -63,7 +64,24 @@ func isNonce(s string) bool {
 // readItem returns what key's file holds.
 func readItem(root *os.Root, key string) (Item, error) {
 	name := fileName(key)
-	content, err := readFile(root, name, maxHeader+MaxValue+sealedExtra)
+	content, err := readFile(root, name, maxItem)
+	if err != nil {
+		return Item{}, err
+	}
+	return decodeItem(key, content), nil
+}
+
+// readItem does the same, with what is open of the record's folders: each record of certificates has one of its own, and all
+// of them lie in one.
+func (n *nearFolder) readItem(key string) (Item, error) {
+	name := fileName(key)
+	folder := path.Dir(path.Dir(name))
+	f, err := n.openFile(folder, strings.TrimPrefix(name, folder+"/"))
+	if err != nil {
+		return Item{}, err
+	}
+	defer f.Close()
+	content, err := readOpened(f, name, maxItem)
 	if err != nil {
 		return Item{}, err
 	}
@@ -78,6 +96,10 @@ func readFile(root *os.Root, name string, limit int) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	return readOpened(f, name, limit)
+}
+
+func readOpened(f *os.File, name string, limit int) ([]byte, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err

@@ -24,7 +24,8 @@ func (d Dir) List(ctx context.Context, prefix string) iter.Seq2[string, error] {
 			err = ended(ctx)
 		} else if err == nil {
 			defer root.Close()
-			l := listing{ctx: ctx, root: root, yield: yield}
+			l := listing{ctx: ctx, root: root, near: nearFolder{root: root}, yield: yield}
+			defer l.near.close()
 			err = l.prefix(prefix)
 		}
 		if err != nil && !errors.Is(err, errStopped) {
@@ -37,8 +38,10 @@ func (d Dir) List(ctx context.Context, prefix string) iter.Seq2[string, error] {
 func (d Dir) Scan(ctx context.Context, prefix, cursor string) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		root, err := openFolder(string(d), false)
+		near := nearFolder{root: root}
 		if err == nil {
 			defer root.Close()
+			defer near.close()
 		}
 		// If the folder could not be opened, List says why, or that there is nothing.
 		scanKeys(d.List(ctx, prefix), cursor, func(key string) (Item, error) {
@@ -48,7 +51,7 @@ func (d Dir) Scan(ctx context.Context, prefix, cursor string) iter.Seq2[Record, 
 			if root == nil {
 				return d.Load(ctx, key)
 			}
-			item, err := readItem(root, key)
+			item, err := near.readItem(key)
 			if err != nil {
 				return Item{}, d.failure("load", key, err)
 			}
@@ -64,6 +67,7 @@ var errStopped = errors.New("the caller wants no more")
 type listing struct {
 	ctx   context.Context // of the one call that the listing is
 	root  *os.Root
+	near  nearFolder
 	yield func(string, error) bool
 }
 
@@ -90,7 +94,7 @@ func (l *listing) prefix(prefix string) error {
 
 // folder yields the keys of all files in and below the folder, which may have been removed meanwhile.
 func (l *listing) folder(name string) error {
-	f, err := l.root.Open(name)
+	f, err := l.near.openFile(path.Dir(name), path.Base(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

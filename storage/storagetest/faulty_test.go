@@ -163,6 +163,21 @@ func TestFaultyStuck(t *testing.T) {
 	})
 }
 
+// A watch that was stuck ends with its context all the same.
+func TestFaultyStuckWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var f Faulty
+		f.SetFaults(Fault{Kind: Stuck, Times: 1, Delay: time.Minute})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		for _, err := range f.Watch(ctx, "a") {
+			if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 func TestFaultyStaleLoads(t *testing.T) {
 	var f Faulty
 	load := func() string {

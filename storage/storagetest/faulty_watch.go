@@ -18,7 +18,7 @@ var errCut = fmt.Errorf("%w: the watch was cut", ErrFault)
 // Watch yields the store's hints, until CutWatches, or fails before the first. It fails with [errors.ErrUnsupported]
 // if the store is no [storage.Watcher].
 func (f *Faulty) Watch(ctx context.Context, prefix string) iter.Seq2[string, error] {
-	return iterate(ctx, f, call{Watch, prefix}, func(ctx context.Context) iter.Seq2[string, error] {
+	return iterate(ctx, f, call{Watch, prefix}, func(context.Context) iter.Seq2[string, error] { // once it was stuck, it ends as it should
 		return func(yield func(string, error) bool) {
 			watcher, ok := storage.As[storage.Watcher](f.Unwrap())
 			if !ok {
