@@ -468,6 +468,9 @@ func TestPulledForward(t *testing.T) {
 		if got := ca.count() - before; got != len(pulled) {
 			t.Errorf("%d are replaced within seven hours, want %d", got, len(pulled))
 		}
+		if told := w.count(certmanager.EventRescheduled); told != len(pulled) {
+			t.Errorf("%d are told, want %d", told, len(pulled))
+		}
 		for _, s := range statuses(m) {
 			if pulled[s.Serial] {
 				t.Errorf("%v is not replaced", s.Names)
