@@ -69,6 +69,8 @@ func refusedConfigs(t *testing.T) []refusedConfig {
 		{"an empty ID", certmanager.Config{Issuers: []certmanager.Issuer{newLocalCA(t, "")}}, []string{`""`}},
 		{"an ID that leaves no room", certmanager.Config{Issuers: []certmanager.Issuer{newLocalCA(t, strings.Repeat("a", 400))}}, []string{"aaaa"}},
 		{"fewer than no workers", certmanager.Config{Workers: -1}, []string{"Config.Workers", "-1", "512"}},
+		{"sweeps without a pause", certmanager.Config{SweepInterval: time.Second}, []string{"Config.SweepInterval", "1s", "1m0s", "24h0m0s"}},
+		{"tickets that are not sealed", certmanager.Config{SharedTickets: true}, []string{"Config.SharedTickets", "storage.Sealed"}},
 		{"fewer than none in memory", certmanager.Config{MaxLoaded: -1}, []string{"Config.MaxLoaded", "-1"}},
 		{"fewer than no new names", certmanager.Config{MaxNewNames: -1}, []string{"Config.MaxNewNames", "-1", "20"}},
 		{"no issuer", certmanager.Config{Issuers: []certmanager.Issuer{local, nil}}, []string{"Config.Issuers", "nil"}},

@@ -141,6 +141,17 @@
 // on the storage follow. [Manager.Renew] replaces a certificate now, or joins its issuance under way; [Manager.RenewAll] queues
 // many. [Manager.Revoke] has the successor served first. [Manager.Import] takes over a certificate from elsewhere.
 //
+// Each day, or as Config.SweepInterval says, one member of a fleet sweeps the storage, slowly and resumably: it lists keys, and
+// reads and deletes what nobody can need any more. These are answers to challenges and records of work of two months ago,
+// certificates that nobody manages a month after their end, with their keys, and copies of corrupt records that it has seen for
+// three months. What is managed here, what another member was lately at work on, what it can't read or does not know, and
+// accounts, authorities and revocations stay. It goes by its clock only up to a month beyond the newest certificate it knows,
+// so that by a clock that is years ahead nothing valid is deleted, and deletes no more than a tenth of the certificates at once.
+//
+// With Config.SharedTickets the members of a fleet seal session tickets with the same keys, so that clients resume their
+// sessions behind a balancer. A key is in the storage, sealed, an hour before it is used, for eight hours; if the storage
+// fails, the last one is used for a day more, and then each member has its own.
+//
 // # What is stored
 //
 // Keys of records are stable:
@@ -155,6 +166,8 @@
 //	corrupt/<hash>/<key>                          copies of records that could not be used
 //	probe/<random>                                written and deleted when Run starts
 //	survey/on-demand                              lease, and how far the search for what is due on demand is
+//	sweep/records                                 lease, and how far the sweep is
+//	tickets/keys                                  keys of session tickets, if they are shared
 //
 // The issuer is [Issuer.ID], so that a staging CA's certificates never meet a production CA's. The
 // subject is the name, or with several "<first name>+<how many more>-<hash of all>".

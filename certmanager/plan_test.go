@@ -21,7 +21,7 @@ func TestStorageCallsOfPolls(t *testing.T) {
 		ca := newInformingCA(t, "ca")
 		polls, looks := &callLog{Store: w.store}, &callLog{Store: w.store}
 		config := w.from(ca, "example.com")
-		config.Storage = polls
+		config.Storage, config.SweepInterval = polls, -1
 		_, stop := w.serving(config)
 		defer stop()
 		config.Storage = looks
@@ -87,7 +87,7 @@ func TestPlanOfAnotherCertificate(t *testing.T) {
 				Polled: time.Now(), Next: time.Now().Add(10 * time.Hour)}
 			change(&plan)
 			storePlan(t, w.store, workKey("ca"), plan)
-			m, stop = w.running(w.from(ca, "example.com"))
+			_, stop = w.running(w.from(ca, "example.com"))
 			defer stop()
 			after(8 * time.Hour) // it looks first after six to seven
 			want := 1
@@ -254,7 +254,7 @@ func TestPollLeavesWhatItCannotRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if value, err := storage.LeaseValue(item.Value); err != nil || string(value) != later {
+		if value, _, err := storage.LeaseValue(item.Value); err != nil || string(value) != later {
 			t.Errorf("it is %s, %v", value, err)
 		}
 		if n := w.count(certmanager.EventCorrupt); n != 0 || len(ca.asked("")) != 0 {
@@ -268,13 +268,13 @@ func TestReplaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		config := w.config("example.com")
-		m, stop := w.serving(config)
+		_, stopFirst := w.serving(config)
 		first := *load(t, w.store, certificateKeyOf(config))
 		w.await(certmanager.EventObtained, "example.com", 2)
-		stop()
+		stopFirst()
 		// The storage is restored from a copy: what it has was replaced before.
 		restore(t, w.store, certificateKeyOf(config), first.Value)
-		m, stop = w.running(config)
+		m, stop := w.running(config)
 		defer stop()
 		if err := m.Renew(t.Context(), "example.com"); err != nil {
 			t.Fatal(err)

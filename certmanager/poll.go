@@ -83,7 +83,7 @@ func (p *poll) stored(ctx context.Context) (record.Plan, error) {
 	if err != nil {
 		return record.Plan{}, slowStorage(ctx, err)
 	}
-	value, err := storage.LeaseValue(item.Value)
+	value, _, err := storage.LeaseValue(item.Value)
 	if err != nil {
 		return record.Plan{}, nil // there is none to be kept up
 	}

@@ -9,6 +9,7 @@
 //	accounts/<issuer>/external-<hash>            one bound to an external account (RFC 8555 §7.3.4)
 //	authorities/<issuer>                         an issuer that signs by itself: its root and intermediate, with their keys
 //	corrupt/<hash>/<key>                         copy of a value found at the key, which could not be read
+//	tickets/keys                                 keys of session tickets that a fleet shares
 //
 // An issuer is named by its ID, so that staging and production never meet. A key type is one such as "ecdsa-p256". A
 // subject is the set of names of a certificate: of one name, that name ("example.com", "*.example.com",
@@ -89,6 +90,13 @@
 //
 // and PEM as in a certificate's record: the private key of the root, the root, the private key of the intermediate, and that.
 // The JSON has the name constraints that root and intermediate were made with (RFC 5280 §4.2.1.10).
+//
+// # Tickets
+//
+//	{"version":1,"keys":[{"key":"…","from":"…"}]}
+//
+// A key is 32 random bytes in base64, as [crypto/tls.Config.SetSessionTicketKeys] takes them. Tickets are sealed with it from
+// a time on, until the next one's; the keys are in the order of these times.
 //
 // # Versions
 //

@@ -26,6 +26,7 @@ func TestGoldenCurrent(t *testing.T) {
 		"certificate-imported":  goldenImported(t),
 		"work":                  goldenWork(t),
 		"revocation":            goldenRevocation(t),
+		"tickets":               record.TicketKeys{{Secret: [32]byte{0: 1, 31: 2}, From: begin}, {Secret: [32]byte{3}, From: begin.Add(8 * time.Hour)}},
 		"work-empty":            new(record.Work),
 		"work-plan":             goldenPlan(),
 		"account-nextkey":       goldenAccount(t),
@@ -84,6 +85,8 @@ func decodeCurrent(t *testing.T, name string) string {
 		value, err = record.DecodeAuthority(data)
 	case "revocation":
 		value, err = record.DecodeRevocation(data)
+	case "tickets":
+		value, err = record.DecodeTicketKeys(data)
 	}
 	if err != nil {
 		t.Errorf("%s: %v", name, err)
