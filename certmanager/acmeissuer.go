@@ -21,11 +21,13 @@ type acmeIssuer struct {
 	account  account
 	budgets  *budgets
 	exempt   exemptions
+	informer acme.Client // for what needs no account
 	staging  *acmeIssuer // for dry runs; nil: there are none
 }
 
 func newACMEIssuer(a *ACME, s Services) *acmeIssuer {
 	i := &acmeIssuer{ACME: *a, services: s, ca: ca.At(a.directoryURL()), http: a.httpClient()}
+	i.informer.DirectoryURL, i.informer.HTTPClient = a.directoryURL(), i.http
 	i.account.issuer, i.account.http, i.account.keys = &i.ACME, i.http, newKeyring(s.Keys, s.Logger, 1)
 	i.budgets = newBudgets(a, i.ca, s.Storage)
 	i.account.budgets = i.budgets

@@ -73,6 +73,7 @@ func (a *attempt) run(ctx context.Context) outcome {
 	if err != nil {
 		return a.failed(ctx, a.entry, err)
 	}
+	a.heedPlan()
 	if until, gone := a.isGone(); gone {
 		return outcome{kind: lifecycle.Deferred, until: until, err: fmt.Errorf("certmanager: %v: %w", &a.entry.subject, errNoRecord), events: events}
 	}

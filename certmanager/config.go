@@ -105,6 +105,11 @@ type Config struct {
 	// leaves while the storage can't be read. Zero: there is no bound.
 	MaxLoaded int
 
+	// RenewalInfoInterval is the least time between two questions to the issuer of a certificate when to renew it (RFC 9773),
+	// which one process of those on the storage asks. Zero: as the issuer says, of CAs usually six hours. Negative: none is
+	// asked, and certificates are renewed by their age.
+	RenewalInfoInterval time.Duration
+
 	// SharedTickets has all managers with the Storage seal session tickets with the same keys, so that a client resumes its
 	// session behind a balancer whichever of them it comes to. The keys are in the Storage, which therefore must be, or
 	// wrap, a *storage.Sealed: who reads them can read recorded sessions of TLS 1.2. There is a new one each eight

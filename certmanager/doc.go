@@ -18,7 +18,8 @@
 // [New] checks the configuration and starts nothing. Run loads each certificate from the storage, and serves what is there
 // while it is still at it. From then on due times drive everything: what is missing is due at once, what is there is due
 // when two thirds of its lifetime have passed (half, if it lives less than ten days), spread by a twenty-fourth of the
-// lifetime, and never before half of what was left when it was obtained. Between due times nothing runs.
+// lifetime, and never before half of what was left when it was obtained, unless the CA says otherwise. Between due times
+// nothing runs.
 //
 // One path obtains and renews. It takes the lease on the certificate's work in the storage, sees whether another process
 // was faster, and has the first [Issuer] that can issue. Before each step that must not be repeated a record of the work
@@ -50,6 +51,21 @@
 //
 // OCSP responses are not stapled: public CAs have ended them (Let's Encrypt in August 2025), and short lifetimes do what
 // they were for.
+//
+// # When to renew
+//
+// CAs that have renewal information (RFC 9773: Let's Encrypt and Google, among others) are asked for each certificate that they
+// have signed when to renew it. From the window that they suggest an instant is chosen at random, and kept; a window in the past
+// means that it is due, which is how CAs announce that they will revoke. It is never later than when a tenth of the lifetime is
+// left. An order says which certificate of the same CA's it replaces, which CAs exempt from their limits. [Status] has the window
+// and the page that explains it; a renewal that is moved far ahead, or explained, is [EventRescheduled]. What goes wrong with
+// it keeps nothing from being renewed by its age.
+//
+// One process of those on the storage asks for a certificate, as often as the CA says, usually each six hours, and keeps what
+// it says in the record of work; the others read that twice a day, and one of them takes over if it is not kept up. So N
+// certificates cost N questions each six hours for the whole fleet, spread evenly, and three operations of the storage each:
+// for 1,000,000 certificates 46 questions a second. Config.RenewalInfoInterval has them asked less often, or never. Certificates
+// obtained on demand that no client has asked for since the program started are renewed by their age, unless a plan is stored.
 //
 // # CAs
 //
@@ -165,7 +181,7 @@
 //	accounts/<issuer>/default/lease               of whoever changes it
 //	authorities/<issuer>                          root and intermediate of a LocalCA, with their keys
 //	certificates/<issuer>/<subject>/<key type>    certificate, key and metadata, a PEM file
-//	work/<first issuer>/<subject>/<key type>      lease, and how far the work came with each issuer
+//	work/<first issuer>/<subject>/<key type>      lease, how far the work came with each issuer, and when to renew
 //	revocations/<issuer>/<serial>                 certificate and key that are to be revoked, until they are
 //	challenges/…                                  answers published; see package solver
 //	budgets/<issuer>/<account>/<which>/<what>     how often the CA was asked lately, of what it limits

@@ -79,6 +79,7 @@ func (e *entry) offer(r *record.Certificate) bool {
 	}
 	e.progress.state.Serve(r.NotBefore, r.End, renewal(r))
 	e.progress.state.Stagger(rand.Float64())
+	e.progress.advice = advice{}
 	e.publish(r)
 	e.roles.unset(gone)
 	e.noteLate()
@@ -106,6 +107,14 @@ func (e *entry) finish(o outcome) lifecycle.Report {
 	defer e.progress.mu.Unlock()
 	e.noteLate()
 	return report
+}
+
+// tidy forgets what an attempt has left if that is nothing.
+func (e *entry) tidy() {
+	if e.left.isEmpty() {
+		e.left = nil
+	}
+	e.noteClaims()
 }
 
 // carryover returns what the last attempt left, to be written to.

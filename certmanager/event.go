@@ -20,7 +20,9 @@ const (
 	EventFailed    EventKind = "failed"    // an attempt failed, maybe before a restart; Next says when the next one is due
 	EventDeleted   EventKind = "deleted"   // another process has deleted the certificate: it is not served or renewed here, until it is managed anew
 	EventRevoked   EventKind = "revoked"   // the issuer has revoked the certificate, as Manager.Revoke wanted
-	EventExpiring  EventKind = "expiring"  // the end of a certificate comes near, and its renewal fails
+	// The issuer wants the certificate renewed far earlier than planned, or explains when it does (RFC 9773).
+	EventRescheduled EventKind = "rescheduled"
+	EventExpiring    EventKind = "expiring" // the end of a certificate comes near, and its renewal fails
 	// An issuer can't be asked for any name, such as for want of an account or because it is down; or it can again.
 	// These two are of no certificate: Names is empty.
 	EventUnavailable EventKind = "unavailable"
@@ -36,12 +38,14 @@ type Event struct {
 	Names    []string  // of the certificate; empty if it concerns an issuer
 	Issuer   string    // ID of the issuer concerned; may be empty
 	Renewal  bool      // with obtaining, obtained and failed: a certificate for the names was there before
-	Serial   string    // serial number in hexadecimal, with loaded and obtained
-	NotAfter time.Time // with loaded and obtained; with failed and expiring, that of the certificate there is; UTC
+	Serial   string    // serial number in hexadecimal, with loaded, obtained and rescheduled
+	NotAfter time.Time // with loaded, obtained and rescheduled; with failed and expiring, that of the certificate there is; UTC
 	Next     time.Time // when the next attempt or renewal is due
 	Attempts int       // with failed and expiring: failures in a row
 	Since    time.Time // with failed and expiring: when the first of them was; with available: since when it was not; UTC
 	Err      error     // with failed, expiring, unavailable, corrupt and warning
+
+	ExplanationURL string // with rescheduled: the issuer's page on the reason; empty: it names none
 
 	// Diagnoses say, with failed and warning, what this process saw of the failed validations, or of those
 	// that it expects to fail. Their causes and cures stand in Err's text, too.
@@ -53,7 +57,7 @@ type Event struct {
 
 	quiet   bool // the log shows it at DEBUG alone: the like was told lately
 	loud    bool // the log shows a failure as an error: the end of the certificate is near
-	similar int  // failures of other certificates for the same reason that the log showed at DEBUG alone
+	similar int  // the like of other certificates that the log showed at DEBUG alone
 }
 
 // LogValue shows the event in a log. What Diagnoses have beyond causes and cures, which stand in the error, is left out.
@@ -92,6 +96,9 @@ func (e *Event) attrs() []slog.Attr {
 	if !e.Next.IsZero() {
 		attrs = append(attrs, slog.Time("next", e.Next))
 	}
+	if e.ExplanationURL != "" {
+		attrs = append(attrs, slog.String("explanationURL", e.ExplanationURL))
+	}
 	if e.similar > 0 {
 		attrs = append(attrs, slog.Int("similar", e.similar))
 	}
@@ -117,6 +124,8 @@ func (e *Event) message() string {
 		return "another process has deleted the certificate: it is not served any longer"
 	case EventFailed:
 		return "no certificate obtained: " + cause
+	case EventRescheduled:
+		return "the issuer says when the certificate is to be renewed, for a reason of its own"
 	case EventUnavailable:
 		return "the issuer can't be asked, and all names wait: " + cause
 	case EventAvailable:

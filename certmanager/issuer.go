@@ -43,6 +43,11 @@ import (
 //	// after an error, until the certificate has ended.
 //	Revoke(ctx context.Context, r Revocation) error
 //
+//	// RenewalInfo says when to renew what the issuer has signed (RFC 9773): in a window of time, and when to ask
+//	// again. It is asked as long as the certificate is served. An error that wraps errors.ErrUnsupported means that
+//	// it has no such thing: it is asked again after a day.
+//	RenewalInfo(ctx context.Context, leaf *x509.Certificate) (*acme.RenewalInfo, error)
+//
 //	// CloseIdleConnections is called when Run ends.
 //	CloseIdleConnections()
 type Issuer interface {

@@ -20,6 +20,7 @@ type gatedIssuer struct {
 	Issuer
 	bound Issuer // by the Issuer's own means; nil: it has none
 	gate  gate.Gate
+	polls polls
 	emit  func(context.Context, Event) // tells of what concerns all names
 
 	mu   sync.Mutex

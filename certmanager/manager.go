@@ -81,7 +81,7 @@ func New(config Config) (*Manager, error) {
 	m.obtainer = obtainer{
 		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, keyring: keys, emit: m.emit, readOnly: config.Role == RoleServe},
 		catalogue: &m.catalogue, update: m.dispatcher.Update, reporter: reporter{logger: m.logger, emit: m.emit},
-		solvers: m.proving.solversFor, rules: rules{config.Role, m.askPolicy, max(config.Failover, 1)},
+		solvers: m.proving.solversFor, rules: rules{role: config.Role, policy: m.askPolicy, failover: max(config.Failover, 1), pollInterval: config.RenewalInfoInterval},
 	}
 	m.obtainer.presence.issuers, m.obtainer.presence.solvers = m.issuers, m.proving.solversFor
 	m.obtainer.presence.preflight, m.obtainer.presence.vantage = config.Preflight, config.Vantage
@@ -90,6 +90,7 @@ func New(config Config) (*Manager, error) {
 		m.obtainer.residents.most = cmp.Or(config.MaxLoaded, maxRenewing)
 	}
 	m.dispatcher.Workers = cmp.Or(config.Workers, defaultWorkers)
+	m.obtainer.pollRoom = min(max(m.dispatcher.Workers/8, 2), besidePolls)
 	m.dispatcher.Do, m.dispatcher.Urgent = m.do, dispatch.Urgency(lifecycle.Loading)
 	if _, err := m.catalogue.add(subjects); err != nil {
 		return nil, err

@@ -33,6 +33,9 @@ type rules struct {
 	role     Role
 	policy   func(context.Context, Question) error // for names on demand
 	failover int                                   // failures with one issuer before the next is asked
+
+	pollInterval time.Duration // the least between two questions when to renew a certificate; negative: none is asked
+	pollRoom     int           // for such questions to one issuer at once
 }
 
 // do does what is due for the entry.
@@ -46,16 +49,16 @@ func (o *obtainer) do(ctx context.Context, e *entry) {
 		result = e.drop()
 	} else if task.Action == lifecycle.Load {
 		result = o.load(ctx, e)
+	} else if task.Action == lifecycle.Poll {
+		result = o.poll(ctx, e)
+		e.tidy()
 	} else {
 		a := &attempt{obtainer: o, entry: e, task: task, left: e.carryover()}
 		result = a.run(ctx)
 		if result.kind == lifecycle.Obtained || result.kind == lifecycle.Current {
 			a.left.withdraw()
 		}
-		if e.left.isEmpty() {
-			e.left = nil
-		}
-		e.noteClaims()
+		e.tidy()
 	}
 	if e.roles.has(forgotten) {
 		result = e.drop()
@@ -82,6 +85,7 @@ func (o *obtainer) serve(e *entry, r *record.Certificate) bool {
 	if !e.offer(r) {
 		return false
 	}
+	o.expectPoll(e, r)
 	if former := o.catalogue.inherit(e); len(former) > 0 {
 		o.retire(former, nil)
 	}

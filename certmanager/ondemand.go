@@ -123,6 +123,7 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 		if !e.offer(r) {
 			return nil, fmt.Errorf("certmanager: %s: %w", name, errForgotten)
 		}
+		m.obtainer.expectPoll(e, r)
 		e.roles.set(used)
 		certificate := &e.served.Load().Certificate
 		e.progress.loaded()

@@ -81,7 +81,9 @@ type trouble struct {
 func (t *troubles) of(reason Reason, issuer string) *pace {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if reason != ReasonIssuer && reason != reasonTimes {
+	switch reason {
+	case ReasonIssuer, reasonTimes, reasonPolls, reasonRescheduled:
+	default:
 		issuer = ""
 	}
 	key := trouble{reason, issuer}

@@ -16,6 +16,7 @@ import (
 type progress struct {
 	mu     sync.Mutex // guards what follows; no other lock is taken under it
 	state  lifecycle.State
+	advice advice  // of the issuer
 	matter *matter // nil: nothing is the matter
 }
 
@@ -75,7 +76,7 @@ func (p *progress) begin(cancel context.CancelCauseFunc) lifecycle.Task {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	m := p.matters()
-	m.working, m.task, m.cancel = true, p.state.Begin(), cancel
+	m.working, m.task, m.cancel = true, p.state.Begin(time.Now()), cancel
 	return m.task
 }
 
@@ -175,6 +176,8 @@ func (p *progress) command() <-chan error {
 type snapshot struct {
 	plan     lifecycle.Plan
 	renewal  time.Time // of what is served
+	poll     time.Time // when its issuer is asked next whether that stands; zero: it is not
+	advice   advice
 	stage    lifecycle.Stage
 	working  bool
 	queued   bool // it is to be replaced when its turn comes
@@ -189,7 +192,7 @@ type snapshot struct {
 func (p *progress) snapshot(now time.Time) snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := snapshot{plan: p.state.Plan(now), renewal: p.state.Renewal(), stage: p.state.Stage(now), queued: p.state.Queued()}
+	s := snapshot{plan: p.state.Work(now), renewal: p.state.Renewal(), poll: p.state.NextPoll(), advice: p.advice, stage: p.state.Stage(now), queued: p.state.Queued()}
 	s.attempts, s.since = p.state.Failures()
 	if m := p.matter; m != nil {
 		s.working, s.task, s.failure, s.deferral = m.working, m.task, m.failure, m.deferral
@@ -199,7 +202,7 @@ func (p *progress) snapshot(now time.Time) snapshot {
 
 // standing returns the state of an entry that serves c.
 func (s *snapshot) standing(c *facts, now time.Time) State {
-	working := s.working && s.task.Action != lifecycle.Load
+	working := s.working && s.task.Action != lifecycle.Load && s.task.Action != lifecycle.Poll
 	switch {
 	case c == nil && working:
 		return StateObtaining

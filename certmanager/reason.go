@@ -34,6 +34,12 @@ const (
 	reasonCapped     Reason = "capped"
 )
 
+// What is told of the issuers' words on when to renew.
+const (
+	reasonPolls       Reason = "polls"       // there is none
+	reasonRescheduled Reason = "rescheduled" // it is unusual
+)
+
 // reasonTimes stands for certificates whose times are odd, for the log.
 const reasonTimes Reason = "times"
 

@@ -21,6 +21,8 @@ const (
 	recalled                   // a handshake has asked for it, though it was gone
 	surveyed                   // on demand, and due, though this process was not asked for it
 	seen                       // its record, by the comparison with the storage that is under way
+	polling                    // this process asks the issuer when to renew what is served, or is the first to
+	heeding                    // another process does, as far as is known
 	alternate                  // of another entry, by which alone the catalogue leads to it
 )
 

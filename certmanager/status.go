@@ -37,6 +37,12 @@ type Status struct {
 	Attempts int       `json:"attempts,omitempty"` // that failed in a row
 	Since    time.Time `json:"since,omitzero"`     // when the first of them was
 	Failure  *Failure  `json:"failure,omitempty"`  // the last attempt's; nil: it succeeded, or there was none
+
+	// What the issuer suggests for the renewal (RFC 9773), as far as it was asked: the window, in UTC, from which Next is chosen,
+	// and a page on the reason, if it names one; and when it is asked next, if that comes before the renewal.
+	Window         acme.Window `json:"window,omitzero"`
+	ExplanationURL string      `json:"explanationURL,omitempty"`
+	NextPoll       time.Time   `json:"nextPoll,omitzero"`
 }
 
 // A State is how a certificate stands.
@@ -164,6 +170,10 @@ func statusOf(e *entry, now time.Time) Status {
 		Names: e.names(), KeyType: e.keyType(), OnDemand: e.roles.has(onDemand),
 		State: p.standing(c, now), Action: actionOf(p.plan.Action), Next: p.plan.Due, Reason: p.reason(now),
 		Attempts: p.attempts, Since: p.since, Failure: p.failure,
+	}
+	s.Window, s.ExplanationURL = p.advice.window(), p.advice.page()
+	if p.poll.Before(p.renewal) {
+		s.NextPoll = p.poll
 	}
 	if p.deferral != nil {
 		s.Deferred = strings.TrimPrefix(p.deferral.Error(), "certmanager: ")

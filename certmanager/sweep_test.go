@@ -154,7 +154,7 @@ func TestSweepVerdicts(t *testing.T) {
 			work("local", "quiet.example.com", freeLease(failedWork(61*day))):                                                                            goes,
 			work("local", "quiet2.example.com", freeLease(failedWork(50*day))):                                                                           fades,
 			work("local", "planned.example.com", freeLease(`{"version":2,"plan":{"at":"`+time.Now().Add(200*day).UTC().Format(time.RFC3339)+`"}}`)):      stays,
-			work("local", "unknown.example.com", freeLease(`{"version":2,"plan":7}`)):                                                                    fades,
+			work("local", "unknown.example.com", freeLease(`{"version":2,"more":7}`)):                                                                    fades,
 			work("local", "later.example.com", freeLease(`{"version":9}`)):                                                                               stays,
 			work("local", "undated.example.com", freeLease(journal)):                                                                                     fades,
 			work("local", "valid.example.com", freeLease(strings.Replace(failedWork(70*day), `"attempts":3`, `"journals":{"local":{"refusals":1}}`, 1))): fades,

@@ -131,6 +131,7 @@ func (w *work) discount(all map[string]stored) {
 func (w *work) done(issuer string) {
 	delete(w.Journals, issuer)
 	w.Attempts, w.Failure, w.Absence = 0, record.Failure{}, record.Absence{}
+	w.Plan = record.Plan{}
 }
 
 // save stores how far the work came, unless that is stored already.

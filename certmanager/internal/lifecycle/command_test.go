@@ -28,7 +28,7 @@ func run(t *testing.T, s *lifecycle.State, script string) {
 			serve(s, begun)
 		case '(':
 			i++
-			task, want := s.Begin(), script[i]
+			task, want := s.Begin(begun), script[i]
 			if task.Forced != (want == 'F') || task.Commanded != (want == 'F' || want == 'C') || want != 'F' && task.Queued != (want == 'Q') {
 				t.Errorf("%s: at %d the task is %+v", script, i, task)
 			}

@@ -3,7 +3,7 @@
 // says what came of it.
 //
 //	plan := state.Plan(now)      // what, when, how urgent
-//	task := state.Begin()        // at that time: what to do
+//	task := state.Begin(now)     // at that time: what to do
 //	…                            // it is done
 //	report := state.Finish(result, now, rand.Float64())
 //
@@ -16,6 +16,12 @@
 // served when it came has been replaced, or an attempt has failed. Only a deferral of a task that began after it came has it
 // wait longer. [State.Queue] wants the same without waiting: the replacement is due at once, as urgent as any renewal, and
 // after a failure when that says.
+//
+// # Polls
+//
+// While a certificate is served and nothing is wrong, its issuer may be asked now and then when to renew it: [State.PollAt] says
+// when next, [State.Move] what came of it. A poll is the least urgent of all. There is none when the renewal comes before it, or
+// anything else is due.
 //
 // # Results
 //

@@ -31,6 +31,7 @@ type course struct {
 	callers  []int // what each wants replaced: how many were served when it came
 	unheard  bool  // one came after the last task had begun
 	queued   bool
+	poll     time.Time // when the next is due; zero: none is
 }
 
 func TestRandomCourses(t *testing.T) {
@@ -83,6 +84,16 @@ func (c *course) happen() {
 	case 6:
 		c.state.Queue()
 		c.queued = !c.loaded || c.served > 0
+	case 7:
+		if c.served > 0 {
+			c.poll = c.now.Add(time.Duration(c.r.Int64N(int64(50 * day))))
+			c.state.PollAt(c.poll)
+		}
+	case 8:
+		if c.served > 0 {
+			c.renewal = c.renewal.Add(time.Duration(c.r.Int64N(int64(20*day))) - 10*day)
+			c.state.Move(c.renewal)
+		}
 	case 3:
 		c.state.Await(1)
 		c.awaited++
@@ -100,8 +111,12 @@ func (c *course) task() {
 		c.state.Unload()
 		c.loaded, c.held = false, false
 	}
-	task := c.state.Begin()
+	polls := c.polls()
+	task := c.state.Begin(c.now)
 	c.unheard = false
+	if polls != (task.Action == lifecycle.Poll) {
+		c.t.Errorf("%+v in the course %+v", task, c)
+	}
 	last := -1
 	if n := len(c.callers); n > 0 {
 		last = c.callers[n-1]
@@ -111,7 +126,9 @@ func (c *course) task() {
 	}
 	c.happen()
 	kind := lifecycle.Loaded
-	if c.loaded {
+	if task.Action == lifecycle.Poll {
+		kind = lifecycle.Polled
+	} else if c.loaded {
 		kind = []lifecycle.Kind{lifecycle.Obtained, lifecycle.Current, lifecycle.Deferred, lifecycle.Failed, lifecycle.Failed}[c.r.IntN(5)]
 	} else if c.r.IntN(4) == 0 {
 		kind = lifecycle.Failed
@@ -139,8 +156,15 @@ func (c *course) serve() {
 	c.begin, c.expiry = c.now, end
 	c.state.Serve(c.begin, c.expiry, c.renewal)
 	c.served++
-	c.stage = 0
+	c.stage, c.poll = 0, time.Time{}
 	c.queued = c.queued && !c.loaded
+}
+
+// polls reports whether the next thing is a poll.
+func (c *course) polls() bool {
+	idle := c.loaded && c.served > 0 && c.failures == 0 && !c.held && len(c.callers) == 0 && !c.queued && c.awaited == 0
+	renewal := within(c.renewal)
+	return idle && !c.poll.IsZero() && within(c.poll).Before(renewal) && within(c.now).Before(renewal)
 }
 
 // end has the task end, and compares what the state reports with what is known.
@@ -156,6 +180,10 @@ func (c *course) end(kind lifecycle.Kind, until time.Time) {
 		}
 	case lifecycle.Deferred:
 		c.held, c.until = true, until
+	case lifecycle.Polled:
+		if least := within(c.now.Add(time.Second)); !c.poll.IsZero() && within(c.poll).Before(least) {
+			c.poll = least
+		}
 	case lifecycle.Failed:
 		if c.held, c.until = true, until; c.failures == 0 {
 			c.since = c.now
@@ -210,6 +238,12 @@ func (c *course) stageNow() lifecycle.Stage {
 func (c *course) check() {
 	c.t.Helper()
 	p := c.state.Plan(c.now)
+	if c.polls() {
+		if p.Action != lifecycle.Poll || p.Urgency != lifecycle.Polling || !p.Due.Equal(within(c.poll)) {
+			c.t.Errorf("%+v in the course %+v, want a poll at %v", p, c, c.poll)
+		}
+		p = c.state.Work(c.now)
+	}
 	action := lifecycle.Obtain
 	switch {
 	case !c.loaded:
@@ -258,6 +292,8 @@ func within(t time.Time) time.Time {
 
 // recover has all go well from now on: nobody is left waiting, and what is due at last is a renewal.
 func (c *course) recover() {
+	c.poll = time.Time{}
+	c.state.PollAt(c.poll)
 	for n := range 4 {
 		if due := c.state.Plan(c.now).Due; due.After(c.now) {
 			c.now = due
@@ -265,7 +301,7 @@ func (c *course) recover() {
 		if c.loaded && c.failures == 0 && !c.held && len(c.callers) == 0 && c.served > 0 && n > 0 {
 			break
 		}
-		c.state.Begin()
+		c.state.Begin(c.now)
 		c.unheard = false
 		kind := lifecycle.Loaded
 		if c.loaded {

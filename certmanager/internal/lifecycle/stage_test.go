@@ -25,7 +25,7 @@ func TestStagesAreToldOnce(t *testing.T) {
 			s.Finish(Result{Kind: Loaded}, begin, 0)
 			told := make(map[Stage]time.Duration)
 			for now := renewal; now.Before(end.Add(10 * 24 * time.Hour)); now = now.Add(time.Hour) {
-				s.Begin()
+				s.Begin(now)
 				result := test.result
 				result.Until = now.Add(time.Hour)
 				if stage := s.Finish(result, now, 0).Stage; stage != 0 {

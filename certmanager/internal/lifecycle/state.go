@@ -13,14 +13,14 @@ type State struct {
 	validity
 	command
 	failures
-	until  int64 // nothing is due before; zero: nothing keeps it
-	loaded bool
+	until int64 // nothing is due before; zero: nothing keeps it
 }
 
 // A validity is that of what is served.
 type validity struct {
 	begin, end int64 // seconds since 1970; end is zero if nothing is served
 	renewal    int64 // when it is to be renewed, as instant returns it
+	poll       int64 // when it is to be asked next whether that stands, likewise; zero: it is not
 	delay      int64 // by which this member of the fleet does so later, in nanoseconds
 }
 
@@ -31,15 +31,16 @@ type command struct {
 	commanded  bool  // somebody waits
 	unheard    bool  // since the task under way began
 	queued     bool  // for replacement, which nobody waits for
+	loaded     bool  // the storage was asked; here, where there is room for it
 	awaited    int32 // handshakes that wait
 }
 
 // Failures are those in a row.
 type failures struct {
 	n     int32
+	stage Stage // that was told last
 	since int64 // when the first was, seconds since 1970
 	told  int64 // when one of them was told last, seconds since 1970
-	stage Stage // that was told last
 }
 
 // An Action is what is due.
@@ -51,6 +52,7 @@ const (
 	Obtain               // the first certificate
 	Renew
 	Retry // obtain or renew after a failure
+	Poll  // ask when to renew
 )
 
 // An Urgency says what goes first. Smaller ones do.
@@ -65,6 +67,7 @@ const (
 	Expiring // a tenth of the lifetime is left
 	New      // there is no certificate yet
 	Early    // there is time
+	Polling  // nothing is to be renewed yet
 )
 
 // A Plan is what is due next.
@@ -76,6 +79,14 @@ type Plan struct {
 
 // Plan returns what is due next.
 func (s *State) Plan(now time.Time) Plan {
+	if s.polls(now) {
+		return Plan{Action: Poll, Due: fromInstant(s.poll), Urgency: Polling}
+	}
+	return s.Work(now)
+}
+
+// Work returns what is due next besides a poll.
+func (s *State) Work(now time.Time) Plan {
 	p := Plan{Action: s.action(), Due: now}
 	switch {
 	case s.until != 0:
@@ -123,10 +134,10 @@ func (s *State) urgency(at int64) Urgency {
 	return Early
 }
 
-// Serve says that a certificate is served from now on, valid from begin to end, and to be renewed at renewal.
+// Serve says that a certificate is served from now on, valid from begin to end, and to be renewed at renewal. There are no
+// polls until PollAt says when.
 func (s *State) Serve(begin, end, renewal time.Time) {
-	s.validity = validity{begin: begin.Unix(), end: end.Unix(), renewal: instant(renewal)}
-	s.stage = 0
+	s.validity, s.stage = validity{begin: begin.Unix(), end: end.Unix(), renewal: instant(renewal)}, 0
 	s.generation++
 	s.queued = s.queued && !s.loaded
 }
@@ -163,9 +174,6 @@ func (c *command) Command() {
 // Await counts handshakes that wait (n is 1) and that have waited (n is -1).
 func (c *command) Await(n int32) { c.awaited += n }
 
-// Renewal returns when the certificate that is served is to be renewed.
-func (s *validity) Renewal() time.Time { return fromInstant(s.renewal) }
-
 // Unload has the storage asked again, at once.
 func (s *State) Unload() { s.loaded, s.until = false, 0 }
 
@@ -198,11 +206,15 @@ type Task struct {
 	Quiet     bool // what goes wrong was told
 }
 
-// Begin returns what is to be done. Finish is to be called when it is done.
-func (s *State) Begin() Task {
+// Begin returns what is to be done now. Finish is to be called when it is done.
+func (s *State) Begin(now time.Time) Task {
+	action := s.action()
+	if s.polls(now) {
+		action = Poll
+	}
 	s.unheard = false
 	return Task{
-		Action:    s.action(),
+		Action:    action,
 		Commanded: s.commanded,
 		Forced:    s.commanded && s.replaces == s.generation,
 		Queued:    s.queued,
@@ -226,6 +238,7 @@ const (
 	Current              // another process was faster
 	Deferred             // not now, and nothing is wrong with this certificate
 	Failed
+	Polled // it was asked when to renew, or could not be
 )
 
 // A Result is what came of a task.
@@ -258,6 +271,9 @@ func (s *State) Finish(result Result, now time.Time, r float64) Report {
 		if result.Hindered {
 			return Report{Stage: come(s, now)}
 		}
+		return Report{}
+	case Polled:
+		s.polled(now)
 		return Report{}
 	case Failed:
 		return s.fail(result, now, r)

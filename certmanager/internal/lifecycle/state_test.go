@@ -27,7 +27,7 @@ func in(steps ...step) *lifecycle.State {
 // finish is a whole task.
 func finish(r lifecycle.Result) step {
 	return func(s *lifecycle.State, now time.Time) {
-		s.Begin()
+		s.Begin(now)
 		s.Finish(r, now, 0.5)
 	}
 }
@@ -40,7 +40,7 @@ func serve(s *lifecycle.State, now time.Time) { s.Serve(now, now.Add(90*day), no
 
 // stored is a load that finds a certificate.
 func stored(s *lifecycle.State, now time.Time) {
-	s.Begin()
+	s.Begin(now)
 	serve(s, now)
 	s.Finish(lifecycle.Result{Kind: lifecycle.Loaded}, now, 0.5)
 }
@@ -141,7 +141,7 @@ func TestWhatSucceedsEndsWhatFailed(t *testing.T) {
 func TestDeferralIsNoFailure(t *testing.T) {
 	s := in(loaded, failed(time.Hour))
 	later := begun.Add(time.Hour)
-	s.Begin()
+	s.Begin(later)
 	if report := s.Finish(lifecycle.Result{Kind: lifecycle.Deferred, Until: later}, later, 0.5); report != (lifecycle.Report{}) {
 		t.Errorf("a deferral reports %+v", report)
 	}
@@ -162,7 +162,7 @@ func TestPauses(t *testing.T) {
 	for n, limit := range want {
 		for _, r := range []float64{0, 0.5, 1} {
 			trial := *s
-			trial.Begin()
+			trial.Begin(now)
 			trial.Finish(lifecycle.Result{Kind: lifecycle.Failed}, now, r)
 			if pause := trial.Plan(now).Due.Sub(now); pause != limit/2+time.Duration(r*float64(limit/2)) {
 				t.Errorf("pause %d with %v: %v, the limit is %v", n+1, r, pause, limit)

@@ -9,7 +9,7 @@ import (
 
 // fails has an attempt fail at a time, and returns what is told of it.
 func fails(s *lifecycle.State, now time.Time) lifecycle.Report {
-	s.Begin()
+	s.Begin(now)
 	return s.Finish(lifecycle.Result{Kind: lifecycle.Failed, Until: now.Add(time.Minute)}, now, 0.5)
 }
 
@@ -40,14 +40,14 @@ func TestThinning(t *testing.T) {
 			s := in(loaded)
 			for n, attempt := range attempts {
 				now := begun.Add(attempt.at)
-				task := s.Begin()
+				task := s.Begin(now)
 				report := s.Finish(lifecycle.Result{Kind: lifecycle.Failed, Until: now}, now, 0.5)
 				if task.Quiet != (n >= 3) || report.Tell != attempt.tell || report.Stage != 0 {
 					t.Errorf("attempt %d, after %v: %+v, %+v", n, attempt.at, task, report)
 				}
 			}
 			loaded(s, begun)
-			if task := s.Begin(); task.Quiet {
+			if task := s.Begin(begun); task.Quiet {
 				t.Error("quiet after a success")
 			}
 			if report := s.Finish(lifecycle.Result{Kind: lifecycle.Failed}, begun, 0.5); !report.Tell {

@@ -57,6 +57,9 @@
 //	rotation        failures to prove control since then
 //	interruptions   other failures since then, or since the last refusal
 //
+// The member plan is when the certificate that is served is to be renewed by its issuer's word (RFC 9773), and when that is
+// asked next: [Plan] names its members. It is of the certificate alone whose issuer and serial number it has.
+//
 // A key that is kept elsewhere and is not used any more is to be deleted there when nobody can serve it any longer. Until
 // that is done the record has it in unusedKeys, a list of
 //

@@ -30,6 +30,7 @@ func TestGoldenCurrent(t *testing.T) {
 		"work-empty":            new(record.Work),
 		"budget":                &record.Budget{Full: begin.Add(time.Hour), Since: begin},
 		"budget-corrected":      &record.Budget{Full: begin.Add(time.Hour), Since: begin, Corrected: begin.Add(123456789)},
+		"work-plan":             goldenPlan(),
 		"account-nextkey":       goldenAccount(t),
 		"authority":             goldenAuthority(t),
 		"account-reference": &record.Account{Directory: "https://ca.example.com/directory", Key: record.Key{Reference: "kms://eu/keys/7"},
@@ -139,6 +140,11 @@ func goldenWork(t *testing.T) *record.Work {
 		"a.example.com-01234567": {Key: goldenCertificate(t).Key, Notes: []byte(`{"orderURL":"https://a.example.com/order/7","b":"\u003c"}`), Rotation: 1, Interruptions: 2},
 		"b.example.com-01234567": {Key: record.Key{Reference: "kms://eu/keys/7"}, Notes: []byte("{ \"no compact\": \"JSON\" }"), Refusals: 4, Failure: failed},
 	}}
+}
+
+func goldenPlan() *record.Work {
+	return &record.Work{Plan: record.Plan{Issuer: "a.example.com-01234567", Serial: "0abc", Start: begin.AddDate(0, 2, 0), End: begin.AddDate(0, 2, 2),
+		Renewal: begin.AddDate(0, 2, 1), Explanation: "https://a.example.com/why?a=1&b=2", Polled: begin, Next: begin.Add(6 * time.Hour), Failures: 2, Early: 1}}
 }
 
 // goldenAuthority returns what the file has, for whose signatures there is no recipe, or with -update a new one if there is

@@ -23,6 +23,7 @@ type Work struct {
 	Attempts int
 	Failure
 
+	Plan    Plan       // when the certificate that is served is to be renewed by its issuer's word
 	Absence Absence    // of a name that was wanted on demand
 	Unused  UnusedKeys // of certificates that were replaced, and of orders that were lost
 }
@@ -45,6 +46,7 @@ type storedWork struct {
 	Version  int `json:"version"`
 	Attempts int `json:"attempts,omitempty"`
 	Failure
+	Plan     Plan                     `json:"plan,omitzero"`
 	Absence  Absence                  `json:"absence,omitzero"`
 	Journals map[string]storedJournal `json:"journals,omitempty"`
 	Unused   UnusedKeys               `json:"unusedKeys,omitempty"`
@@ -52,7 +54,7 @@ type storedWork struct {
 
 // Encode returns the record as it is stored, of version 2. Journals that say nothing are left out.
 func (w *Work) Encode() ([]byte, error) {
-	stored := storedWork{Version: 2, Attempts: w.Attempts, Failure: w.Failure.bounded(), Absence: w.Absence.bounded(),
+	stored := storedWork{Version: 2, Attempts: w.Attempts, Failure: w.Failure.bounded(), Plan: w.Plan.bounded(), Absence: w.Absence.bounded(),
 		Journals: make(map[string]storedJournal), Unused: w.Unused.bounded()}
 	for issuer, j := range w.Journals {
 		if j == nil || j.IsZero() {
@@ -101,7 +103,7 @@ func decodeWork2(data []byte) (Work, error) {
 	if err := checkCounts(stored.Attempts); err != nil {
 		return Work{}, err
 	}
-	w := Work{Attempts: stored.Attempts, Failure: stored.Failure.bounded(), Absence: stored.Absence.bounded(), Unused: stored.Unused.bounded()}
+	w := Work{Attempts: stored.Attempts, Failure: stored.Failure.bounded(), Plan: stored.Plan.bounded(), Absence: stored.Absence.bounded(), Unused: stored.Unused.bounded()}
 	for issuer, s := range stored.Journals {
 		j, err := s.load()
 		if err != nil {

@@ -6,6 +6,7 @@
 // caller that keeps what was decided need not keep how. Each decision is jittered, so that many certificates obtained in
 // one hour, or many servers that saw one outage, do not come back in one hour, or all at once.
 //
-// What the CA itself says goes before any of these: the window of its renewal information (RFC 9773) and the
-// Retry-After of its answers (RFC 8555, section 6.6) are not this package's business.
+// What the CA itself says goes before these: [Suggested] chooses from the window of its renewal information (RFC 9773), and
+// [FirstPoll] and [PollBackoff] say when to ask for that. The Retry-After of its answers (RFC 8555, section 6.6) is not this
+// package's business.
 package schedule
