@@ -68,6 +68,7 @@ func TestNewNamesWaitForTheirTurn(t *testing.T) {
 		store := new(storagetest.Faulty)
 		config := w.config(manyNames("site%d.example.com", 30)...)
 		config.Storage, config.OnEvent, config.Preflight = store, nil, certmanager.PreflightOff
+		config.SweepInterval = -1
 		limits := certmanager.Limits{CertificatesPerDomain: certmanager.Limit{Count: 20, Per: 20 * time.Hour}}
 		ca := w.limited(config, limits)
 		m, stop := w.start(config)

@@ -147,7 +147,7 @@ func TestMembersRenewOnce(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			store, ca := &meter{Store: new(storage.Memory)}, slowCA(t, 2*time.Second)
 			ca.lifetime = test.lifetime
-			config := certmanager.Config{Names: manyNames("site%d.example", test.names), Storage: store, Issuers: []certmanager.Issuer{ca}}
+			config := certmanager.Config{Names: manyNames("site%d.example", test.names), Storage: store, Issuers: []certmanager.Issuer{ca}, SweepInterval: -1}
 			if !test.watched {
 				config.Storage = unwatched{store, store.Store}
 			}
