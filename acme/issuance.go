@@ -72,6 +72,9 @@ func (i *issuance) newOrder(ctx context.Context) (*Order, error) {
 		return order, err
 	}
 	wanted.Replaces = ""
+	if err := r.before(ctx, Step{Action: ActionOrder}); err != nil {
+		return nil, err
+	}
 	return i.client.NewOrder(ctx, wanted)
 }
 

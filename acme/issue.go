@@ -65,7 +65,7 @@ type Action string
 
 // The actions of Issue in their order. Those that an order needs no more are left out.
 const (
-	ActionOrder     Action = "order"     // make an order
+	ActionOrder     Action = "order"     // make an order; told once more if the CA does not take what it replaces
 	ActionAuthorize Action = "authorize" // resume the order that Step.OrderURL names, or begin with it
 	ActionPresent   Action = "present"   // publish Step.Proofs
 	ActionAccept    Action = "accept"    // tell the CA that Step.Proofs, which can be expected to be seen, are published

@@ -19,10 +19,11 @@ import (
 // An account is that of an ACME issuer for one manager: it is opened once, by whoever needs it first, and a failure to
 // open it is that of all who wait for it.
 type account struct {
-	issuer *ACME
-	http   *http.Client
-	keys   *keyring
-	made   *acme.Client // the last one, with the directory and nonces that it has; for the opening under way alone
+	issuer  *ACME
+	http    *http.Client
+	keys    *keyring
+	budgets *budgets
+	made    *acme.Client // the last one, with the directory and nonces that it has; for the opening under way alone
 
 	mu       sync.Mutex    // guards what follows; not held over storage or network
 	opened   openAccount   // the zero value: not opened yet

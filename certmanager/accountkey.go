@@ -19,7 +19,14 @@ func accountKeyTypes() map[string]KeyType {
 // replaced by one that it takes, once for all who share the storage.
 func (a *account) register(ctx context.Context, stored *accountRecord, rec *record.Account) (*acme.Client, *acme.Account, error) {
 	client := a.clientFor(rec.Key.Signer)
+	charge, err := a.budgets.takeAccount(ctx)
+	if err != nil {
+		return client, nil, err
+	}
 	registered, err := client.Register(ctx, a.issuer.registration())
+	if refused, ok := errors.AsType[*acme.Problem](err); ok && !acme.IsOutage(refused) {
+		a.budgets.settleAccount(ctx, &charge, err)
+	}
 	if !errors.Is(err, acme.ErrBadSignatureAlgorithm) || rec.URL != "" {
 		return client, registered, err
 	}

@@ -39,6 +39,7 @@ func (a *ACME) check(wrong *misconfiguration) {
 	if known.FixedLifetime && a.Lifetime != 0 {
 		wrong.addf("ACME.Lifetime is %v: %s issues for no other lifetimes than those of its profiles: set ACME.Profile", a.Lifetime, known.Name)
 	}
+	a.Limits.check(wrong)
 	a.checkStaging(wrong)
 }
 

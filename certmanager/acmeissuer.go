@@ -19,6 +19,7 @@ type acmeIssuer struct {
 	ca       ca.CA // what is known of it
 	http     *http.Client
 	account  account
+	budgets  *budgets
 	exempt   exemptions
 	informer acme.Client // for what needs no account
 	staging  *acmeIssuer // for dry runs; nil: there are none
@@ -28,6 +29,8 @@ func newACMEIssuer(a *ACME, s Services) *acmeIssuer {
 	i := &acmeIssuer{ACME: *a, services: s, ca: ca.At(a.directoryURL()), http: a.httpClient()}
 	i.informer.DirectoryURL, i.informer.HTTPClient = a.directoryURL(), i.http
 	i.account.issuer, i.account.http, i.account.keys = &i.ACME, i.http, newKeyring(s.Keys, s.Logger, 1)
+	i.budgets = newBudgets(a, i.ca, s.Storage)
+	i.account.budgets = i.budgets
 	if staging := a.staging(); staging != nil {
 		if s.Preflight == PreflightRequire {
 			s.Preflight = PreflightWarn // its CAA identities may be others
@@ -110,13 +113,15 @@ type acmeIssuance struct {
 	request *Request
 	notes   notes
 	begun   bool // the CA was asked for the order
+	asked   bool // it was, by this process
+	charge  charge
 	ordered bool // it has made it, or told of it
 }
 
 // issue obtains the certificate and notes how far it came.
 func (i *acmeIssuance) issue(ctx context.Context) (*acme.Certificate, error) {
 	r, n := i.request, &i.notes
-	i.begun, i.ordered = n.OrderURL != "", false
+	i.begun, i.ordered, i.asked = n.OrderURL != "", false, false
 	beside, end := context.WithCancel(ctx)
 	flight := &preflight{issuer: i.issuer, client: i.account.client, request: r, end: end, seen: newFindings()}
 	defer flight.finish()
@@ -152,7 +157,9 @@ func (i *acmeIssuance) issue(ctx context.Context) (*acme.Certificate, error) {
 		n.tellProofs(r.Proved)
 		return certificate, nil
 	}
-	if r.Record != nil && !n.FinalizedAt.Equal(finalized) {
+	finalizedNow := !n.FinalizedAt.Equal(finalized)
+	i.issuer.budgets.settle(ctx, &i.charge, failedOrder{r.Identifiers, err, i.ordered, finalizedNow})
+	if r.Record != nil && finalizedNow {
 		// Not kept, it is noted when the order is resumed: one that the CA processes for ever is given up later.
 		_ = i.record(ctx)
 	}
@@ -164,6 +171,9 @@ func (i *acmeIssuance) before(ctx context.Context, s acme.Step) error {
 	n := &i.notes
 	switch s.Action {
 	case acme.ActionOrder:
+		if err := i.pay(ctx); err != nil {
+			return err
+		}
 		i.begun = true
 		return nil
 	case acme.ActionAuthorize:
@@ -183,6 +193,27 @@ func (i *acmeIssuance) before(ctx context.Context, s acme.Step) error {
 	return i.record(ctx)
 }
 
+// pay takes what a new order costs of the budgets. If the CA does not take what it is to replace, it is asked again
+// without, and the order is not exempt.
+func (i *acmeIssuance) pay(ctx context.Context) error {
+	w := i.request.waiter
+	w.identifiers, w.exempt = i.request.Identifiers, i.request.Replaces != nil && !i.asked
+	if w.exempt && i.issuer.budgets.exempts {
+		d, err := i.account.client.GetDirectory(ctx)
+		if err != nil {
+			return err
+		}
+		w.exempt = d.RenewalInfo != ""
+	}
+	i.asked = true
+	if len(i.charge.purses) > 0 || w.exempt && i.issuer.budgets.exempts {
+		return nil
+	}
+	var err error
+	i.charge, err = i.issuer.budgets.take(ctx, w, i.request.Refusals > 0)
+	return err
+}
+
 func (i *acmeIssuance) record(ctx context.Context) error {
 	if i.request.Record == nil {
 		return nil
@@ -200,8 +231,10 @@ func (i *acmeIssuance) record(ctx context.Context) error {
 // judge returns the error, as an *UnavailableError if it concerns all names and not those of the order.
 func (i *acmeIssuance) judge(ctx context.Context, err error) error {
 	switch {
-	case err == nil, isInHouse(err), errors.As(err, new(*UnavailableError)), errors.Is(ctx.Err(), context.Canceled):
+	case err == nil, isInHouse(err), errors.As(err, new(*UnavailableError)), errors.As(err, new(*spentError)), errors.Is(ctx.Err(), context.Canceled):
 		return err
+	case pauseOf(err) != nil:
+		return pauseOf(err)
 	case limitsAccount(err, i.request.Identifiers):
 		return &UnavailableError{Err: err, RetryAfter: retryAfter(err)}
 	case i.ordered, !i.begun, errors.As(err, new(*acme.OrderError)):

@@ -136,7 +136,7 @@ func TestRegistrationWaits(t *testing.T) {
 func TestStepsAreNoted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answers, records := 0, 0
-		i := &acmeIssuance{request: &Request{
+		i := &acmeIssuance{issuer: newACMEIssuer(&ACME{DirectoryURL: "https://ca.example/directory"}, Services{}), request: &Request{
 			Record:   func(context.Context, []byte) error { records++; return nil },
 			Answered: func() { answers++ },
 		}}

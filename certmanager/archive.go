@@ -60,6 +60,9 @@ func (a *archive) load(ctx context.Context, issuer *gatedIssuer, s *subject) (*r
 		return nil, "", fmt.Errorf("load the certificate: %w", slowStorage(limited, err))
 	}
 	r, err := a.decode(item.Value, s)
+	if later := ofLaterRelease(key, err); later != nil {
+		return nil, item.Revision, later
+	}
 	if err != nil {
 		return nil, item.Revision, a.setAside(ctx, key, item.Value, Event{Names: s.names(), Issuer: issuer.ID(), Err: err})
 	}

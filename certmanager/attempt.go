@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/everseal/everseal/certmanager/internal/gate"
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
 	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/storage"
@@ -57,8 +56,10 @@ func (a *attempt) run(ctx context.Context) outcome {
 	if until, err := a.writable.check(ctx); err != nil {
 		return outcome{kind: lifecycle.Deferred, until: until, err: err}
 	}
-	if until, err := a.allClosed(); err != nil {
-		return a.deferred(ctx, until, err)
+	if until, err := a.nobodyToAsk(ctx); errors.As(err, new(*spentError)) {
+		return outcome{kind: lifecycle.Deferred, until: until, err: a.named(err)}
+	} else if err != nil {
+		return a.deferred(ctx, until, a.named(err))
 	}
 	var err error
 	if a.work, err = claimWork(ctx, a.store, a.entry.workKey(a.issuers[0].ID()), &a.left.lease); err != nil {
@@ -115,22 +116,9 @@ func (a *attempt) askPolicy(ctx context.Context) (o outcome, allowed bool) {
 	return outcome{kind: lifecycle.Failed, until: earlier(time.Now().Add(policyInterval), current.end()), err: fmt.Errorf("certmanager: %v: %w", &e.subject, err)}, false
 }
 
-// allClosed returns why no issuer is to be asked at the moment, and until when; nil: one is, or somebody waits to be told,
-// or a certificate has come that is to be stored.
-func (a *attempt) allClosed() (until time.Time, err error) {
-	if a.task.Commanded || a.left.unsaved != nil {
-		return until, nil
-	}
-	for _, issuer := range ableOf(a.issuers, &a.entry.subject) {
-		closed, ok := errors.AsType[*gate.ClosedError](issuer.closed(a.entry.end()))
-		if !ok {
-			return time.Time{}, nil
-		}
-		if err == nil || closed.Until.Before(until) {
-			until, err = closed.Until, fmt.Errorf("certmanager: %v: %w", &a.entry.subject, closed)
-		}
-	}
-	return yieldTo(a.entry, until), err
+// named returns an error with the certificate's name.
+func (a *attempt) named(err error) error {
+	return fmt.Errorf("certmanager: %v: %w", &a.entry.subject, err)
 }
 
 // yieldTo returns when the entry is to ask an issuer that is not to be asked before then. Who has failed lets those go first
@@ -184,6 +172,9 @@ func (a *attempt) read(ctx context.Context) (events []Event, err error) {
 		}
 	}
 	if err := a.work.read(first); err != nil {
+		if later := ofLaterRelease(a.work.key, err); later != nil && a.leaves() {
+			return events, later
+		}
 		if err := a.archive.setAside(ctx, a.work.key, a.work.stored, Event{Names: e.names(), Issuer: first, Err: err}); err != nil {
 			return events, err
 		}

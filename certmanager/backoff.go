@@ -53,6 +53,9 @@ func fail(j *record.Journal, err error, now, end time.Time) {
 		j.Interruptions++
 		wait = schedule.TransientBackoff(j.Interruptions, rand.Float64())
 	}
+	if errors.As(err, new(*pausedError)) {
+		wait = pausePeriod
+	}
 	asked := min(retryAfter(err), maxBackoff)
 	if left > 0 && !errors.Is(err, acme.ErrRateLimited) {
 		asked = min(asked, left/2)

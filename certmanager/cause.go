@@ -34,7 +34,8 @@ func inWords(err error) error {
 // wordsFor returns the words for an error; empty: it has its own.
 func wordsFor(err error) string {
 	switch {
-	case err == nil, isInHouse(err), errors.As(err, new(*acme.PanicError)), errors.As(err, new(*acme.SolverError)), errors.As(err, new(*diagnosed)):
+	case err == nil, isInHouse(err), errors.As(err, new(*acme.PanicError)), errors.As(err, new(*acme.SolverError)), errors.As(err, new(*diagnosed)),
+		errors.As(err, new(*spentError)), errors.As(err, new(*pausedError)):
 		return ""
 	case isOfOrder(err) && acme.IsOutage(err):
 		return "the CA lost the order by a fault of its own: " + bare(err)

@@ -110,6 +110,18 @@ type Config struct {
 	// asked, and certificates are renewed by their age.
 	RenewalInfoInterval time.Duration
 
+	// SharedTickets has all managers with the Storage seal session tickets with the same keys, so that a client resumes its
+	// session behind a balancer whichever of them it comes to. The keys are in the Storage, which therefore must be, or
+	// wrap, a *storage.Sealed: who reads them can read recorded sessions of TLS 1.2. There is a new one each eight
+	// hours. Managers that set it should serve the same clients by the same rules: a session that one has begun, all
+	// resume. See [Manager.TLSConfig] for which configurations share none.
+	SharedTickets bool
+
+	// SweepInterval is the time from the end of one sweep to the next: one member of the fleet goes through the storage,
+	// slowly, and deletes what nobody can need any more, such as a certificate that nobody manages a month after its
+	// end. A minute at least. Zero: once a day. Negative: never.
+	SweepInterval time.Duration
+
 	// HTTPAddr is where Serve answers plain HTTP: http-01 challenges and redirects to HTTPS. Zero: ":80".
 	HTTPAddr string
 	// NoHTTP says that Serve does not listen for plain HTTP.

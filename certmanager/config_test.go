@@ -35,7 +35,15 @@ func refusedConfigs(t *testing.T) []refusedConfig {
 		}
 		return all
 	}
+	limits := func(l certmanager.Limit) certmanager.Config {
+		return withIssuer(certmanager.ACME{AgreeToTerms: true, Limits: certmanager.Limits{NewOrders: l}})
+	}
 	return []refusedConfig{
+		{"a limit without a period", limits(certmanager.Limit{Count: 5}), []string{"ACME.Limits.NewOrders is 5 in 0s"}},
+		{"a limit of none", limits(certmanager.Limit{Per: time.Hour}), []string{"ACME.Limits.NewOrders is none in 1h0m0s", "-1 says"}},
+		{"a limit that is none, with a period", limits(certmanager.Limit{Count: -1, Per: time.Hour}), []string{"Per is to be zero"}},
+		{"a limit of years", limits(certmanager.Limit{Count: 5, Per: 9000 * time.Hour}), []string{"up to a year"}},
+		{"a limit in a negative time", limits(certmanager.Limit{Count: 5, Per: -time.Hour}), []string{"more than nothing"}},
 		{"an empty name", certmanager.Config{Names: []string{""}}, []string{"empty"}},
 		{"a space", certmanager.Config{Names: []string{"exam ple.com"}}, []string{`"exam ple.com"`}},
 		{"a URL", certmanager.Config{Names: []string{"https://example.com/"}}, []string{`"https://example.com/"`, "scheme"}},
@@ -69,6 +77,8 @@ func refusedConfigs(t *testing.T) []refusedConfig {
 		{"an empty ID", certmanager.Config{Issuers: []certmanager.Issuer{newLocalCA(t, "")}}, []string{`""`}},
 		{"an ID that leaves no room", certmanager.Config{Issuers: []certmanager.Issuer{newLocalCA(t, strings.Repeat("a", 400))}}, []string{"aaaa"}},
 		{"fewer than no workers", certmanager.Config{Workers: -1}, []string{"Config.Workers", "-1", "512"}},
+		{"sweeps without a pause", certmanager.Config{SweepInterval: time.Second}, []string{"Config.SweepInterval", "1s", "1m0s", "24h0m0s"}},
+		{"tickets that are not sealed", certmanager.Config{SharedTickets: true}, []string{"Config.SharedTickets", "storage.Sealed"}},
 		{"fewer than none in memory", certmanager.Config{MaxLoaded: -1}, []string{"Config.MaxLoaded", "-1"}},
 		{"fewer than no new names", certmanager.Config{MaxNewNames: -1}, []string{"Config.MaxNewNames", "-1", "20"}},
 		{"no issuer", certmanager.Config{Issuers: []certmanager.Issuer{local, nil}}, []string{"Config.Issuers", "nil"}},

@@ -33,6 +33,9 @@ func (c *Config) check(wrong *misconfiguration) []subject {
 	if c.Workers < 0 {
 		wrong.addf("Config.Workers is %d: zero means %d, and less than one does nothing", c.Workers, defaultWorkers)
 	}
+	if c.SweepInterval > 0 && c.SweepInterval < minSweepInterval {
+		wrong.addf("Config.SweepInterval is %v: less than %v keeps the storage busy; zero means %v, and a negative one never", c.SweepInterval, minSweepInterval, defaultSweepInterval)
+	}
 	if err := checkKeyTypes(c.KeyTypes); err != nil {
 		wrong.addf("Config.KeyTypes: %w", err)
 	}
@@ -43,6 +46,14 @@ func (c *Config) check(wrong *misconfiguration) []subject {
 	subjects := c.normalize(append(all, c.Subjects...), wrong)
 	wrong.add(c.checkDefaultName(subjects))
 	return subjects
+}
+
+// checkTickets reports a storage that is not to have the keys of session tickets.
+func (c *Config) checkTickets(store storage.Store) error {
+	if _, sealed := storage.As[*storage.Sealed](store); c.SharedTickets && !sealed {
+		return errors.New("Config.SharedTickets keeps keys in the storage that must be sealed there: set Config.Storage to a *storage.Sealed around the present one")
+	}
+	return nil
 }
 
 func (c *Config) checkIssuers(wrong *misconfiguration) {

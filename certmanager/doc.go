@@ -62,7 +62,7 @@
 // it keeps nothing from being renewed by its age.
 //
 // One process of those on the storage asks for a certificate, as often as the CA says, usually each six hours, and keeps what
-// it says in the record of work; the others read that once a day, and one of them takes over if it is not kept up. So N
+// it says in the record of work; the others read that twice a day, and one of them takes over if it is not kept up. So N
 // certificates cost N questions each six hours for the whole fleet, spread evenly, and three operations of the storage each:
 // for 1,000,000 certificates 46 questions a second. Config.RenewalInfoInterval has them asked less often, or never. Certificates
 // obtained on demand that no client has asked for since the program started are renewed by their age, unless a plan is stored.
@@ -78,6 +78,13 @@
 // costs none of the few failures which the CA grants. [LocalCA] signs by itself, for development and for internal names. An
 // issuer of one's own can have all that these have: see [Issuer].
 //
+// How often a CA may be asked is counted in the storage, for all who share it: the limits of Let's Encrypt are known, and
+// those of others, or raised ones, are set in [ACME].Limits. What a limit leaves no room for waits its turn ([ReasonBudget]),
+// and holds up nothing else: new names leave some of it to renewals, and these to what is about to end. The next issuer is
+// asked meanwhile only if a certificate is about to end or a client waits. Renewals that tell Let's Encrypt what they replace
+// cost nothing. When a CA refuses for a limit after all, all members know; a name that it has paused ([ReasonPaused])
+// stops, and the error says where to go.
+//
 // # On demand
 //
 // With Config.OnDemand, certificates are obtained for names when clients first ask for them. The
@@ -91,6 +98,20 @@
 // by then, also after a restart. That serves lifetimes of a day and more; what has ended waits for its next client. Before a
 // renewal that is proved by http-01 or tls-alpn-01, the manager checks whether the name still leads here. If for three
 // days it leads elsewhere while others lead here, it is gone ([ReasonGone]), and not renewed until a client asks for it.
+//
+// # Fleets
+//
+// Processes with one storage are a fleet: one of them obtains a certificate, any of them answers the CA, all serve it. They
+// have an order, and for renewals a delay of up to ten minutes, of their own, so that each mostly finds other work than the
+// others. What one has obtained the others serve within seconds, if the storage tells of changes, or else at
+// Config.FollowInterval. One that is killed or suspended is succeeded after a minute, and its order finished with its key.
+//
+// Their configurations may differ in names, solvers, roles, KeyTypes, OnDemand, profiles and all that is not shared. Four
+// things are to be the same. Keys, and the keys of a storage.Sealed: who can't read a certificate obtains another. The first
+// of the Issuers, if there are several: members with another one first may obtain a certificate each, at the same time.
+// That they can prove control of the names: failures and their pauses are shared, so that one that can't is to have
+// [RoleServe]. And the time, within five minutes. Releases may differ: a record that a later one has changed the
+// meaning of is left alone, and an event says so.
 //
 // # Memory
 //
@@ -141,6 +162,17 @@
 // on the storage follow. [Manager.Renew] replaces a certificate now, or joins its issuance under way; [Manager.RenewAll] queues
 // many. [Manager.Revoke] has the successor served first. [Manager.Import] takes over a certificate from elsewhere.
 //
+// Each day, or as Config.SweepInterval says, one member of a fleet sweeps the storage, slowly and resumably: it lists keys, and
+// reads and deletes what nobody can need any more. These are answers to challenges and records of work of two months ago,
+// certificates that nobody manages a month after their end, with their keys, and copies of corrupt records that it has seen for
+// three months. What is managed here, what another member was lately at work on, what it can't read or does not know, and
+// accounts, authorities and revocations stay. It goes by its clock only up to a month beyond the newest certificate it knows,
+// so that by a clock that is years ahead nothing valid is deleted, and deletes no more than a tenth of the certificates at once.
+//
+// With Config.SharedTickets the members of a fleet seal session tickets with the same keys, so that clients resume their
+// sessions behind a balancer. A key is in the storage, sealed, an hour before it is used, for eight hours; if the storage
+// fails, the last one is used for a day more, and then each member has its own.
+//
 // # What is stored
 //
 // Keys of records are stable:
@@ -152,9 +184,12 @@
 //	work/<first issuer>/<subject>/<key type>      lease, how far the work came with each issuer, and when to renew
 //	revocations/<issuer>/<serial>                 certificate and key that are to be revoked, until they are
 //	challenges/…                                  answers published; see package solver
+//	budgets/<issuer>/<account>/<which>/<what>     how often the CA was asked lately, of what it limits
 //	corrupt/<hash>/<key>                          copies of records that could not be used
 //	probe/<random>                                written and deleted when Run starts
 //	survey/on-demand                              lease, and how far the search for what is due on demand is
+//	sweep/records                                 lease, and how far the sweep is
+//	tickets/keys                                  keys of session tickets, if they are shared
 //
 // The issuer is [Issuer.ID], so that a staging CA's certificates never meet a production CA's. The
 // subject is the name, or with several "<first name>+<how many more>-<hash of all>".

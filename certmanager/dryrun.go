@@ -95,7 +95,7 @@ func (i *acmeIssuance) rehearse(ctx context.Context, solvers []acme.Solver) erro
 	if err != nil {
 		return err
 	}
-	r := Request{Identifiers: i.request.Identifiers, Key: key, Solvers: solvers, Profile: i.request.Profile}
+	r := Request{Identifiers: i.request.Identifiers, Key: key, Solvers: solvers, Profile: i.request.Profile, waiter: i.request.waiter}
 	if i.request.Record != nil {
 		r.Record = func(ctx context.Context, journal []byte) error {
 			i.notes.DryRun = journal

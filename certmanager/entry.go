@@ -78,8 +78,8 @@ func (e *entry) offer(r *record.Certificate) bool {
 		return false
 	}
 	e.progress.state.Serve(r.NotBefore, r.End, renewal(r))
-	e.progress.advice = advice{}
 	e.progress.state.Stagger(rand.Float64())
+	e.progress.advice = advice{}
 	e.publish(r)
 	e.roles.unset(gone)
 	e.noteLate()

@@ -1,7 +1,6 @@
 package certmanager_test
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -116,19 +115,8 @@ func TestServeFallsBack(t *testing.T) {
 		GetCertificate: former(t, before, "example.com"),
 		Certificates:   []tls.Certificate{*formerCertificate(t, before, "www.example.com"), *formerCertificate(t, before, "www.example.org")},
 	}
-	m, err := certmanager.New(s.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- m.Serve(ctx, s.server) }()
-	defer func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}()
+	s.start(t)
+	defer s.mustStop(t)
 	for e := range s.events {
 		if e.Kind == certmanager.EventUnavailable || e.Kind == certmanager.EventFailed {
 			break
@@ -216,29 +204,16 @@ func TestModernTLS(t *testing.T) {
 // A server whose GetCertificate leads to the manager, as with TLSConfig, has nothing to fall back to: it is asked once.
 func TestFallbackLeadsBack(t *testing.T) {
 	s := newSite(t, "example.com")
-	var m *certmanager.Manager
 	var depth atomic.Int32
 	s.server.TLSConfig = &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		if depth.Add(1) > 10 {
 			panic("it asks itself")
 		}
-		return m.GetCertificate(hello)
+		return s.manager.GetCertificate(hello)
 	}}
-	var err error
-	m, err = certmanager.New(s.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- m.Serve(ctx, s.server) }()
-	defer func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}()
-	if err := m.Wait(t.Context()); err != nil {
+	s.start(t)
+	defer s.mustStop(t)
+	if err := s.manager.Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	conn, err := (&tls.Dialer{Config: &tls.Config{ServerName: "other.example.org"}}).DialContext(t.Context(), "tcp", s.secure)

@@ -21,7 +21,8 @@ const ALPNProto = solver.ALPNProto
 // itself, key exchange with post-quantum cryptography too.
 //
 // A client can resume its session with any server that has such a configuration of the same manager, which makes a
-// new ticket key each day and accepts those of the last week. A configuration with ClientAuth set shares no sessions: it and
+// new ticket key each day and accepts those of the last week; with Config.SharedTickets, with any such server of all
+// managers on the storage. A configuration with ClientAuth set shares no sessions: it and
 // its clones have keys of their own, as crypto/tls makes them. So do those with SetSessionTicketKeys, if it is called before the
 // configuration is used. Both are to be set in the configuration itself: a clone for which other keys are set needs
 // WrapSession and UnwrapSession set to nil.

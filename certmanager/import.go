@@ -92,6 +92,10 @@ func (c *catalogue) check(s *subject) error {
 // keepImported stores the record, unless there is one that ends later. Of one that is the same, r takes over when it came.
 func (m *Manager) keepImported(ctx context.Context, e *entry, r *record.Certificate) error {
 	for range deletionTries {
+		old, err := m.storedAt(ctx, e.certificateKey(r.Issuer)) // first: what is stored after that makes a conflict
+		if err != nil {
+			return err
+		}
 		current, err := m.obtainer.archive.newest(ctx, e)
 		switch {
 		case err != nil:
@@ -104,32 +108,36 @@ func (m *Manager) keepImported(ctx context.Context, e *entry, r *record.Certific
 		case current != nil && !r.NewerThan(current, time.Now()):
 			r.Obtained = current.Obtained.Add(1)
 		}
-		if err = m.saveImported(ctx, e, r); !errors.Is(err, storage.ErrConflict) {
+		if err = m.saveImported(ctx, e, r, old); !errors.Is(err, storage.ErrConflict) {
 			return err
 		}
 	}
 	return errors.New("the stored record was changed by others again and again")
 }
 
-// saveImported stores the record in place of what is there. The error is storage.ErrConflict if that changes meanwhile.
-func (m *Manager) saveImported(ctx context.Context, e *entry, r *record.Certificate) error {
+// storedAt returns what the storage has at the key; no revision: nothing.
+func (m *Manager) storedAt(ctx context.Context, key string) (storage.Item, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
+	defer cancel()
+	item, err := m.store.Load(ctx, key)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return storage.Item{}, storageFailure(slowStorage(ctx, err))
+	}
+	return item, nil
+}
+
+// saveImported stores the record in place of what was there. The error is storage.ErrConflict if that has changed.
+func (m *Manager) saveImported(ctx context.Context, e *entry, r *record.Certificate, old storage.Item) error {
 	value, err := r.Encode()
 	if err != nil {
 		return err
 	}
-	key := e.certificateKey(r.Issuer)
-	loading, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
-	old, err := m.store.Load(loading, key)
-	cancel()
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return storageFailure(slowStorage(loading, err))
-	}
 	if err := m.obtainer.eraser().retireKey(ctx, e, old.Value); err != nil {
 		return err
 	}
-	ctx, cancel = context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
+	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
 	defer cancel()
-	if _, err = m.store.Save(ctx, key, value, old.Revision); err != nil && !errors.Is(err, storage.ErrConflict) {
+	if _, err = m.store.Save(ctx, e.certificateKey(r.Issuer), value, old.Revision); err != nil && !errors.Is(err, storage.ErrConflict) {
 		return storageFailure(slowStorage(ctx, err))
 	}
 	return err

@@ -20,6 +20,7 @@ import (
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/storagetest"
 )
 
 // chainPEM returns certificates in PEM.
@@ -161,6 +162,40 @@ func TestImportNothingOlder(t *testing.T) {
 }
 
 // TestImportForms imports keys and chains in all forms that other programs write.
+
+// TestImportMeetsAnother has another process import a certificate that ends later, between any two reads of the import of one that
+// ends sooner: the later one stays.
+func TestImportMeetsAnother(t *testing.T) {
+	for n := range 3 {
+		synctest.Test(t, func(t *testing.T) {
+			w, local := newWorld(t), newLocalCA(t, "local")
+			config := w.config()
+			config.Issuers = []certmanager.Issuer{local}
+			other, stop := w.running(config)
+			defer stop()
+			key := ecdsaKey(t, elliptic.P256())
+			sooner, keyText := elsewhere(t, key, 60*24*time.Hour, "example.com")
+			later, _ := elsewhere(t, key, 80*24*time.Hour, "example.com")
+			faulty := &storagetest.Faulty{Store: w.store}
+			config.Storage = faulty
+			m, stopM := w.running(config)
+			defer stopM()
+			faulty.SetFaults(storagetest.Fault{Kind: storagetest.Slow, On: storagetest.Load, Prefix: "certificates", After: n, Times: 1, Hit: func(string) {
+				if err := other.Import(t.Context(), later, keyText); err != nil {
+					t.Error(err)
+				}
+			}})
+			err := m.Import(t.Context(), sooner, keyText)
+			synctest.Wait()
+			if status, _ := other.Status("example.com"); time.Until(status.NotAfter) < 70*24*time.Hour {
+				t.Errorf("before read %d: the one that ends sooner is served: %v", n, err)
+			}
+			if n < 2 && !errors.Is(err, certmanager.ErrNotNewer) {
+				t.Errorf("before read %d: %v", n, err)
+			}
+		})
+	}
+}
 
 // TestImportKeepsTheBound imports more certificates than are to be in memory.
 func TestImportKeepsTheBound(t *testing.T) {

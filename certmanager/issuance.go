@@ -44,6 +44,9 @@ func (i *issuance) run(run context.Context) (o outcome, next bool) {
 	if closed, ok := errors.AsType[*gate.ClosedError](i.issuer.closed(e.end())); ok {
 		return i.closed(closed), true
 	}
+	if spent, ok := errors.AsType[*spentError](i.spent(run, i.issuer)); ok {
+		return i.notYet(spent)
+	}
 	if err := i.takeKey(i.work.context()); err != nil {
 		event.Kind = EventFailed
 		return i.failed(run, event, err)
@@ -78,6 +81,7 @@ func (i *issuance) issue(ctx context.Context, begun func()) (*record.Certificate
 		Replaces:    i.predecessor(),
 		Refusals:    j.Refusals,
 		Journal:     j.Notes,
+		waiter:      i.waiter(),
 		Record: func(ctx context.Context, notes []byte) error {
 			j.Notes = notes
 			return i.work.save(ctx)
@@ -164,7 +168,10 @@ func (i *issuance) failed(run context.Context, event Event, err error) (o outcom
 	if closed, ok := errors.AsType[*gate.ClosedError](err); ok {
 		return i.closed(closed), true
 	}
-	err = fmt.Errorf("certmanager: %v: %w", &i.entry.subject, err)
+	if spent, ok := errors.AsType[*spentError](err); ok && run.Err() == nil {
+		return i.notYet(spent)
+	}
+	err = i.named(err)
 	event.Err = err
 	switch {
 	case run.Err() != nil: // a failure only because Run ends is none

@@ -102,6 +102,8 @@ type Request struct {
 	// that the work is no longer this process's: Issue returns it. Nil: nothing is kept.
 	Record func(ctx context.Context, journal []byte) error
 
+	waiter waiter // for the issuer's budgets
+
 	// What the issuer tells of, if it likes; each may be nil. Warn: of what wants attention though it does not keep the
 	// certificate from being issued. Answered: that the issuer has shown that it works, any number of times, long
 	// before Issue returns. Proved: with a certificate, how control of a name was proved, and by when.
@@ -141,6 +143,10 @@ type ACME struct {
 	Staging *ACME
 	// NoDryRun says that there are none.
 	NoDryRun bool
+
+	// Limits are how often the CA may be asked, if they are others than those known of it: such as raised ones, or those of
+	// a CA of which none are known.
+	Limits Limits
 }
 
 // ID returns the directory's host and the beginning of a hash of its URL.

@@ -46,7 +46,7 @@ func resultOf(ctx context.Context, err error) gate.Result {
 	switch {
 	case err == nil:
 		r.Outcome = gate.Answer
-	case isInHouse(err), errors.As(err, new(*dryRunError)), errors.Is(ctx.Err(), context.Canceled):
+	case isInHouse(err), errors.As(err, new(*dryRunError)), errors.Is(ctx.Err(), context.Canceled), isSpent(err):
 		r.Outcome = gate.Unknown
 	case errors.As(err, &unavailable):
 		r.RetryAfter = max(r.RetryAfter, unavailable.RetryAfter)
@@ -78,6 +78,9 @@ func retryAfter(err error) time.Duration {
 	var wait time.Duration
 	if problem, ok := errors.AsType[*acme.Problem](err); ok {
 		wait = problem.RetryAfter
+	}
+	if spent, ok := errors.AsType[*spentError](err); ok {
+		wait = time.Until(spent.until)
 	}
 	if later, ok := errors.AsType[*acme.RetryAfterError](err); ok {
 		wait = max(wait, later.RetryAfter)

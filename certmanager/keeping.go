@@ -69,7 +69,11 @@ func (k *keeping) put(ctx context.Context) (kept *record.Certificate, err error)
 		if loadErr != nil && !errors.Is(loadErr, fs.ErrNotExist) {
 			return err
 		}
-		if found, decodeErr := k.archive.decode(item.Value, &k.entry.subject); decodeErr == nil && !found.Same(before.Certificate) {
+		found, decodeErr := k.archive.decode(item.Value, &k.entry.subject)
+		if later := ofLaterRelease(key, decodeErr); later != nil {
+			return later
+		}
+		if decodeErr == nil && !found.Same(before.Certificate) {
 			kept = found
 			if found.Same(r) {
 				kept = r

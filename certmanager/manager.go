@@ -39,6 +39,7 @@ type Manager struct {
 	tickets    tickets // of the configurations handed out
 	pursuits   chan *pursuit
 	revoking   chan struct{} // has room for those under way
+	swept      atomic.Int64  // records that sweeps have deleted
 
 	ownCertificates atomic.Pointer[certificateSource] // of the server that Serve was given; nil: none
 	fallingBack     sync.Map                          // the *tls.ClientHelloInfo that these and Config.Fallback are asked for at the moment
@@ -55,7 +56,7 @@ func New(config Config) (*Manager, error) {
 	var wrong misconfiguration
 	subjects := config.check(&wrong)
 	store, err := config.store()
-	wrong.add(err)
+	wrong.add(err, config.checkTickets(store))
 	if store == nil {
 		return nil, wrong.err()
 	}
@@ -165,8 +166,14 @@ func (m *Manager) run(ctx context.Context) error {
 	tasks.Go(func() { m.serveRecalls(ctx, &tasks) })
 	tasks.Go(func() { m.start(ctx, entries) })
 	tasks.Go(func() { m.follow(ctx) })
+	if m.config.SharedTickets {
+		tasks.Go(func() { m.keepTickets(ctx) })
+	}
 	if m.config.Role != RoleServe {
 		tasks.Go(func() { m.servePursuits(ctx, &tasks) })
+		if m.config.SweepInterval >= 0 {
+			tasks.Go(func() { m.sweepStorage(ctx) })
+		}
 	}
 	if m.config.OnDemand != nil {
 		tasks.Go(func() { m.probePolicy(ctx) })

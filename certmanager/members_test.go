@@ -147,7 +147,7 @@ func TestMembersRenewOnce(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			store, ca := &meter{Store: new(storage.Memory)}, slowCA(t, 2*time.Second)
 			ca.lifetime = test.lifetime
-			config := certmanager.Config{Names: manyNames("site%d.example", test.names), Storage: store, Issuers: []certmanager.Issuer{ca}}
+			config := certmanager.Config{Names: manyNames("site%d.example", test.names), Storage: store, Issuers: []certmanager.Issuer{ca}, SweepInterval: -1}
 			if !test.watched {
 				config.Storage = unwatched{store, store.Store}
 			}
@@ -169,4 +169,23 @@ func TestMembersRenewOnce(t *testing.T) {
 			t.Logf("%+v: %.2f claims, %.1f storage operations", test, claims, calls)
 		})
 	}
+}
+
+// TestHandshakesBesideRenewals renews a thousand certificates at once: handshakes for them are served without a wait.
+func TestHandshakesBesideRenewals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := manyNames("site%d.example", 1000)
+		ca := slowCA(t, 2*time.Second)
+		m, stop := runQuietly(t, certmanager.Config{Names: names, Storage: new(storage.Memory), Issuers: []certmanager.Issuer{ca}, Workers: 100})
+		defer stop()
+		awaitValid(t, m, len(names))
+		m.RenewAll(func(certmanager.Status) bool { return true })
+		for i := 0; ca.count() < 2*len(names); i = (i + 7) % len(names) {
+			begun := time.Now()
+			if c, err := ask(t, m, names[i]); c == nil || time.Since(begun) > 0 {
+				t.Fatalf("%s: a handshake waited for %v: %v", names[i], time.Since(begun), err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
 }

@@ -105,8 +105,9 @@ func pollPatience(p *record.Plan) time.Duration {
 	return min(max(p.Next.Sub(p.Polled)/8, time.Minute), 30*time.Minute)
 }
 
-// standby is how long a process relies on another's polls, once that is known to make them.
-const standby = 20 * time.Hour
+// standby is how long a process relies on another's polls, once that is known to make them, and up to a third longer. One that
+// ends just before a look is seen to have done so by the next one, after its last plan: within a day, if polls are six hours apart.
+const standby = 12 * time.Hour
 
 // nextLook returns when to look again at the plan of another process: once soon after its next poll, and if that was made, rarely.
 func (e *entry) nextLook(p *record.Plan, now time.Time) time.Time {
@@ -117,7 +118,7 @@ func (e *entry) nextLook(p *record.Plan, now time.Time) time.Time {
 		e.roles.set(heeding)
 		return look
 	}
-	if rare := now.Add(standby + rand.N(standby/5)); rare.After(look) {
+	if rare := now.Add(standby + rand.N(standby/3)); rare.After(look) {
 		return rare
 	}
 	return look

@@ -83,7 +83,7 @@ func (p *poll) stored(ctx context.Context) (record.Plan, error) {
 	if err != nil {
 		return record.Plan{}, slowStorage(ctx, err)
 	}
-	value, err := storage.LeaseValue(item.Value)
+	value, _, err := storage.LeaseValue(item.Value)
 	if err != nil {
 		return record.Plan{}, nil // there is none to be kept up
 	}
@@ -166,7 +166,7 @@ func (p *poll) ask(leaf *x509.Certificate) outcome {
 	}
 	info, err := p.issuer.renewalInfo(ctx, p.logger, leaf)
 	if ctx.Err() != nil {
-		return p.again(time.Now())
+		return p.again(time.Now().Add(pollDelay)) // Run ends, or another has taken the lease
 	}
 	plan, now := old, time.Now()
 	plan.Polled = now.UTC()

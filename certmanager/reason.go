@@ -21,6 +21,8 @@ const (
 	ReasonKeys    Reason = "keys"    // Config.Keys fails
 	ReasonPolicy  Reason = "policy"  // Config.OnDemand denies the name, or gives no answer
 	ReasonRole    Reason = "role"    // it is for another manager to obtain (Config.Role)
+	ReasonBudget  Reason = "budget"  // a limit of the CA's is reached (ACME.Limits)
+	ReasonPaused  Reason = "paused"  // the CA takes no orders for the name until a person asks it to: the error says where
 	ReasonGone    Reason = "gone"    // for days the name of a certificate obtained on demand has led elsewhere; a client has to ask for it
 )
 
@@ -57,6 +59,10 @@ func storageFailure(err error) error {
 // reasonOf returns what an error makes a certificate wait for.
 func reasonOf(err error) Reason {
 	switch {
+	case errors.As(err, new(*spentError)):
+		return ReasonBudget
+	case errors.As(err, new(*pausedError)):
+		return ReasonPaused
 	case errors.As(err, new(policyError)):
 		return ReasonPolicy
 	case errors.Is(err, errServesOnly):

@@ -20,9 +20,9 @@ const (
 	gone                       // its name leads elsewhere: it is not renewed until a handshake asks for it
 	recalled                   // a handshake has asked for it, though it was gone
 	surveyed                   // on demand, and due, though this process was not asked for it
+	seen                       // its record, by the comparison with the storage that is under way
 	polling                    // this process asks the issuer when to renew what is served, or is the first to
 	heeding                    // another process does, as far as is known
-	seen                       // its record, by the comparison with the storage that is under way
 	alternate                  // of another entry, by which alone the catalogue leads to it
 )
 

@@ -74,19 +74,7 @@ func newSite(t *testing.T, names ...string) *site {
 // serve starts the site and waits until it has the certificates for its names.
 func (s *site) serve(t *testing.T) {
 	t.Helper()
-	m, err := certmanager.New(s.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.manager = m
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- m.Serve(ctx, s.server) }()
-	s.stop = sync.OnceValue(func() error {
-		cancel()
-		return <-ended
-	})
-	t.Cleanup(func() { _ = s.stop() })
+	ended := s.start(t)
 	for range s.config.Names {
 		for obtained := false; !obtained; {
 			select {
@@ -99,6 +87,33 @@ func (s *site) serve(t *testing.T) {
 				t.Fatalf("Serve: %v", err)
 			}
 		}
+	}
+}
+
+// start makes the manager and has it serve. What it returns receives the error of Serve.
+func (s *site) start(t *testing.T) (ended <-chan error) {
+	t.Helper()
+	m, err := certmanager.New(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.manager = m
+	ctx, cancel := context.WithCancel(t.Context())
+	result := make(chan error, 1)
+	go func() { result <- m.Serve(ctx, s.server) }()
+	s.stop = sync.OnceValue(func() error {
+		cancel()
+		return <-result
+	})
+	t.Cleanup(func() { _ = s.stop() })
+	return result
+}
+
+// mustStop stops it, without an error.
+func (s *site) mustStop(t *testing.T) {
+	t.Helper()
+	if err := s.stop(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -154,9 +169,7 @@ func TestServe(t *testing.T) {
 	if s.server.ReadHeaderTimeout <= 0 || s.server.IdleTimeout <= 0 {
 		t.Error("the server lacks timeouts")
 	}
-	if err := s.stop(); err != nil {
-		t.Errorf("Serve: %v", err)
-	}
+	s.mustStop(t)
 	for _, addr := range []string{s.secure, s.plain} {
 		ln, err := net.Listen("tcp", addr)
 		if err != nil {

@@ -21,6 +21,9 @@ const (
 	minScanned    = 1000        // entries whose certificates are read in one go rather than one by one, if the storage can
 	probeInterval = time.Minute // between two attempts to write to a storage that can't be written
 	firstProbes   = 5           // at once, before a storage counts as one
+
+	probePrefix = "probe" // of the keys at which it is written
+	probeText   = "written to see whether it can be"
 )
 
 // start has all entries loaded, but those that Load has just loaded, and then obtained or renewed as they are due.
@@ -128,8 +131,8 @@ func (m *Manager) servesSomething(ctx context.Context) bool {
 func (m *Manager) probeStorage(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
 	defer cancel()
-	key := "probe/" + strings.ToLower(rand.Text())
-	revision, err := m.store.Save(ctx, key, []byte("written to see whether it can be"), "")
+	key := probePrefix + "/" + strings.ToLower(rand.Text())
+	revision, err := m.store.Save(ctx, key, []byte(probeText), "")
 	if err == nil {
 		err = m.store.Delete(ctx, key, revision)
 	}

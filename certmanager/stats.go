@@ -21,6 +21,8 @@ type Stats struct {
 	InFlight map[string]int `json:"inFlight"` // certificates that are being obtained, by Issuer.ID of all issuers
 	Ready    int            `json:"ready"`    // certificates whose turn comes, for want of room
 	Running  int            `json:"running"`  // certificates that are being loaded, obtained or renewed
+
+	Swept int64 `json:"swept"` // records that this manager has deleted from the storage, as Config.SweepInterval says
 }
 
 // Stats counts the certificates. It goes through all of them without a copy, and holds nothing up: a million take some
@@ -38,7 +40,7 @@ func (m *Manager) Stats() Stats {
 	for _, n := range d.Ready {
 		s.Ready += n
 	}
-	s.Running = d.Running
+	s.Running, s.Swept = d.Running, m.swept.Load()
 	return s
 }
 

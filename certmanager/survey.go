@@ -1,13 +1,9 @@
 package certmanager
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"log/slog"
-	"math/rand/v2"
+	"iter"
 	"slices"
 	"time"
 
@@ -20,7 +16,6 @@ const (
 	surveyInterval = 6 * time.Hour                   // from the end of one to the next, by whichever member
 	surveySpread   = 10 * time.Minute                // by which members wait differently
 	surveyHorizon  = surveyInterval + 2*surveySpread // within which the next one comes
-	surveyRetry    = 5 * time.Minute                 // after a failure, or while another member is at it
 	surveyPage     = 1000                            // records, after which it is noted how far it is
 	surveyPause    = time.Second                     // after a page
 )
@@ -45,37 +40,12 @@ type surveyStage struct {
 
 // surveyOnDemand makes surveys until ctx ends.
 func (m *Manager) surveyOnDemand(ctx context.Context) {
-	claim := &storage.Claim{Store: m.store, Key: surveyKey, Term: leaseTerm}
-	defer claim.Withdraw()
-	for wait := time.Duration(0); ; {
-		select {
-		case <-time.After(wait + rand.N(surveySpread)):
-		case <-ctx.Done():
-			return
-		}
-		var err error
-		if wait, err = m.surveyOnce(ctx, claim); err != nil {
-			wait = surveyRetry
-			if _, held := errors.AsType[*storage.HeldError](err); !held && ctx.Err() == nil {
-				m.logger.LogAttrs(ctx, slog.LevelDebug, "certificates on demand that nobody asks for can't be gone through", slog.String("error", err.Error()))
-			}
-		}
-	}
+	c := chore{m, surveyKey, surveySpread, "certificates on demand that nobody asks for can't be gone through", m.beginSurvey}
+	c.repeat(ctx)
 }
 
-// surveyOnce makes a survey if it is time, and returns how long it is to the next one.
-func (m *Manager) surveyOnce(ctx context.Context, claim *storage.Claim) (wait time.Duration, err error) {
-	if _, err := m.obtainer.writable.check(ctx); err != nil {
-		return 0, err
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	slow := time.AfterFunc(storageTimeout, func() { cancel(errSlowStorage) })
-	lease, err := claim.Try(ctx)
-	if err != nil || !slow.Stop() {
-		return 0, cmp.Or(err, errSlowStorage)
-	}
-	defer func() { err = cmp.Or(err, attend(ctx, storeTimeout, lease.Release)) }()
+// beginSurvey returns how long it is to the next survey, and makes one before if that is due.
+func (m *Manager) beginSurvey(lease *storage.Lease) (wait time.Duration, work func(context.Context) error) {
 	s := survey{Manager: m, lease: lease, horizon: time.Now().Add(surveyHorizon)}
 	if json.Unmarshal(lease.Value(), &s.stage) != nil {
 		s.stage = surveyStage{} // whatever it is
@@ -83,7 +53,7 @@ func (m *Manager) surveyOnce(ctx context.Context, claim *storage.Claim) (wait ti
 	if since := time.Since(s.stage.Done); s.stage.Issuer == "" && since >= 0 && since < surveyInterval {
 		return surveyInterval - since, nil
 	}
-	return surveyInterval, s.run(lease.Context())
+	return surveyInterval, s.run
 }
 
 // run goes through the certificates of all issuers, from where the last survey was left.
@@ -102,50 +72,30 @@ func (s *survey) run(ctx context.Context) error {
 		}
 	}
 	s.stage = surveyStage{Done: time.Now().UTC()}
-	return s.note(ctx)
+	return noteStage(ctx, s.lease, s.stage)
 }
 
 // issuer goes through the certificates of one issuer.
 func (s *survey) issuer(ctx context.Context, issuer *gatedIssuer) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	hangs := time.AfterFunc(storageTimeout, func() { cancel(errSlowStorage) })
-	defer hangs.Stop()
 	n := 0
-	for item, err := range storage.Scan(ctx, s.store, record.CertificatePrefix(issuer.ID()), s.stage.Cursor) {
-		hangs.Stop()
+	for item, err := range unstuck(ctx, func(ctx context.Context) iter.Seq2[storage.Record, error] {
+		return storage.Scan(ctx, s.store, record.CertificatePrefix(issuer.ID()), s.stage.Cursor)
+	}) {
 		if err != nil && item.Key == "" {
-			return cmp.Or(context.Cause(ctx), err)
+			return err
 		}
 		if err == nil {
 			s.record(ctx, item)
 		}
 		if n++; n%surveyPage == 0 {
 			s.stage.Cursor = item.Cursor
-			if err := s.note(ctx); err != nil {
+			if err := noteStage(ctx, s.lease, s.stage); err != nil {
 				return err
 			}
-			select {
-			case <-time.After(surveyPause):
-			case <-ctx.Done():
-				return context.Cause(ctx)
+			if err := pause(ctx, surveyPause); err != nil {
+				return err
 			}
 		}
-		hangs.Reset(storageTimeout)
-	}
-	return context.Cause(ctx)
-}
-
-// note has the storage know how far the survey is.
-func (s *survey) note(ctx context.Context) error {
-	value, err := json.Marshal(s.stage)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	if err := s.lease.Save(ctx, value); err != nil {
-		return fmt.Errorf("note how far it is: %w", err)
 	}
 	return nil
 }

@@ -95,7 +95,7 @@ func TestSurveyIsResumed(t *testing.T) {
 		w, local := newWorld(t), newLocalCA(t, "local")
 		s := &storagetest.Faulty{Store: w.store}
 		config := w.onDemandFrom(local)
-		config.MaxNewNames, config.Storage = n, unscanned{s}
+		config.MaxNewNames, config.Storage, config.FollowInterval = n, unscanned{s}, -1
 		w.obtainOnDemand(config, n)
 		item, err := w.store.Load(t.Context(), "survey/on-demand")
 		if err == nil { // it was long enough at work to have begun

@@ -3,12 +3,40 @@ package certmanager
 import (
 	"crypto/tls"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// tickets have the session ticket keys that configurations of one manager share. The zero value is ready for use:
-// crypto/tls makes a key each day, and drops it after a week.
-type tickets struct{ keys tls.Config }
+// tickets have the session ticket keys that configurations of one manager share, and with Config.SharedTickets those of
+// all managers on the storage. The zero value is ready for use: crypto/tls makes a key each day, and drops it after a week.
+type tickets struct {
+	own   tls.Config
+	fleet atomic.Pointer[fleetTickets] // nil: there are no keys that others have, too
+}
+
+// fleetTickets seal tickets for all members, and open theirs. They are not changed once they are published.
+type fleetTickets struct {
+	keys  tls.Config
+	until time.Time // when they are to seal none any more; zero: they never seal
+}
+
+// sealing returns what has the key that new tickets are sealed with.
+func (t *tickets) sealing() *tls.Config {
+	if fleet := t.fleet.Load(); fleet != nil && time.Now().Before(fleet.until) {
+		return &fleet.keys
+	}
+	return &t.own
+}
+
+// open returns the session of a ticket; nil: it is none that was sealed by these keys.
+func (t *tickets) open(ticket []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
+	if fleet := t.fleet.Load(); fleet != nil {
+		if session, err := fleet.keys.DecryptTicket(ticket, cs); session != nil && err == nil {
+			return session, nil
+		}
+	}
+	return t.own.DecryptTicket(ticket, cs)
+}
 
 // share has the configuration and its clones issue and accept the tickets of all that share them. Sessions of
 // configurations that ask for client certificates, and those that have one, are not shared, for what one configuration
@@ -28,10 +56,10 @@ func (t *tickets) share(config *tls.Config) {
 		if alone(cs, session) {
 			return config.EncryptTicket(cs, session)
 		}
-		return t.keys.EncryptTicket(cs, session)
+		return t.sealing().EncryptTicket(cs, session)
 	}
 	config.UnwrapSession = func(ticket []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
-		session, err := t.keys.DecryptTicket(ticket, cs)
+		session, err := t.open(ticket, cs)
 		if session != nil && err == nil && !alone(cs, session) {
 			return session, nil
 		}

@@ -45,9 +45,13 @@ func claimWork(ctx context.Context, s storage.Store, key string, left *claim) (*
 	ctx, cancel := context.WithCancelCause(ctx)
 	timeout := time.AfterFunc(storageTimeout, func() { cancel(errSlowStorage) })
 	lease, err := left.Try(ctx)
-	if err == nil && timeout.Stop() {
+	switch inTime := timeout.Stop(); {
+	case err == nil && inTime:
 		*left = claim{}
 		return &work{key: key, lease: lease, end: cancel}, nil
+	case err == nil: // as of a process that was suspended: its context ends, or has ended
+		_ = attend(ctx, endPatience, lease.Release)
+		err = errSlowStorage
 	}
 	left.tries++
 	err = slowStorage(ctx, err)

@@ -2,10 +2,12 @@ package certmanager
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/storagetest"
 )
 
 // An opaqueContext is one that package context does not know as its own: for each context derived from it that has not
@@ -32,4 +34,22 @@ func TestWorkEndsItsContext(t *testing.T) {
 			t.Error("the lease's context has not ended")
 		}
 	}) // fails if a goroutine remains
+}
+
+// A lease that is taken when the time for that is over, as by a process that was suspended, is given back.
+func TestLateClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(storagetest.Faulty)
+		store.SetFaults(storagetest.Fault{Kind: storagetest.Stuck, On: storagetest.Save, Times: 1, Delay: storageTimeout + 1})
+		w, err := claimWork(t.Context(), store, "work/x", new(claim))
+		if w != nil || !errors.Is(err, errSlowStorage) {
+			t.Errorf("%v, %v: want that it took too long", w, err)
+		}
+		other := storage.Claim{Store: store, Key: "work/x", Term: leaseTerm}
+		lease, err := other.Try(t.Context())
+		if err != nil {
+			t.Fatalf("the lease is not free: %v", err)
+		}
+		_ = lease.Release(t.Context())
+	})
 }

@@ -71,7 +71,7 @@ func zeroTypes() (quiet, dialing []reflect.Type) {
 		reflect.TypeFor[certmanager.Reason](), reflect.TypeFor[certmanager.State](), reflect.TypeFor[certmanager.Stats](), reflect.TypeFor[certmanager.Status](), reflect.TypeFor[certmanager.Subject](),
 		reflect.TypeFor[certmanager.UnavailableError](), reflect.TypeFor[certmanager.Question](), reflect.TypeFor[certmanager.Role](),
 		reflect.TypeFor[certmanager.Services](), reflect.TypeFor[certmanager.LocalCA](), reflect.TypeFor[certmanager.Account](),
-		reflect.TypeFor[certmanager.Revocation](),
+		reflect.TypeFor[certmanager.Revocation](), reflect.TypeFor[certmanager.Limit](), reflect.TypeFor[certmanager.Limits](),
 	}
 	dialing = []reflect.Type{
 		reflect.TypeFor[acme.Client](), reflect.TypeFor[certmanager.ACME](),

@@ -1,6 +1,7 @@
 package solver
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -89,6 +90,19 @@ func parseAnswer(key string, value []byte) (answer, error) {
 		return answer{}, fmt.Errorf("the record %q holds no key authorization", key)
 	}
 	return a, nil
+}
+
+// AnswerTime returns when an answer was published that is stored under challenges/http-01/ or challenges/tls-alpn-01/ (see
+// What is stored). An error says that the value is no such answer, or one of a later version of this package: it may mean
+// something else.
+func AnswerTime(value []byte) (time.Time, error) {
+	var a answer
+	decoder := json.NewDecoder(bytes.NewReader(value))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&a); err != nil || a.KeyAuthorization == "" || a.Created.IsZero() {
+		return time.Time{}, errors.New("solver: the record is no answer to a challenge that this version knows")
+	}
+	return a.Created, nil
 }
 
 // remove deletes the answer under key if it is a, or if it cannot be read and so answers nobody.

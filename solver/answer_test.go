@@ -32,6 +32,16 @@ func keysOf(t *testing.T, s storage.Store) []string {
 	return keys
 }
 
+// What may be of another version is no answer whose time is known.
+func TestAnswerTimeOfOthers(t *testing.T) {
+	for _, text := range []string{"", "x", "{}", `{"created":"2026-01-02T03:04:05Z"}`, `{"keyAuthorization":"t.k"}`,
+		`{"keyAuthorization":"t.k","created":"2026-01-02T03:04:05Z","version":2}`} {
+		if at, err := solver.AnswerTime([]byte(text)); err == nil {
+			t.Errorf("%q: %v", text, at)
+		}
+	}
+}
+
 // Other versions must find the records: keys and fields are written out here.
 func TestRecordFormat(t *testing.T) {
 	for _, test := range []struct {
@@ -63,6 +73,9 @@ func TestRecordFormat(t *testing.T) {
 			created, err := time.Parse(time.RFC3339Nano, fmt.Sprint(record["created"]))
 			if err != nil || created.Before(before.Add(-time.Second)) || created.After(time.Now()) || !strings.HasSuffix(fmt.Sprint(record["created"]), "Z") {
 				t.Errorf("created is %v, want the present in UTC", record["created"])
+			}
+			if at, err := solver.AnswerTime(item.Value); err != nil || !at.Equal(created) {
+				t.Errorf("AnswerTime: %v, %v, want %v", at, err, created)
 			}
 			delete(record, "created")
 			got, err := json.Marshal(record)

@@ -49,7 +49,7 @@
 //   - The record is not deleted by others while it is held. Release replaces the owner with nobody and leaves value and fence;
 //     SaveAndRelease changes the value in the same write.
 //   - When its value is of no use any more, the holder deletes the record with the lease. A free record may be deleted by
-//     its revision. The fence begins at 1 again then.
+//     its revision; [LeaseValue] reads what it carries. The fence begins at 1 again then.
 //   - Terms have at most an hour; a longer one in a record counts as one.
 //
 // Some stores know more: a Dir can tell that an owner's process on this machine, under this boot of it, has

@@ -42,17 +42,6 @@ func (r leaseRecord) encode() ([]byte, error) {
 	return append(append(line, '\n'), r.value...), nil
 }
 
-// LeaseValue returns the value in the record of a lease, as a Load of its key returned that, whoever holds the lease: what
-// [Lease.Value] returns to the holder. It is what was true when it was read, and may be nil. The error is that of a record
-// that can't be read.
-func LeaseValue(record []byte) ([]byte, error) {
-	r, err := decodeLease(record)
-	if err != nil {
-		return nil, fmt.Errorf("storage: %w", err)
-	}
-	return r.value, nil
-}
-
 // decodeLease returns the record, errNewerLease, or errNoLease for what is no lease record at all.
 func decodeLease(data []byte) (leaseRecord, error) {
 	line, value, _ := bytes.Cut(data, []byte("\n"))
@@ -72,4 +61,15 @@ func decodeLease(data []byte) (leaseRecord, error) {
 		r.value = value
 	}
 	return r, nil
+}
+
+// LeaseValue returns the value that the record of a lease carries, as [Lease.Value] does, and whether somebody holds the
+// lease, who may be dead. So what leases carry can be read without taking them. An error says that it is no such record,
+// or one of a later version of this library. A record that nobody holds is deleted as any other, by its revision.
+func LeaseValue(record []byte) (value []byte, held bool, err error) {
+	r, err := decodeLease(record)
+	if err != nil {
+		return nil, false, fmt.Errorf("storage: read a lease: %w", err)
+	}
+	return r.value, r.Owner != "", nil
 }

@@ -304,3 +304,35 @@ func TestZeroLease(t *testing.T) {
 		t.Errorf("Release: %v, Value: %q, Fence: %d", err, lease.Value(), lease.Fence())
 	}
 }
+
+// TestLeaseValue reads what leases carry without taking them.
+func TestLeaseValue(t *testing.T) {
+	store := new(storage.Memory)
+	load := func() []byte {
+		item, err := store.Load(t.Context(), "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return item.Value
+	}
+	lease, err := storage.Acquire(t.Context(), store, "a", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lease.Save(t.Context(), []byte("how far\nit came")); err != nil {
+		t.Fatal(err)
+	}
+	for _, held := range []bool{true, false} {
+		if value, got, err := storage.LeaseValue(load()); string(value) != "how far\nit came" || got != held || err != nil {
+			t.Errorf("it has %q, held %t, %v; want held %t", value, got, err, held)
+		}
+		if err := lease.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, text := range []string{"", "x", `{"version":2,"term":"1m","beat":"x"}`, `{"version":1,"owner":""}`} {
+		if value, _, err := storage.LeaseValue([]byte(text)); err == nil || value != nil {
+			t.Errorf("%q is read as the record of a lease that has %q", text, value)
+		}
+	}
+}

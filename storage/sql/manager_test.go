@@ -20,6 +20,7 @@ import (
 
 	"github.com/everseal/everseal/acme/acmetest"
 	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/storage"
 )
 
 // childManage is a server with a manager, whose certificates are in a database. It prints its address, and then each
@@ -27,11 +28,11 @@ import (
 func childManage(ctx context.Context, arguments []string) error {
 	ctx, cancel := whileParentLives(ctx)
 	defer cancel()
-	s, err := Open(ctx, arguments[0], Config{Table: arguments[1]})
+	s, end, err := openAny(ctx, arguments[0], arguments[1])
 	if err != nil {
 		return err
 	}
-	defer s.Close()
+	defer end()
 	trusted := x509.NewCertPool()
 	root, err := os.ReadFile(arguments[3])
 	if err != nil || !trusted.AppendCertsFromPEM(root) {
@@ -43,6 +44,7 @@ func childManage(ctx context.Context, arguments []string) error {
 		AgreeToTerms: true,
 		Preflight:    certmanager.PreflightOff, // the names are in no DNS but the CA's
 		Storage:      s,
+		Workers:      16,
 		Logger:       slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		OnEvent: func(e certmanager.Event) {
 			if e.Kind == certmanager.EventObtained || e.Kind == certmanager.EventLoaded {
@@ -62,6 +64,18 @@ func childManage(ctx context.Context, arguments []string) error {
 	return m.Run(ctx)
 }
 
+// openAny opens a store by its URL: that of a database, or one of the scheme "dir" for a storage.Dir.
+func openAny(ctx context.Context, url, table string) (s storage.Store, end func() error, err error) {
+	if folder, ok := strings.CutPrefix(url, "dir:"); ok {
+		return storage.Dir(folder), func() error { return nil }, nil
+	}
+	d, err := Open(ctx, url, Config{Table: table})
+	if err != nil {
+		return nil, nil, err
+	}
+	return d, d.Close, nil
+}
+
 // A fleet is some processes with managers, before which a balancer leads each connection to the next of them.
 type fleet struct {
 	ca        *acmetest.Server
@@ -69,12 +83,12 @@ type fleet struct {
 	names     []string
 	arguments []string
 	balancer  net.Listener
-	led       chan struct{} // closed when the balancer knows somebody: the CA waits for that
-	complete  func()        // closes it
 
 	mu        sync.Mutex
-	addresses []string // guarded by mu
-	turn      int      // guarded by mu
+	changed   *sync.Cond // on mu
+	addresses []string   // guarded by mu; while there are none, the CA waits
+	turn      int        // guarded by mu
+	ended     bool       // guarded by mu
 }
 
 func newFleet(t *testing.T, d target, names ...string) *fleet {
@@ -92,8 +106,8 @@ func newFleet(t *testing.T, d target, names ...string) *fleet {
 	for _, name := range names {
 		ca.SetHost(name, balancer.Addr().String())
 	}
-	f := &fleet{ca: ca, target: d, names: names, balancer: balancer, led: make(chan struct{})}
-	f.complete = sync.OnceFunc(func() { close(f.led) })
+	f := &fleet{ca: ca, target: d, names: names, balancer: balancer}
+	f.changed = sync.NewCond(&f.mu)
 	f.arguments = []string{d.url, d.table, ca.URL, root, strings.Join(names, ",")}
 	var tasks sync.WaitGroup
 	tasks.Go(func() {
@@ -107,16 +121,21 @@ func newFleet(t *testing.T, d target, names ...string) *fleet {
 	})
 	t.Cleanup(func() {
 		_ = balancer.Close()
-		f.complete()
+		f.mu.Lock()
+		f.ended = true
+		f.changed.Broadcast()
+		f.mu.Unlock()
 		tasks.Wait()
 	})
 	return f
 }
 
 func (f *fleet) next() string {
-	<-f.led
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	for len(f.addresses) == 0 && !f.ended {
+		f.changed.Wait()
+	}
 	if len(f.addresses) == 0 {
 		return ""
 	}
@@ -129,7 +148,7 @@ func (f *fleet) lead(addresses ...string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.addresses = addresses
-	f.complete()
+	f.changed.Broadcast()
 }
 
 // pass connects a client to a server until one of them hangs up.

@@ -3,7 +3,7 @@ package lifecycle
 import "time"
 
 // minPollPause is between two polls, whatever came of the first.
-const minPollPause = time.Minute
+const minPollPause = time.Second
 
 // Renewal returns when the certificate that is served is to be renewed.
 func (s *validity) Renewal() time.Time { return fromInstant(s.renewal) }

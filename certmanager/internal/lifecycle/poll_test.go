@@ -47,7 +47,7 @@ func TestPolls(t *testing.T) {
 		{"nothing is served", in(loaded, pollAt(0)), lifecycle.Obtain, 0, lifecycle.New},
 		{"another is served", in(stored, pollAt(time.Hour), stored), lifecycle.Renew, 60 * day, lifecycle.Early},
 		{"given up", in(stored, pollAt(time.Hour), func(s *lifecycle.State, _ time.Time) { s.PollAt(time.Time{}) }), lifecycle.Renew, 60 * day, lifecycle.Early},
-		{"polled, and nobody said when again", in(stored, pollAt(0), polled), lifecycle.Poll, time.Minute, lifecycle.Polling},
+		{"polled, and nobody said when again", in(stored, pollAt(0), polled), lifecycle.Poll, time.Second, lifecycle.Polling},
 		{"polled, and again in an hour", in(stored, pollAt(time.Hour), polled), lifecycle.Poll, time.Hour, lifecycle.Polling},
 		{"polled, and no more", in(stored, polled), lifecycle.Renew, 60 * day, lifecycle.Early},
 	} {

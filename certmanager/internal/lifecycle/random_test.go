@@ -181,7 +181,7 @@ func (c *course) end(kind lifecycle.Kind, until time.Time) {
 	case lifecycle.Deferred:
 		c.held, c.until = true, until
 	case lifecycle.Polled:
-		if least := within(c.now.Add(time.Minute)); !c.poll.IsZero() && within(c.poll).Before(least) {
+		if least := within(c.now.Add(time.Second)); !c.poll.IsZero() && within(c.poll).Before(least) {
 			c.poll = least
 		}
 	case lifecycle.Failed:

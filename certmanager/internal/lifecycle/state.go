@@ -13,8 +13,7 @@ type State struct {
 	validity
 	command
 	failures
-	until  int64 // nothing is due before; zero: nothing keeps it
-	loaded bool
+	until int64 // nothing is due before; zero: nothing keeps it
 }
 
 // A validity is that of what is served.
@@ -32,6 +31,7 @@ type command struct {
 	commanded  bool  // somebody waits
 	unheard    bool  // since the task under way began
 	queued     bool  // for replacement, which nobody waits for
+	loaded     bool  // the storage was asked; here, where there is room for it
 	awaited    int32 // handshakes that wait
 }
 

@@ -8,7 +8,7 @@ import (
 
 // TestCountEnds has one more attempt fail than can be counted.
 func TestCountEnds(t *testing.T) {
-	s := State{loaded: true, failures: failures{n: math.MaxInt32}}
+	s := State{command: command{loaded: true}, failures: failures{n: math.MaxInt32}}
 	now := time.Unix(1_800_000_000, 0)
 	s.Finish(Result{Kind: Failed}, now, 0)
 	if n, _ := s.Failures(); n != math.MaxInt32 || s.Plan(now).Action != Retry {

@@ -26,7 +26,9 @@ func (p *pebble) setRenewalInfo(t *testing.T, der []byte, text string) {
 		t.Fatal(err)
 	}
 	answer := httptest.NewRecorder()
-	p.management.ServeHTTP(answer, httptest.NewRequest(http.MethodPost, "/set-renewal-info/", bytes.NewReader(body)))
+	request := httptest.NewRequest(http.MethodPost, "/set-renewal-info/", bytes.NewReader(body))
+	request.Header.Set("User-Agent", "test")
+	p.management.ServeHTTP(answer, request)
 	if answer.Code != http.StatusOK {
 		t.Fatalf("%d %s", answer.Code, answer.Body)
 	}

@@ -145,6 +145,12 @@ func shown(value any) string {
 		return text
 	case record.Account:
 		return fmt.Sprintf("%+v %s %s", v, public(v.Key), public(v.NextKey))
+	case record.TicketKeys:
+		text := ""
+		for _, key := range v {
+			text += fmt.Sprintf("%x %v\n", key.Secret[:], key.From)
+		}
+		return text
 	case record.Revocation:
 		return fmt.Sprintf("%+v %s", v, public(v.Key))
 	case record.Work:

@@ -8,7 +8,9 @@
 //	accounts/<issuer>/default                    account with the issuer
 //	accounts/<issuer>/external-<hash>            one bound to an external account (RFC 8555 §7.3.4)
 //	authorities/<issuer>                         an issuer that signs by itself: its root and intermediate, with their keys
+//	budgets/<issuer>/<account>/<which>/<what>    how often the CA was asked lately, see below
 //	corrupt/<hash>/<key>                         copy of a value found at the key, which could not be read
+//	tickets/keys                                 keys of session tickets that a fleet shares
 //
 // An issuer is named by its ID, so that staging and production never meet. A key type is one such as "ecdsa-p256". A
 // subject is the set of names of a certificate: of one name, that name ("example.com", "*.example.com",
@@ -83,12 +85,34 @@
 //
 //	accounts/<issuer>/default/lease   the lease, with no value, of whoever changes the account or has its key made elsewhere
 //
+// # Budget
+//
+//	{"version":1,"full":"…","since":"…","corrected":"…"}
+//
+// A limit of the CA's is a bucket of tokens that come back evenly. It is full again at one time, and is not since another; a
+// record whose bucket is full may be deleted. The member corrected says when the CA said last that the bucket is
+// empty. The account is "default" or "external-<hash>", as in the account's own key. What is counted:
+//
+//	budgets/<issuer>/<account>/accounts             new accounts
+//	budgets/<issuer>/<account>/orders               new orders
+//	budgets/<issuer>/<account>/domain/<domain>      certificates for names of the registered domain, an IPv4 address or an IPv6
+//	                                                network of 64 bits, of which the first address stands here
+//	budgets/<issuer>/<account>/set/<hash>           certificates for exactly the same names, in order with a space between
+//	budgets/<issuer>/<account>/failures/<name>      failed validations of the name, without "*."
+//
 // # Authority
 //
 //	everseal authority 1 {"permitted":["internal","10.0.0.0/8"],"excluded":["guests.internal"]}
 //
 // and PEM as in a certificate's record: the private key of the root, the root, the private key of the intermediate, and that.
 // The JSON has the name constraints that root and intermediate were made with (RFC 5280 §4.2.1.10).
+//
+// # Tickets
+//
+//	{"version":1,"keys":[{"key":"…","from":"…"}]}
+//
+// A key is 32 random bytes in base64, as [crypto/tls.Config.SetSessionTicketKeys] takes them. Tickets are sealed with it from
+// a time on, until the next one's; the keys are in the order of these times.
 //
 // # Versions
 //

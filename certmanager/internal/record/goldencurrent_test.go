@@ -26,7 +26,10 @@ func TestGoldenCurrent(t *testing.T) {
 		"certificate-imported":  goldenImported(t),
 		"work":                  goldenWork(t),
 		"revocation":            goldenRevocation(t),
+		"tickets":               record.TicketKeys{{Secret: [32]byte{0: 1, 31: 2}, From: begin}, {Secret: [32]byte{3}, From: begin.Add(8 * time.Hour)}},
 		"work-empty":            new(record.Work),
+		"budget":                &record.Budget{Full: begin.Add(time.Hour), Since: begin},
+		"budget-corrected":      &record.Budget{Full: begin.Add(time.Hour), Since: begin, Corrected: begin.Add(123456789)},
 		"work-plan":             goldenPlan(),
 		"account-nextkey":       goldenAccount(t),
 		"authority":             goldenAuthority(t),
@@ -62,6 +65,8 @@ func given(value interface{ Encode() ([]byte, error) }) string {
 		return shown(*v)
 	case *record.Revocation:
 		return shown(*v)
+	case *record.Budget:
+		return shown(*v)
 	}
 	return shown(value)
 }
@@ -82,8 +87,12 @@ func decodeCurrent(t *testing.T, name string) string {
 		value, err = record.DecodeAccount(data)
 	case "authority":
 		value, err = record.DecodeAuthority(data)
+	case "budget":
+		value, err = record.DecodeBudget(data)
 	case "revocation":
 		value, err = record.DecodeRevocation(data)
+	case "tickets":
+		value, err = record.DecodeTicketKeys(data)
 	}
 	if err != nil {
 		t.Errorf("%s: %v", name, err)

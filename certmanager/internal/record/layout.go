@@ -18,13 +18,18 @@ func SubjectName(names []string) string {
 	case 1:
 		return names[0]
 	}
-	if !slices.IsSorted(names) {
-		names = slices.Sorted(slices.Values(names))
-	}
-	if names = slices.Compact(slices.Clone(names)); len(names) == 1 {
+	if names = sortedNames(names); len(names) == 1 {
 		return names[0]
 	}
 	return fmt.Sprintf("%s+%d-%s", names[0], len(names)-1, shortHash([]byte(strings.Join(names, " "))))
+}
+
+// sortedNames returns the names in order, each once.
+func sortedNames(names []string) []string {
+	if !slices.IsSorted(names) {
+		names = slices.Sorted(slices.Values(names))
+	}
+	return slices.Compact(slices.Clone(names))
 }
 
 // CertificateKey returns the storage key of the certificate that the issuer signed for the subject, which is named
@@ -48,11 +53,7 @@ func FirstName(subject string) string {
 
 // ParseCertificateKey returns what [CertificateKey] put into the key, and whether it is such a key.
 func ParseCertificateKey(key string) (issuer, subject, keyType string, ok bool) {
-	parts := strings.Split(key, "/")
-	if len(parts) != 4 || parts[0] != AllCertificates || slices.Contains(parts, "") {
-		return "", "", "", false
-	}
-	return parts[1], parts[2], parts[3], true
+	return parseKey(key, AllCertificates)
 }
 
 // WorkKey returns the storage key of the lease, and in it the [Work], of whoever obtains the subject's certificate
@@ -62,7 +63,7 @@ func WorkKey(firstIssuer, subject, keyType string) string {
 }
 
 // WorkPrefix returns the prefix that lists the work on certificates with the chain of issuers.
-func WorkPrefix(firstIssuer string) string { return "work/" + firstIssuer }
+func WorkPrefix(firstIssuer string) string { return AllWork + "/" + firstIssuer }
 
 // AccountKey returns the storage key of the account with the issuer. One that is bound to an external account (RFC
 // 8555 §7.3.4) is another account for each of its key identifiers; the empty one stands for none.
@@ -82,11 +83,37 @@ func AccountLeaseKey(accountKey string) string { return accountKey + "/lease" }
 // CorruptKey returns the storage key for a copy of the value found at the key, which could not be read. Each value
 // has its own.
 func CorruptKey(key string, value []byte) string {
-	return "corrupt/" + shortHash(value) + "/" + key
+	return AllCopies + "/" + shortHash(value) + "/" + key
 }
 
 // shortHash returns the first eight bytes of the hash in hexadecimal.
 func shortHash(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:8])
+}
+
+// AllWork is the prefix that lists the work on all certificates.
+const AllWork = "work"
+
+// ParseWorkKey returns what [WorkKey] put into the key, and whether it is such a key.
+func ParseWorkKey(key string) (firstIssuer, subject, keyType string, ok bool) {
+	return parseKey(key, AllWork)
+}
+
+// parseKey splits a key of the form "<prefix>/<issuer>/<subject>/<key type>".
+func parseKey(key, prefix string) (issuer, subject, keyType string, ok bool) {
+	parts := strings.Split(key, "/")
+	if len(parts) != 4 || parts[0] != prefix || slices.Contains(parts, "") {
+		return "", "", "", false
+	}
+	return parts[1], parts[2], parts[3], true
+}
+
+// AllCopies is the prefix that lists the copies of values that could not be read.
+const AllCopies = "corrupt"
+
+// IsCopy reports whether the value at the key is a copy that [CorruptKey] has named.
+func IsCopy(key string, value []byte) bool {
+	_, rest, _ := strings.Cut(strings.TrimPrefix(key, AllCopies+"/"), "/")
+	return CorruptKey(rest, value) == key
 }
