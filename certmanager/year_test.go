@@ -149,6 +149,7 @@ type yearMember struct {
 
 // A yearVariant is what is out of the usual.
 type yearVariant struct {
+	quiet    bool                    // requests and calls of the storage come from what is due alone
 	hourly   func(y *year, hour int) // is called each hour; nil: nothing happens
 	late     time.Duration           // by which a renewal may come after its window
 	faults   []storagetest.Fault     // of all members' storages
