@@ -49,24 +49,39 @@ func (a *archive) newest(ctx context.Context, e *entry) (*record.Certificate, er
 // load returns the stored certificate, or nil if there is none that can be used, and the revision of what is stored. One
 // that is broken is copied aside first.
 func (a *archive) load(ctx context.Context, issuer *gatedIssuer, s *subject) (*record.Certificate, storage.Revision, error) {
-	limited, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
+	item, err := a.item(ctx, s.certificateKey(issuer.ID()))
+	if err != nil || item.Revision == "" {
+		return nil, "", err
+	}
+	r, err := a.read(ctx, issuer, s, item)
+	return r, item.Revision, err
+}
+
+// item returns what is stored at the key of a certificate; no revision: nothing is.
+func (a *archive) item(ctx context.Context, key string) (storage.Item, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
 	defer cancel()
+	item, err := a.store.Load(ctx, key)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return storage.Item{}, nil
+	case err != nil:
+		return storage.Item{}, fmt.Errorf("load the certificate: %w", slowStorage(ctx, err))
+	}
+	return item, nil
+}
+
+// read returns the certificate of what is stored, or nil if that can't be used: then it is copied aside.
+func (a *archive) read(ctx context.Context, issuer *gatedIssuer, s *subject, item storage.Item) (*record.Certificate, error) {
 	key := s.certificateKey(issuer.ID())
-	item, err := a.store.Load(limited, key)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, "", nil
-	}
-	if err != nil {
-		return nil, "", fmt.Errorf("load the certificate: %w", slowStorage(limited, err))
-	}
 	r, err := a.decode(item.Value, s)
 	if later := ofLaterRelease(key, err); later != nil {
-		return nil, item.Revision, later
+		return nil, later
 	}
 	if err != nil {
-		return nil, item.Revision, a.setAside(ctx, key, item.Value, Event{Names: s.names(), Issuer: issuer.ID(), Err: err})
+		return nil, a.setAside(ctx, key, item.Value, Event{Names: s.names(), Issuer: issuer.ID(), Err: err})
 	}
-	return r, item.Revision, nil
+	return r, nil
 }
 
 // keysOf returns the storage keys of a subject's certificates, of all issuers.

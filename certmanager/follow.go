@@ -79,7 +79,14 @@ func (m *Manager) reload(ctx context.Context, key string) {
 			continue
 		}
 		wasEvicted := e.isEvicted()
-		r, revision, err := m.obtainer.archive.load(ctx, issuer, &e.subject)
+		item, err := m.obtainer.archive.item(ctx, key)
+		if s := e.served.Load(); s != nil && s.issuer == id && record.ObtainedAt(item.Value, s.obtainedAt()) {
+			return // it is what this process has stored itself
+		}
+		var r *record.Certificate
+		if err == nil && item.Revision != "" {
+			r, err = m.obtainer.archive.read(ctx, issuer, &e.subject, item)
+		}
 		switch {
 		case err != nil:
 			m.logger.DebugContext(ctx, "a certificate that another process has changed can't be loaded", "key", key, "error", err)
@@ -90,7 +97,7 @@ func (m *Manager) reload(ctx context.Context, key string) {
 			}
 			m.obtainer.residents.keep(e, wasEvicted)
 			m.obtainer.leave(e) // another member was faster with what a survey found
-		case revision == "":
+		case item.Revision == "":
 			m.forgetDeleted(ctx, e, id)
 		}
 	}
