@@ -1,6 +1,7 @@
 package certmanager_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/x509"
@@ -150,6 +151,7 @@ type yearMember struct {
 // A yearVariant is what is out of the usual.
 type yearVariant struct {
 	quiet    bool                    // requests and calls of the storage come from what is due alone
+	fill     time.Duration           // in which names are added; zero: yearFill
 	hourly   func(y *year, hour int) // is called each hour; nil: nothing happens
 	late     time.Duration           // by which a renewal may come after its window
 	faults   []storagetest.Fault     // of all members' storages
@@ -205,7 +207,7 @@ func (y *year) manage(names []string) {
 
 // run lets the year pass.
 func (y *year) run(n int, v yearVariant) {
-	const fillHours = int(yearFill / time.Hour)
+	fillHours := int(cmp.Or(v.fill, yearFill) / time.Hour)
 	for hour := range int(yearLength / time.Hour) {
 		if hour < fillHours {
 			var names []string
@@ -253,6 +255,17 @@ func (y *year) check(n int, v yearVariant) {
 			case i+1 < len(orders) && (orders[i+1].at.Before(due) || orders[i+1].at.After(latest) || !orders[i+1].at.Before(o.ends)):
 				y.Errorf("%s was renewed at %v, want from %v to %v", name, orders[i+1].at, due, latest)
 			}
+		}
+	}
+	renewals := make(map[int64]int) // by hour
+	for _, orders := range y.ca.orders {
+		for _, o := range orders[1:] {
+			renewals[o.at.Unix()/3600]++
+		}
+	}
+	for hour, together := range renewals {
+		if v.late < time.Hour && together > max(n/10, 10) {
+			y.Errorf("%d of %d names are renewed within one hour, %v", together, n, time.Unix(hour*3600, 0).UTC())
 		}
 	}
 	settled := y.ca.hourly[(yearFill+day)/time.Hour : yearLength/time.Hour]
@@ -317,6 +330,9 @@ func TestOddYears(t *testing.T) {
 		},
 		"a twentieth is to be replaced at once": {
 			quiet: true, late: 15 * time.Minute, interval: day, hourly: onDay(200, func(y *year) { y.ca.pull(20) }),
+		},
+		"all names are added within an hour": {
+			late: 15 * time.Minute, fill: time.Hour,
 		},
 		"a fifth of the storage's calls fail": {
 			late: time.Hour, faults: []storagetest.Fault{{Share: 0.2}},
