@@ -128,6 +128,10 @@ func (t *Tally) grant(ctx context.Context, own *asking) {
 	ended := err != nil && ctx.Err() != nil
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if err != nil && !ended && !errors.Is(err, errContended) { // the others would wait as long, one after another
+		batch = append(batch, t.asked...)
+		t.asked = nil
+	}
 	for i, a := range batch {
 		switch {
 		case err == nil:

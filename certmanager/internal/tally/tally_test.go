@@ -211,6 +211,29 @@ func TestFailingStorage(t *testing.T) {
 	}
 }
 
+// While the record of a slow limit can't be written, those who ask are told so together and not one after another.
+func TestHangingRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(storagetest.Faulty)
+		defer store.Release()
+		store.SetFaults(storagetest.Fault{Kind: storagetest.Hang})
+		of := member(store, weekly)
+		begun := time.Now()
+		var group sync.WaitGroup
+		for range 20 {
+			group.Go(func() {
+				if err := of.Take(t.Context(), budget.New); err == nil || errors.As(err, new(*tally.SpentError)) {
+					t.Errorf("the error is %v", err)
+				}
+			})
+		}
+		group.Wait()
+		if took := time.Since(begun); took > time.Minute {
+			t.Errorf("the last of 20 is told after %v", took)
+		}
+	})
+}
+
 // Whose ctx ends while it asks the storage for all takes nobody else's token along.
 func TestEndedContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
