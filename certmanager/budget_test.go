@@ -211,6 +211,32 @@ func TestFailedOrderGivesBack(t *testing.T) {
 	}
 }
 
+// However slow the storage is, a token is known to have been taken when it was, and is given back.
+func TestSlowStorageGivesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := &storagetest.Faulty{Store: w.store}
+		store.SetFaults(storagetest.Fault{Kind: storagetest.Slow, Delay: time.Second, Prefix: "budgets"})
+		config := w.config("www.example.com")
+		config.Storage = store
+		limits := certmanager.Limits{CertificatesPerDomain: certmanager.Limit{Count: 50, Per: week}, CertificatesPerSet: certmanager.Limit{Count: 5, Per: week}}
+		w.limited(config, limits)
+		w.ca.Refuse("www.example.com")
+		_, stop := w.start(config)
+		defer stop()
+		w.await(certmanager.EventFailed, "www.example.com", 1)
+		synctest.Wait()
+		for key, limit := range map[string]certmanager.Limit{
+			budgetKey(config, "domain", "example.com"):             limits.CertificatesPerDomain,
+			budgetKey(config, "set", record.SetName(config.Names)): limits.CertificatesPerSet,
+		} {
+			if n := w.room(key, limit); n != limit.Count {
+				t.Errorf("%s: %d are left of %d", key, n, limit.Count)
+			}
+		}
+	})
+}
+
 // limitedFor refuses for a limit of which the next comes in ten hours.
 func limitedFor(detail string) func(r *http.Request) (*http.Response, error) {
 	return func(r *http.Request) (*http.Response, error) {

@@ -57,7 +57,8 @@ func newBudgets(a *ACME, known ca.CA, s storage.Store) *budgets {
 // A purse is one of the budgets.
 type purse struct {
 	*tally.Tally
-	spentError // but for the time
+	spentError           // but for the time
+	taken      time.Time // when a token was; not before it was, or it might not come back
 }
 
 // purse returns that of what is counted, of a name if it is of one; false: it is not counted.
@@ -67,7 +68,7 @@ func (b *budgets) purse(which countable, name, key string) (purse, bool) {
 		return purse{}, false
 	}
 	at := record.BudgetKey(b.accountKey, string(which), key)
-	return purse{b.book.Tally(at, limit), spentError{ca: b.ca, which: which, limit: limit, name: name, key: at}}, true
+	return purse{Tally: b.book.Tally(at, limit), spentError: spentError{ca: b.ca, which: which, limit: limit, name: name, key: at}}, true
 }
 
 // ofOrder returns the budgets that an order costs, the slow ones first.

@@ -14,7 +14,6 @@ import (
 // A charge is what an order has cost of the budgets. The zero value is nothing.
 type charge struct {
 	purses []purse
-	taken  time.Time
 }
 
 // take takes what an order costs, or nothing: the error is a *spentError then, or that of the storage. Of names that have
@@ -31,10 +30,11 @@ func (b *budgets) take(ctx context.Context, w waiter, hasFailed bool) (charge, e
 			}
 		}
 	}
-	c := charge{taken: time.Now()}
+	var c charge
 	for _, p := range b.ofOrder(w.identifiers) {
 		err := p.Take(ctx, w.Class)
 		if err == nil {
+			p.taken = time.Now()
 			c.purses = append(c.purses, p)
 			continue
 		}
@@ -58,7 +58,7 @@ func (c *charge) giveBack(ctx context.Context, isUnused func(*purse) bool) {
 	_ = attend(ctx, endPatience, func(ctx context.Context) (err error) {
 		for len(c.purses) > 0 && err == nil {
 			if p := &c.purses[0]; isUnused(p) {
-				err = p.GiveBack(ctx, c.taken)
+				err = p.GiveBack(ctx, p.taken)
 			}
 			if err == nil {
 				c.purses = c.purses[1:]
@@ -135,7 +135,6 @@ func (b *budgets) takeAccount(ctx context.Context) (charge, error) {
 	if !counted {
 		return charge{}, nil
 	}
-	c := charge{[]purse{p}, time.Now()}
 	switch err := p.Take(ctx, budget.Urgent); {
 	case errors.As(err, new(*tally.SpentError)):
 		p.waiter = tally.Waiter{Class: budget.Urgent, Alone: true}
@@ -143,7 +142,8 @@ func (b *budgets) takeAccount(ctx context.Context) (charge, error) {
 	case err != nil:
 		return charge{}, storageFailure(err)
 	}
-	return c, nil
+	p.taken = time.Now()
+	return charge{[]purse{p}}, nil
 }
 
 // settleAccount sees to the budget after the CA has refused to make an account.
