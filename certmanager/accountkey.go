@@ -18,15 +18,7 @@ func accountKeyTypes() map[string]KeyType {
 // register registers the account. If the CA takes other keys than that of an account that it does not have yet, the key is
 // replaced by one that it takes, once for all who share the storage.
 func (a *account) register(ctx context.Context, stored *accountRecord, rec *record.Account) (*acme.Client, *acme.Account, error) {
-	client := a.clientFor(rec.Key.Signer)
-	charge, err := a.budgets.takeAccount(ctx)
-	if err != nil {
-		return client, nil, err
-	}
-	registered, err := client.Register(ctx, a.issuer.registration())
-	if refused, ok := errors.AsType[*acme.Problem](err); ok && !acme.IsOutage(refused) {
-		a.budgets.settleAccount(ctx, &charge, err)
-	}
+	client, registered, err := a.registerOnce(ctx, rec)
 	if !errors.Is(err, acme.ErrBadSignatureAlgorithm) || rec.URL != "" {
 		return client, registered, err
 	}
@@ -37,8 +29,20 @@ func (a *account) register(ctx context.Context, stored *accountRecord, rec *reco
 	if *rec, err = stored.replaceKey(ctx, rec.Key, keyType); err != nil {
 		return client, nil, storageFailure(fmt.Errorf("replace its key by one of type %s: %w", keyType, err))
 	}
-	client = a.clientFor(rec.Key.Signer)
-	registered, err = client.Register(ctx, a.issuer.registration())
+	return a.registerOnce(ctx, rec)
+}
+
+// registerOnce registers the account with the key that it has, as far as the budget allows.
+func (a *account) registerOnce(ctx context.Context, rec *record.Account) (*acme.Client, *acme.Account, error) {
+	client := a.clientFor(rec.Key.Signer)
+	charge, err := a.budgets.takeAccount(ctx)
+	if err != nil {
+		return client, nil, err
+	}
+	registered, err := client.Register(ctx, a.issuer.registration())
+	if refused, ok := errors.AsType[*acme.Problem](err); ok && !acme.IsOutage(refused) {
+		a.budgets.settleAccount(ctx, &charge, err)
+	}
 	return client, registered, err
 }
 

@@ -152,6 +152,19 @@ func TestAccountKeyThatTheCATakes(t *testing.T) {
 			}
 		})
 	}
+	synctest.Test(t, func(t *testing.T) { // the account that is made is counted
+		w := newWorld(t)
+		w.ca.SetFaults(acmetest.On("newAccount", takesOnly("RS256")))
+		config := w.config("example.com")
+		limits := certmanager.Limits{NewAccounts: certmanager.Limit{Count: 10, Per: 3 * time.Hour}}
+		acmeOf(config).Limits = limits
+		_, stop := w.start(config)
+		defer stop()
+		w.await(certmanager.EventObtained, "example.com", 1)
+		if n := w.room(budgetKey(config, "accounts", ""), limits.NewAccounts); n != 9 {
+			t.Errorf("%d new accounts are left of 10", n)
+		}
+	})
 	synctest.Test(t, func(t *testing.T) { // of a kind that is not known here
 		w := newWorld(t)
 		w.ca.SetFaults(acmetest.On("newAccount", takesOnly("ML-DSA-65")))
