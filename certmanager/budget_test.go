@@ -237,6 +237,52 @@ func TestSlowStorageGivesBack(t *testing.T) {
 	})
 }
 
+// A record of failed validations that a later release has written keeps no name from being asked for again.
+func TestBudgetOfALaterRelease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		config := w.config("www.example.com")
+		acmeOf(config).NoDryRun = true
+		w.limited(config, certmanager.Limits{Failures: certmanager.Limit{Count: 5, Per: time.Hour}})
+		w.ca.FailValidations("www.example.com", 1)
+		if _, err := w.store.Save(t.Context(), budgetKey(config, "failures", "www.example.com"), []byte(`{"version":2}`), ""); err != nil {
+			t.Fatal(err)
+		}
+		_, stop := w.start(config)
+		defer stop()
+		w.await(certmanager.EventFailed, "www.example.com", 1)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if n := w.count(certmanager.EventObtained); n != 1 {
+			t.Errorf("an hour after a failure %d certificates are obtained", n)
+		}
+	})
+}
+
+// However many validations have failed, a storage that hangs holds up the end of an attempt no longer than one call.
+func TestFailuresThatCannotBeCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := &storagetest.Faulty{Store: w.store}
+		defer store.Release()
+		store.SetFaults(storagetest.Fault{Kind: storagetest.Hang, Prefix: "budgets"})
+		config := w.config()
+		config.Storage, config.Names = store, nil
+		config.Subjects = []certmanager.Subject{{Names: manyNames("site%d.example.com", 20)}}
+		w.limited(config, certmanager.Limits{Failures: certmanager.Limit{Count: 5, Per: time.Hour}})
+		for _, name := range config.Subjects[0].Names {
+			w.ca.FailValidations(name, 1)
+		}
+		begun := time.Now()
+		_, stop := w.start(config)
+		defer stop()
+		failed := w.await(certmanager.EventFailed, "site0.example.com", 1)
+		if took := failed.Time.Sub(begun); took > time.Minute {
+			t.Errorf("it has failed after %v", took)
+		}
+	})
+}
+
 // limitedFor refuses for a limit of which the next comes in ten hours.
 func limitedFor(detail string) func(r *http.Request) (*http.Response, error) {
 	return func(r *http.Request) (*http.Response, error) {

@@ -52,21 +52,26 @@ func (b *budgets) take(ctx context.Context, w waiter, hasFailed bool) (charge, e
 // giveBack gives back what was taken, as far as it is unused. What the storage does not take is lost, and comes back as all
 // does.
 func (c *charge) giveBack(ctx context.Context, isUnused func(*purse) bool) {
-	if len(c.purses) == 0 {
-		return
-	}
+	settleEach(ctx, c.purses, func(ctx context.Context, p *purse) error {
+		if isUnused(p) {
+			return p.GiveBack(ctx, p.taken)
+		}
+		return nil
+	})
+	c.purses = nil
+}
+
+// settleEach calls f for one purse after another, also when ctx has ended. It gives up the rest when one fails for long: a
+// storage that does not answer is not waited for once for each.
+func settleEach(ctx context.Context, purses []purse, f func(context.Context, *purse) error) {
 	_ = attend(ctx, endPatience, func(ctx context.Context) (err error) {
-		for len(c.purses) > 0 && err == nil {
-			if p := &c.purses[0]; isUnused(p) {
-				err = p.GiveBack(ctx, p.taken)
-			}
-			if err == nil {
-				c.purses = c.purses[1:]
+		for len(purses) > 0 && err == nil {
+			if err = f(ctx, &purses[0]); err == nil {
+				purses = purses[1:]
 			}
 		}
 		return err
 	})
-	c.purses = nil
 }
 
 // A failedOrder is an order that has come to no certificate.
@@ -100,9 +105,7 @@ func (b *budgets) settle(ctx context.Context, c *charge, f failedOrder) {
 		}
 		return dead || !ordered
 	})
-	for _, p := range b.ofFailures(failedIdentifiers(err)) {
-		_ = attend(ctx, endPatience, p.Count)
-	}
+	settleEach(ctx, b.ofFailures(failedIdentifiers(err)), func(ctx context.Context, p *purse) error { return p.Count(ctx) })
 }
 
 // failedIdentifiers returns those whose validation the CA has failed.

@@ -84,7 +84,7 @@ func (t *Tally) changeInTurn(ctx context.Context, f func(budget.Bucket, time.Tim
 	return t.change(ctx, f)
 }
 
-// Refresh reads the bucket, unless it was seen within the last second.
+// Refresh reads the bucket, unless it was seen within the last second. A record of a later release tells nothing.
 func (t *Tally) Refresh(ctx context.Context) error {
 	t.mu.Lock()
 	fresh := !t.seen.IsZero() && time.Since(t.seen) < writeInterval
@@ -92,7 +92,11 @@ func (t *Tally) Refresh(ctx context.Context) error {
 	if fresh {
 		return nil
 	}
-	return t.load(ctx)
+	err := t.load(ctx)
+	if errors.As(err, new(*record.VersionError)) {
+		return nil
+	}
+	return err
 }
 
 // change changes the bucket, if f changes anything. Who calls it has the turn. A record of a later release is left alone, for
