@@ -457,6 +457,44 @@ func TestKilledMemberLosesNoAllowance(t *testing.T) {
 	})
 }
 
+// An order that a killed process has paid for is resumed, though others wait for the budget.
+func TestOrderIsResumedWithoutBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := &storagetest.Faulty{Store: w.store}
+		config := w.config("begun.example.com")
+		config.Storage, config.OnEvent = store, nil
+		ca := w.limited(config, certmanager.Limits{CertificatesPerDomain: certmanager.Limit{Count: 3, Per: 365 * 24 * time.Hour}})
+		ca.answerWith(only("finalize", hang))
+		m, err := certmanager.New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dead := make(chan struct{})
+		wait := w.runUntil(m, dead)
+		time.Sleep(5 * time.Second)
+		store.SetFaults(storagetest.Fault{}) // nothing it does is seen
+		close(dead)
+		wait()
+		ca.answerWith(nil)
+
+		config.Storage, config.Names = w.store, manyNames("site%d.example.com", 5)
+		m, stop := w.start(config)
+		defer stop()
+		awaitValid(t, m, 2)
+		time.Sleep(time.Minute)
+		if err := m.Manage(certmanager.Subject{Names: []string{"begun.example.com"}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if s := statusOf(t, m, "begun.example.com"); s.State != certmanager.StateValid {
+			t.Errorf("it is %s: %s", s.State, s.Deferred)
+		}
+		ca.wantNone(t)
+	})
+}
+
 // For a limit of the first issuer, the second is asked for what can't wait: a client that wants a name, or a certificate that
 // is about to end. New names in good time wait.
 func TestNextIssuerOnlyIfPressing(t *testing.T) {

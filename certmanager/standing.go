@@ -8,6 +8,8 @@ import (
 	"github.com/everseal/everseal/certmanager/internal/budget"
 	"github.com/everseal/everseal/certmanager/internal/gate"
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
+	"github.com/everseal/everseal/certmanager/internal/record"
+	"github.com/everseal/everseal/storage"
 )
 
 // isPressing reports whether the certificate can't wait for one issuer if there are others: it has ended or soon will, or a
@@ -46,7 +48,29 @@ func (a *attempt) spent(ctx context.Context, issuer *gatedIssuer) error {
 	}
 	w, held := a.waiter(), a.entry.held()
 	w.exempt = held != nil && held.issuer == issuer.ID() && !held.imported && time.Now().Before(held.end())
-	return counts.check(ctx, w)
+	err := counts.check(ctx, w)
+	if err != nil && w.last == nil && a.work == nil && a.left.memory == nil && a.wasBegun(ctx, issuer) {
+		return nil
+	}
+	return err
+}
+
+// wasBegun reports whether a process that is at work, or was killed at it, has left an order with the issuer that is paid for.
+// That is asked of the storage once, before the certificate waits.
+func (a *attempt) wasBegun(ctx context.Context, issuer *gatedIssuer) bool {
+	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
+	defer cancel()
+	first := a.issuers[0].ID()
+	item, err := a.store.Load(ctx, a.entry.workKey(first))
+	if err != nil {
+		return false
+	}
+	value, _, err := storage.LeaseValue(item.Value)
+	if err != nil {
+		return false
+	}
+	left, err := record.DecodeWork(value, first)
+	return err == nil && len(left.Journal(issuer.ID()).Notes) > 0
 }
 
 // check returns why an order is not to be tried.
