@@ -237,6 +237,33 @@ func TestSlowStorageGivesBack(t *testing.T) {
 	})
 }
 
+// A storage whose answer is lost when a token is given back does not get it twice.
+func TestGivenBackOnce(t *testing.T) {
+	for _, kind := range []storagetest.Kind{storagetest.Fail, storagetest.Lost, storagetest.Twice} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			store := &storagetest.Faulty{Store: w.store}
+			config := w.config("www.example.com")
+			config.Storage = store
+			limit := certmanager.Limit{Count: 50, Per: week}
+			w.limited(config, certmanager.Limits{CertificatesPerDomain: limit})
+			w.ca.Refuse("refused.example.com")
+			m, stop := w.start(config)
+			defer stop()
+			w.await(certmanager.EventObtained, "www.example.com", 1)
+			store.SetFaults(storagetest.Fault{Kind: kind, On: storagetest.Save, Prefix: "budgets", After: 1, Times: 1})
+			if err := m.Manage(certmanager.Subject{Names: []string{"refused.example.com"}}); err != nil {
+				t.Fatal(err)
+			}
+			w.await(certmanager.EventFailed, "refused.example.com", 1)
+			synctest.Wait()
+			if n := w.room(budgetKey(config, "domain", "example.com"), limit); n != 49 {
+				t.Errorf("%v: %d are left of 50 after one certificate", kind, n)
+			}
+		})
+	}
+}
+
 // A record of failed validations that a later release has written keeps no name from being asked for again.
 func TestBudgetOfALaterRelease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -57,8 +57,8 @@ func newBudgets(a *ACME, known ca.CA, s storage.Store) *budgets {
 // A purse is one of the budgets.
 type purse struct {
 	*tally.Tally
-	spentError           // but for the time
-	taken      time.Time // when a token was; not before it was, or it might not come back
+	spentError                             // but for the time
+	giveBack   func(context.Context) error // gives back the token that was taken
 }
 
 // purse returns that of what is counted, of a name if it is of one; false: it is not counted.

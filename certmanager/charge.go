@@ -34,7 +34,7 @@ func (b *budgets) take(ctx context.Context, w waiter, hasFailed bool) (charge, e
 	for _, p := range b.ofOrder(w.identifiers) {
 		err := p.Take(ctx, w.Class)
 		if err == nil {
-			p.taken = time.Now()
+			p.giveBack = p.GiveBack(time.Now()) // not of a time before it was taken: it might not come back
 			c.purses = append(c.purses, p)
 			continue
 		}
@@ -54,7 +54,7 @@ func (b *budgets) take(ctx context.Context, w waiter, hasFailed bool) (charge, e
 func (c *charge) giveBack(ctx context.Context, isUnused func(*purse) bool) {
 	settleEach(ctx, c.purses, func(ctx context.Context, p *purse) error {
 		if isUnused(p) {
-			return p.GiveBack(ctx, p.taken)
+			return p.giveBack(ctx)
 		}
 		return nil
 	})
@@ -145,7 +145,7 @@ func (b *budgets) takeAccount(ctx context.Context) (charge, error) {
 	case err != nil:
 		return charge{}, storageFailure(err)
 	}
-	p.taken = time.Now()
+	p.giveBack = p.GiveBack(time.Now())
 	return charge{[]purse{p}}, nil
 }
 

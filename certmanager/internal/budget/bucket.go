@@ -14,6 +14,11 @@ type Bucket struct {
 	Corrected time.Time // when the CA said last that it is empty; zero: never
 }
 
+// Equal reports whether both say the same, of whatever location their times are.
+func (b Bucket) Equal(other Bucket) bool {
+	return b.Full.Equal(other.Full) && b.Since.Equal(other.Since) && b.Corrected.Equal(other.Corrected)
+}
+
 // believed returns the bucket, or a full one if no clock that is about right can have left it so.
 func (l Limit) believed(b Bucket, now time.Time) Bucket {
 	most := l.span(l.Count) + l.lag() + maxSkew

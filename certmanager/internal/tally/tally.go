@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,15 +51,26 @@ func (e *SpentError) Error() string {
 // errContended is why a record was not changed.
 var errContended = errors.New("others kept changing it")
 
-// GiveBack gives back a token that was taken at a time and not used. Of a fast limit the next who asks gets it.
-func (t *Tally) GiveBack(ctx context.Context, taken time.Time) error {
-	if t.limit.IsFast() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.spare.add(time.Now())
-		return nil
+// GiveBack returns what gives back a token that was taken at a time and not used. Of a fast limit the next who asks gets it. It
+// may be called again when it has failed: a token whose return was stored, though the answer was lost, does not come back twice.
+func (t *Tally) GiveBack(taken time.Time) func(context.Context) error {
+	var given []budget.Bucket // what the record may be since
+	return func(ctx context.Context) error {
+		if t.limit.IsFast() {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			t.spare.add(time.Now())
+			return nil
+		}
+		return t.changeInTurn(ctx, func(b budget.Bucket, now time.Time) budget.Bucket {
+			if slices.ContainsFunc(given, b.Equal) {
+				return b
+			}
+			changed := t.limit.GiveBack(b, 1, taken, now)
+			given = append(given, changed)
+			return changed
+		})
 	}
-	return t.changeInTurn(ctx, func(b budget.Bucket, now time.Time) budget.Bucket { return t.limit.GiveBack(b, 1, taken, now) })
 }
 
 // Count counts what has happened, whether or not there is room for it.

@@ -114,7 +114,7 @@ func TestGiveBack(t *testing.T) {
 		store := new(storagetest.Faulty)
 		slow := member(store, weekly)
 		takeMany(t, slow, 50, budget.Urgent)
-		if err := slow.GiveBack(t.Context(), time.Now()); err != nil {
+		if err := slow.GiveBack(time.Now())(t.Context()); err != nil {
 			t.Error(err)
 		}
 		if n := takeMany(t, member(store, weekly), 2, budget.Urgent); n != 1 {
@@ -129,8 +129,8 @@ func TestGiveBack(t *testing.T) {
 				t.Fatalf("%d were granted", n)
 			}
 			calls := store.Calls(allCalls)
-			fast.GiveBack(t.Context(), time.Now())
-			fast.GiveBack(t.Context(), time.Now())
+			fast.GiveBack(time.Now())(t.Context())
+			fast.GiveBack(time.Now())(t.Context())
 			time.Sleep(after)
 			if n := takeMany(t, fast, 3, budget.Urgent); n != want || store.Calls(allCalls) != calls {
 				t.Errorf("%v after two were given back, %d are taken, want %d, with %d calls of the storage", after, n, want, store.Calls(allCalls)-calls)
