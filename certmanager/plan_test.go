@@ -411,3 +411,20 @@ func TestSlowRenewalInfo(t *testing.T) {
 		}
 	})
 }
+
+// What a clock has noted that is years ahead does not keep a certificate from being polled for.
+func TestPollAfterWrongClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		ca := newInformingCA(t, "ca")
+		_, stop := w.serving(w.from(ca, "example.com"))
+		stop()
+		w.alter("certificates", `"obtained":"[^"]*"`, `"obtained":"2200-01-02T03:04:05Z"`)
+		_, stop = w.running(w.from(ca, "example.com"))
+		defer stop()
+		after(day)
+		if n := len(ca.asked("")); n < 3 {
+			t.Errorf("%d questions in a day", n)
+		}
+	})
+}
