@@ -21,7 +21,8 @@ const (
 	// maxLead is how far the time of a sweep may be ahead of the newest certificate that was seen. It is at most the age of
 	// an end: whatever the clock says, a certificate that is valid does not seem to have ended so long ago.
 	maxLead = endedAge
-	// maxSightings bounds the records whose age is found out at one time.
+	// maxSightings bounds the records whose age is found out at one time. Beyond it one is forgotten that was not seen lately, as a
+	// lease that somebody held at the moment.
 	maxSightings = 500
 )
 
@@ -32,6 +33,8 @@ type hindsight struct {
 
 	// Seen are the records that tell nothing of their age, at their revision: when they were seen first and last.
 	Seen map[string]sighting `json:"seen,omitempty"`
+
+	lately time.Duration // in which all records are seen that are still there
 }
 
 // A sighting is the first and the last hour of those since 1970 in which something was seen.
@@ -67,7 +70,7 @@ func (h *hindsight) hasStood(r storage.Record, age time.Duration) bool {
 	id, hour := hex.EncodeToString(sum[:8]), hoursOf(now)
 	seen, known := h.Seen[id]
 	switch {
-	case !known && len(h.Seen) >= maxSightings:
+	case !known && len(h.Seen) >= maxSightings && !h.makeRoom(hour):
 		return false // its turn comes
 	case !known:
 		seen[0] = hour
@@ -77,6 +80,18 @@ func (h *hindsight) hasStood(r storage.Record, age time.Duration) bool {
 	}
 	h.Seen[id] = sighting{seen[0], hour}
 	return time.Duration(hour-seen[0])*time.Hour >= age
+}
+
+// makeRoom forgets what was last seen before all others, if that was not lately by the hour it is, and reports whether there was any.
+func (h *hindsight) makeRoom(hour int64) bool {
+	oldest, last := "", hour-int64(h.lately/time.Hour)
+	for id, s := range h.Seen {
+		if s[1] < last {
+			oldest, last = id, s[1]
+		}
+	}
+	delete(h.Seen, oldest)
+	return oldest != ""
 }
 
 // fade forgets what was not seen for long.

@@ -66,8 +66,10 @@ func (o *obtainer) expectPoll(e *entry, r *record.Certificate) {
 	if o.pollable(e.held()) == nil {
 		return
 	}
-	at := time.Now().Add(spreadOf(o.catalogue.index.Len()))
-	if first := r.Obtained.Add(schedule.FirstPoll(0, 1) + spreadOf(math.MaxInt32)/6); first.After(at) {
+	now := time.Now()
+	at := now.Add(spreadOf(o.catalogue.index.Len()))
+	first := r.Obtained.Add(schedule.FirstPoll(0, 1) + spreadOf(math.MaxInt32)/6)
+	if first.After(at) && !record.IsAhead(r.Obtained, now) {
 		at = first
 	}
 	e.progress.change(func(s *lifecycle.State) { s.PollAt(at) })

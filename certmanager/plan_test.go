@@ -1,8 +1,10 @@
 package certmanager_test
 
 import (
+	"context"
 	"crypto/elliptic"
 	"crypto/x509"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -372,4 +374,57 @@ func restore(t *testing.T, s storage.Store, key string, value []byte) {
 	if _, err := s.Save(t.Context(), key, value, load(t, s, key).Revision); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A manager is started, nobody has polled lately, and the CA takes its time: those for which there is no room do not
+// ask the storage again and again meanwhile.
+func TestSlowRenewalInfo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := make([]string, 100)
+		for i := range names {
+			names[i] = fmt.Sprintf("n%d.example.com", i)
+		}
+		w := newWorld(t)
+		ca := newInformingCA(t, "ca")
+		calls := &callLog{Store: w.store}
+		config := w.from(ca, names...)
+		config.SweepInterval, config.FollowInterval, config.Workers, config.Storage = -1, -1, 16, calls
+		_, stop := w.serving(config)
+		after(day)
+		stop()
+		after(day)
+		calls.take()
+		ca.asked("")
+		ca.informs(func(ctx context.Context, leaf *x509.Certificate) (*acme.RenewalInfo, error) {
+			select {
+			case <-time.After(8 * time.Second):
+				return usualInfo(leaf), nil
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		})
+		_, stop = w.running(config)
+		defer stop()
+		after(15 * time.Minute)
+		if asked, n := len(ca.asked("")), len(calls.take()); asked < len(names) || n > 15*asked {
+			t.Errorf("%d calls of the storage for %d questions", n, asked)
+		}
+	})
+}
+
+// What a clock has noted that is years ahead does not keep a certificate from being polled for.
+func TestPollAfterWrongClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		ca := newInformingCA(t, "ca")
+		_, stop := w.serving(w.from(ca, "example.com"))
+		stop()
+		w.alter("certificates", `"obtained":"[^"]*"`, `"obtained":"2200-01-02T03:04:05Z"`)
+		_, stop = w.running(w.from(ca, "example.com"))
+		defer stop()
+		after(day)
+		if n := len(ca.asked("")); n < 3 {
+			t.Errorf("%d questions in a day", n)
+		}
+	})
 }

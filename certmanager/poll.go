@@ -56,7 +56,7 @@ func (o *obtainer) poll(ctx context.Context, e *entry) outcome {
 	if until, ok := p.issuer.polls.enter(time.Now(), o.pollRoom); !ok {
 		return p.again(until)
 	}
-	defer p.issuer.polls.leave()
+	defer p.issuer.polls.leave(time.Now())
 	return p.run(ctx)
 }
 

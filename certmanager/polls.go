@@ -25,6 +25,9 @@ type polls struct {
 	failed   time.Time  // when the last of them was
 	until    time.Time  // before which none is made
 	waiting  int        // that were turned away since the last answer
+
+	pace time.Duration // from the end of one to that of the next, when there is no room for more
+	slot time.Time     // of the last that was turned away for want of room
 }
 
 // open reports whether questions may be asked at the moment, or says when to try again.
@@ -45,7 +48,7 @@ func (p *polls) enter(now time.Time, room int) (until time.Time, ok bool) {
 		room = 1
 	}
 	if p.out >= room {
-		return p.turnAway(now.Add(time.Second)), false
+		return p.nextSlot(now), false
 	}
 	p.out++
 	return time.Time{}, true
@@ -65,10 +68,25 @@ func (p *polls) turnAway(until time.Time) time.Time {
 	return until.Add(spreadOf(p.waiting))
 }
 
-// leave says that a question that was let in has ended.
-func (p *polls) leave() {
+// nextSlot returns when one is to try again for which there is no room: as many come back as there is room for by then, for each
+// reads the storage before. The caller holds p.mu.
+func (p *polls) nextSlot(now time.Time) time.Time {
+	if p.slot.Before(now) {
+		p.slot = now
+	}
+	p.slot = p.slot.Add(max(p.pace*3/4, pollSpread)) // rather too early than that nobody comes
+	if last := now.Add(maxPollSpread); p.slot.After(last) {
+		p.slot = last
+		return now.Add(rand.N(maxPollSpread))
+	}
+	return p.slot
+}
+
+// leave says that a question has ended that was let in at a time.
+func (p *polls) leave(since time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.pace = (p.pace + time.Since(since)/time.Duration(p.out)) / 2
 	p.out--
 }
 

@@ -67,6 +67,7 @@ func (m *Manager) beginSweep(lease *storage.Lease) (wait time.Duration, work fun
 	if json.Unmarshal(lease.Value(), &s.stage) != nil {
 		s.stage = sweepStage{} // whatever it is
 	}
+	s.stage.lately = 2 * max(interval, defaultSweepInterval)
 	since := time.Since(s.stage.Done)
 	switch {
 	case s.stage.Under != "":
