@@ -56,10 +56,13 @@ func (c *chore) once(ctx context.Context, claim *storage.Claim) (wait time.Durat
 	defer cancel(nil)
 	slow := time.AfterFunc(storageTimeout, func() { cancel(errSlowStorage) })
 	lease, err := claim.Try(ctx)
-	if err != nil || !slow.Stop() {
-		return 0, cmp.Or(err, errSlowStorage)
+	if err != nil {
+		return 0, err
 	}
 	defer func() { err = cmp.Or(err, attend(ctx, storeTimeout, lease.Release)) }()
+	if !slow.Stop() {
+		return 0, errSlowStorage
+	}
 	wait, work := c.begin(lease)
 	if work == nil {
 		return wait, nil

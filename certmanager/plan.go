@@ -149,8 +149,8 @@ func (e *entry) follow(p *record.Plan, poll time.Time) bool {
 
 // heedPlan has the attempt's certificate renewed at the time that another process has planned, if that is later.
 func (a *attempt) heedPlan() {
-	p, now := &a.work.Plan, time.Now()
-	if a.task.Forced || !p.Renewal.After(now) || a.pollable(a.entry.held()) == nil {
+	p, now, current := &a.work.Plan, time.Now(), a.entry.held()
+	if a.task.Forced || !p.Renewal.After(now) || a.pollable(current) == nil || !p.Is(current.issuer, a.entry.serial()) {
 		return
 	}
 	look := p.Next
