@@ -369,13 +369,15 @@ func TestExplanation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		ca := newInformingCA(t, "ca")
-		explanation := "https://ca.example.com/why"
-		explained := func(leaf *x509.Certificate) *acme.RenewalInfo {
-			info := usualInfo(leaf)
-			info.ExplanationURL = explanation
-			return info
+		const explanation = "https://ca.example.com/why"
+		explained := func(page string) func(leaf *x509.Certificate) *acme.RenewalInfo {
+			return func(leaf *x509.Certificate) *acme.RenewalInfo {
+				info := usualInfo(leaf)
+				info.ExplanationURL = page
+				return info
+			}
 		}
-		ca.suggests(explained)
+		ca.suggests(explained(explanation))
 		m, stop := w.serving(w.from(ca, "example.com"))
 		after(2 * day)
 		s := statusOf(t, m, "example.com")
@@ -389,7 +391,7 @@ func TestExplanation(t *testing.T) {
 		if s := statusOf(t, m, "example.com"); s.ExplanationURL != explanation {
 			t.Errorf("after a restart: %+v", s)
 		}
-		explanation = "javascript:alert(1)\n"
+		ca.suggests(explained("javascript:alert(1)\n"))
 		after(2 * day)
 		if s := statusOf(t, m, "example.com"); s.ExplanationURL != "" {
 			t.Errorf("%+v", s)

@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -480,6 +481,7 @@ func TestSweepDeletesKeysFirst(t *testing.T) {
 			l.certificateText(record.Meta{Issuer: "local", Names: []string{"gone.example.com"}, KeyType: "ecdsa-p256"}, 400*day, "everseal-certificate-a"))
 		work := l.put("work/local/lost.example.com/ecdsa-p256", freeLease(strings.Replace(failedWork(70*day), `"attempts":3`,
 			`"unusedKeys":[{"keyReference":"everseal-certificate-b"}],"journals":{"local":{"keyReference":"everseal-certificate-c"}}`, 1)))
+		var mu sync.Mutex
 		var deleted []string
 		failing := true
 		keys.setFault(func(method, ref string) error {
@@ -489,6 +491,8 @@ func TestSweepDeletesKeysFirst(t *testing.T) {
 			if !l.has(certificate) || !l.has(work) && ref != "everseal-certificate-a" {
 				t.Errorf("the record is gone before the key %s", ref)
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			if failing {
 				return errClosed
 			}
@@ -501,8 +505,12 @@ func TestSweepDeletesKeysFirst(t *testing.T) {
 		if !l.has(certificate) || !l.has(work) {
 			t.Error("a record is gone whose key could not be deleted")
 		}
+		mu.Lock()
 		failing = false
+		mu.Unlock()
 		time.Sleep(sweepTime)
+		mu.Lock()
+		defer mu.Unlock()
 		if slices.Sort(deleted); !slices.Equal(deleted, []string{"everseal-certificate-a", "everseal-certificate-b", "everseal-certificate-c"}) || l.has(certificate) || l.has(work) {
 			t.Errorf("the keys %v are deleted, the certificate is there: %t, the work: %t", deleted, l.has(certificate), l.has(work))
 		}
