@@ -186,60 +186,6 @@ func (a *attempt) read(ctx context.Context) (events []Event, err error) {
 	return events, nil
 }
 
-// isGone reports whether the certificate that is served, and was stored, is in the storage no more, and until when it is to
-// be seen whether it was deleted, and is to be forgotten. One that was lost is obtained anew after that.
-func (a *attempt) isGone() (until time.Time, gone bool) {
-	for _, s := range a.stored {
-		if s.revision != "" {
-			a.left.gone = time.Time{}
-			return until, false
-		}
-	}
-	if a.entry.held() == nil || a.entry.roles.has(unkept) {
-		return until, false
-	}
-	now := time.Now()
-	if a.left.gone.IsZero() || a.left.gone.After(now) {
-		a.left.gone = now
-	}
-	until = a.left.gone.Add(goneGrace)
-	return until, now.Before(until)
-}
-
-// isCurrent reports whether there is nothing left to do: another process was faster.
-func (a *attempt) isCurrent() bool {
-	now := time.Now()
-	if a.task.Queued && a.entry.progress.snapshot(now).queued {
-		return false
-	}
-	return a.entry.held() != nil && !a.task.Forced && a.left.unsaved == nil && now.Before(a.entry.progress.snapshot(now).renewal)
-}
-
-// isDone reports whether there is nothing left to do before the lease is taken: what was waited for has come, through the
-// storage's Watch, or is stored by the process that had the lease.
-func (a *attempt) isDone(ctx context.Context) (events []Event, current bool) {
-	if a.isCurrent() || a.left.lease.tries == 0 {
-		return nil, a.isCurrent()
-	}
-	if r, err := a.archive.newest(ctx, a.entry); err == nil && r != nil && a.serve(a.entry, r) {
-		events = []Event{loadedEvent(a.entry, r)}
-	}
-	return events, a.isCurrent()
-}
-
-// waiting is the outcome when what is due after a failure is not due yet: it was set before, maybe by another process. It is
-// told once, to whoever has started the program again and wonders.
-func (a *attempt) waiting(f record.Failure, event Event) outcome {
-	e := a.entry
-	o := outcome{kind: lifecycle.Failed, until: f.Next, err: &earlierFailure{f.Failed, f.Error}}
-	if e.progress.snapshot(time.Now()).failure == nil {
-		event.Kind, event.Names, event.Renewal = EventFailed, e.names(), e.held() != nil
-		event.Next, event.Err, event.quiet = f.Next, o.err, a.task.Quiet
-		o.events = []Event{event}
-	}
-	return o
-}
-
 // askIssuers has the certificate issued by the first issuer that does, stores it and serves it. Only a failure of an
 // issuer's own leads to the next.
 func (a *attempt) askIssuers(run context.Context) outcome {

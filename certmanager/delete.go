@@ -1,11 +1,9 @@
 package certmanager
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -199,90 +197,6 @@ func (e eraser) eraseWith(ctx context.Context, w *work, subject string) error {
 	err = attend(ctx, storeTimeout, w.lease.Delete)
 	if errors.Is(err, storage.ErrLost) {
 		return fmt.Errorf("another process has taken over the work on it: %w", err)
-	}
-	return err
-}
-
-// deleteCertificates deletes the stored certificates of a subject, and returns their key types.
-func (a *archive) deleteCertificates(ctx context.Context, subject string) (keyTypes map[string]bool, err error) {
-	keyTypes = make(map[string]bool)
-	for key, err := range a.keysOf(ctx, subject) {
-		if err != nil {
-			return nil, err
-		}
-		if _, _, keyType, ok := record.ParseCertificateKey(key); ok {
-			if err := a.deleteCertificate(ctx, key); err != nil {
-				return nil, err
-			}
-			keyTypes[keyType] = true
-		}
-	}
-	return keyTypes, nil
-}
-
-// deleteCertificate deletes a stored certificate, and before it the key if that is kept elsewhere: there would be nothing left
-// to tell of it.
-func (a *archive) deleteCertificate(ctx context.Context, key string) error {
-	c, err := a.at(ctx, key)
-	if err != nil {
-		return err
-	}
-	if c != nil {
-		if err := a.deleteDistantKey(ctx, c); err != nil {
-			return err
-		}
-	}
-	return a.delete(ctx, key)
-}
-
-// deleteThis deletes a certificate, in DER, if it is what is stored at the key, and before it the key if that is kept elsewhere.
-func (a *archive) deleteThis(ctx context.Context, key string, der []byte) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
-	defer cancel()
-	item, err := a.store.Load(ctx, key)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return storageFailure(slowStorage(ctx, err))
-	}
-	c, err := record.DecodeCertificate(item.Value, nil, &a.intermediates)
-	if err != nil || !bytes.Equal(c.Chain[0], der) {
-		return nil
-	}
-	if err := a.deleteDistantKey(ctx, c); err != nil {
-		return err
-	}
-	err = a.store.Delete(ctx, key, item.Revision)
-	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, storage.ErrConflict) { // another is there meanwhile
-		return nil
-	}
-	return storageFailure(slowStorage(ctx, err))
-}
-
-// deleteDistantKey deletes the certificate's key if that is kept elsewhere.
-func (a *archive) deleteDistantKey(ctx context.Context, c *record.Certificate) error {
-	if c.Key.Reference == "" {
-		return nil
-	}
-	return a.keyring.delete(ctx, c.Key.Reference)
-}
-
-// delete deletes a record, whatever it is changed to meanwhile.
-func (a *archive) delete(ctx context.Context, key string) (err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
-	defer cancel()
-	for range deletionTries {
-		var item storage.Item
-		if item, err = a.store.Load(ctx, key); err == nil {
-			err = a.store.Delete(ctx, key, item.Revision)
-		}
-		switch {
-		case err == nil, errors.Is(err, fs.ErrNotExist):
-			return nil
-		case !errors.Is(err, storage.ErrConflict):
-			return slowStorage(ctx, err)
-		}
 	}
 	return err
 }
