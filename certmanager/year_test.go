@@ -302,7 +302,7 @@ func yearNames(t *testing.T, usual int) int {
 	case testing.Short():
 		t.Skip("a long simulation")
 	case raceDetector:
-		return 50
+		return 30
 	case err == nil:
 		return n
 	}
