@@ -458,6 +458,21 @@ func TestUncountableOrders(t *testing.T) {
 	})
 }
 
+// runAndKill runs a manager on the store for some seconds, and kills it: nothing that it does from then on is seen.
+func (w *world) runAndKill(config certmanager.Config, store *storagetest.Faulty) {
+	w.t.Helper()
+	m, err := certmanager.New(config)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	dead := make(chan struct{})
+	wait := w.runUntil(m, dead)
+	time.Sleep(5 * time.Second)
+	store.SetFaults(storagetest.Fault{})
+	close(dead)
+	wait()
+}
+
 // A process that dies while the CA makes its orders has taken one token for each, of a week's allowance no more.
 func TestKilledMemberLosesNoAllowance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -468,16 +483,7 @@ func TestKilledMemberLosesNoAllowance(t *testing.T) {
 		limit := certmanager.Limit{Count: 50, Per: week}
 		ca := w.limited(config, certmanager.Limits{CertificatesPerDomain: limit})
 		ca.answerWith(only("newOrder", hang))
-		m, err := certmanager.New(config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		dead := make(chan struct{})
-		wait := w.runUntil(m, dead)
-		time.Sleep(5 * time.Second)
-		store.SetFaults(storagetest.Fault{}) // nothing it does is seen
-		close(dead)
-		wait()
+		w.runAndKill(config, store)
 		if n := w.room(budgetKey(config, "domain", "example.com"), limit); n != 45 {
 			t.Errorf("%d of 50 are left, want all but those that were being ordered", n)
 		}
@@ -493,16 +499,7 @@ func TestOrderIsResumedWithoutBudget(t *testing.T) {
 		config.Storage, config.OnEvent = store, nil
 		ca := w.limited(config, certmanager.Limits{CertificatesPerDomain: certmanager.Limit{Count: 3, Per: 365 * 24 * time.Hour}})
 		ca.answerWith(only("finalize", hang))
-		m, err := certmanager.New(config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		dead := make(chan struct{})
-		wait := w.runUntil(m, dead)
-		time.Sleep(5 * time.Second)
-		store.SetFaults(storagetest.Fault{}) // nothing it does is seen
-		close(dead)
-		wait()
+		w.runAndKill(config, store)
 		ca.answerWith(nil)
 
 		config.Storage, config.Names = w.store, manyNames("site%d.example.com", 5)

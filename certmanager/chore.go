@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -82,40 +81,4 @@ func noteStage(ctx context.Context, lease *storage.Lease, stage any) error {
 		return fmt.Errorf("note how far it is: %w", err)
 	}
 	return nil
-}
-
-// unstuck yields what a sequence of the storage does, until that lets its reader wait for too long. The error says so then.
-func unstuck[T any](ctx context.Context, sequence func(context.Context) iter.Seq2[T, error]) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		ctx, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil)
-		hangs := time.AfterFunc(storageTimeout, func() { cancel(errSlowStorage) })
-		defer hangs.Stop()
-		for one, err := range sequence(ctx) {
-			hangs.Stop()
-			if err != nil {
-				err = slowStorage(ctx, err)
-			}
-			if !yield(one, err) {
-				return
-			}
-			hangs.Reset(storageTimeout)
-		}
-		if err := context.Cause(ctx); err != nil {
-			var none T
-			yield(none, err)
-		}
-	}
-}
-
-// pause waits, and returns why if ctx ends meanwhile.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

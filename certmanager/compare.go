@@ -1,7 +1,6 @@
 package certmanager
 
 import (
-	"cmp"
 	"context"
 	"iter"
 	"math/rand/v2"
@@ -32,12 +31,7 @@ func (m *Manager) compareAgain(ctx context.Context, missed <-chan struct{}) {
 	if m.config.FollowInterval < 0 {
 		return
 	}
-	for {
-		select {
-		case <-time.After(m.followInterval()):
-		case <-ctx.Done():
-			return
-		}
+	for pause(ctx, m.followInterval()) == nil {
 		if missed != nil {
 			select {
 			case <-missed:
@@ -101,24 +95,7 @@ func (m *Manager) compareOne(ctx context.Context, issuer string, item storage.Re
 
 // patientScan is [storage.Scan], given up if it hangs: the last pair has the error, and a zero Record.
 func patientScan(ctx context.Context, s storage.Store, prefix string) iter.Seq2[storage.Record, error] {
-	return func(yield func(storage.Record, error) bool) {
-		ctx, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil)
-		hangs := time.AfterFunc(scanTimeout, func() { cancel(errSlowScan) })
-		defer hangs.Stop()
-		for item, err := range storage.Scan(ctx, s, prefix, "") {
-			hangs.Stop()
-			if err != nil && item.Key == "" {
-				yield(item, cmp.Or(context.Cause(ctx), err))
-				return
-			}
-			if !yield(item, err) {
-				return
-			}
-			hangs.Reset(scanTimeout)
-		}
-		if err := context.Cause(ctx); err != nil {
-			yield(storage.Record{}, err)
-		}
-	}
+	return unstuck(ctx, patience{scanTimeout, errSlowScan}, func(ctx context.Context) iter.Seq2[storage.Record, error] {
+		return storage.Scan(ctx, s, prefix, "")
+	})
 }

@@ -177,10 +177,7 @@ func (e eraser) awaitWork(ctx context.Context, key string) (*work, error) {
 		case !errors.As(err, &held):
 			return nil, err
 		}
-		select {
-		case <-time.After(min(held.RetryAfter, deletionInterval)):
-		case <-ctx.Done():
-		}
+		_ = pause(ctx, min(held.RetryAfter, deletionInterval))
 	}
 }
 

@@ -33,10 +33,7 @@ func (m *Manager) follow(ctx context.Context) {
 			}
 		})
 		note(missed)
-		select {
-		case <-time.After(watchInterval):
-		case <-ctx.Done():
-		}
+		_ = pause(ctx, watchInterval)
 	}
 }
 

@@ -2,13 +2,12 @@ package certmanager
 
 import (
 	"errors"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
 const (
@@ -52,9 +51,7 @@ func pauseOf(err error) *pausedError {
 func pageIn(text string) string {
 	for word := range strings.FieldsSeq(text) {
 		word = strings.Trim(word, `.,;:"'<>()`)
-		u, err := url.Parse(word)
-		isPage := err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.User == nil
-		if isPage && len(word) <= maxPausePage && !strings.ContainsFunc(word, func(r rune) bool { return r > unicode.MaxASCII || !unicode.IsPrint(r) }) {
+		if len(word) <= maxPausePage && record.Page(word) != "" {
 			return word
 		}
 	}

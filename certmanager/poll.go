@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -45,11 +44,11 @@ func (o *obtainer) poll(ctx context.Context, e *entry) outcome {
 		return p.again(until)
 	}
 	if !e.roles.has(polling) {
-		plan, err := p.stored(ctx)
+		left, err := o.peek(ctx, e)
 		if err != nil {
 			return p.delayed(ctx, err)
 		}
-		if p.heed(&plan, pollPatience(&plan)) {
+		if p.heed(&left.Plan, pollPatience(&left.Plan)) {
 			return outcome{kind: lifecycle.Polled}
 		}
 	}
@@ -70,25 +69,6 @@ func (p *poll) again(at time.Time) outcome {
 func (p *poll) delayed(ctx context.Context, err error) outcome {
 	p.logger.LogAttrs(ctx, slog.LevelDebug, "the plan of a renewal can't be read or kept", slog.Any("names", p.entry.names()), slog.String("error", err.Error()))
 	return p.again(time.Now().Add(pollDelay + spreadOf(p.catalogue.index.Len())))
-}
-
-// stored reads the plan that the storage has, without a lease.
-func (p *poll) stored(ctx context.Context) (record.Plan, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
-	defer cancel()
-	item, err := p.store.Load(ctx, p.key())
-	if errors.Is(err, fs.ErrNotExist) {
-		return record.Plan{}, nil
-	}
-	if err != nil {
-		return record.Plan{}, slowStorage(ctx, err)
-	}
-	value, _, err := storage.LeaseValue(item.Value)
-	if err != nil {
-		return record.Plan{}, nil // there is none to be kept up
-	}
-	w, _ := record.DecodeWork(value, p.issuers[0].ID()) // likewise
-	return w.Plan, nil
 }
 
 func (p *poll) key() string { return p.entry.workKey(p.issuers[0].ID()) }

@@ -38,10 +38,7 @@ type pursuit struct {
 func (m *Manager) servePursuits(ctx context.Context, tasks *sync.WaitGroup) {
 	tasks.Go(func() {
 		for ctx.Err() == nil && !m.resumePursuits(ctx, tasks) {
-			select {
-			case <-time.After(revocationInterval):
-			case <-ctx.Done():
-			}
+			_ = pause(ctx, revocationInterval)
 		}
 	})
 	for {
@@ -107,10 +104,7 @@ func (m *Manager) pursue(ctx context.Context, p *pursuit) {
 		if err == nil || ended {
 			return
 		}
-		select {
-		case <-time.After(schedule.TransientBackoff(p.failed, rand.Float64())):
-		case <-ctx.Done():
-		}
+		_ = pause(ctx, schedule.TransientBackoff(p.failed, rand.Float64()))
 	}
 }
 

@@ -8,22 +8,19 @@ import (
 	"github.com/everseal/everseal/certmanager/internal/budget"
 	"github.com/everseal/everseal/certmanager/internal/gate"
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
-	"github.com/everseal/everseal/certmanager/internal/record"
-	"github.com/everseal/everseal/storage"
 )
 
 // isPressing reports whether the certificate can't wait for one issuer if there are others: it has ended or soon will, or a
 // handshake waits.
 func (a *attempt) isPressing() bool {
-	now := time.Now()
-	s := a.entry.progress.snapshot(now)
-	return s.stage >= lifecycle.StageTenth || a.entry.progress.plan(now).Urgency == lifecycle.Handshake
+	s := a.entry.progress.snapshot(time.Now())
+	return s.stage >= lifecycle.StageTenth || s.plan.Urgency == lifecycle.Handshake
 }
 
 // waiter returns the attempt as one that wants an order.
 func (a *attempt) waiter() waiter {
-	now := time.Now()
-	s, urgency := a.entry.progress.snapshot(now), a.entry.progress.plan(now).Urgency
+	s := a.entry.progress.snapshot(time.Now())
+	urgency := s.plan.Urgency
 	w := waiter{identifiers: a.entry.identifiers}
 	w.last, _ = errors.AsType[*spentError](s.deferral)
 	w.Alone = a.task.Commanded || urgency == lifecycle.Handshake
@@ -58,19 +55,8 @@ func (a *attempt) spent(ctx context.Context, issuer *gatedIssuer) error {
 // wasBegun reports whether a process that is at work, or was killed at it, has left an order with the issuer that is paid for.
 // That is asked of the storage once, before the certificate waits.
 func (a *attempt) wasBegun(ctx context.Context, issuer *gatedIssuer) bool {
-	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
-	defer cancel()
-	first := a.issuers[0].ID()
-	item, err := a.store.Load(ctx, a.entry.workKey(first))
-	if err != nil {
-		return false
-	}
-	value, _, err := storage.LeaseValue(item.Value)
-	if err != nil {
-		return false
-	}
-	left, err := record.DecodeWork(value, first)
-	return err == nil && len(left.Journal(issuer.ID()).Notes) > 0
+	left, err := a.peek(ctx, a.entry)
+	return err == nil && left.HasBegun(issuer.ID())
 }
 
 // check returns why an order is not to be tried.
@@ -79,12 +65,10 @@ func (a *acmeIssuer) check(ctx context.Context, w waiter) error { return a.budge
 // hasBegun reports whether there is an order with the issuer to be resumed, as far as is known.
 func (a *attempt) hasBegun(issuer *gatedIssuer) bool {
 	if a.work != nil {
-		return len(a.work.Journal(issuer.ID()).Notes) > 0
+		return a.work.HasBegun(issuer.ID())
 	}
-	if m := a.left.memory; m != nil && m.Journals[issuer.ID()] != nil {
-		return len(m.Journals[issuer.ID()].Notes) > 0
-	}
-	return false
+	m := a.left.memory
+	return m != nil && m.HasBegun(issuer.ID())
 }
 
 // nobodyToAsk returns why no issuer is to be asked at the moment, and until when; nil: one is, or somebody waits to be told,

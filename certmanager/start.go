@@ -92,9 +92,7 @@ func (m *Manager) probe(ctx context.Context) error {
 			m.logger.LogAttrs(ctx, slog.LevelError, "what is stored is served, but nothing is obtained or renewed", slog.String("error", err.Error()))
 		}
 		m.obtainer.writable.set(storageError{err}, time.Now().Add(probeInterval))
-		select {
-		case <-time.After(probeInterval):
-		case <-ctx.Done():
+		if pause(ctx, probeInterval) != nil {
 			return nil
 		}
 	}

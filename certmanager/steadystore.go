@@ -34,7 +34,7 @@ func (s steadyStore) remove(ctx context.Context, key string, revision storage.Re
 
 // list yields the keys below a prefix. It is not tried again.
 func (s steadyStore) list(ctx context.Context, prefix string) iter.Seq2[string, error] {
-	return unstuck(ctx, func(ctx context.Context) iter.Seq2[string, error] { return s.store.List(ctx, prefix) })
+	return unstuck(ctx, patience{storageTimeout, errSlowStorage}, func(ctx context.Context) iter.Seq2[string, error] { return s.store.List(ctx, prefix) })
 }
 
 // try makes a call until it succeeds, or fails for a reason that stays.

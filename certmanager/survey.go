@@ -78,7 +78,7 @@ func (s *survey) run(ctx context.Context) error {
 // issuer goes through the certificates of one issuer.
 func (s *survey) issuer(ctx context.Context, issuer *gatedIssuer) error {
 	n := 0
-	for item, err := range unstuck(ctx, func(ctx context.Context) iter.Seq2[storage.Record, error] {
+	for item, err := range unstuck(ctx, patience{storageTimeout, errSlowStorage}, func(ctx context.Context) iter.Seq2[storage.Record, error] {
 		return storage.Scan(ctx, s.store, record.CertificatePrefix(issuer.ID()), s.stage.Cursor)
 	}) {
 		if err != nil && item.Key == "" {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"time"
 
 	"github.com/everseal/everseal/certmanager/internal/record"
@@ -57,6 +58,27 @@ func claimWork(ctx context.Context, s storage.Store, key string, left *claim) (*
 	err = slowStorage(ctx, err)
 	cancel(nil)
 	return nil, err
+}
+
+// peek returns what the storage has of the work on the entry, without its lease. What can't be read tells nothing; an error is one of
+// the storage.
+func (o *obtainer) peek(ctx context.Context, e *entry) (record.Work, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
+	defer cancel()
+	first := o.issuers[0].ID()
+	item, err := o.store.Load(ctx, e.workKey(first))
+	if errors.Is(err, fs.ErrNotExist) {
+		return record.Work{}, nil
+	}
+	if err != nil {
+		return record.Work{}, slowStorage(ctx, err)
+	}
+	value, _, err := storage.LeaseValue(item.Value)
+	if err != nil {
+		return record.Work{}, nil
+	}
+	left, _ := record.DecodeWork(value, first) // of what can't be read it returns none
+	return left, nil
 }
 
 // context ends when the lease is lost or Run ends.
@@ -193,14 +215,12 @@ func attend(ctx context.Context, patience time.Duration, f func(context.Context)
 
 // persist calls f until it succeeds, finds that the lease is lost, or ctx ends.
 func persist(ctx context.Context, f func() error) error {
-	for pause := 100 * time.Millisecond; ; pause *= 2 {
+	for wait := 100 * time.Millisecond; ; wait *= 2 {
 		err := f()
 		if err == nil || errors.Is(err, storage.ErrLost) || errors.Is(err, storage.ErrTooLarge) {
 			return err
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		if pause(ctx, wait) != nil {
 			return err
 		}
 	}

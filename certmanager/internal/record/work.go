@@ -41,6 +41,12 @@ func (w *Work) Journal(issuer string) *Journal {
 	return j
 }
 
+// HasBegun reports whether the issuer has left notes on an issuance under way.
+func (w *Work) HasBegun(issuer string) bool {
+	j := w.Journals[issuer]
+	return j != nil && len(j.Notes) > 0
+}
+
 // storedWork is version 2 of the record.
 type storedWork struct {
 	Version  int `json:"version"`
