@@ -91,7 +91,13 @@ func TestKindsOfKey(t *testing.T) {
 		orders := w.newOrders()
 		_, stop = w.start(config)
 		defer stop()
-		check() // while it starts
+		// While it starts, a client is served with what is loaded and it understands.
+		if kind := w.kindOf(new(tls.Config), "www.example.com"); kind != "ecdsa-P-256" && kind != "rsa-2048" {
+			t.Errorf("a modern client is shown %s while the manager starts", kind)
+		}
+		if kind := w.kindOf(oldClient(), "example.com"); kind != "rsa-2048" {
+			t.Errorf("an old client is shown %s while the manager starts", kind)
+		}
 		time.Sleep(80 * 24 * time.Hour)
 		check()
 		if orders = w.newOrders() - orders; orders != 2 {
