@@ -5,48 +5,18 @@ package sql
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net/http"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/everseal/everseal/acme/acmetest"
 )
 
 // fleetPatience is for the term of a lease that nobody gives back, and the back-off of a validation that a kill has spoilt.
 const fleetPatience = 2 * time.Minute
 
 const leaseTerm = time.Minute // of a manager
-
-func newDirTarget(t testing.TB) target { return target{url: "dir:" + t.TempDir()} }
-
-func manyNames(n int) (all []string) {
-	for i := range n {
-		all = append(all, fmt.Sprintf("site%d.example.com", i))
-	}
-	return all
-}
-
-// dawdling delays each request that has a body, so that what is cut short is at different steps.
-func dawdling(most time.Duration) acmetest.Fault {
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Method == http.MethodPost {
-				select {
-				case <-time.After(rand.N(most)):
-				case <-r.Context().Done():
-				}
-			}
-			next.ServeHTTP(w, r)
-		})
-	}
-}
 
 // wantAll waits until each of the members serves a certificate for each name, of which the CA has issued one and no other.
 func (f *fleet) wantAll(t *testing.T, members ...member) {
@@ -87,8 +57,6 @@ func (f *fleet) handshake(ctx context.Context, m member, name string) error {
 	}
 	return conn.Close()
 }
-
-func nameOf(c *x509.Certificate) string { return strings.Join(c.DNSNames, " ") }
 
 // signal sends one to the member's process.
 func (m member) signal(t *testing.T, s syscall.Signal) {

@@ -1,0 +1,242 @@
+package sql
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/storage"
+)
+
+// durables are the engines that processes share, beside those that are databases of servers of one kind with another.
+var durables = []struct {
+	name   string
+	target func(t testing.TB) target
+}{
+	{"SQLite", newSQLiteTarget},
+	{"PostgreSQL", newPostgresTarget},
+	{"Dir", newDirTarget},
+}
+
+// Steps are what a process does that another can find: its writes to the storage, and its requests to the CA. The process
+// prints each once it is done, and is killed after one of them, before it is told what came of it.
+type steps struct {
+	storage.Store
+	ca   http.RoundTripper
+	last int64 // the one after which the process is killed; 0: none
+	done atomic.Int64
+}
+
+func (s *steps) note(what string) {
+	n := s.done.Add(1)
+	fmt.Println("step", what)
+	if n != s.last {
+		return
+	}
+	self, err := os.FindProcess(os.Getpid())
+	if err == nil {
+		err = self.Kill()
+	}
+	fmt.Fprintln(os.Stderr, err)
+	select {}
+}
+
+func (s *steps) Unwrap() storage.Store { return s.Store }
+
+func (s *steps) Save(ctx context.Context, key string, value []byte, old storage.Revision) (storage.Revision, error) {
+	revision, err := s.Store.Save(ctx, key, value, old)
+	s.note("save " + firstPart(key))
+	return revision, err
+}
+
+func (s *steps) Delete(ctx context.Context, key string, old storage.Revision) error {
+	err := s.Store.Delete(ctx, key, old)
+	s.note("delete " + firstPart(key))
+	return err
+}
+
+// RoundTrip sends a request to the CA.
+func (s *steps) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := s.ca.RoundTrip(r)
+	s.note(firstPart(strings.TrimPrefix(r.URL.Path, "/")))
+	return response, err
+}
+
+func firstPart(path string) string {
+	first, _, _ := strings.Cut(path, "/")
+	return first
+}
+
+// childDie obtains certificates until it has done the given number of steps. It prints them, and which certificates it has obtained.
+func childDie(ctx context.Context, arguments []string) error {
+	ctx, cancel := whileParentLives(ctx)
+	defer cancel()
+	last, err := strconv.ParseInt(arguments[len(arguments)-1], 10, 64)
+	if err != nil {
+		return err
+	}
+	store, end, err := openAny(ctx, arguments[:len(arguments)-1])
+	if err != nil {
+		return err
+	}
+	defer end()
+	config, err := managerConfig(store, arguments)
+	if err != nil {
+		return err
+	}
+	client := config.Issuers[0].(*certmanager.ACME).HTTPClient
+	s := &steps{Store: store, ca: client.Transport, last: last}
+	config.Storage, client.Transport = s, s
+	m, err := certmanager.New(config)
+	if err != nil {
+		return err
+	}
+	return m.Run(ctx)
+}
+
+// A process is killed after each of its steps in turn, from its start until its certificate is stored and its lease given
+// back: what it had written and asked for is there, and it has not been told so. (After a step is before the next.) Another
+// process takes over: by the same key, by the same order unless the process died before it could write down its URL, with
+// one certificate.
+func TestKilledAtEachStep(t *testing.T) {
+	if raceDetector || testing.Short() {
+		t.Skip("it starts a hundred processes")
+	}
+	t.Parallel() // with the other tests that mostly wait
+	for _, engine := range durables {
+		t.Run(engine.name, func(t *testing.T) {
+			t.Parallel()
+			all := stepsOf(t, engine.target(t))
+			t.Logf("%d steps: %s", len(all), strings.Join(all, ", "))
+			for n := range all {
+				k := newTrial(t, engine.target(t), "www.example.com")
+				c := startChild(t, "die", append(k.arguments(), strconv.Itoa(n+1))...)
+				done := c.steps(t)
+				c.kill() // if it had fewer steps to do, as it may ask the CA once less whether something is done
+				k.examine(t)
+				lost := k.finish(t)
+				// A request goes to the CA again while its answer is not written down.
+				unknown := slices.Index(done, "newOrder") == len(done)-1
+				if lost > 1 || lost == 1 && !unknown {
+					t.Errorf("%d orders are lost", lost)
+				}
+				if t.Failed() {
+					t.Fatalf("killed after step %d: %s", n+1, strings.Join(done, ", "))
+				}
+			}
+		})
+	}
+}
+
+// stepsOf returns what one process does that nobody kills.
+func stepsOf(t *testing.T, d target) []string {
+	t.Helper()
+	k := newTrial(t, d, "www.example.com")
+	c := startChild(t, "die", append(k.arguments(), "0")...)
+	all := c.steps(t)
+	c.kill()
+	for _, want := range []string{"save work", "newAccount", "save accounts", "newOrder", "save challenges", "challenge", "finalize", "certificate", "save certificates", "delete challenges"} {
+		if !slices.Contains(all, want) {
+			t.Fatalf("no step is %q: %q", want, all)
+		}
+	}
+	if all[len(all)-1] != "save work" {
+		t.Fatalf("the last step is not to give the lease back: %q", all)
+	}
+	return all
+}
+
+// steps returns the steps of the child, until it dies or has obtained its certificate.
+func (c *child) steps(t *testing.T) (all []string) {
+	t.Helper()
+	for {
+		select {
+		case line, ok := <-c.lines:
+			kind, what, _ := strings.Cut(line, " ")
+			switch {
+			case !ok || kind == string(certmanager.EventObtained):
+				return all
+			case kind == "step":
+				all = append(all, what)
+			}
+		case <-time.After(patience):
+			t.Fatalf("the child says nothing after %q", all)
+		}
+	}
+}
+
+// seedVariable is for the seed of TestKilledAtAnyMoment: that of an earlier run kills after as many requests as there.
+const seedVariable = "EVERSEAL_KILL_SEED"
+
+// Processes that are at work on many names are killed at random moments, 200 in all. The last one finishes what they began.
+func TestKilledAtAnyMoment(t *testing.T) {
+	if raceDetector || testing.Short() {
+		t.Skip("it starts 200 processes")
+	}
+	t.Parallel() // with the other tests that mostly wait
+	seed, err := strconv.ParseUint(cmp.Or(os.Getenv(seedVariable), strconv.FormatUint(rand.Uint64(), 10)), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s=%d", seedVariable, seed)
+	for i, engine := range durables {
+		t.Run(engine.name, func(t *testing.T) {
+			t.Parallel()
+			const kills = 67
+			k := newTrial(t, engine.target(t), manyNames(atOnce*(kills+1))...)
+			all := k.names
+			k.hear(dawdling(40 * time.Millisecond))
+			random := rand.New(rand.NewPCG(seed, uint64(i)))
+			issued := 0
+			for n := range kills {
+				k.names = all[:issued+atOnce]
+				k.killOnce(t, random)
+				k.examine(t)
+				if t.Failed() {
+					t.Fatalf("after %d kills", n+1)
+				}
+				issued = len(k.ca.Certificates())
+			}
+			lost := k.finish(t)
+			t.Logf("%d kills; certificates for %d of %d names were issued by then; of %d orders nobody had heard", kills, issued, len(k.names), lost)
+		})
+	}
+}
+
+// atOnce is how many names TestKilledAtAnyMoment has under way.
+const atOnce = 5
+
+// killOnce starts a process and kills it a moment after one of its requests to the CA, or after it has obtained all.
+func (k *trial) killOnce(t *testing.T, random *rand.Rand) {
+	t.Helper()
+	// For all names under way the CA gets some 45 requests. Who is killed sooner does some of them again.
+	requests, pause := random.IntN(45), time.Duration(random.Int64N(int64(20*time.Millisecond)))
+	moment := k.after(requests)
+	c := startChild(t, "manage", k.arguments()...)
+	c.line(t) // its address
+	for served, due := 0, false; served < len(k.names) && !due; {
+		select {
+		case _, ok := <-c.lines:
+			if !ok {
+				t.Fatal("the child has ended")
+			}
+			served++
+		case <-moment:
+			due = true
+		case <-time.After(patience):
+			t.Fatalf("the child has obtained %d of %d certificates", served, len(k.names))
+		}
+	}
+	<-time.After(pause)
+	c.kill()
+}
