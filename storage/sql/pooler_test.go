@@ -108,6 +108,7 @@ func TestPoolerIsNoticed(t *testing.T) {
 }
 
 func TestPgBouncer(t *testing.T) {
+	t.Parallel() // with those that mostly wait
 	address := startPgBouncer(t)
 	t.Run("contract", func(t *testing.T) {
 		var targets targetsOf
@@ -135,6 +136,7 @@ func TestPgBouncer(t *testing.T) {
 
 // A cluster of two nodes: what one has written the other must read, and what both write at once one must lose.
 func TestGalera(t *testing.T) {
+	t.Parallel() // with those that mostly wait
 	nodes := startGalera(t)
 	var targets targetsOf
 	address := func(node int) string {
