@@ -122,7 +122,7 @@ func (s *server) start() error {
 		defer close(ended)
 		_ = command.Wait()
 	}(s.command, s.ended)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
 	for {
 		err := s.ready(ctx)
