@@ -136,7 +136,6 @@ func TestPgBouncer(t *testing.T) {
 
 // A cluster of two nodes: what one has written the other must read, and what both write at once one must lose.
 func TestGalera(t *testing.T) {
-	t.Parallel() // with those that mostly wait
 	nodes := startGalera(t)
 	var targets targetsOf
 	address := func(node int) string {
