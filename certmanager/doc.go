@@ -116,7 +116,7 @@
 // # A storage that is down
 //
 // What is served goes on being served, and nothing is obtained that could not be kept. A process that starts meanwhile has
-// nothing, unless its storage is a [storage.Cached]: then it serves the local copies, tells so ([EventCopied],
+// nothing, unless its storage is a storage.Cached: then it serves the local copies, tells so ([EventCopied],
 // [Status].Copied), and orders nothing before it has read what the storage has.
 //
 // # Memory
