@@ -33,7 +33,7 @@
 //	work(lease.Context(), lease.Value())
 //
 // Who has other work uses a [Claim]: it tries once, remembers between its tries what it saw, and says with a
-// [HeldError] when to try again.
+// [HeldError] when to try again. With its Check and Take, what is to be stored first goes into the write that takes the lease.
 //
 // It is a record as any other: a line of JSON (owner, fence, term, a beat that is different in each write)
 // and the value. These are the rules it is made of:
