@@ -109,6 +109,13 @@ func (ca *yearCA) RenewalInfo(_ context.Context, leaf *x509.Certificate) (*acme.
 	return nil, errors.New("the certificate is not known")
 }
 
+// questions returns how many it was asked.
+func (ca *yearCA) questions() int {
+	ca.mu.Lock()
+	defer ca.mu.Unlock()
+	return ca.asked
+}
+
 // pull has a share of the certificates be replaced at once.
 func (ca *yearCA) pull(share int) {
 	ca.mu.Lock()
@@ -220,6 +227,9 @@ func (y *year) run(n int, v yearVariant) {
 			v.hourly(y, hour)
 		}
 		time.Sleep(time.Hour)
+		if n > 5000 && hour%(30*24) == 0 {
+			y.Logf("day %d: %d questions", hour/24, y.ca.questions())
+		}
 		if hour%24 == 23 {
 			for _, m := range y.members {
 				if stats := m.Stats(); stats.States[certmanager.StateExpired] > 0 {
