@@ -322,6 +322,7 @@ func yearNames(t *testing.T, usual int) int {
 // TestYear has three members keep certificates of 45 days for a year, with a CA that says when to renew each and is asked once a
 // day. None expires, each is renewed once and when it is due, and requests come evenly.
 func TestYear(t *testing.T) {
+	t.Parallel()
 	simulateYear(t, yearNames(t, 500), yearVariant{quiet: true, late: 15 * time.Minute})
 }
 
@@ -357,6 +358,7 @@ func TestOddYears(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			if v.interval == 0 {
 				v.interval = 10 * day
 			}
