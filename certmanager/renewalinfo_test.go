@@ -446,9 +446,10 @@ func TestEvictedIsPolled(t *testing.T) {
 
 // Some of many certificates are pulled forward within an hour: each of them is replaced once, within the day, and no other.
 func TestPulledForward(t *testing.T) {
-	n := 2000
+	t.Parallel()
+	n := 1000
 	if raceDetector {
-		n = 200
+		n = 100
 	}
 	names := make([]string, n)
 	for i := range names {
