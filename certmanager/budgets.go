@@ -57,7 +57,7 @@ func newBudgets(a *ACME, known ca.CA, s storage.Store) *budgets {
 // A purse is one of the budgets.
 type purse struct {
 	*tally.Tally
-	spentError                             // but for the time
+	spentError                             // but for the time and the place
 	giveBack   func(context.Context) error // gives back the token that was taken
 }
 
@@ -163,7 +163,7 @@ func (b *budgets) check(ctx context.Context, w waiter) error {
 // spent returns the error that says that the budget is spent, with a slot for who waits.
 func (p *purse) spent(now time.Time) *spentError {
 	spent := p.spentError
-	spent.until = p.Slot(spent.waiter, now)
+	spent.until, spent.place = p.Slot(spent.waiter, now)
 	spent.waiter.Waited = false
 	return &spent
 }

@@ -23,7 +23,7 @@ func (a *attempt) waiter() waiter {
 	urgency := s.plan.Urgency
 	w := waiter{identifiers: a.entry.identifiers}
 	w.last, _ = errors.AsType[*spentError](s.deferral)
-	w.Alone = a.task.Commanded || urgency == lifecycle.Handshake
+	w.Alone, w.Owner = a.task.Commanded || urgency == lifecycle.Handshake, a.entry
 	switch {
 	case a.task.Commanded, s.stage >= lifecycle.StageTenth:
 		w.Class = budget.Urgent
@@ -46,6 +46,7 @@ func (a *attempt) spent(ctx context.Context, issuer *gatedIssuer) error {
 	w, held := a.waiter(), a.entry.held()
 	w.exempt = held != nil && held.issuer == issuer.ID() && !held.imported && time.Now().Before(held.end())
 	err := counts.check(ctx, w)
+	a.places = append(a.places, placeOf(err))
 	if err != nil && w.last == nil && a.work == nil && a.left.memory == nil && a.wasBegun(ctx, issuer) {
 		return nil
 	}
@@ -115,6 +116,7 @@ func (a *attempt) slot(spent *spentError) time.Time {
 
 // notYet is the outcome when the issuer's budget is spent: nothing failed. Who waits for this one is told so.
 func (i *issuance) notYet(spent *spentError) (o outcome, next bool) {
+	i.places = append(i.places, spent.place)
 	o = outcome{kind: lifecycle.Deferred, until: i.slot(spent), err: i.named(spent)}
 	if i.task.Commanded {
 		o.kind = lifecycle.Failed
