@@ -459,7 +459,6 @@ func TestPausedName(t *testing.T) {
 		config := w.config("example.com")
 		acmeOf(config).HTTPClient = front.client()
 		m, stop := w.start(config)
-		defer stop()
 		failed := w.await(certmanager.EventFailed, "example.com", 1)
 		synctest.Wait()
 		s := statusOf(t, m, "example.com")
@@ -469,6 +468,13 @@ func TestPausedName(t *testing.T) {
 		}
 		if !strings.Contains(failed.Err.Error(), visit) || !strings.Contains(s.Failure.Err.Error(), visit) {
 			t.Errorf("the error is %v", failed.Err)
+		}
+		stop()
+		m, stop = w.start(config)
+		defer stop()
+		synctest.Wait()
+		if s := statusOf(t, m, "example.com"); s.Reason != certmanager.ReasonPaused || !s.Next.Equal(failed.Next) || !strings.Contains(s.Failure.Err.Error(), visit) {
+			t.Errorf("after a restart the next attempt is due at %v, %s: %v", s.Next, s.Reason, s.Failure)
 		}
 		time.Sleep(6 * 24 * time.Hour)
 		if n := front.count("newOrder"); n != 1 {
