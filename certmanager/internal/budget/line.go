@@ -11,18 +11,24 @@ type Line struct {
 // IsEmpty reports whether nobody waits in line.
 func (n *Line) IsEmpty(now time.Time) bool { return !n.first.end().After(now) }
 
-// Join returns the place at the end of the line, when there is a token at next and one more at each interval.
-func (n *Line) Join(owner any, next, now time.Time, interval time.Duration) *Place {
+// A Supply is when the tokens come that a line waits for.
+type Supply struct {
+	Now, Next time.Time // the next token comes at Next
+	Interval  time.Duration
+}
+
+// Join returns the place at the end of the line.
+func (n *Line) Join(owner any, s Supply) *Place {
 	p := &Place{Owner: owner}
-	n.first.add(p, next, now, interval)
+	n.first.add(p, s)
 	return p
 }
 
 // Rejoin returns the next place of one that has come at its own and found no token. It does not stand at the end again. The
 // random number r in [0,1) spreads those of several processes.
-func (n *Line) Rejoin(owner any, next, now time.Time, interval time.Duration, r float64) *Place {
-	p := &Place{Owner: owner, delay: time.Duration(r * float64(interval) / 8)}
-	n.again.add(p, next, now, interval)
+func (n *Line) Rejoin(owner any, s Supply, r float64) *Place {
+	p := &Place{Owner: owner, delay: time.Duration(r * float64(s.Interval) / 8)}
+	n.again.add(p, s)
 	return p
 }
 
@@ -75,13 +81,13 @@ func (q *queue) end() time.Time {
 	return q.places[len(q.places)-1].slot
 }
 
-// add puts the place at the end: an interval after the last one, or at next if that is over.
-func (q *queue) add(p *Place, next, now time.Time, interval time.Duration) {
-	p.slot = next
-	if slot := q.end().Add(interval); slot.After(next) {
+// add puts the place at the end: an interval after the last one, or at the next token if that is over.
+func (q *queue) add(p *Place, s Supply) {
+	p.slot = s.Next
+	if slot := q.end().Add(s.Interval); slot.After(s.Next) {
 		p.slot = slot
 	}
-	for len(q.places) > 0 && !q.places[0].slot.After(now) {
+	for len(q.places) > 0 && !q.places[0].slot.After(s.Now) {
 		q.places[0] = nil
 		q.places, q.over = q.places[1:], q.over+1
 	}

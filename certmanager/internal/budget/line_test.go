@@ -20,8 +20,7 @@ func TestPlaces(t *testing.T) {
 	for range 5000 {
 		switch waits := len(waiting); {
 		case r.IntN(3) > 0 || waits == 0:
-			next := now.Add(each)
-			waiting = append(waiting, line.Join(nil, next, now, each))
+			waiting = append(waiting, line.Join(nil, budget.Supply{Now: now, Next: now.Add(each), Interval: each}))
 		case r.IntN(3) > 0:
 			i := r.IntN(waits)
 			place := waiting[i]

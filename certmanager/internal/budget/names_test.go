@@ -62,11 +62,12 @@ func (w *waitingNames) run(t *testing.T, members int) (took time.Duration, tries
 			continue
 		}
 		free, line := w.limit.Next(w.bucket, budget.New, next.at), &lines[next.member]
+		supply := budget.Supply{Now: next.at, Next: free, Interval: w.limit.Interval()}
 		var place *budget.Place
 		if next.waited {
-			place = line.Rejoin(nil, free, next.at, w.limit.Interval(), r.Float64())
+			place = line.Rejoin(nil, supply, r.Float64())
 		} else {
-			place = line.Join(nil, free, next.at, w.limit.Interval())
+			place = line.Join(nil, supply)
 		}
 		at := place.Due()
 		if !at.After(next.at) {

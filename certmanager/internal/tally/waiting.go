@@ -47,11 +47,12 @@ func (t *Tally) Slot(w Waiter, now time.Time) (time.Time, *Place) {
 		return next, nil
 	}
 	line := &t.lines[w.Class]
+	supply := budget.Supply{Now: now, Next: next, Interval: each}
 	var p *budget.Place
 	if w.Waited {
-		p = line.Rejoin(w.Owner, next, now, each, rand.Float64())
+		p = line.Rejoin(w.Owner, supply, rand.Float64())
 	} else {
-		p = line.Join(w.Owner, next, now, each)
+		p = line.Join(w.Owner, supply)
 	}
 	return p.Due(), &Place{t, p}
 }
