@@ -113,6 +113,12 @@
 // [RoleServe]. And the time, within five minutes. Releases may differ: a record that a later one has changed the
 // meaning of is left alone, and an event says so.
 //
+// # A storage that is down
+//
+// What is served goes on being served, and nothing is obtained that could not be kept. A process that starts meanwhile has
+// nothing, unless its storage is a storage.Cached: then it serves the local copies, tells so ([EventCopied],
+// [Status].Copied), and orders nothing before it has read what the storage has.
+//
 // # Memory
 //
 // Config.MaxLoaded bounds the certificates in memory. What no handshake has asked for lately is left to the storage, and

@@ -117,7 +117,7 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 	if d.forgotten.Load() {
 		return nil, fmt.Errorf("certmanager: %s: %w", name, errForgotten)
 	}
-	r, err := m.obtainer.archive.newest(ctx, e)
+	r, err := m.obtainer.archive.soon(ctx, e)
 	if r != nil && time.Now().Before(r.End) {
 		// What was obtained under an earlier answer serves also when there is none just now.
 		if !e.offer(r) {
@@ -134,10 +134,16 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 		m.emit(ctx, loadedEvent(e, r))
 		return certificate, nil
 	}
-	if denied != nil {
+	if denied != nil && err == nil {
 		return nil, denied
 	}
 	if err != nil {
+		if certificate := m.lendOnDemand(ctx, e, err); certificate != nil {
+			return certificate, nil
+		}
+		if denied != nil {
+			return nil, denied
+		}
 		return nil, fmt.Errorf("certmanager: %s: %w", name, err)
 	}
 	if m.config.Role == RoleServe {

@@ -58,16 +58,21 @@ func (p *progress) matters() *matter {
 
 // settle wakes the handshakes that wait, and forgets the matter if nothing is left of it. The caller holds p.mu.
 func (p *progress) settle() {
+	p.wake()
 	m := p.matter
 	if m == nil {
 		return
 	}
-	if m.changed != nil {
-		close(m.changed)
-		m.changed = nil
-	}
 	if !m.working && m.failure == nil && m.deferral == nil && len(m.waiting) == 0 {
 		p.matter = nil
+	}
+}
+
+// wake wakes the handshakes that wait. The caller holds p.mu.
+func (p *progress) wake() {
+	if m := p.matter; m != nil && m.changed != nil {
+		close(m.changed)
+		m.changed = nil
 	}
 }
 

@@ -26,6 +26,7 @@ type facts struct {
 	endOf      string // subject of the intermediate that ends before the leaf; empty: the leaf ends first
 	challenges proofs // by which it was proved
 	imported   bool
+	copied     int64 // when the local copy was made that this is of, seconds since 1970; 0: it is what the storage has
 }
 
 // newServed returns the record as crypto/tls serves it. A server never reads Leaf.
@@ -33,7 +34,7 @@ func newServed(r *record.Certificate) *served {
 	challenges, validated := proofsOf(r.Validations)
 	return &served{
 		Certificate: tls.Certificate{Certificate: r.Chain, PrivateKey: r.Key.Signer},
-		facts:       facts{r.Issuer, r.Obtained.UnixNano(), r.NotBefore.Unix(), r.End.Unix(), validated, r.EndOf, challenges, r.Imported},
+		facts:       facts{r.Issuer, r.Obtained.UnixNano(), r.NotBefore.Unix(), r.End.Unix(), validated, r.EndOf, challenges, r.Imported, 0},
 	}
 }
 

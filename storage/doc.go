@@ -82,6 +82,10 @@
 // permissions of its files without it: it makes folders that its user alone may enter, and one that was there before and
 // that others may enter is a warning, see [Dir.Warnings].
 //
+// [Cached] keeps copies of certificates' records on the machine's own disk. Its Load, Save and Delete are those of the store
+// that is copied, also while that is down; the copies, which say since when they are what they are, are asked for as what they
+// are ([Copies]): a server then goes on serving what it had, and concludes nothing from it.
+//
 // # Other stores
 //
 // [Check] refuses a store that does not keep the contract, before anything is entrusted to it.
