@@ -9,6 +9,7 @@ import (
 
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
 	"github.com/everseal/everseal/certmanager/internal/record"
+	"github.com/everseal/everseal/certmanager/internal/tally"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -33,6 +34,7 @@ type attempt struct {
 	left   *carryover
 	work   *work
 	stored map[string]stored // as found under the lease, by issuer
+	places []*tally.Place    // in the lines for budgets, that it has got
 }
 
 // A stored certificate is one in the storage; the zero value is none. One that can't be used has a revision alone.

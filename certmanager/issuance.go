@@ -85,7 +85,7 @@ func (i *issuance) issue(ctx context.Context, begun func()) (*record.Certificate
 		Replaces:    i.predecessor(),
 		Refusals:    j.Refusals,
 		Journal:     j.Notes,
-		waiter:      i.waiter(),
+		waiter:      i.waiter(i.issuer),
 		Record: func(ctx context.Context, notes []byte) error {
 			j.Notes = notes
 			return i.work.save(ctx)

@@ -166,7 +166,10 @@ func (p *progress) wait() (changed <-chan struct{}, waited func()) {
 	}
 }
 
-// command has the next attempt replace the certificate whatever its age. The channel is sent the outcome.
+// errCommanded is why a poll has ended.
+var errCommanded = errors.New("the certificate is replaced at once")
+
+// command has the next attempt replace the certificate whatever its age; a poll is not waited for. The channel is sent the outcome.
 func (p *progress) command() <-chan error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -174,6 +177,9 @@ func (p *progress) command() <-chan error {
 	m := p.matters()
 	m.waiting = append(m.waiting, done)
 	p.state.Command()
+	if m.working && m.task.Action == lifecycle.Poll && m.cancel != nil {
+		m.cancel(errCommanded)
+	}
 	return done
 }
 

@@ -517,3 +517,23 @@ func TestRenewalInfoByACME(t *testing.T) {
 		}
 	})
 }
+
+// A caller of Renew does not wait for the issuer's word on when to renew.
+func TestRenewDuringAPoll(t *testing.T) {
+	informed(t, nil, func(w *world, ca *informingCA, m *certmanager.Manager) {
+		asked := make(chan struct{}, 1)
+		ca.informs(func(ctx context.Context, leaf *x509.Certificate) (*acme.RenewalInfo, error) {
+			select {
+			case asked <- struct{}{}:
+			default:
+			}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		<-asked
+		began := time.Now()
+		if err := m.Renew(w.t.Context(), "a.example.com"); err != nil || time.Since(began) > 0 {
+			t.Errorf("it is renewed after %v: %v", time.Since(began), err)
+		}
+	}, "a.example.com")
+}
