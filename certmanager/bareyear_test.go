@@ -193,7 +193,7 @@ func (m *bareManager) obtain(ctx context.Context, n *bareName) lifecycle.Result 
 	}
 	if !exempt {
 		if err := m.pay(ctx, w); err != nil {
-			until := m.budget.Slot(w, time.Now())
+			until, _ := m.budget.Slot(w, time.Now())
 			n.mu.Lock()
 			defer n.mu.Unlock()
 			n.deferred = until

@@ -99,7 +99,7 @@ type payingIssuer struct {
 func (p *payingIssuer) Issue(ctx context.Context, r Request) (*acme.Certificate, error) {
 	w := r.waiter
 	w.identifiers = r.Identifiers
-	if !p.exempts || r.Replaces == nil {
+	if !p.remote.exempts || r.Replaces == nil {
 		if _, err := p.take(ctx, w, false); err != nil {
 			return nil, err
 		}
@@ -121,7 +121,11 @@ func (p *payingCA) Bind(s Services) (Issuer, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := newBudgets(&ACME{DirectoryURL: "https://ca.example/directory", Limits: p.remote.limits}, ca.CA{Limits: ca.Limits{ReplacementsExempt: p.remote.exempts}}, s.Storage)
+	var known ca.CA
+	if p.remote.exempts {
+		known.Limits.Renewals = 120 * 24 * time.Hour
+	}
+	b := newBudgets(&ACME{DirectoryURL: "https://ca.example/directory", Limits: p.remote.limits}, known, s.Storage)
 	return &payingIssuer{local, b, p.remote}, nil
 }
 
