@@ -199,11 +199,8 @@ func refused(err error) bool {
 	return errors.Is(err, rpctypes.ErrNoLeader) || errors.Is(err, rpctypes.ErrTooManyRequests)
 }
 
-// passing reports whether a read may have an answer soon.
+// passing reports whether a read that a member could not answer may have an answer soon.
 func passing(err error) bool {
 	var e rpctypes.EtcdError
-	if errors.As(err, &e) {
-		return e.Code() == codes.Unavailable || refused(err)
-	}
-	return status.Code(err) == codes.Unavailable
+	return errors.As(err, &e) && e.Code() == codes.Unavailable || refused(err)
 }

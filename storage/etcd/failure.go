@@ -48,7 +48,7 @@ func (s *Store) cure(err error) string {
 		rpctypes.ErrTimeoutDueToConnectionLost, rpctypes.ErrTimeoutWaitAppliedIndex, rpctypes.ErrUnhealthy):
 		return "see whether most members of the cluster run and reach each other"
 	case is(errUnanswered), status.Code(err) == codes.Unavailable:
-		return "see whether the members run and can be reached from here, and whether they want TLS"
+		return "see whether the members run and can be reached from here, and whether they want TLS or a client certificate"
 	}
 	return ""
 }

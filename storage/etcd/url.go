@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,6 +35,7 @@ const (
 	dialTimeout  = 5 * time.Second
 	pingInterval = 10 * time.Second // of a connection in use that is silent
 	pingTimeout  = 5 * time.Second
+	minRedial    = 100 * time.Millisecond
 	maxRedial    = 3 * time.Second
 )
 
@@ -104,8 +106,11 @@ func dial(ctx, base context.Context, config clientv3.Config) (*clientv3.Client, 
 	config.DialTimeout = dialTimeout
 	config.DialKeepAliveTime, config.DialKeepAliveTimeout = pingInterval, pingTimeout
 	redial := backoff.DefaultConfig
-	redial.MaxDelay = maxRedial
-	config.DialOptions = []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{Backoff: redial, MinConnectTimeout: dialTimeout})}
+	redial.BaseDelay, redial.MaxDelay = minRedial, maxRedial
+	config.DialOptions = []grpc.DialOption{
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: redial, MinConnectTimeout: dialTimeout}),
+		grpc.WithChainUnaryInterceptor(unwaiting),
+	}
 	client, err := clientv3.New(config)
 	if !stop() && err == nil {
 		_ = client.Close()
@@ -119,6 +124,11 @@ func dial(ctx, base context.Context, config clientv3.Config) (*clientv3.Client, 
 		return nil, err
 	}
 	return client, nil
+}
+
+// unwaiting lets a call fail when nobody can be reached: the client waits for ever then.
+func unwaiting(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	return invoke(ctx, method, request, reply, conn, append(slices.Clip(opts), grpc.WaitForReady(false))...)
 }
 
 // splitURL returns the URL and its hosts, with their ports. Package url itself knows only one port.

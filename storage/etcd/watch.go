@@ -46,19 +46,8 @@ func (s *Store) watch(ctx context.Context, prefix string, yield func(string, err
 	if err != nil {
 		return err
 	}
-	listening, stop := context.WithCancel(clientv3.WithRequireLeader(ctx))
-	h := &hints{
-		store: s, connection: c, prefix: prefix,
-		started: make(chan struct{}), more: make(chan struct{}, 1), ended: make(chan struct{}), keys: make(map[string]bool),
-	}
-	go func() {
-		defer close(h.ended)
-		h.err = h.collect(listening)
-	}()
-	defer func() {
-		stop()
-		<-h.ended
-	}()
+	h, stop := s.listen(ctx, c, prefix)
+	defer stop()
 	select {
 	case <-h.started:
 	case <-h.ended:
@@ -78,6 +67,23 @@ func (s *Store) watch(ctx context.Context, prefix string, yield func(string, err
 				return nil
 			}
 		}
+	}
+}
+
+// listen begins to collect hints, until it is stopped.
+func (s *Store) listen(ctx context.Context, c *connection, prefix string) (h *hints, stop func()) {
+	listening, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	h = &hints{
+		store: s, connection: c, prefix: prefix,
+		started: make(chan struct{}), more: make(chan struct{}, 1), ended: make(chan struct{}), keys: make(map[string]bool),
+	}
+	go func() {
+		defer close(h.ended)
+		h.err = h.collect(listening)
+	}()
+	return h, func() {
+		cancel()
+		<-h.ended
 	}
 }
 
