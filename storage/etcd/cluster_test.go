@@ -60,6 +60,7 @@ func startAll(t *testing.T, members ...*server.Server) {
 // Of three members each is killed once, the leader too: the store works on. If two are away nobody has a leader: each call says so,
 // and a watch ends, as it would not be told of what the others do. All works when they are back.
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	members := startCluster(t)
 	s := targetAt(members[0].Address(), members[1].Address(), members[2].Address()).open(t)
 	w := startWriters(t, s)

@@ -91,10 +91,12 @@ func (s *Store) walk(ctx context.Context, c *connection, r reading, keys span, y
 		if err != nil {
 			return err
 		}
+		if last := len(response.Kvs) - 1; last >= 0 {
+			keys.from = s.after(s.keyOf(response.Kvs[last].Key), keys.prefix)
+		}
 		for i, found := range response.Kvs {
 			response.Kvs[i] = nil // a caller that takes its time need not keep the page
 			key := s.keyOf(found.Key)
-			keys.from = s.after(key, keys.prefix)
 			if !storage.Within(key, keys.prefix) || storage.CheckKey(key) != nil {
 				continue
 			}

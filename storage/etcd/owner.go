@@ -32,7 +32,7 @@ type session struct {
 	id    string
 	lease clientv3.LeaseID
 	stop  context.CancelFunc
-	ended chan struct{} // closed when it is not kept alive any more
+	ended chan struct{} // closed when it is lost or stopped
 
 	mu    sync.Mutex
 	alive time.Time // when etcd has last heard of it; guarded by mu
@@ -75,11 +75,11 @@ func (s *Store) OwnerDead(ctx context.Context, owner string) (bool, error) {
 	if err != nil {
 		return false, s.failure(ctx, "look for the session of a lease's owner", "", err)
 	}
-	response, err := c.get(ctx, s.sessionKey(id), clientv3.WithCountOnly())
+	there, err := s.there(ctx, c, id)
 	if err != nil {
 		return false, s.failure(ctx, "look for the session of a lease's owner", "", err)
 	}
-	return response.Count == 0, nil
+	return !there, nil
 }
 
 // ForgetOwner does nothing: etcd removes what it knew of a session with the session.
@@ -104,56 +104,60 @@ func (all *sessions) knows(owner, id string) (own, marked bool) {
 	return all.own[id], all.owners[owner]
 }
 
-// id returns that of the current session if it will live for a while.
-func (all *sessions) id(ttl time.Duration) string {
+// latest returns the current session, nil if there was none yet.
+func (all *sessions) latest() *session {
 	all.mu.Lock()
-	current := all.current
-	all.mu.Unlock()
-	if current == nil {
-		return ""
+	defer all.mu.Unlock()
+	return all.current
+}
+
+// add makes a session the current one. The one before is lost.
+func (all *sessions) add(one *session) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if all.current != nil {
+		all.current.stop()
 	}
-	select {
-	case <-current.ended:
-		return ""
-	default:
+	if all.own == nil {
+		all.own = make(map[string]bool)
 	}
-	current.mu.Lock()
-	defer current.mu.Unlock()
-	if time.Since(current.alive) > ttl/2 {
-		return "" // this process was suspended, or etcd is away
-	}
-	return current.id
+	all.current, all.own[one.id] = one, true
 }
 
 // session returns the id of a session that is alive.
 func (s *Store) session(ctx context.Context, c *connection) (string, error) {
-	if id := s.sessions.id(s.ttl); id != "" {
-		return id, nil
+	if current := s.sessions.latest(); current.heard(s.ttl / 2) {
+		return current.id, nil
 	}
 	if err := s.takeTurn(ctx); err != nil {
 		return "", err
 	}
 	defer s.endTurn()
-	if id := s.sessions.id(s.ttl); id != "" {
-		return id, nil
+	current := s.sessions.latest()
+	if current.heard(s.ttl / 2) {
+		return current.id, nil
 	}
 	if s.closed {
 		return "", errClosed
+	}
+	if current != nil { // this process was suspended, or etcd was away
+		there, err := s.there(ctx, c, current.id)
+		if there || err != nil {
+			return current.id, err
+		}
 	}
 	begun, err := s.begin(ctx, c)
 	if err != nil {
 		return "", err
 	}
-	s.sessions.mu.Lock()
-	defer s.sessions.mu.Unlock()
-	if s.sessions.current != nil {
-		s.sessions.current.stop() // it ends by itself
-	}
-	if s.sessions.own == nil {
-		s.sessions.own = make(map[string]bool)
-	}
-	s.sessions.current, s.sessions.own[begun.id] = begun, true
+	s.sessions.add(begun)
 	return begun.id, nil
+}
+
+// there reports whether the key of a session is there.
+func (s *Store) there(ctx context.Context, c *connection, id string) (bool, error) {
+	response, err := c.get(ctx, s.sessionKey(id), clientv3.WithCountOnly())
+	return err == nil && response.Count > 0, err
 }
 
 // begin makes a session. What is left of one that fails ends with its lease.
@@ -174,32 +178,54 @@ func (s *Store) begin(ctx context.Context, c *connection) (*session, error) {
 	}
 	// It lives as long as the store, not as the call that has begun it.
 	living, stop := context.WithCancel(c.client.Ctx())
-	answers, err := c.lease.KeepAlive(living, one.lease)
-	if err != nil {
-		stop()
-		return nil, err
-	}
 	one.stop = stop
-	go one.note(answers)
+	go s.keep(living, c, one)
 	return one, nil
 }
 
-// note notes when etcd has heard of the session, until it is lost or stopped.
-func (one *session) note(answers <-chan *clientv3.LeaseKeepAliveResponse) {
+// keep keeps a session alive until it is lost or stopped. The client gives up when etcd has not answered for the TTL, but etcd
+// need not have: a new leader begins to count anew.
+func (s *Store) keep(ctx context.Context, c *connection, one *session) {
 	defer close(one.ended)
+	for runs := 1; ctx.Err() == nil; runs++ {
+		if answers, err := c.lease.KeepAlive(ctx, one.lease); err == nil && one.note(answers) {
+			runs = 1
+		}
+		if there, err := s.there(ctx, c, one.id); err == nil && !there || pause(ctx, runs) != nil {
+			return
+		}
+	}
+}
+
+// note notes when etcd has heard of the session, and reports whether it has.
+func (one *session) note(answers <-chan *clientv3.LeaseKeepAliveResponse) (heard bool) {
 	for range answers {
 		one.mu.Lock()
 		one.alive = time.Now()
 		one.mu.Unlock()
+		heard = true
 	}
+	return heard
+}
+
+// heard reports whether there is a session, and etcd has heard of it for no longer ago than that.
+func (one *session) heard(ago time.Duration) bool {
+	if one == nil {
+		return false
+	}
+	select {
+	case <-one.ended:
+		return false
+	default:
+	}
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	return time.Since(one.alive) < ago
 }
 
 // end ends the current session, as far as the cluster can be reached.
 func (all *sessions) end(c *connection) {
-	all.mu.Lock()
-	current := all.current
-	all.current = nil
-	all.mu.Unlock()
+	current := all.latest()
 	if current == nil {
 		return
 	}

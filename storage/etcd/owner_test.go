@@ -3,6 +3,7 @@ package etcd
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/server"
 )
 
 func markOwner(t *testing.T, s *Store) (owner string, unmark func()) {
@@ -67,6 +69,7 @@ func TestOwners(t *testing.T) {
 
 // A process that held a lease of an hour is killed. Another has the lease when etcd has not heard of the former for the session's TTL.
 func TestKilledOwner(t *testing.T) {
+	t.Parallel()
 	d := newTarget(t)
 	c := startChild(t, d.url+"?session=2s")
 	if line := c.line(t); line != "held" {
@@ -98,13 +101,14 @@ func TestKilledOwner(t *testing.T) {
 // A session is lost though its process lives. Who takes the lease is right; the former holder finds out by its next write,
 // and has another session from then on.
 func TestLostSession(t *testing.T) {
+	t.Parallel()
 	d := newTarget(t)
-	s, other := d.open(t), d.open(t)
+	s, other := d.openWith(t, Config{SessionTTL: minTTL}), d.open(t)
 	former, err := storage.Acquire(t.Context(), s, "lease", time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lost := s.sessions.current
+	lost := s.sessions.latest()
 	if _, err := adminOf(t, sharedServer(t)).Revoke(t.Context(), lost.lease); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +125,7 @@ func TestLostSession(t *testing.T) {
 	if err := former.Release(t.Context()); err != nil {
 		t.Error(err)
 	}
-	<-lost.ended // its next sign of life found no lease
+	<-lost.ended // its next sign of life has found no lease
 	owner, _ := markOwner(t, s)
 	wantDead(t, other, owner, false)
 	if err := lease.Release(t.Context()); err != nil {
@@ -133,19 +137,68 @@ func TestLostSession(t *testing.T) {
 func TestSuspendedSession(t *testing.T) {
 	d := newTarget(t)
 	s, other := d.open(t), d.open(t)
+	suspend := func(one *session) {
+		one.mu.Lock()
+		defer one.mu.Unlock()
+		one.alive = time.Now().Add(-s.ttl)
+	}
 	before, _ := markOwner(t, s)
-	old := s.sessions.current
-	old.mu.Lock()
-	old.alive = time.Now().Add(-s.ttl)
-	old.mu.Unlock()
-	after, _ := markOwner(t, s)
 	id, _ := sessionOf(before)
-	next, _ := sessionOf(after)
-	if id == next {
-		t.Error("an owner has a session of which etcd has not heard for its TTL")
+	old := s.sessions.latest()
+	suspend(old)
+	same, _ := markOwner(t, s)
+	if next, _ := sessionOf(same); next != id {
+		t.Error("a session that is there is not used")
+	}
+	if _, err := adminOf(t, sharedServer(t)).Revoke(t.Context(), old.lease); err != nil {
+		t.Fatal(err)
+	}
+	suspend(old)
+	after, _ := markOwner(t, s)
+	if next, _ := sessionOf(after); next == id {
+		t.Error("an owner has a session that has ended")
 	}
 	wantDead(t, other, after, false)
 	wantDead(t, s, before, false) // as long as it is marked
+}
+
+// The cluster is away for longer than the session's TTL. Then it takes nobody for dead.
+func TestSessionSurvivesOutage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes several times the TTL of a session")
+	}
+	t.Parallel()
+	one, err := newMember("--unsafe-no-fsync")
+	member := start(t, one, err)
+	d := targetAt(member.Address())
+	s, other := d.openWith(t, Config{SessionTTL: 5 * time.Second}), d.open(t)
+	owner, _ := markOwner(t, s)
+	kept := s.sessions.latest()
+	heard := func() time.Time {
+		kept.mu.Lock()
+		defer kept.mu.Unlock()
+		return kept.alive
+	}
+	until := func(what string, condition func() bool) {
+		t.Helper()
+		for limit := time.Now().Add(server.Patience); !condition(); time.Sleep(time.Millisecond) {
+			if time.Now().After(limit) {
+				t.Fatal(what)
+			}
+		}
+	}
+	last := heard()
+	until("etcd does not hear of the session", func() bool { return heard().After(last) })
+	member.End(os.Kill)
+	last = heard()
+	until("the session's TTL does not pass", func() bool { return time.Since(last) > s.ttl+2*time.Second })
+	if err := member.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	until("etcd does not hear of the session again", func() bool { return heard().After(last) })
+	last = heard()
+	until("the session's TTL does not pass again", func() bool { return time.Since(last) > s.ttl || heard().After(last) })
+	wantDead(t, other, owner, false)
 }
 
 // The session's key goes with its lease.
@@ -154,7 +207,7 @@ func TestSessionKey(t *testing.T) {
 	owner, _ := markOwner(t, s)
 	id, _ := sessionOf(owner)
 	response, err := adminOf(t, sharedServer(t)).Get(t.Context(), s.sessionKey(id))
-	if err != nil || len(response.Kvs) != 1 || clientv3.LeaseID(response.Kvs[0].Lease) != s.sessions.current.lease {
+	if err != nil || len(response.Kvs) != 1 || clientv3.LeaseID(response.Kvs[0].Lease) != s.sessions.latest().lease {
 		t.Errorf("the session's key is %v, %v", response, err)
 	}
 	for key := range s.List(t.Context(), "") {

@@ -154,7 +154,10 @@ func splitURL(raw string) (*url.URL, []string, error) {
 	for host := range strings.SplitSeq(hosts, ",") {
 		name, port, err := net.SplitHostPort(host)
 		if err != nil {
-			name, port = strings.Trim(host, "[]"), defaultPort
+			name, port = host, defaultPort
+			if bare, found := strings.CutPrefix(host, "["); found && strings.HasSuffix(bare, "]") {
+				name = strings.TrimSuffix(bare, "]")
+			}
 		}
 		number, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || number == 0 || !isHost(name) {
