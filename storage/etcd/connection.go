@@ -24,12 +24,12 @@ type connection struct {
 }
 
 func newConnection(client *clientv3.Client) *connection {
-	l := link{client.ActiveConnection()}
+	conn := client.ActiveConnection()
 	return &connection{
 		client:  client,
-		kv:      clientv3.NewKVFromKVClient(pb.NewKVClient(l), client),
-		lease:   clientv3.NewLeaseFromLeaseClient(pb.NewLeaseClient(l), client, dialTimeout),
-		watcher: clientv3.NewWatchFromWatchClient(pb.NewWatchClient(l), client),
+		kv:      clientv3.NewKVFromKVClient(calls{pb.NewKVClient(conn)}, client),
+		lease:   clientv3.NewLeaseFromLeaseClient(leaseCalls{pb.NewLeaseClient(conn)}, client, dialTimeout),
+		watcher: clientv3.NewWatchFromWatchClient(pb.NewWatchClient(conn), client),
 	}
 }
 
@@ -42,11 +42,16 @@ func (c *connection) close(owned bool) error {
 	return err
 }
 
-// A link makes calls that fail when nobody can be reached, where the client would wait for ever, and that are made once:
-// the client makes a call again that the server, or a proxy, has ended by itself, though a transaction may have been done.
-type link struct{ conn *grpc.ClientConn }
+// Calls fail when nobody can be reached, where the client would wait for ever.
+type calls struct{ pb.KVClient }
 
-func (l link) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+func (c calls) Range(ctx context.Context, r *pb.RangeRequest, opts ...grpc.CallOption) (*pb.RangeResponse, error) {
+	return c.KVClient.Range(ctx, r, append(slices.Clip(opts), grpc.WaitForReady(false))...)
+}
+
+// Txn is sent once: the client makes a call again that a member, or a proxy, has ended by itself, though the transaction may
+// have been done.
+func (c calls) Txn(ctx context.Context, r *pb.TxnRequest, opts ...grpc.CallOption) (*pb.TxnResponse, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	once := grpc.OnFinish(func(err error) {
@@ -54,11 +59,18 @@ func (l link) Invoke(ctx context.Context, method string, args, reply any, opts .
 			cancel()
 		}
 	})
-	return l.conn.Invoke(ctx, method, args, reply, append(slices.Clip(opts), grpc.WaitForReady(false), once)...)
+	return c.KVClient.Txn(ctx, r, append(slices.Clip(opts), grpc.WaitForReady(false), once)...)
 }
 
-func (l link) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	return l.conn.NewStream(ctx, desc, method, append(slices.Clip(opts), grpc.WaitForReady(false))...)
+// LeaseCalls are the same for sessions.
+type leaseCalls struct{ pb.LeaseClient }
+
+func (c leaseCalls) LeaseGrant(ctx context.Context, r *pb.LeaseGrantRequest, opts ...grpc.CallOption) (*pb.LeaseGrantResponse, error) {
+	return c.LeaseClient.LeaseGrant(ctx, r, append(slices.Clip(opts), grpc.WaitForReady(false))...)
+}
+
+func (c leaseCalls) LeaseRevoke(ctx context.Context, r *pb.LeaseRevokeRequest, opts ...grpc.CallOption) (*pb.LeaseRevokeResponse, error) {
+	return c.LeaseClient.LeaseRevoke(ctx, r, append(slices.Clip(opts), grpc.WaitForReady(false))...)
 }
 
 var (

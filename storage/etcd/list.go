@@ -18,7 +18,7 @@ const (
 // a time, without their values.
 func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		for record, err := range s.pages(ctx, reading{"list", keysPage, true}, prefix, "") {
+		for record, err := range s.pages(ctx, reading{operation: "list", limit: keysPage, keysOnly: true}, prefix, "") {
 			if !yield(record.Key, err) {
 				return
 			}
@@ -29,7 +29,7 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[string, error
 // Scan yields the records that are prefix or lie below it, in the order of their keys; see [storage.Scanner]. It reads some
 // hundred at a time, each page as the cluster is then. Cursors are keys.
 func (s *Store) Scan(ctx context.Context, prefix, cursor string) iter.Seq2[storage.Record, error] {
-	return s.pages(ctx, reading{"scan", recordsPage, false}, prefix, cursor)
+	return s.pages(ctx, reading{operation: "scan", limit: recordsPage}, prefix, cursor)
 }
 
 // A reading is a way to read many records.
@@ -37,6 +37,9 @@ type reading struct {
 	operation string
 	limit     int64 // records of a page
 	keysOnly  bool
+
+	prefix   string
+	from, to string // what is left of the range; see Store.span
 }
 
 func (s *Store) pages(ctx context.Context, r reading, prefix, cursor string) iter.Seq2[storage.Record, error] {
@@ -47,11 +50,12 @@ func (s *Store) pages(ctx context.Context, r reading, prefix, cursor string) ite
 		}
 		c, err := s.connect(ctx)
 		if err == nil {
-			from, to := s.span(prefix)
+			r.prefix = prefix
+			r.from, r.to = s.span(prefix)
 			if storage.CheckKey(cursor) == nil && storage.Within(cursor, prefix) {
-				from = s.after(cursor, prefix)
+				r.from = s.after(cursor, prefix)
 			}
-			err = s.walk(ctx, c, r, span{prefix, from, to}, yield)
+			err = s.walk(ctx, c, r, yield)
 		}
 		if err != nil {
 			yield(storage.Record{}, s.failure(ctx, r.operation, prefix, err))
@@ -59,10 +63,8 @@ func (s *Store) pages(ctx context.Context, r reading, prefix, cursor string) ite
 	}
 }
 
-// A span is what is left of a range of keys in etcd that has all that are at or below the prefix, and some between: those
-// that begin with the prefix and a byte from "*" to ".".
-type span struct{ prefix, from, to string }
-
+// span returns the range of keys in etcd that has all that are at or below the prefix, and some between: those that begin
+// with the prefix and a byte from "*" to ".".
 func (s *Store) span(prefix string) (from, to string) {
 	from = s.recordKey(prefix)
 	if prefix == "" {
@@ -81,23 +83,23 @@ func (s *Store) after(key, prefix string) string {
 }
 
 // walk yields the records of a range, page by page.
-func (s *Store) walk(ctx context.Context, c *connection, r reading, keys span, yield func(storage.Record, error) bool) error {
-	options := []clientv3.OpOption{clientv3.WithRange(keys.to), clientv3.WithLimit(r.limit)}
+func (s *Store) walk(ctx context.Context, c *connection, r reading, yield func(storage.Record, error) bool) error {
+	options := []clientv3.OpOption{clientv3.WithRange(r.to), clientv3.WithLimit(r.limit)}
 	if r.keysOnly {
 		options = append(options, clientv3.WithKeysOnly())
 	}
 	for {
-		response, err := c.get(ctx, keys.from, options...)
+		response, err := c.get(ctx, r.from, options...)
 		if err != nil {
 			return err
 		}
 		if last := len(response.Kvs) - 1; last >= 0 {
-			keys.from = s.after(s.keyOf(response.Kvs[last].Key), keys.prefix)
+			r.from = s.after(s.keyOf(response.Kvs[last].Key), r.prefix)
 		}
 		for i, found := range response.Kvs {
 			response.Kvs[i] = nil // a caller that takes its time need not keep the page
 			key := s.keyOf(found.Key)
-			if !storage.Within(key, keys.prefix) || storage.CheckKey(key) != nil {
+			if !storage.Within(key, r.prefix) || storage.CheckKey(key) != nil {
 				continue
 			}
 			if err := ctx.Err(); err != nil {

@@ -105,6 +105,10 @@ func dial(ctx, base context.Context, config clientv3.Config) (*clientv3.Client, 
 	config.Logger = zap.NewNop()
 	config.DialTimeout = dialTimeout
 	config.DialKeepAliveTime, config.DialKeepAliveTimeout = pingInterval, pingTimeout
+	// The client would wait for ever, also for a token, where nobody can be reached.
+	unwaiting := func(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		return invoke(ctx, method, request, reply, conn, append(slices.Clip(opts), grpc.WaitForReady(false))...)
+	}
 	redial := backoff.DefaultConfig
 	redial.BaseDelay, redial.MaxDelay = minRedial, maxRedial
 	config.DialOptions = []grpc.DialOption{
@@ -124,11 +128,6 @@ func dial(ctx, base context.Context, config clientv3.Config) (*clientv3.Client, 
 		return nil, err
 	}
 	return client, nil
-}
-
-// unwaiting lets a call fail when nobody can be reached: the client waits for ever then.
-func unwaiting(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	return invoke(ctx, method, request, reply, conn, append(slices.Clip(opts), grpc.WaitForReady(false))...)
 }
 
 // splitURL returns the URL and its hosts, with their ports. Package url itself knows only one port.
