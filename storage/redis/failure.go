@@ -18,13 +18,18 @@ import (
 
 var errClosed = errors.New("the store is closed")
 
+const privileges = "give the user what the package's documentation has under Least privileges"
+
 // cures are what to do about an answer that has one of these words; the first that fits.
 var cures = []struct{ word, cure string }{
 	{"READONLY", "the server is a replica: connect to the master, or by the sentinels"},
 	{"NOREPLICAS", "the master has fewer replicas than its min-replicas-to-write: see whether they run"},
 	{"OOM", "the server's memory is full: free some, or raise maxmemory"},
 	{"MISCONF", "the server can't write to its disk: see its log, free some room"},
-	{"NOPERM", "give the user what the package's documentation has under Least privileges"},
+	{"NOPERM", privileges},
+	{"can't run this command", privileges}, // of a script
+	{"can't publish", privileges},
+	{"can't access", privileges},
 	{"WRONGPASS", "correct user and password; in a URL, characters such as @ : / ? # % are written as %40 %3A %2F %3F %23 %25"},
 	{"NOAUTH", "give user and password"},
 	{"WRONGTYPE", "something else is stored there: set Config.Prefix to another name"},
@@ -149,10 +154,13 @@ func causeOf(err error) error {
 	return cause{err}
 }
 
-// Unwrap returns nothing if a file is missing, such as a server's socket: that would be taken for a missing record.
+// Unwrap returns nothing if a file is missing, such as a server's socket, which would be taken for a missing record, nor if it
+// was the driver's own time that was over, which would be taken for the caller's.
 func (c cause) Unwrap() error {
-	if errors.Is(c.error, fs.ErrNotExist) {
-		return nil
+	for _, misleading := range []error{fs.ErrNotExist, context.DeadlineExceeded, context.Canceled} {
+		if errors.Is(c.error, misleading) {
+			return nil
+		}
 	}
 	return c.error
 }

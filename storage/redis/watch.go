@@ -54,7 +54,7 @@ func (s *Store) watch(ctx context.Context, prefix string, yield func(string, err
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	l := &listener{
-		prefix: prefix, channel: channel, probes: s.everything + "?" + rand.Text(),
+		prefix: prefix, channel: channel, probes: s.everything + "?" + rand.Text(), timeout: probeTimeout,
 		listens: make(chan struct{}), echoes: make(chan string, 1), more: make(chan struct{}, 1), keys: make(map[string]bool),
 	}
 	if err := s.listen(ctx, l, stop); err != nil {
@@ -94,6 +94,7 @@ type listener struct {
 	prefix  string
 	channel string
 	probes  string        // the channel of its own probes
+	timeout time.Duration // of a probe
 	listens chan struct{} // closed when the first probe has come back
 	echoes  chan string   // probes that have come back
 	more    chan struct{} // full while there are keys
@@ -201,7 +202,7 @@ func (s *Store) probe(ctx context.Context, l *listener) error {
 }
 
 func (s *Store) probeOnce(ctx context.Context, l *listener) error {
-	probing, cancel := context.WithTimeoutCause(ctx, probeTimeout, errDeaf)
+	probing, cancel := context.WithTimeoutCause(ctx, l.timeout, errDeaf)
 	defer cancel()
 	text := rand.Text()
 	err := s.call(probing, func() error {
