@@ -154,7 +154,8 @@ func TestServerForgets(t *testing.T) {
 func TestServerHangs(t *testing.T) {
 	n := newNode(t, "redis-server")
 	s := target{url: n.url()}.with("read_timeout", "300ms").open(t)
-	item := mustSave(t, s, "a", "x")
+	mustSave(t, s, "a", "w")
+	item := mustSave(t, s, "a", "x") // so that the server knows the script
 	if err := n.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}

@@ -215,7 +215,13 @@ func (s *Store) outcome(ctx context.Context, operation, key string, err error) e
 // anybody who waits for it, apart from Close.
 func (s *Store) call(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
-	if err := s.start(func() { done <- f() }); err != nil {
+	if err := s.start(func() {
+		err := f()
+		if s.cluster != nil && isUnreachable(err) {
+			s.cluster.ReloadState(ctx) // the driver would call the same node for a minute, though another has taken its place
+		}
+		done <- err
+	}); err != nil {
 		return err
 	}
 	select {
