@@ -38,7 +38,7 @@ func backendOf(client redis.UniversalClient) backend {
 
 const (
 	readyTimeout    = 2 * time.Second // for how long a server may be not ready for what it is asked
-	replicasTimeout = 3 * time.Second // for how long replicas are waited for; less than the driver waits for an answer
+	replicasTimeout = 2 * time.Second // for how long replicas are waited for; less than the driver waits for an answer
 )
 
 // node returns a client of the one server that has the key.

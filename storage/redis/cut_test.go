@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"net"
 	"net/url"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/everseal/everseal/storage"
 	"github.com/everseal/everseal/storage/internal/server"
@@ -184,6 +187,32 @@ func TestServerHangs(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// A connection that leads nowhere must not hold up a caller whose context ends.
+func TestContextWhileServerIsSilent(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	s, err := New(redis.NewClient(&redis.Options{Addr: listener.Addr().String(), ReadTimeout: time.Hour}), Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	defer s.client.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		if conn, err := listener.Accept(); err == nil {
+			cancel()
+			defer conn.Close()
+			<-t.Context().Done()
+		}
+	}()
+	if _, err := s.Load(ctx, "a"); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want context.Canceled", err)
+	}
 }
 
 // Writers each lengthen a record of their own and count how often that was acknowledged.

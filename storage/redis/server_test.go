@@ -99,7 +99,9 @@ func (n node) password() string {
 // do runs a command.
 func (n node) do(t testing.TB, args ...any) any {
 	t.Helper()
-	reply, err := n.client(t).Do(t.Context(), args...).Result()
+	client := redis.NewClient(&redis.Options{Addr: n.Address(), Password: n.password()})
+	defer client.Close()
+	reply, err := client.Do(t.Context(), args...).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		t.Fatalf("%v: %v", args, err)
 	}

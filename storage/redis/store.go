@@ -39,6 +39,7 @@ type Store struct {
 	mark     atomic.Pointer[string] // what the store was found to be; nil until it was checked
 	turn     chan struct{}          // full while somebody checks
 	ended    chan struct{}          // closed by Close
+	answers  atomic.Bool            // the server has answered what it was asked last
 
 	mu     sync.Mutex
 	closed bool           // guarded by mu
@@ -211,17 +212,27 @@ func (s *Store) outcome(ctx context.Context, operation, key string, err error) e
 	return s.failure(ctx, operation, key, err)
 }
 
-// call runs f, which may hear late or never that its context has ended, as the driver does. Then f continues without
-// anybody who waits for it, apart from Close.
+// call runs f. The driver keeps to a context's deadline, but hears of a cancellation only when it has an answer, or when its own
+// time is over. So as long as the server does not answer, f runs beside the caller, who need not wait for it; Close does.
+// While it answers, that would double the time of a call.
 func (s *Store) call(ctx context.Context, f func() error) error {
-	done := make(chan error, 1)
-	if err := s.start(func() {
+	noted := func() error {
 		err := f()
+		s.answers.Store(err == nil || isReply(err))
 		if s.cluster != nil && isUnreachable(err) {
 			s.cluster.ReloadState(ctx) // the driver would call the same node for a minute, though another has taken its place
 		}
-		done <- err
-	}); err != nil {
+		return err
+	}
+	if s.answers.Load() {
+		if err := s.enter(); err != nil {
+			return err
+		}
+		defer s.calls.Done()
+		return noted()
+	}
+	done := make(chan error, 1)
+	if err := s.start(func() { done <- noted() }); err != nil {
 		return err
 	}
 	select {
@@ -232,14 +243,26 @@ func (s *Store) call(ctx context.Context, f func() error) error {
 	}
 }
 
-// start runs f in a goroutine that Close waits for.
-func (s *Store) start(f func()) error {
+// enter begins what Close waits for.
+func (s *Store) enter() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return errClosed
 	}
-	s.calls.Go(f)
+	s.calls.Add(1)
+	return nil
+}
+
+// start runs f in a goroutine that Close waits for.
+func (s *Store) start(f func()) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	go func() {
+		defer s.calls.Done()
+		f()
+	}()
 	return nil
 }
 

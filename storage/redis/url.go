@@ -26,6 +26,7 @@ var (
 const (
 	maxConnections = 8 // to each server, unless the URL says otherwise
 	openTimeout    = 5 * time.Second
+	readTimeout    = 3 * time.Second
 	poolTimeout    = time.Minute // for a connection of the pool; a caller's context ends it earlier
 )
 
@@ -40,7 +41,7 @@ const (
 //	rediss://user:password@sentinel1:26379/0?master_name=main&addr=sentinel2:26379
 //
 // The schemes valkey and valkeys mean the same as redis and rediss. Besides the parameters of the driver's ParseURL, such as
-// read_timeout and pool_size (8 connections to each server if nothing is said), there are
+// read_timeout (3s if nothing is said) and pool_size (8 connections to each server), there are
 //
 //   - prefix and replicas, for those of a [Config] that says nothing,
 //   - addr, once for each further node of a cluster or further sentinel; cluster=true; and master_name, for sentinels: user
@@ -85,8 +86,8 @@ func parseURL(rawURL string, c Config) (*redis.UniversalOptions, Config, error) 
 	if err != nil || u.Fragment != "" || strings.Contains(u.Path+u.Opaque+u.RawQuery, "@") {
 		return nil, c, errURL // err quotes the URL
 	}
-	if scheme, ok := strings.CutPrefix(u.Scheme, "valkey"); ok {
-		u.Scheme = "redis" + scheme
+	if u.Scheme == "valkey" || u.Scheme == "valkeys" {
+		u.Scheme = "redis" + strings.TrimPrefix(u.Scheme, "valkey")
 	}
 	all, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
@@ -95,7 +96,7 @@ func parseURL(rawURL string, c Config) (*redis.UniversalOptions, Config, error) 
 	own := settings{values: all}
 	o := &redis.UniversalOptions{
 		MasterName: own.text("master_name"), SentinelUsername: own.text("sentinel_username"), SentinelPassword: own.text("sentinel_password"),
-		IsClusterMode: own.text("cluster") == "true", Addrs: own.all("addr"),
+		IsClusterMode: own.flag("cluster"), Addrs: own.all("addr"),
 	}
 	prefix, replicas := own.text("prefix"), own.number("replicas")
 	if c.Prefix == "" {
@@ -141,6 +142,9 @@ func fill(o *redis.UniversalOptions, driver *redis.Options) {
 	if o.PoolSize == 0 {
 		o.PoolSize = maxConnections
 	}
+	if o.ReadTimeout == 0 {
+		o.ReadTimeout = readTimeout
+	}
 	if o.PoolTimeout == 0 {
 		o.PoolTimeout = poolTimeout
 	}
@@ -168,6 +172,14 @@ func (s *settings) text(name string) string {
 		s.failed = name
 	}
 	return strings.Join(found, "")
+}
+
+func (s *settings) flag(name string) bool {
+	text := s.text(name)
+	if text != "" && text != "true" && text != "false" {
+		s.failed = name
+	}
+	return text == "true"
 }
 
 func (s *settings) number(name string) int {
