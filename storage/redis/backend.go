@@ -95,34 +95,41 @@ func (s *Store) read(ctx context.Context, key string) (value []byte, found bool,
 	return nil, false, err
 }
 
-// query runs a command that any server would answer, a replica too: so the mark is read before it, as read does, which a
-// replica refuses.
-func (s *Store) query(ctx context.Context, newCommand func() redis.Cmder) (cmd redis.Cmder, err error) {
+// query runs commands that any server would answer, a replica too: so the mark is read before them, as read does, which a
+// replica refuses. It returns the commands with their answers, of which none is an error but redis.Nil.
+func query[C redis.Cmder](ctx context.Context, s *Store, newCommands func() []C) (commands []C, err error) {
 	for _, name := range []string{"getex", "get"} {
 		err = patiently(ctx, func() error {
-			cmd = newCommand()
+			all := newCommands()
+			commands = all
 			mark := redis.NewStringCmd(ctx, name, s.markKey)
 			return s.call(ctx, func() error {
-				_, err := s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+				_, _ = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 					_ = pipe.Process(ctx, mark)
-					return pipe.Process(ctx, cmd)
-				})
-				switch {
-				case err == nil && mark.Val() == *s.mark.Load():
+					for _, cmd := range all {
+						_ = pipe.Process(ctx, cmd)
+					}
 					return nil
-				case mark.Err() == nil && cmd.Err() == nil, errors.Is(mark.Err(), redis.Nil):
-					return errLost
-				case mark.Err() != nil:
-					return mark.Err()
+				})
+				if err := mark.Err(); err != nil && !errors.Is(err, redis.Nil) {
+					return err
 				}
-				return cmd.Err()
+				for _, cmd := range all {
+					if err := cmd.Err(); err != nil && !errors.Is(err, redis.Nil) {
+						return err
+					}
+				}
+				if mark.Val() != *s.mark.Load() {
+					return errLost
+				}
+				return nil
 			})
 		})
 		if !redis.HasErrorPrefix(err, "MISCONF") {
 			break
 		}
 	}
-	return cmd, err
+	return commands, err
 }
 
 // checkServer refuses a replica, a sentinel, a server that evicts, and one of a cluster whose client knows nothing of others. A

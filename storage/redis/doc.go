@@ -102,7 +102,7 @@
 // This user suffices for the prefix "everseal"; without +info nobody notices that the server evicts, and +wait is for
 // Config.Replicas:
 //
-//	ACL SETUSER program on >password resetkeys ~{everseal}* resetchannels &{everseal}:* -@all +info +evalsha +eval +get +getex +getrange +set +del +mget +zadd +zrem +zrangebylex +publish +subscribe +wait
+//	ACL SETUSER program on >password resetkeys ~{everseal}* resetchannels &{everseal}:* -@all +info +evalsha +eval +get +getex +getrange +set +del +zadd +zrem +zrangebylex +publish +subscribe +wait
 //
 // In a cluster, on each node, also
 //

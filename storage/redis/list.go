@@ -2,9 +2,7 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"iter"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -122,77 +120,62 @@ func (s *Store) yieldRecords(ctx context.Context, keys []string, yield func(stor
 	return true, nil
 }
 
-// recordsOf returns the texts of records; nil for one that is not there.
+// recordsOf returns the texts of records; nil for one that is not there. It reads them one by one, though at once: MGET would
+// fail as long as a cluster moves the slot, and needs a copy of each value.
 func (s *Store) recordsOf(ctx context.Context, keys []string) ([][]byte, error) {
-	args := make([]any, 1, 1+len(keys))
-	args[0] = "mget"
-	for _, key := range keys {
-		args = append(args, s.record(key))
-	}
-	cmd, err := s.query(ctx, func() redis.Cmder { return redis.NewSliceCmd(ctx, args...) })
-	if redis.HasErrorPrefix(err, "TRYAGAIN") {
-		return s.singly(ctx, keys)
-	}
+	commands, err := query(ctx, s, func() []*redis.StringCmd {
+		all := make([]*redis.StringCmd, len(keys))
+		for i, key := range keys {
+			all[i] = redis.NewStringCmd(ctx, "get", s.record(key))
+		}
+		return all
+	})
 	if err != nil {
 		return nil, err
 	}
 	texts := make([][]byte, len(keys))
-	for i, value := range cmd.(*redis.SliceCmd).Val() {
-		if text, ok := value.(string); ok && i < len(texts) {
-			texts[i] = []byte(text)
-		}
-	}
-	return texts, nil
-}
-
-// singly reads one record after the other, for as long as a cluster moves the slot and has some of them here, some there.
-func (s *Store) singly(ctx context.Context, keys []string) ([][]byte, error) {
-	texts := make([][]byte, len(keys))
-	for i, key := range keys {
-		text, found, err := s.read(ctx, s.record(key))
-		if err != nil {
-			return nil, err
-		}
-		if found {
+	for i, cmd := range commands {
+		if text, err := cmd.Bytes(); err == nil {
 			texts[i] = text
 		}
 	}
 	return texts, nil
 }
 
-var errStopped = errors.New("the caller wants no more")
-
 // pages yields the keys of the prefix after the cursor, some thousand at a time, or an error at the end.
 func (s *Store) pages(ctx context.Context, prefix, cursor string) iter.Seq2[[]string, error] {
 	return func(yield func([]string, error) bool) {
-		err := s.check(ctx)
-		for _, keys := range spansOf(prefix, cursor) {
-			if err == nil {
-				err = s.span(ctx, keys, func(page []string) bool { return yield(page, nil) })
-			}
-		}
-		if err != nil && !errors.Is(err, errStopped) {
+		if err := s.check(ctx); err != nil {
 			yield(nil, err)
+			return
 		}
-	}
-}
-
-// span calls f with the keys of a range, page by page.
-func (s *Store) span(ctx context.Context, keys span, f func(page []string) bool) error {
-	for {
-		cmd, err := s.query(ctx, func() redis.Cmder {
-			return redis.NewStringSliceCmd(ctx, "zrangebylex", s.index, keys.from, keys.to, "limit", 0, keysPage)
-		})
-		if err != nil {
-			return err
+		spans := spansOf(prefix, cursor)
+		for len(spans) > 0 {
+			found, err := query(ctx, s, func() []*redis.StringSliceCmd {
+				var all []*redis.StringSliceCmd
+				for _, keys := range spans {
+					all = append(all, redis.NewStringSliceCmd(ctx, "zrangebylex", s.index, keys.from, keys.to, "limit", 0, keysPage))
+				}
+				return all
+			})
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			var last []string
+			for _, cmd := range found {
+				last = cmd.Val()
+				if len(last) > 0 && !yield(last, nil) {
+					return
+				}
+			}
+			if len(last) < keysPage {
+				return
+			}
+			spans = []span{{"(" + last[len(last)-1], spans[len(spans)-1].to}} // those before have one key at most
 		}
-		page := cmd.(*redis.StringSliceCmd).Val()
-		if len(page) > 0 && !f(page) {
-			return errStopped
-		}
-		if len(page) < keysPage || strings.HasPrefix(keys.from, "[") && keys.from == keys.to {
-			return ctx.Err()
-		}
-		keys.from = "(" + page[len(page)-1]
 	}
 }
