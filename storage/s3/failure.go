@@ -78,6 +78,9 @@ const (
 
 // cureOf returns what to do about an error, if that is known.
 func cureOf(err error) string {
+	if errors.Is(err, errUnknown) || errors.Is(err, errNotOffered) {
+		return "" // they say it
+	}
 	a := answerOf(err)
 	if cure := cures[a.code]; cure != "" {
 		return cure
@@ -146,8 +149,14 @@ func (c cause) Unwrap() error {
 func (c cause) Error() string {
 	const maxText = 400
 	text := c.error.Error()
-	if a := answerOf(c.error); a.code != "" && !errors.Is(c.error, errUnknown) && !errors.Is(c.error, errNotOffered) {
-		text = fmt.Sprintf("%d %s: %s", a.status, a.code, a.message)
+	a := answerOf(c.error)
+	sending, unsent := errors.AsType[*smithyhttp.RequestSendError](c.error)
+	switch {
+	case errors.Is(c.error, errUnknown) || errors.Is(c.error, errNotOffered):
+	case a.code != "":
+		text = fmt.Sprintf("%d %s: %s", a.status, a.code, strings.TrimRight(a.message, "."))
+	case unsent:
+		text = sending.Err.Error() // the rest is the SDK's
 	}
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

@@ -97,7 +97,7 @@ func (s *Store) refuses(ctx context.Context, request func() error) (bool, error)
 		case answer.isRefusal(false):
 			return true, nil
 		case answer.status == 501:
-			return false, fmt.Errorf("%w: %w", errNotOffered, err)
+			return false, fmt.Errorf("%w: %w", errNotOffered, cause{err})
 		case runs >= max(retryer.MaxAttempts(), 1) || !answer.isAgain() && !retryer.IsErrorRetryable(err):
 			return false, err
 		}

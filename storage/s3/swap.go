@@ -48,7 +48,7 @@ func (s *Store) swap(ctx context.Context, c change) (storage.Revision, error) {
 			case found.nonce == c.nonce:
 				return found.etag, nil
 			case unknown != nil:
-				return "", fmt.Errorf("%w: %w", errUnknown, unknown)
+				return "", fmt.Errorf("%w: %w", errUnknown, cause{unknown})
 			case c.old != "" || found.live:
 				return "", storage.Conflict(c.key)
 			}
