@@ -197,16 +197,16 @@ func (i *acmeIssuance) before(ctx context.Context, s acme.Step) error {
 // without, and the order is not exempt.
 func (i *acmeIssuance) pay(ctx context.Context) error {
 	w := i.request.waiter
-	w.identifiers, w.exempt = i.request.Identifiers, i.request.Replaces != nil && !i.asked
-	if w.exempt && i.issuer.budgets.exempts {
+	w.identifiers, w.replaces = i.request.Identifiers, w.replaces && i.request.Replaces != nil && !i.asked
+	if i.issuer.budgets.isExempt(w) {
 		d, err := i.account.client.GetDirectory(ctx)
 		if err != nil {
 			return err
 		}
-		w.exempt = d.RenewalInfo != ""
+		w.replaces = d.RenewalInfo != ""
 	}
 	i.asked = true
-	if len(i.charge.purses) > 0 || w.exempt && i.issuer.budgets.exempts {
+	if len(i.charge.purses) > 0 {
 		return nil
 	}
 	var err error

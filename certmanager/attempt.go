@@ -9,6 +9,7 @@ import (
 
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
 	"github.com/everseal/everseal/certmanager/internal/record"
+	"github.com/everseal/everseal/certmanager/internal/tally"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -33,6 +34,7 @@ type attempt struct {
 	left   *carryover
 	work   *work
 	stored map[string]stored // as found under the lease, by issuer
+	places []*tally.Place    // in the lines for budgets, that it has got
 }
 
 // A stored certificate is one in the storage; the zero value is none. One that can't be used has a revision alone.
@@ -41,7 +43,9 @@ type stored struct {
 	revision storage.Revision
 }
 
-// run does the task: it takes the lease, sees whether there is anything left to do, and asks one issuer after another.
+// run does the task: it sees that nobody has the lease, and whether there is anything left to do, and asks one issuer after
+// another. The lease is taken with the first write, which has the key of the certificate: until then nothing is done that
+// another process must not do too.
 func (a *attempt) run(ctx context.Context) outcome {
 	if events, current := a.isDone(ctx); current {
 		a.left.memory = nil
@@ -62,16 +66,13 @@ func (a *attempt) run(ctx context.Context) outcome {
 		return a.deferred(ctx, until, a.named(err))
 	}
 	var err error
-	if a.work, err = claimWork(ctx, a.store, a.entry.workKey(a.issuers[0].ID()), &a.left.lease); err != nil {
-		if held, ok := errors.AsType[*storage.HeldError](err); ok {
-			return a.held(ctx, held)
-		}
-		return a.failed(ctx, a.entry, err)
+	if a.work, err = openWork(ctx, a.store, a.entry.workKey(a.issuers[0].ID()), &a.left.lease); err != nil {
+		return a.notHeld(ctx, err)
 	}
 	defer a.release(ctx)
-	events, err := a.read(a.work.context())
+	events, err := a.read(ctx)
 	if err != nil {
-		return a.failed(ctx, a.entry, err)
+		return a.notHeld(ctx, err)
 	}
 	a.heedPlan()
 	if until, gone := a.isGone(); gone {
@@ -84,11 +85,13 @@ func (a *attempt) run(ctx context.Context) outcome {
 	if waits(a.work.Failure, time.Now()) && !a.task.Forced && a.left.unsaved == nil {
 		return a.waiting(a.work.Failure, Event{})
 	}
-	o, ended := presenceCheck{a, a.presence.solverFor(a.entry)}.run(a.work.context())
+	o, ended := presenceCheck{a, a.presence.solverFor(a.entry)}.run(ctx)
 	if !ended {
 		o = a.askIssuers(ctx)
 	}
-	if a.left.memory = nil; o.kind != lifecycle.Obtained && o.kind != lifecycle.Current {
+	if o.kind == lifecycle.Obtained || o.kind == lifecycle.Current {
+		a.left.memory = nil
+	} else if a.work.ours {
 		a.left.memory = a.work.remember()
 	}
 	o.events = append(events, o.events...)
@@ -130,6 +133,14 @@ func yieldTo(e *entry, until time.Time) time.Time {
 	return until
 }
 
+// notHeld is the outcome when the lease can't be taken, or what is to be read first can't be.
+func (a *attempt) notHeld(ctx context.Context, err error) outcome {
+	if held, ok := errors.AsType[*storage.HeldError](err); ok {
+		return a.held(ctx, held)
+	}
+	return a.failed(ctx, a.entry, err)
+}
+
 // held is the outcome when another process has the lease.
 func (a *attempt) held(ctx context.Context, held *storage.HeldError) outcome {
 	e, tries := a.entry, a.left.lease.tries
@@ -157,39 +168,13 @@ func (a *attempt) deferred(ctx context.Context, until time.Time, why error) outc
 	return outcome{kind: lifecycle.Deferred, until: soonest(until), err: why, events: events}
 }
 
-// read finds what the storage has: certificates of all issuers, of which the newest is served, and how far the work came.
-func (a *attempt) read(ctx context.Context) (events []Event, err error) {
-	e, first := a.entry, a.issuers[0].ID()
-	a.stored = make(map[string]stored, len(a.issuers))
-	for _, issuer := range a.issuers {
-		r, revision, err := a.archive.load(ctx, issuer, &e.subject)
-		if err != nil {
-			return nil, err
-		}
-		a.stored[issuer.ID()] = stored{r, revision}
-		if r != nil && a.serve(e, r) {
-			events = append(events, loadedEvent(e, r))
-		}
-	}
-	if err := a.work.read(first); err != nil {
-		if later := ofLaterRelease(a.work.key, err); later != nil && a.leaves() {
-			return events, later
-		}
-		if err := a.archive.setAside(ctx, a.work.key, a.work.stored, Event{Names: e.names(), Issuer: first, Err: err}); err != nil {
-			return events, err
-		}
-	}
-	a.residents.read(nil)
-	a.work.recall(a.left.memory)
-	a.work.discount(a.stored)
-	a.work.ours = true
-	return events, nil
-}
-
 // askIssuers has the certificate issued by the first issuer that does, stores it and serves it. Only a failure of an
 // issuer's own leads to the next.
 func (a *attempt) askIssuers(run context.Context) outcome {
 	if r := a.left.unsaved; r != nil {
+		if err := a.work.hold(run); err != nil {
+			return a.notHeld(run, err)
+		}
 		if stored := a.stored[r.Issuer]; stored.Certificate != nil && stored.NewerThan(r, time.Now()) { // another process had no use for waiting
 			a.left.unsaved = nil
 			a.entry.roles.unset(unkept)

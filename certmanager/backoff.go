@@ -53,7 +53,8 @@ func fail(j *record.Journal, err error, now, end time.Time) {
 		j.Interruptions++
 		wait = schedule.TransientBackoff(j.Interruptions, rand.Float64())
 	}
-	if errors.As(err, new(*pausedError)) {
+	paused := errors.As(err, new(*pausedError))
+	if paused {
 		wait = pausePeriod
 	}
 	asked := min(retryAfter(err), maxBackoff)
@@ -63,7 +64,7 @@ func fail(j *record.Journal, err error, now, end time.Time) {
 	if wait = max(wait, asked); outage {
 		wait = min(wait, maxOutageBackoff)
 	}
-	j.Failure = record.Failure{Next: now.Add(wait).UTC(), Failed: now.UTC(), Error: err.Error()}
+	j.Failure = record.Failure{Next: now.Add(wait).UTC(), Failed: now.UTC(), Error: err.Error(), Paused: paused}
 }
 
 // hinder notes a failure that is none of the issuers': they are not asked before the next attempt, none of them.
@@ -73,10 +74,18 @@ func hinder(w *record.Work, err error, now time.Time) {
 	w.Failure = record.Failure{Next: now.Add(wait).UTC(), Failed: now.UTC(), Error: err.Error()}
 }
 
-// An earlierFailure is the failure of an attempt that was made before, perhaps by another process. Only its text is kept.
+// An earlierFailure is the failure of an attempt that was made before, perhaps by another process. Of its error only the text is
+// kept, and whether the CA has paused the name.
 type earlierFailure struct {
-	time time.Time
-	text string
+	time   time.Time
+	text   string
+	paused bool
 }
 
 func (e *earlierFailure) Error() string { return e.text }
+
+// isPaused reports whether the CA takes no orders for the name before a person asks it to.
+func isPaused(err error) bool {
+	earlier, ok := errors.AsType[*earlierFailure](err)
+	return ok && earlier.paused || errors.As(err, new(*pausedError))
+}

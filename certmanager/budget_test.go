@@ -3,6 +3,7 @@ package certmanager_test
 import (
 	"context"
 	"fmt"
+	"math/big"
 	"net/http"
 	"slices"
 	"strings"
@@ -368,39 +369,81 @@ func (w *world) asLetsEncrypt(config certmanager.Config) {
 	a.HTTPClient = &http.Client{Transport: aliased{w.ca.Client().Transport, acme.LetsEncrypt}}
 }
 
-// A renewal that says what it replaces costs none of Let's Encrypt's limits, and no call of the storage.
-func TestReplacementsAreExempt(t *testing.T) {
+// letsEncrypt starts a manager of a name whose CA has Let's Encrypt's directory and limits. Calls returns which budgets were asked
+// for or written since it was called last.
+func (w *world) letsEncrypt(name string) (m *certmanager.Manager, ca *limitedCA, calls func() []string, stop func()) {
+	w.t.Helper()
+	log := &callLog{Store: w.store}
+	config := w.asking(name)
+	config.Storage, config.SweepInterval = log, -1
+	ca = w.limited(config, certmanager.Limits{
+		NewOrders: certmanager.Limit{Count: 300, Per: 3 * time.Hour}, CertificatesPerDomain: certmanager.Limit{Count: 50, Per: week},
+		CertificatesPerSet: certmanager.Limit{Count: 5, Per: week}, Failures: certmanager.Limit{Count: 5, Per: time.Hour},
+	})
+	w.asLetsEncrypt(config)
+	acmeOf(config).HTTPClient = &http.Client{Transport: aliased{ca, acme.LetsEncrypt}}
+	m, stop = w.serving(config)
+	calls = func() (all []string) {
+		for _, call := range log.take() {
+			if strings.HasSuffix(call, " budgets") {
+				all = append(all, call)
+			}
+		}
+		return all
+	}
+	if n := len(calls()); n != 4 { // account, orders, domain, set
+		w.t.Errorf("the first certificate costs %d calls for budgets, want 4", n)
+	}
+	return m, ca, calls, stop
+}
+
+// A renewal in the window that Let's Encrypt suggests for it, which says what it replaces, costs none of the limits, and no call
+// of the storage.
+func TestRenewalInItsWindowIsExempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		log := &callLog{Store: w.store}
-		config := w.config("example.com")
-		config.Storage = log
-		w.asLetsEncrypt(config)
-		m, stop := w.serving(config)
+		m, ca, calls, stop := w.letsEncrypt("example.com")
 		defer stop()
-		count := func() (n int) {
-			for _, call := range log.take() {
-				if strings.HasSuffix(call, " budgets") {
-					n++
-				}
-			}
-			return n
+		serial, ok := new(big.Int).SetString(statusOf(t, m, "example.com").Serial, 16)
+		if !ok {
+			t.Fatal("the serial number is no number")
 		}
-		if n := count(); n != 4 { // account, orders, domain, set
-			t.Errorf("the first certificate costs %d calls for budgets, want 4", n)
+		w.ca.SetRenewalInfo(serial, acmetest.RenewalInfo{Start: time.Now().Add(20 * day), End: time.Now().Add(40 * day)})
+		after(41 * day)
+		if n := w.count(certmanager.EventObtained); n != 2 {
+			t.Errorf("%d certificates, want 2", n)
 		}
-		for range 9 { // more than the five that are granted in a week
+		if c := calls(); len(c) != 0 {
+			t.Errorf("the renewal costs %v", c)
+		}
+		ca.wantNone(t)
+	})
+}
+
+// A renewal before the window, or whose window is not known, counts as one more certificate for exactly its names, and for
+// nothing else.
+func TestRenewalBeforeItsWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		m, ca, calls, stop := w.letsEncrypt("example.com")
+		defer stop()
+		for range 4 {
 			time.Sleep(time.Second)
 			if err := m.Renew(t.Context(), "example.com"); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if n := count(); n != 0 {
-			t.Errorf("renewals cost %d", n)
+		if c := calls(); len(c) != 4 {
+			t.Errorf("four renewals cost %v, want a call each", c)
+		}
+		const want = "grants 5 certificates a week for exactly these names"
+		if err := m.Renew(t.Context(), "example.com"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the sixth certificate: %v, want %q", err, want)
 		}
 		if n := w.keys("budgets"); n != 4 {
 			t.Errorf("there are %d budgets, want 4", n)
 		}
+		ca.wantNone(t)
 	})
 }
 
@@ -416,7 +459,6 @@ func TestPausedName(t *testing.T) {
 		config := w.config("example.com")
 		acmeOf(config).HTTPClient = front.client()
 		m, stop := w.start(config)
-		defer stop()
 		failed := w.await(certmanager.EventFailed, "example.com", 1)
 		synctest.Wait()
 		s := statusOf(t, m, "example.com")
@@ -426,6 +468,13 @@ func TestPausedName(t *testing.T) {
 		}
 		if !strings.Contains(failed.Err.Error(), visit) || !strings.Contains(s.Failure.Err.Error(), visit) {
 			t.Errorf("the error is %v", failed.Err)
+		}
+		stop()
+		m, stop = w.start(config)
+		defer stop()
+		synctest.Wait()
+		if s := statusOf(t, m, "example.com"); s.Reason != certmanager.ReasonPaused || !s.Next.Equal(failed.Next) || !strings.Contains(s.Failure.Err.Error(), visit) {
+			t.Errorf("after a restart the next attempt is due at %v, %s: %v", s.Next, s.Reason, s.Failure)
 		}
 		time.Sleep(6 * 24 * time.Hour)
 		if n := front.count("newOrder"); n != 1 {

@@ -2,6 +2,7 @@ package certmanager
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -20,10 +21,12 @@ import (
 // A countingCA counts as Let's Encrypt's does: orders when they are made, and certificates when they are issued. It signs by
 // itself.
 type countingCA struct {
-	limits Limits
-	test   *testing.T
+	limits   Limits
+	exempts  bool          // replacements (RFC 9773 §5)
+	lifetime time.Duration // of certificates
 
 	mu       sync.Mutex
+	replaced map[string]bool      // by serial number
 	full     map[string]time.Time // by what is counted: when its bucket is full again
 	excesses int
 	issued   int
@@ -48,18 +51,42 @@ func (c *countingCA) admit(what string, l Limit, count bool) bool {
 	return true
 }
 
+// replace reports whether the certificate may be replaced by an order that does not count: it is asked for the first time, and
+// in the last half of the lifetime.
+func (c *countingCA) replace(old *x509.Certificate) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if serial := old.SerialNumber.String(); time.Until(old.NotAfter) < c.lifetime/2 && !c.replaced[serial] {
+		c.replaced[serial] = true
+		return true
+	}
+	c.excesses++
+	return false
+}
+
 // order makes an order and issues its certificate some seconds later, or refuses.
-func (c *countingCA) order(ids []acme.Identifier) error {
+func (c *countingCA) order(ids []acme.Identifier, replaces *x509.Certificate) error {
+	if replaces != nil && c.exempts {
+		if !c.replace(replaces) {
+			return &acme.Problem{Type: acme.ErrRateLimited, Status: 429, RetryAfter: time.Hour}
+		}
+		c.issue()
+		return nil
+	}
 	if !c.admit("orders", c.limits.NewOrders, true) || !c.admit(registeredDomain(ids[0]), c.limits.CertificatesPerDomain, false) || !c.admit(ids[0].Value, c.limits.CertificatesPerSet, false) {
 		return &acme.Problem{Type: acme.ErrRateLimited, Status: 429, RetryAfter: time.Hour}
 	}
 	time.Sleep(rand.N(20 * time.Second))
 	c.admit(registeredDomain(ids[0]), c.limits.CertificatesPerDomain, true)
 	c.admit(ids[0].Value, c.limits.CertificatesPerSet, true)
+	c.issue()
+	return nil
+}
+
+func (c *countingCA) issue() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.issued++
-	return nil
 }
 
 // A payingIssuer is an issuer of one's own that has budgets, at work for one manager.
@@ -72,10 +99,12 @@ type payingIssuer struct {
 func (p *payingIssuer) Issue(ctx context.Context, r Request) (*acme.Certificate, error) {
 	w := r.waiter
 	w.identifiers = r.Identifiers
-	if _, err := p.take(ctx, w, false); err != nil {
-		return nil, err
+	if !p.remote.exempts || r.Replaces == nil {
+		if _, err := p.take(ctx, w, false); err != nil {
+			return nil, err
+		}
 	}
-	if err := p.remote.order(r.Identifiers); err != nil {
+	if err := p.remote.order(r.Identifiers, r.Replaces); err != nil {
 		return nil, err
 	}
 	return p.localAuthority.Issue(ctx, r)
@@ -92,11 +121,15 @@ func (p *payingCA) Bind(s Services) (Issuer, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := newBudgets(&ACME{DirectoryURL: "https://ca.example/directory", Limits: p.remote.limits}, ca.CA{}, s.Storage)
+	var known ca.CA
+	if p.remote.exempts {
+		known.Limits.Renewals = 120 * 24 * time.Hour
+	}
+	b := newBudgets(&ACME{DirectoryURL: "https://ca.example/directory", Limits: p.remote.limits}, known, s.Storage)
 	return &payingIssuer{local, b, p.remote}, nil
 }
 
-// A pacedFleet is two managers on one storage, and when their certificates came.
+// A pacedFleet is managers on one storage, and when their certificates came.
 type pacedFleet struct {
 	store    *storagetest.Faulty
 	remote   *countingCA
@@ -107,14 +140,15 @@ type pacedFleet struct {
 	obtained map[string][]time.Time // by name; guarded by mu
 }
 
-func startPacedFleet(t *testing.T, limits Limits, members int) *pacedFleet {
+func startPacedFleet(t *testing.T, remote *countingCA, members int) *pacedFleet {
 	t.Helper()
-	f := &pacedFleet{store: new(storagetest.Faulty), remote: &countingCA{limits: limits, test: t, full: make(map[string]time.Time)}, obtained: make(map[string][]time.Time)}
+	remote.full, remote.replaced = make(map[string]time.Time), make(map[string]bool)
+	f := &pacedFleet{store: new(storagetest.Faulty), remote: remote, obtained: make(map[string][]time.Time)}
 	ctx, cancel := context.WithCancel(t.Context())
 	var group sync.WaitGroup
 	for range members {
 		m, err := New(Config{
-			Issuers: []Issuer{&payingCA{LocalCA{Lifetime: 90 * 24 * time.Hour}, f.remote}}, Storage: f.store, Logger: slog.New(slog.DiscardHandler), OnEvent: f.note,
+			Issuers: []Issuer{&payingCA{LocalCA{Lifetime: remote.lifetime}, remote}}, Storage: f.store, Logger: slog.New(slog.DiscardHandler), OnEvent: f.note,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -197,7 +231,7 @@ func TestFleetPacesNewNames(t *testing.T) {
 		NewOrders: Limit{Count: names / 7, Per: 3 * time.Hour}, CertificatesPerDomain: Limit{Count: 50, Per: 7 * 24 * time.Hour}, CertificatesPerSet: Limit{Count: 5, Per: 7 * 24 * time.Hour},
 	}
 	synctest.Test(t, func(t *testing.T) {
-		f := startPacedFleet(t, limits, 2)
+		f := startPacedFleet(t, &countingCA{limits: limits, lifetime: 90 * 24 * time.Hour}, 2)
 		defer f.stop()
 		const old = 40
 		f.manage(t, "old%d.former%d.example", old, old)

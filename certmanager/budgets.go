@@ -37,12 +37,12 @@ type budgets struct {
 	ca         string // for people
 	accountKey string
 	limits     map[countable]budget.Limit
-	exempts    bool // replacements (RFC 9773 §5)
+	renewals   time.Duration // as of ca.Limits
 }
 
 func newBudgets(a *ACME, known ca.CA, s storage.Store) *budgets {
 	preset := known.Limits
-	b := &budgets{book: tally.Book{Store: s}, ca: known.Name, accountKey: a.accountKey(), exempts: preset.ReplacementsExempt}
+	b := &budgets{book: tally.Book{Store: s}, ca: known.Name, accountKey: a.accountKey(), renewals: preset.Renewals}
 	if u, err := url.Parse(a.directoryURL()); err == nil {
 		b.ca = cmp.Or(b.ca, u.Hostname())
 	}
@@ -57,7 +57,7 @@ func newBudgets(a *ACME, known ca.CA, s storage.Store) *budgets {
 // A purse is one of the budgets.
 type purse struct {
 	*tally.Tally
-	spentError                             // but for the time
+	spentError                             // but for the time and the place
 	giveBack   func(context.Context) error // gives back the token that was taken
 }
 
@@ -94,6 +94,22 @@ func (b *budgets) ofOrder(identifiers []acme.Identifier) []purse {
 	return all
 }
 
+// isExempt reports whether the CA checks none of its limits for the order.
+func (b *budgets) isExempt(w waiter) bool { return b.renewals > 0 && w.replaces }
+
+// costs returns the budgets that the order costs, the slow ones first. What is exempt does count for the exact set at Let's
+// Encrypt when it is issued. That is left out: it would be a call of the storage for each renewal, and is corrected by a refusal.
+func (b *budgets) costs(w waiter) []purse {
+	if b.isExempt(w) {
+		return nil
+	}
+	all := b.ofOrder(w.identifiers)
+	if time.Since(w.obtained) < b.renewals {
+		all = slices.DeleteFunc(all, func(p purse) bool { return p.which != certsBySet })
+	}
+	return all
+}
+
 // ofFailures returns the budgets of failed validations of the names.
 func (b *budgets) ofFailures(identifiers []acme.Identifier) []purse {
 	var all []purse
@@ -127,20 +143,18 @@ func registeredDomain(id acme.Identifier) string {
 type waiter struct {
 	tally.Waiter
 	identifiers []acme.Identifier
-	exempt      bool        // it replaces a certificate of the issuer's
+	obtained    time.Time   // when the issuer issued the certificate that is replaced, for the same names; zero: another has, or none
+	replaces    bool        // it says so (RFC 9773 §5), in the window that was suggested for that
 	last        *spentError // what it has waited for; nil: nothing
 }
 
 // check returns nil if an order may be tried, as far as is known without asking the storage, or a *spentError. One whose time
 // to come again is over has the storage asked once more.
 func (b *budgets) check(ctx context.Context, w waiter) error {
-	if w.exempt && b.exempts {
-		return nil
-	}
 	now := time.Now()
 	var spent *purse
 	var latest time.Time
-	for _, p := range b.ofOrder(w.identifiers) {
+	for _, p := range b.costs(w) {
 		again := w.last != nil && w.last.key == p.key
 		if again && now.Before(w.last.until) && w.last.waiter == w.Waiter {
 			return w.last
@@ -163,7 +177,7 @@ func (b *budgets) check(ctx context.Context, w waiter) error {
 // spent returns the error that says that the budget is spent, with a slot for who waits.
 func (p *purse) spent(now time.Time) *spentError {
 	spent := p.spentError
-	spent.until = p.Slot(spent.waiter, now)
+	spent.until, spent.place = p.Slot(spent.waiter, now)
 	spent.waiter.Waited = false
 	return &spent
 }

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/certmanager/internal/record"
-	"github.com/everseal/everseal/storage"
 )
 
 // A carryover is what one attempt leaves for the next in memory.
@@ -14,20 +13,6 @@ type carryover struct {
 	gone    time.Time           // when the record of what is served was first found gone
 	lease   claim               // to that of the work
 	former  claim               // to that of the work with an issuer as an earlier release had it
-}
-
-// A claim is to a lease that another process has. The zero value is one that was not made.
-type claim struct {
-	*storage.Claim
-	tries int // in vain
-}
-
-// withdraw gives up a claim that is not needed any more.
-func (c *claim) withdraw() {
-	if c.Claim != nil {
-		c.Withdraw()
-	}
-	*c = claim{}
 }
 
 // isEmpty reports whether nothing is left.

@@ -11,12 +11,18 @@ import (
 
 // takeKey sees to it that the journal has a key that can sign: the one of the order under way, or a new one. Of one that
 // Config.Keys makes the reference is stored first, and with it that the key of what it replaces is to be deleted, some day.
-func (i *issuance) takeKey(ctx context.Context) error {
-	j, ring := i.journal, i.archive.keyring
+func (i *issuance) takeKey(run context.Context) error {
+	j, ring, ctx := i.journal, i.archive.keyring, i.work.within(run)
 	if j.Key.Signer != nil {
 		return nil
 	}
 	if ring.keys == nil {
+		if i.entry.keyType().isSlow() { // two processes are not to make one each
+			if err := i.work.hold(ctx); err != nil {
+				return err
+			}
+			ctx = i.work.context()
+		}
 		i.work.Unused.Add(j.Key.Reference, time.Now()) // another configuration's
 		key, err := ring.generate(ctx, i.entry.keyType())
 		if err != nil {
@@ -37,7 +43,7 @@ func (i *issuance) takeKey(ctx context.Context) error {
 	if err := i.work.save(ctx); err != nil {
 		return storageFailure(fmt.Errorf("record the reference before the key is made: %w", err))
 	}
-	signer, err := ring.create(ctx, j.Key.Reference, i.entry.keyType())
+	signer, err := ring.create(i.work.context(), j.Key.Reference, i.entry.keyType())
 	if err != nil {
 		return err
 	}
@@ -52,7 +58,7 @@ type keyDeletion struct{ *attempt }
 // work comes upon one.
 func (d keyDeletion) run(ctx context.Context) {
 	w := d.work
-	if d.archive.keyring.keys == nil || !w.ours || len(w.Unused.Due(time.Now())) == 0 || w.context().Err() != nil {
+	if d.archive.keyring.keys == nil || !w.ours || len(w.Unused.Due(time.Now())) == 0 || w.within(ctx).Err() != nil || w.hold(ctx) != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, keysTimeout)

@@ -19,7 +19,7 @@ type charge struct {
 // take takes what an order costs, or nothing: the error is a *spentError then, or that of the storage. Of names that have
 // failed, it is seen first whether they may fail once more.
 func (b *budgets) take(ctx context.Context, w waiter, hasFailed bool) (charge, error) {
-	if hasFailed {
+	if hasFailed && !b.isExempt(w) {
 		for _, p := range b.ofFailures(w.identifiers) {
 			if err := p.Refresh(ctx); err != nil {
 				return charge{}, storageFailure(err)
@@ -31,7 +31,7 @@ func (b *budgets) take(ctx context.Context, w waiter, hasFailed bool) (charge, e
 		}
 	}
 	var c charge
-	for _, p := range b.ofOrder(w.identifiers) {
+	for _, p := range b.costs(w) {
 		err := p.Take(ctx, w.Class)
 		if err == nil {
 			p.giveBack = p.GiveBack(time.Now()) // not of a time before it was taken: it might not come back

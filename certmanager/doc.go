@@ -57,7 +57,7 @@
 // CAs that have renewal information (RFC 9773: Let's Encrypt and Google, among others) are asked for each certificate that they
 // have signed when to renew it. From the window that they suggest an instant is chosen at random, and kept; a window in the past
 // means that it is due, which is how CAs announce that they will revoke. It is never later than when a tenth of the lifetime is
-// left. An order says which certificate of the same CA's it replaces, which CAs exempt from their limits. [Status] has the window
+// left. An order says which certificate of the same CA's it replaces, which in its window is exempt from limits. [Status] has the window
 // and the page that explains it; a renewal that is moved far ahead, or explained, is [EventRescheduled]. What goes wrong with
 // it keeps nothing from being renewed by its age.
 //
@@ -81,8 +81,8 @@
 // How often a CA may be asked is counted in the storage, for all who share it: the limits of Let's Encrypt are known, and
 // those of others, or raised ones, are set in [ACME].Limits. What a limit leaves no room for waits its turn ([ReasonBudget]),
 // and holds up nothing else: new names leave some of it to renewals, and these to what is about to end. The next issuer is
-// asked meanwhile only if a certificate is about to end or a client waits. Renewals that tell Let's Encrypt what they replace
-// cost nothing. When a CA refuses for a limit after all, all members know; a name that it has paused ([ReasonPaused])
+// asked meanwhile only if a certificate is about to end or a client waits. Renewals cost nothing at Let's Encrypt in the window
+// that it suggests for them, and at another time one of the five in a week for exactly the same names. When a CA refuses for a limit after all, all members know; a name that it has paused ([ReasonPaused])
 // stops, and the error says where to go.
 //
 // # On demand
@@ -112,6 +112,12 @@
 // That they can prove control of the names: failures and their pauses are shared, so that one that can't is to have
 // [RoleServe]. And the time, within five minutes. Releases may differ: a record that a later one has changed the
 // meaning of is left alone, and an event says so.
+//
+// # A storage that is down
+//
+// What is served goes on being served, and nothing is obtained that could not be kept. A process that starts meanwhile has
+// nothing, unless its storage is a storage.Cached: then it serves the local copies, tells so ([EventCopied],
+// [Status].Copied), and orders nothing before it has read what the storage has.
 //
 // # Memory
 //

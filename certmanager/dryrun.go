@@ -15,6 +15,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager/internal/ca"
+	"github.com/everseal/everseal/certmanager/internal/tally"
 )
 
 const (
@@ -95,7 +96,7 @@ func (i *acmeIssuance) rehearse(ctx context.Context, solvers []acme.Solver) erro
 	if err != nil {
 		return err
 	}
-	r := Request{Identifiers: i.request.Identifiers, Key: key, Solvers: solvers, Profile: i.request.Profile, waiter: i.request.waiter}
+	r := Request{Identifiers: i.request.Identifiers, Key: key, Solvers: solvers, Profile: i.request.Profile, waiter: waiter{Waiter: tally.Waiter{Class: i.request.waiter.Class, Alone: true}}}
 	if i.request.Record != nil {
 		r.Record = func(ctx context.Context, journal []byte) error {
 			i.notes.DryRun = journal

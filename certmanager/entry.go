@@ -71,7 +71,7 @@ func (e *entry) offer(r *record.Certificate) bool {
 	if e.roles.has(forgotten) {
 		return false
 	}
-	if current := e.held(); current != nil && !record.Newer(r.Obtained, current.obtainedAt(), time.Now()) {
+	if current := e.held(); current != nil && !current.isCopied() && !record.Newer(r.Obtained, current.obtainedAt(), time.Now()) {
 		if e.isEvicted() && current.obtained == r.Obtained.UnixNano() {
 			e.publish(r) // it comes back
 		}
@@ -136,6 +136,10 @@ func (e *entry) evict() bool {
 	}
 	if m := e.progress.matter; m != nil && m.working || e.roles.has(unkept|pinned|wanted) {
 		return false
+	}
+	if s.isCopied() {
+		e.served.Store(nil)
+		return true
 	}
 	e.evicted.Store(newEvicted(s))
 	e.served.Store(nil)

@@ -14,7 +14,9 @@ type EventKind string
 
 // The kinds of event.
 const (
-	EventLoaded    EventKind = "loaded"    // a certificate was found in the storage and is served
+	EventLoaded EventKind = "loaded" // a certificate was found in the storage and is served
+	// A local copy of the certificate is served, as it was at Since, while the storage can't be read: see storage.Cached.
+	EventCopied    EventKind = "copied"
 	EventObtaining EventKind = "obtaining" // work on a new certificate begins, or is resumed
 	EventObtained  EventKind = "obtained"  // a new certificate was stored and is served
 	EventFailed    EventKind = "failed"    // an attempt failed, maybe before a restart; Next says when the next one is due
@@ -38,12 +40,12 @@ type Event struct {
 	Names    []string  // of the certificate; empty if it concerns an issuer
 	Issuer   string    // ID of the issuer concerned; may be empty
 	Renewal  bool      // with obtaining, obtained and failed: a certificate for the names was there before
-	Serial   string    // serial number in hexadecimal, with loaded, obtained and rescheduled
-	NotAfter time.Time // with loaded, obtained and rescheduled; with failed and expiring, that of the certificate there is; UTC
+	Serial   string    // serial number in hexadecimal, with loaded, copied, obtained and rescheduled
+	NotAfter time.Time // with loaded, copied, obtained and rescheduled; with failed and expiring, that of the certificate there is; UTC
 	Next     time.Time // when the next attempt or renewal is due
 	Attempts int       // with failed and expiring: failures in a row
-	Since    time.Time // with failed and expiring: when the first of them was; with available: since when it was not; UTC
-	Err      error     // with failed, expiring, unavailable, corrupt and warning
+	Since    time.Time // with failed and expiring: when the first of them was; with available: since when it was not; with copied: when the copy was made; UTC
+	Err      error     // with copied, failed, expiring, unavailable, corrupt and warning
 
 	ExplanationURL string // with rescheduled: the issuer's page on the reason; empty: it names none
 
@@ -114,6 +116,8 @@ func (e *Event) message() string {
 	switch e.Kind {
 	case EventLoaded:
 		return "certificate loaded"
+	case EventCopied:
+		return "a copy of the certificate is served, for the storage can't be read: " + cause
 	case EventObtaining:
 		return "obtaining a certificate"
 	case EventObtained:

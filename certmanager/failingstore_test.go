@@ -62,6 +62,7 @@ func (w *world) fromLocalCA(ca *localCA, names ...string) certmanager.Config {
 // TestStorageFailsOften has a fifth of all calls fail for days, whether they reach the medium or not. What the CA issues is
 // stored within ten minutes, none is lost, and none is issued that was not due.
 func TestStorageFailsOften(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []storagetest.Kind{storagetest.Fail, storagetest.Lost} {
 		synctest.Test(t, func(t *testing.T) {
 			const days, lifetime = 3, 12 * time.Hour

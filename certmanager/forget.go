@@ -64,6 +64,7 @@ func (m *Manager) abandon(entries []*entry) {
 	for _, e := range entries {
 		abandon(&e.progress, fmt.Errorf("certmanager: %v: %w", &e.subject, errForgotten))
 	}
+	m.obtainer.unqueue(entries...)
 	m.dispatcher.Update(entries...)
 }
 

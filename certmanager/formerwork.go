@@ -19,8 +19,10 @@ func (i *issuance) adopt(run context.Context) (o outcome, ended bool) {
 		return outcome{}, false
 	}
 	key := i.entry.workKey(i.issuer.ID())
-	held, err := i.adoptFrom(key)
+	held, err := i.adoptFrom(run, key)
 	switch {
+	case errors.As(err, new(claimError)):
+		return i.notHeld(run, err), true
 	case held != nil:
 		wait := min(time.Duration(i.left.former.tries)*time.Second, maxClaimInterval)
 		err = fmt.Errorf("certmanager: %v: %w: %w", &i.entry.subject, errHeld, held)
@@ -32,13 +34,16 @@ func (i *issuance) adopt(run context.Context) (o outcome, ended bool) {
 }
 
 // adoptFrom takes over the record at the key, if there is one and nobody holds its lease.
-func (i *issuance) adoptFrom(key string) (held *storage.HeldError, err error) {
-	ctx := i.work.context()
-	if exists, err := i.archive.has(ctx, key); err != nil {
+func (i *issuance) adoptFrom(run context.Context, key string) (held *storage.HeldError, err error) {
+	if exists, err := i.archive.has(i.work.within(run), key); err != nil {
 		return nil, fmt.Errorf("load the work with the issuer %s: %w", i.issuer.ID(), err)
 	} else if !exists {
 		return nil, nil
 	}
+	if err := i.work.hold(run); err != nil {
+		return nil, err
+	}
+	ctx := i.work.context()
 	former, err := claimWork(ctx, i.store, key, &i.left.former)
 	if err != nil {
 		held, _ = errors.AsType[*storage.HeldError](err)
@@ -49,7 +54,7 @@ func (i *issuance) adoptFrom(key string) (held *storage.HeldError, err error) {
 			i.warn(ctx, i.issuer.ID(), fmt.Errorf("certmanager: %v: give back the lease: %w", &i.entry.subject, err))
 		}
 	}()
-	value := former.lease.Value()
+	value := former.stored
 	found, err := i.work.Adopt(i.issuer.ID(), value)
 	switch {
 	case err != nil:

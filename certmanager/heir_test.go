@@ -34,6 +34,7 @@ func servedLeaf(t *testing.T, m *certmanager.Manager, name string) *x509.Certifi
 // TestHeirFailsForWeeks configures a name that was wanted on demand in a certificate with another name, which the CA
 // refuses for weeks: that of the name alone is renewed meanwhile, whatever Config.OnDemand says, until the other comes.
 func TestHeirFailsForWeeks(t *testing.T) {
+	t.Parallel()
 	for _, denied := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)

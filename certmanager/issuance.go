@@ -47,7 +47,11 @@ func (i *issuance) run(run context.Context) (o outcome, next bool) {
 	if spent, ok := errors.AsType[*spentError](i.spent(run, i.issuer)); ok {
 		return i.notYet(spent)
 	}
-	if err := i.takeKey(i.work.context()); err != nil {
+	err := i.takeKey(run)
+	if err == nil {
+		err = i.work.hold(run)
+	}
+	if err != nil {
 		event.Kind = EventFailed
 		return i.failed(run, event, err)
 	}
@@ -81,7 +85,7 @@ func (i *issuance) issue(ctx context.Context, begun func()) (*record.Certificate
 		Replaces:    i.predecessor(),
 		Refusals:    j.Refusals,
 		Journal:     j.Notes,
-		waiter:      i.waiter(),
+		waiter:      i.waiter(i.issuer),
 		Record: func(ctx context.Context, notes []byte) error {
 			j.Notes = notes
 			return i.work.save(ctx)
@@ -174,6 +178,8 @@ func (i *issuance) failed(run context.Context, event Event, err error) (o outcom
 	err = i.named(err)
 	event.Err = err
 	switch {
+	case errors.As(err, new(claimError)):
+		return i.notHeld(run, err), false
 	case run.Err() != nil: // a failure only because Run ends is none
 		return outcome{kind: lifecycle.Deferred, until: time.Now(), err: err}, false
 	case i.work.isLost(): // to another, or the storage loses what it takes

@@ -99,18 +99,21 @@ func refusal(detail string) error {
 func TestStorageFailureDoesNotLeadToTheNextIssuer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, store := newChain(t), new(storagetest.Faulty)
+		config := c.config(store, "example.com")
+		config.KeyTypes = []certmanager.KeyType{certmanager.RSA2048} // which is recorded after the lease is taken
 		store.SetFaults(storagetest.Fault{On: storagetest.Save, Prefix: "work", After: 1, Err: errDisk})
-		_, stop := runQuietly(t, c.config(store, "example.com"))
+		_, stop := runQuietly(t, config)
 		time.Sleep(30*time.Second + time.Millisecond) // the key could not be recorded, and that is about to be
 		c.wantAsked(t, "while no key can be recorded", "")
 		store.SetFaults()
 		time.Sleep(200 * time.Millisecond)
 		stop()
-		item, err := store.Load(t.Context(), workKey("first"))
+		rsaKey := record.WorkKey("first", "example.com", string(certmanager.RSA2048))
+		item, err := store.Load(t.Context(), rsaKey)
 		if err != nil || !strings.Contains(string(item.Value), errDisk.Error()) {
 			t.Fatalf("the failure was not written down: %s, %v", item.Value, err)
 		}
-		m, stop := runQuietly(t, c.config(store, "example.com"))
+		m, stop := runQuietly(t, config)
 		defer stop()
 		synctest.Wait()
 		c.wantAsked(t, "after a restart, before the next attempt is due", "")
@@ -119,7 +122,7 @@ func TestStorageFailureDoesNotLeadToTheNextIssuer(t *testing.T) {
 		}
 		time.Sleep(10 * time.Minute)
 		c.wantAsked(t, "when the storage is well", "first")
-		if item, err := store.Load(t.Context(), workKey("first")); err != nil || strings.Contains(string(item.Value), errDisk.Error()) {
+		if item, err := store.Load(t.Context(), rsaKey); err != nil || strings.Contains(string(item.Value), errDisk.Error()) {
 			t.Errorf("the record still tells of the failure: %s, %v", item.Value, err)
 		}
 	})

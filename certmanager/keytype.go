@@ -48,6 +48,9 @@ func (t KeyType) check() error {
 		string(t), ECDSAP256, ECDSAP384, RSA2048, RSA3072, RSA4096)
 }
 
+// isSlow reports whether making a key of the type takes long.
+func (t KeyType) isSlow() bool { return t == RSA2048 || t == RSA3072 || t == RSA4096 }
+
 // generate makes a new key. Making one for RSA takes a processor for up to seconds: no more are made at once than leave
 // handshakes alone, and others wait until ctx ends.
 func (k *keyring) generate(ctx context.Context, t KeyType) (crypto.Signer, error) {

@@ -31,10 +31,19 @@ func (o *obtainer) load(ctx context.Context, e *entry) outcome {
 // fetch serves the newest certificate that could be read, and returns the event of it. It returns an error if some could
 // not.
 func (o *obtainer) fetch(ctx context.Context, e *entry) (events []Event, err error) {
+	end := o.meanwhile(ctx, e)
 	r, err := o.archive.newest(ctx, e)
+	end()
 	o.residents.read(err)
-	if r != nil && o.serve(e, r) {
-		events = []Event{loadedEvent(e, r)}
+	switch {
+	case r != nil:
+		if o.serve(e, r) {
+			events = []Event{loadedEvent(e, r)}
+		}
+	case err == nil:
+		e.recant()
+	default:
+		o.serveCopy(ctx, e, err)
 	}
 	return events, err
 }
@@ -66,6 +75,7 @@ func (o *obtainer) scan(ctx context.Context, entries []*entry) {
 		if err := s.issuer(ctx, issuer, i == last); err != nil {
 			if ctx.Err() == nil {
 				o.logger.LogAttrs(ctx, slog.LevelWarn, "the storage can't be scanned: certificates are loaded one by one", slog.String("error", err.Error()))
+				s.serveCopies(ctx, err)
 			}
 			return
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
 	"github.com/everseal/everseal/certmanager/internal/record"
+	"github.com/everseal/everseal/certmanager/internal/tally"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -42,7 +43,7 @@ type rules struct {
 func (o *obtainer) do(ctx context.Context, e *entry) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	wasEvicted := e.isEvicted()
+	wasEvicted, places := e.isEvicted(), []*tally.Place{e.progress.place()}
 	task := e.begin(cancel)
 	var result outcome
 	if e.roles.has(forgotten) {
@@ -58,6 +59,7 @@ func (o *obtainer) do(ctx context.Context, e *entry) {
 		if result.kind == lifecycle.Obtained || result.kind == lifecycle.Current {
 			a.left.withdraw()
 		}
+		places = append(places, a.places...)
 		e.tidy()
 	}
 	if e.roles.has(forgotten) {
@@ -69,6 +71,7 @@ func (o *obtainer) do(ctx context.Context, e *entry) {
 	first := result.kind == lifecycle.Loaded && !e.progress.isLoaded()
 	result.hindered = isHindered(e, result, time.Now())
 	report := e.finish(result)
+	o.vacate(e, places, result.kind)
 	if errors.Is(result.err, errGone) {
 		e.roles.set(gone) // not before: a handshake that has it tried again would be forgotten
 	}
@@ -85,6 +88,7 @@ func (o *obtainer) serve(e *entry, r *record.Certificate) bool {
 	if !e.offer(r) {
 		return false
 	}
+	o.unqueue(e)
 	o.expectPoll(e, r)
 	if former := o.catalogue.inherit(e); len(former) > 0 {
 		o.retire(former, nil)
@@ -103,6 +107,7 @@ func (o *obtainer) retire(entries []*entry, underway *entry) {
 			dismiss(&e.progress, fmt.Errorf("certmanager: %v: %w", &e.subject, errRetired))
 		}
 	}
+	o.unqueue(entries...)
 	o.update(entries...)
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
 // errImpossible is why no certificate is obtained for a name.
@@ -117,27 +118,20 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 	if d.forgotten.Load() {
 		return nil, fmt.Errorf("certmanager: %s: %w", name, errForgotten)
 	}
-	r, err := m.obtainer.archive.newest(ctx, e)
+	r, err := m.obtainer.archive.soon(ctx, e)
 	if r != nil && time.Now().Before(r.End) {
-		// What was obtained under an earlier answer serves also when there is none just now.
-		if !e.offer(r) {
-			return nil, fmt.Errorf("certmanager: %s: %w", name, errForgotten)
-		}
-		m.obtainer.expectPoll(e, r)
-		e.roles.set(used)
-		certificate := &e.served.Load().Certificate
-		e.progress.loaded()
-		if m.catalogue.adopt(e) {
-			m.dispatcher.Update(slices.Collect(familyOf(e).all())...)
-			m.obtainer.residents.add(e)
-		}
-		m.emit(ctx, loadedEvent(e, r))
-		return certificate, nil
+		return m.adoptStored(ctx, e, r) // what was obtained under an earlier answer serves also when there is none just now
 	}
-	if denied != nil {
+	if denied != nil && err == nil {
 		return nil, denied
 	}
 	if err != nil {
+		if certificate := m.lendOnDemand(ctx, e, err); certificate != nil {
+			return certificate, nil
+		}
+		if denied != nil {
+			return nil, denied
+		}
 		return nil, fmt.Errorf("certmanager: %s: %w", name, err)
 	}
 	if m.config.Role == RoleServe {
@@ -155,6 +149,23 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 		m.lapse(e)
 	}
 	return certificate, err
+}
+
+// adoptStored puts a name that a client asks for under management with what the storage has.
+func (m *Manager) adoptStored(ctx context.Context, e *entry, r *record.Certificate) (*tls.Certificate, error) {
+	if !e.offer(r) {
+		return nil, fmt.Errorf("certmanager: %v: %w", &e.subject, errForgotten)
+	}
+	m.obtainer.expectPoll(e, r)
+	e.roles.set(used)
+	certificate := &e.served.Load().Certificate
+	e.progress.loaded()
+	if m.catalogue.adopt(e) {
+		m.dispatcher.Update(slices.Collect(familyOf(e).all())...)
+		m.obtainer.residents.add(e)
+	}
+	m.emit(ctx, loadedEvent(e, r))
+	return certificate, nil
 }
 
 // obtain has the dispatcher obtain a certificate for an entry that is not managed.

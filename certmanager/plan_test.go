@@ -302,6 +302,7 @@ func TestReplaces(t *testing.T) {
 
 // An order under way is resumed, and not another one made that replaces the same.
 func TestReplacingOrderIsResumed(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		front := w.front()

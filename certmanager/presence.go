@@ -71,6 +71,10 @@ func (c presenceCheck) run(ctx context.Context) (o outcome, ended bool) {
 	if absence.Gone {
 		return c.gone(nil), true
 	}
+	if err := c.work.hold(ctx); err != nil { // one process checks
+		return c.notHeld(ctx, err), true
+	}
+	ctx = c.work.context()
 	err := c.presence.lookFor(ctx, c.solver, e.identifiers[0])
 	if !isElsewhere(err) || !c.seesNames(ctx) {
 		if err == nil {

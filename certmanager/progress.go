@@ -58,16 +58,21 @@ func (p *progress) matters() *matter {
 
 // settle wakes the handshakes that wait, and forgets the matter if nothing is left of it. The caller holds p.mu.
 func (p *progress) settle() {
+	p.wake()
 	m := p.matter
 	if m == nil {
 		return
 	}
-	if m.changed != nil {
-		close(m.changed)
-		m.changed = nil
-	}
 	if !m.working && m.failure == nil && m.deferral == nil && len(m.waiting) == 0 {
 		p.matter = nil
+	}
+}
+
+// wake wakes the handshakes that wait. The caller holds p.mu.
+func (p *progress) wake() {
+	if m := p.matter; m != nil && m.changed != nil {
+		close(m.changed)
+		m.changed = nil
 	}
 }
 
@@ -161,7 +166,10 @@ func (p *progress) wait() (changed <-chan struct{}, waited func()) {
 	}
 }
 
-// command has the next attempt replace the certificate whatever its age. The channel is sent the outcome.
+// errCommanded is why a poll has ended.
+var errCommanded = errors.New("the certificate is replaced at once")
+
+// command has the next attempt replace the certificate whatever its age; a poll is not waited for. The channel is sent the outcome.
 func (p *progress) command() <-chan error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -169,6 +177,9 @@ func (p *progress) command() <-chan error {
 	m := p.matters()
 	m.waiting = append(m.waiting, done)
 	p.state.Command()
+	if m.working && m.task.Action == lifecycle.Poll && m.cancel != nil {
+		m.cancel(errCommanded)
+	}
 	return done
 }
 

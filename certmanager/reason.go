@@ -61,7 +61,7 @@ func reasonOf(err error) Reason {
 	switch {
 	case errors.As(err, new(*spentError)):
 		return ReasonBudget
-	case errors.As(err, new(*pausedError)):
+	case isPaused(err):
 		return ReasonPaused
 	case errors.As(err, new(policyError)):
 		return ReasonPolicy

@@ -81,6 +81,7 @@ func runAll(t *testing.T, members ...*member) (stop func()) {
 
 // TestRandomRemovals has 10,000 names forgotten or deleted on one of two managers while both are at work on them.
 func TestRandomRemovals(t *testing.T) {
+	t.Parallel()
 	const together = 20
 	n := uint64(10_000 / together)
 	if raceDetector {

@@ -446,9 +446,10 @@ func TestEvictedIsPolled(t *testing.T) {
 
 // Some of many certificates are pulled forward within an hour: each of them is replaced once, within the day, and no other.
 func TestPulledForward(t *testing.T) {
-	n := 2000
+	t.Parallel()
+	n := 1000
 	if raceDetector {
-		n = 200
+		n = 100
 	}
 	names := make([]string, n)
 	for i := range names {
@@ -515,4 +516,24 @@ func TestRenewalInfoByACME(t *testing.T) {
 			t.Errorf("%d orders", len(orders))
 		}
 	})
+}
+
+// A caller of Renew does not wait for the issuer's word on when to renew.
+func TestRenewDuringAPoll(t *testing.T) {
+	informed(t, nil, func(w *world, ca *informingCA, m *certmanager.Manager) {
+		asked := make(chan struct{}, 1)
+		ca.informs(func(ctx context.Context, leaf *x509.Certificate) (*acme.RenewalInfo, error) {
+			select {
+			case asked <- struct{}{}:
+			default:
+			}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		<-asked
+		began := time.Now()
+		if err := m.Renew(w.t.Context(), "a.example.com"); err != nil || time.Since(began) > 0 {
+			t.Errorf("it is renewed after %v: %v", time.Since(began), err)
+		}
+	}, "a.example.com")
 }

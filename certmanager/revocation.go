@@ -73,10 +73,3 @@ func (m *Manager) revokerOf(id string) (revoker, error) {
 	}
 	return nil, fmt.Errorf("the issuer %s is not among Config.Issuers", id)
 }
-
-// serialOf returns the serial number of a certificate in DER, in hexadecimal.
-func serialOf(der []byte) string {
-	s := served{}
-	s.Certificate.Certificate = [][]byte{der}
-	return s.serial()
-}

@@ -2,9 +2,6 @@ package certmanager
 
 import (
 	"crypto/tls"
-	"encoding/asn1"
-	"encoding/hex"
-	"math/big"
 	"time"
 
 	"github.com/everseal/everseal/certmanager/internal/record"
@@ -26,6 +23,7 @@ type facts struct {
 	endOf      string // subject of the intermediate that ends before the leaf; empty: the leaf ends first
 	challenges proofs // by which it was proved
 	imported   bool
+	copied     int64 // when the local copy was made that this is of, seconds since 1970; 0: it is what the storage has
 }
 
 // newServed returns the record as crypto/tls serves it. A server never reads Leaf.
@@ -33,7 +31,7 @@ func newServed(r *record.Certificate) *served {
 	challenges, validated := proofsOf(r.Validations)
 	return &served{
 		Certificate: tls.Certificate{Certificate: r.Chain, PrivateKey: r.Key.Signer},
-		facts:       facts{r.Issuer, r.Obtained.UnixNano(), r.NotBefore.Unix(), r.End.Unix(), validated, r.EndOf, challenges, r.Imported},
+		facts:       facts{r.Issuer, r.Obtained.UnixNano(), r.NotBefore.Unix(), r.End.Unix(), validated, r.EndOf, challenges, r.Imported, 0},
 	}
 }
 
@@ -42,23 +40,4 @@ func (f *facts) obtainedAt() time.Time { return time.Unix(0, f.obtained) }
 func (f *facts) end() time.Time { return time.Unix(f.notAfter, 0).UTC() }
 
 // serial returns the serial number in hexadecimal, as CAs show it.
-func (s *served) serial() string {
-	// Of a million certificates, parsing all of each would take seconds.
-	var whole, tbs asn1.RawValue
-	var version int
-	var serial *big.Int
-	if _, err := asn1.Unmarshal(s.Certificate.Certificate[0], &whole); err != nil {
-		return ""
-	}
-	if _, err := asn1.Unmarshal(whole.Bytes, &tbs); err != nil {
-		return ""
-	}
-	rest, err := asn1.UnmarshalWithParams(tbs.Bytes, &version, "optional,explicit,default:0,tag:0")
-	if err != nil {
-		return ""
-	}
-	if _, err := asn1.Unmarshal(rest, &serial); err != nil {
-		return ""
-	}
-	return hex.EncodeToString(serial.Bytes())
-}
+func (s *served) serial() string { return serialOf(s.Certificate.Certificate[0]) }

@@ -18,6 +18,7 @@ type spentError struct {
 	key    string // of the record
 	waiter tally.Waiter
 	until  time.Time
+	place  *tally.Place // in line; nil: none
 }
 
 // Error says which limit, of which CA, and when the next is due.

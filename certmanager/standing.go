@@ -17,20 +17,25 @@ func (a *attempt) isPressing() bool {
 	return s.stage >= lifecycle.StageTenth || s.plan.Urgency == lifecycle.Handshake
 }
 
-// waiter returns the attempt as one that wants an order.
-func (a *attempt) waiter() waiter {
-	s := a.entry.progress.snapshot(time.Now())
+// waiter returns the attempt as one that wants an order from the issuer.
+func (a *attempt) waiter(issuer *gatedIssuer) waiter {
+	now, held := time.Now(), a.entry.held()
+	s := a.entry.progress.snapshot(now)
 	urgency := s.plan.Urgency
 	w := waiter{identifiers: a.entry.identifiers}
 	w.last, _ = errors.AsType[*spentError](s.deferral)
-	w.Alone = a.task.Commanded || urgency == lifecycle.Handshake
+	w.Alone, w.Owner = a.task.Commanded || urgency == lifecycle.Handshake, a.entry
 	switch {
 	case a.task.Commanded, s.stage >= lifecycle.StageTenth:
 		w.Class = budget.Urgent
-	case urgency == lifecycle.Handshake, a.entry.held() != nil:
+	case urgency == lifecycle.Handshake, held != nil:
 		w.Class = budget.Early
 	default:
 		w.Class = budget.New
+	}
+	if held != nil && held.issuer == issuer.ID() && !held.imported {
+		window := s.advice.window()
+		w.obtained, w.replaces = held.obtainedAt(), now.Before(held.end()) && !now.Before(window.Start) && now.Before(window.End)
 	}
 	return w
 }
@@ -43,9 +48,9 @@ func (a *attempt) spent(ctx context.Context, issuer *gatedIssuer) error {
 	if !ok || a.hasBegun(issuer) {
 		return nil
 	}
-	w, held := a.waiter(), a.entry.held()
-	w.exempt = held != nil && held.issuer == issuer.ID() && !held.imported && time.Now().Before(held.end())
+	w := a.waiter(issuer)
 	err := counts.check(ctx, w)
+	a.places = append(a.places, placeOf(err))
 	if err != nil && w.last == nil && a.work == nil && a.left.memory == nil && a.wasBegun(ctx, issuer) {
 		return nil
 	}
@@ -115,6 +120,7 @@ func (a *attempt) slot(spent *spentError) time.Time {
 
 // notYet is the outcome when the issuer's budget is spent: nothing failed. Who waits for this one is told so.
 func (i *issuance) notYet(spent *spentError) (o outcome, next bool) {
+	i.places = append(i.places, spent.place)
 	o = outcome{kind: lifecycle.Deferred, until: i.slot(spent), err: i.named(spent)}
 	if i.task.Commanded {
 		o.kind = lifecycle.Failed

@@ -100,7 +100,7 @@ func (m *Manager) probe(ctx context.Context) error {
 
 // servesSomething reports whether the storage has a certificate that can be served.
 func (m *Manager) servesSomething(ctx context.Context) bool {
-	if m.config.OnDemand != nil && m.obtainer.archive.hasAny(ctx) {
+	if m.config.OnDemand != nil && (m.obtainer.archive.hasAny(ctx) || m.obtainer.archive.hasCopies(ctx)) {
 		return true
 	}
 	const sideBySide = 64
@@ -112,10 +112,13 @@ func (m *Manager) servesSomething(ctx context.Context) bool {
 			break
 		}
 		group.Go(func() error {
-			if r, err := m.obtainer.archive.newest(ctx, e); err == nil && r != nil {
+			r, err := m.obtainer.archive.newest(ctx, e)
+			if err != nil {
+				m.obtainer.serveCopy(ctx, e, err)
+			} else if r != nil {
 				m.obtainer.serve(e, r)
-				m.obtainer.residents.add(e)
 			}
+			m.obtainer.residents.add(e)
 			if e.held() != nil {
 				return found
 			}

@@ -28,6 +28,7 @@ type Status struct {
 	// and when first for any of the names, in UTC.
 	Challenges []string  `json:"challenges,omitempty"`
 	Validated  time.Time `json:"validated,omitzero"`
+	Copied     time.Time `json:"copied,omitzero"`    // when the local copy was made that is served while the storage can't be read, in UTC; zero: none is
 	Imported   bool      `json:"imported,omitempty"` // by Manager.Import: not Issuer has signed it, but will its successor
 
 	Action   Action    `json:"action"`             // what comes next
@@ -181,6 +182,7 @@ func statusOf(e *entry, now time.Time) Status {
 	if c != nil {
 		s.Issuer, s.Serial, s.NotBefore, s.NotAfter, s.EndOf = c.issuer, e.serial(), time.Unix(c.begin, 0).UTC(), c.end(), c.endOf
 		s.Challenges, s.Validated, s.Imported = c.challenges.types(), c.validatedAt(), c.imported
+		s.Copied = c.copiedAt()
 	}
 	return s
 }

@@ -259,22 +259,27 @@ func TestFailuresWithForgetfulStores(t *testing.T) {
 }
 
 // TestNoOrderWithoutRecord has the storage take leases and no key of a certificate: for a key that nobody would find again
-// nothing is ordered, however often it is tried.
+// nothing is ordered, however often it is tried. A storage that says it has taken the key, and has not, is found out by the
+// write after the order, which is resumed from then on.
 func TestNoOrderWithoutRecord(t *testing.T) {
-	for name, open := range map[string]func(storage.Store) healable{
-		"no journal":        func(s storage.Store) healable { return growing(s) },
-		"at most 200 bytes": func(s storage.Store) healable { return almostFull(s, 200) },
-		"forgotten at once": func(s storage.Store) healable { return forgetting(s, 0) },
+	for _, test := range []struct {
+		name string
+		open func(storage.Store) healable
+		most int // orders
+	}{
+		{"no journal", func(s storage.Store) healable { return growing(s) }, 0},
+		{"at most 200 bytes", func(s storage.Store) healable { return almostFull(s, 200) }, 0},
+		{"forgotten at once", func(s storage.Store) healable { return forgetting(s, 0) }, 1},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			config := w.config("example.com")
-			config.Storage = open(w.store)
+			config.Storage = test.open(w.store)
 			_, stop := w.start(config)
 			defer stop()
 			time.Sleep(24 * time.Hour)
-			if n := w.newOrders(); n != 0 {
-				t.Errorf("%s: %d orders", name, n)
+			if n := w.newOrders(); n > test.most {
+				t.Errorf("%s: %d orders, want %d at most", test.name, n, test.most)
 			}
 		})
 	}

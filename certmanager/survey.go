@@ -7,7 +7,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/everseal/everseal/certmanager/internal/lifecycle"
 	"github.com/everseal/everseal/certmanager/internal/record"
+	"github.com/everseal/everseal/certmanager/internal/schedule"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -21,14 +23,15 @@ const (
 )
 
 // A survey goes through the stored certificates that were obtained on demand, and puts those under management that are due
-// before the next one and that nobody has asked this process for: they are renewed without traffic. One member of the fleet
-// does it at a time, and another resumes what it leaves. When such a certificate is renewed, or has ended, memory has
-// nothing of it.
+// before the next one and that nobody has asked this process for: they are renewed without traffic. So are, for a moment, those
+// whose issuer is to be asked when to renew them. One member of the fleet does it at a time, and another resumes what it leaves.
+// When such a certificate is renewed, or has ended, or its issuer has answered, memory has nothing of it.
 type survey struct {
 	*Manager
 	lease   *storage.Lease
 	stage   surveyStage
 	horizon time.Time // until then certificates are due before the next survey
+	polls   int       // to come, of the page
 }
 
 // A surveyStage is how far the members are, the value of the lease.
@@ -92,9 +95,10 @@ func (s *survey) issuer(ctx context.Context, issuer *gatedIssuer) error {
 			if err := noteStage(ctx, s.lease, s.stage); err != nil {
 				return err
 			}
-			if err := pause(ctx, surveyPause); err != nil {
+			if err := pause(ctx, surveyPause+time.Duration(s.polls)*pollSpread); err != nil {
 				return err
 			}
+			s.polls = 0
 		}
 	}
 	return nil
@@ -117,16 +121,21 @@ func (s *survey) record(ctx context.Context, item storage.Record) {
 		return // none of Config.KeyTypes
 	}
 	r, err := s.obtainer.archive.decode(item.Value, &e.subject)
-	if err != nil || !s.isDue(r) {
+	if err != nil || !s.isDue(r) && !s.isPolled(r) {
 		return
 	}
 	if len(s.issuers) > 1 {
-		if r, err = s.obtainer.archive.newest(ctx, e); err != nil || r == nil || r.Issuer != issuer || !s.isDue(r) {
+		if r, err = s.obtainer.archive.newest(ctx, e); err != nil || r == nil || r.Issuer != issuer || !s.isDue(r) && !s.isPolled(r) {
 			return
 		}
 	}
 	e.offer(r)
 	e.progress.loaded()
+	if !s.isDue(r) {
+		s.polls++
+		at := time.Now().Add(spreadOf(min(s.catalogue.index.Len(), surveyPage)))
+		e.progress.change(func(s *lifecycle.State) { s.PollAt(at) })
+	}
 	if s.catalogue.adopt(first) {
 		s.dispatcher.Update(slices.Collect(familyOf(first).all())...)
 		s.obtainer.residents.add(e)
@@ -136,6 +145,13 @@ func (s *survey) record(ctx context.Context, item storage.Record) {
 // isDue reports whether the certificate is to be renewed before the next survey, and before it ends.
 func (s *survey) isDue(r *record.Certificate) bool {
 	return r.End.After(time.Now()) && renewal(r).Before(s.horizon)
+}
+
+// isPolled reports whether the certificate's issuer is to be asked when to renew it.
+func (s *survey) isPolled(r *record.Certificate) bool {
+	now := time.Now()
+	isNew := now.Before(r.Obtained.Add(schedule.FirstPoll(0, 1))) && !record.IsAhead(r.Obtained, now)
+	return r.End.After(now) && !isNew && s.obtainer.pollable(&newServed(r).facts) != nil
 }
 
 // leave ends the management of an entry that came by a survey, and of its alternatives, if no handshake has asked for any of

@@ -1,6 +1,7 @@
 package certmanager_test
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/storage"
 	"github.com/everseal/everseal/storage/storagetest"
@@ -221,6 +223,38 @@ func TestSurveyOfNamesThatNoIssuerSupports(t *testing.T) {
 		}
 		if n := local.count(); n != 3 {
 			t.Errorf("%d certificates, want those that there were", n)
+		}
+	})
+}
+
+// A CA that is about to revoke says so: also certificates that were obtained on demand, and that no client calls, are replaced
+// within a day. Memory has none of them in the end, and the CA is asked about each as seldom as about others.
+func TestPolledWithoutTraffic(t *testing.T) {
+	const n = 40
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		ca := newInformingCA(t, "ca")
+		config := w.onDemandFrom(ca.localCA)
+		config.Issuers, config.RenewalInfoInterval, config.MaxNewNames = []certmanager.Issuer{ca}, 0, n
+		w.obtainOnDemand(config, n)
+		m, stop := w.running(config)
+		defer stop()
+		after(5 * day)
+		if polls := len(ca.asked("")); polls < 10*n || polls > 20*n {
+			t.Errorf("in five days the CA is asked %d times about %d certificates, want a question each six to twelve hours", polls, n)
+		}
+		ca.suggests(func(leaf *x509.Certificate) *acme.RenewalInfo {
+			if time.Since(leaf.NotBefore) < day {
+				return usualInfo(leaf)
+			}
+			return windowAt(leaf, -day, time.Hour)
+		})
+		after(day)
+		if issued := ca.count(); issued != 2*n {
+			t.Errorf("a day after the CA wanted them replaced there are %d certificates, want %d", issued, 2*n)
+		}
+		if loaded := m.Stats().Loaded; loaded != 0 {
+			t.Errorf("%d are in memory in the end, want none", loaded)
 		}
 	})
 }

@@ -21,8 +21,10 @@ const (
 // A work is the record of the work on a certificate, and the lease that it takes to change it.
 type work struct {
 	record.Work
-	key    string // in the storage
-	lease  *storage.Lease
+	key    string                  // in the storage
+	left   *claim                  // by which the lease is taken
+	lease  *storage.Lease          // nil until it is
+	fence  uint64                  // of the lease, or that it will have
 	stored []byte                  // as it is in the storage, if it is not known to be otherwise
 	ours   bool                    // what was stored is read, and may be replaced
 	end    context.CancelCauseFunc // of the lease's context, which Run's would keep
@@ -32,32 +34,7 @@ type work struct {
 type memory struct {
 	record.Work
 	stored []byte // as far as is known
-	fence  uint64 // of the lease
-}
-
-// claimWork takes the lease, or returns an error: a *storage.HeldError if another process has it. A claim that was not
-// successful is left for the next try, with what it saw.
-func claimWork(ctx context.Context, s storage.Store, key string, left *claim) (*work, error) {
-	if left.Claim == nil || left.Key != key {
-		left.withdraw()
-		left.Claim = &storage.Claim{Store: s, Key: key, Term: leaseTerm}
-	}
-	// The lease's context is derived from that of the try, which must not end with the time for it.
-	ctx, cancel := context.WithCancelCause(ctx)
-	timeout := time.AfterFunc(storageTimeout, func() { cancel(errSlowStorage) })
-	lease, err := left.Try(ctx)
-	switch inTime := timeout.Stop(); {
-	case err == nil && inTime:
-		*left = claim{}
-		return &work{key: key, lease: lease, end: cancel}, nil
-	case err == nil: // as of a process that was suspended: its context ends, or has ended
-		_ = attend(ctx, endPatience, lease.Release)
-		err = errSlowStorage
-	}
-	left.tries++
-	err = slowStorage(ctx, err)
-	cancel(nil)
-	return nil, err
+	fence  uint64 // of whoever had the lease last, as far as is known
 }
 
 // peek returns what the storage has of the work on the entry, without its lease. What can't be read tells nothing; an error is one of
@@ -84,14 +61,21 @@ func (o *obtainer) peek(ctx context.Context, e *entry) (record.Work, error) {
 // context ends when the lease is lost or Run ends.
 func (w *work) context() context.Context { return w.lease.Context() }
 
-// isLost reports whether another process has taken the lease.
+// within returns the lease's context, if it is taken, or that of Run.
+func (w *work) within(run context.Context) context.Context {
+	if w.lease == nil {
+		return run
+	}
+	return w.context()
+}
+
+// isLost reports whether another process has taken the lease that this one had.
 func (w *work) isLost() bool {
-	return w.context().Err() != nil && errors.Is(context.Cause(w.context()), storage.ErrLost)
+	return w.lease != nil && w.context().Err() != nil && errors.Is(context.Cause(w.context()), storage.ErrLost)
 }
 
 // read finds how far the work came. After an error, which says why the record can't be used, it has begun anew.
 func (w *work) read(firstIssuer string) (err error) {
-	w.stored = w.lease.Value()
 	w.Work, err = record.DecodeWork(w.stored, firstIssuer)
 	if err != nil {
 		w.Work = record.Work{}
@@ -101,12 +85,16 @@ func (w *work) read(firstIssuer string) (err error) {
 
 // remember returns what the next attempt is to know; nil: nothing.
 func (w *work) remember() *memory {
+	last := w.fence
+	if w.lease == nil {
+		last-- // that of another, before
+	}
 	if !w.Next.IsZero() {
-		return &memory{w.Work, w.stored, w.lease.Fence()}
+		return &memory{w.Work, w.stored, last}
 	}
 	for _, j := range w.Journals {
 		if !j.IsZero() {
-			return &memory{w.Work, w.stored, w.lease.Fence()}
+			return &memory{w.Work, w.stored, last}
 		}
 	}
 	return nil
@@ -119,7 +107,7 @@ func (w *work) recall(m *memory) {
 	if m == nil {
 		return
 	}
-	if bytes.Equal(w.stored, m.stored) || w.lease.Fence() <= m.fence+1 {
+	if bytes.Equal(w.stored, m.stored) || w.fence <= m.fence+1 {
 		w.Work = m.Work
 		return
 	}
@@ -156,10 +144,25 @@ func (w *work) done(issuer string) {
 	w.Plan = record.Plan{}
 }
 
-// save stores how far the work came, unless that is stored already.
-func (w *work) save(ctx context.Context) error {
+// news returns what is to be stored of how far the work came; nil: nothing.
+func (w *work) news() ([]byte, error) {
 	value, err := w.Encode()
 	if err != nil || bytes.Equal(value, w.stored) {
+		return nil, err
+	}
+	if blank, _ := new(record.Work).Encode(); len(w.stored) == 0 && bytes.Equal(value, blank) {
+		return nil, nil
+	}
+	return value, nil
+}
+
+// save stores how far the work came, unless that is stored already. If the lease is not taken yet, it is in the same write.
+func (w *work) save(ctx context.Context) error {
+	if w.lease == nil {
+		return w.hold(ctx)
+	}
+	value, err := w.news()
+	if err != nil || value == nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
@@ -179,6 +182,11 @@ func (w *work) release(ctx context.Context) error {
 	if ctx.Err() != nil {
 		patience = endPatience
 	}
+	if w.lease == nil {
+		if err := w.holdLast(ctx, patience); err != nil || w.lease == nil {
+			return err
+		}
+	}
 	defer w.end(nil)
 	saved := w.saveLast(ctx, patience)
 	return cmp.Or(attend(ctx, patience, w.lease.Release), saved)
@@ -189,8 +197,8 @@ func (w *work) saveLast(ctx context.Context, patience time.Duration) error {
 	if !w.ours {
 		return nil
 	}
-	value, err := w.Encode()
-	if err != nil || bytes.Equal(value, w.stored) {
+	value, err := w.news()
+	if err != nil || value == nil {
 		return err
 	}
 	err = attend(ctx, patience, func(ctx context.Context) error { return w.lease.SaveAndRelease(ctx, value) })

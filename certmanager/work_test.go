@@ -53,3 +53,65 @@ func TestLateClaim(t *testing.T) {
 		_ = lease.Release(t.Context())
 	})
 }
+
+// What an attempt remembers that never took the lease is good as long as nobody else had it since.
+func TestMemoryWithoutLease(t *testing.T) {
+	for _, overtaken := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			store, ctx, left := new(storage.Memory), t.Context(), new(claim)
+			open := func() *work {
+				w, err := openWork(ctx, store, "work/x", left)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := w.read("ca"); err != nil {
+					t.Fatal(err)
+				}
+				return w
+			}
+			w := open()
+			w.Journal("ca").Notes = []byte("mine")
+			m := w.remember()
+			if overtaken {
+				other, err := claimWork(ctx, store, "work/x", new(claim))
+				if err != nil {
+					t.Fatal(err)
+				}
+				other.Journal("ca").Notes, other.ours = []byte("other"), true
+				if err := other.release(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w = open()
+			w.recall(m)
+			want := "mine"
+			if overtaken {
+				want = "other"
+			}
+			if got := string(w.Journal("ca").Notes); got != want {
+				t.Errorf("overtaken %v: the notes are %q, want %q", overtaken, got, want)
+			}
+		})
+	}
+}
+
+// Of work that has not begun nothing is stored.
+func TestBlankWorkIsNotStored(t *testing.T) {
+	store, ctx := new(storagetest.Faulty), t.Context()
+	w, err := openWork(ctx, store, "work/x", new(claim))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.ours = true
+	w.Journal("ca")
+	if err := w.release(ctx); err != nil || store.Calls(storagetest.Writes) != 0 {
+		t.Errorf("%v after %d writes", err, store.Calls(storagetest.Writes))
+	}
+	if w, err = openWork(ctx, store, "work/x", new(claim)); err != nil {
+		t.Fatal(err)
+	}
+	w.Journal("ca").Notes, w.ours = []byte("notes"), true
+	if err := w.release(ctx); err != nil || store.Calls(storagetest.Writes) != 2 {
+		t.Errorf("%v after %d writes, want that the lease is taken and given back", err, store.Calls(storagetest.Writes))
+	}
+}

@@ -54,5 +54,9 @@ func (w *writability) check(ctx context.Context) (until time.Time, err error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.until, w.err
+	until = w.until
+	if soon := time.Now().Add(probePatience); w.err != nil && until.Before(soon) {
+		until = soon // the attempt is under way, and takes long
+	}
+	return until, w.err
 }

@@ -109,6 +109,13 @@ func (ca *yearCA) RenewalInfo(_ context.Context, leaf *x509.Certificate) (*acme.
 	return nil, errors.New("the certificate is not known")
 }
 
+// questions returns how many it was asked.
+func (ca *yearCA) questions() int {
+	ca.mu.Lock()
+	defer ca.mu.Unlock()
+	return ca.asked
+}
+
 // pull has a share of the certificates be replaced at once.
 func (ca *yearCA) pull(share int) {
 	ca.mu.Lock()
@@ -220,6 +227,9 @@ func (y *year) run(n int, v yearVariant) {
 			v.hourly(y, hour)
 		}
 		time.Sleep(time.Hour)
+		if n > 5000 && hour%(30*24) == 0 {
+			y.Logf("day %d: %d questions", hour/24, y.ca.questions())
+		}
 		if hour%24 == 23 {
 			for _, m := range y.members {
 				if stats := m.Stats(); stats.States[certmanager.StateExpired] > 0 {
@@ -312,6 +322,7 @@ func yearNames(t *testing.T, usual int) int {
 // TestYear has three members keep certificates of 45 days for a year, with a CA that says when to renew each and is asked once a
 // day. None expires, each is renewed once and when it is due, and requests come evenly.
 func TestYear(t *testing.T) {
+	t.Parallel()
 	simulateYear(t, yearNames(t, 500), yearVariant{quiet: true, late: 15 * time.Minute})
 }
 
@@ -347,6 +358,7 @@ func TestOddYears(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			if v.interval == 0 {
 				v.interval = 10 * day
 			}

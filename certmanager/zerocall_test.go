@@ -80,14 +80,17 @@ func storageCalls() map[string]func(ctx context.Context) any {
 	}
 	keep := func(old []byte) ([]byte, error) { return old, nil }
 	return map[string]func(ctx context.Context) any{
-		"storage.Acquire":             acquire("", 0),
-		"storage.Acquire no key":      acquire("", time.Second),
-		"storage.Acquire no term":     acquire("a", 0),
-		"storage.Acquire negative":    acquire("a", math.MinInt64),
-		"storage.Acquire shortest":    acquire("a", 10*time.Millisecond),
-		"storage.Acquire longest":     acquire("a", math.MaxInt64),
-		"storage.Acquire of nil":      func(ctx context.Context) any { return errorOf(storage.Acquire(ctx, nil, "a", time.Second)) },
-		"storage.Acquire of no Dir":   func(ctx context.Context) any { return errorOf(storage.Acquire(ctx, storage.Dir(""), "a", time.Second)) },
+		"storage.Acquire":           acquire("", 0),
+		"storage.Acquire no key":    acquire("", time.Second),
+		"storage.Acquire no term":   acquire("a", 0),
+		"storage.Acquire negative":  acquire("a", math.MinInt64),
+		"storage.Acquire shortest":  acquire("a", 10*time.Millisecond),
+		"storage.Acquire longest":   acquire("a", math.MaxInt64),
+		"storage.Acquire of nil":    func(ctx context.Context) any { return errorOf(storage.Acquire(ctx, nil, "a", time.Second)) },
+		"storage.Acquire of no Dir": func(ctx context.Context) any { return errorOf(storage.Acquire(ctx, storage.Dir(""), "a", time.Second)) },
+		"storage.Cached": func(ctx context.Context) any {
+			return errorOf(storage.Cached(nil, nil).Load(ctx, "a"))
+		},
 		"storage.LeaseValue":          func(context.Context) any { _, _, err := storage.LeaseValue(nil); return err },
 		"storage.Scan":                func(ctx context.Context) any { return storage.Scan(ctx, new(storage.Memory), "", "x") },
 		"storage.Scan of nil":         func(ctx context.Context) any { return storage.Scan(ctx, nil, "", "") },

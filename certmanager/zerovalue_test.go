@@ -61,7 +61,7 @@ func zeroTypes() (quiet, dialing []reflect.Type) {
 		reflect.TypeFor[storage.Dir](), reflect.TypeFor[storage.Item](), reflect.TypeFor[storage.Lease](),
 		reflect.TypeFor[storage.Memory](), reflect.TypeFor[storage.Revision](), reflect.TypeFor[storage.Claim](),
 		reflect.TypeFor[acme.SolverError](), reflect.TypeFor[acme.PanicError](), reflect.TypeFor[storage.HeldError](), reflect.TypeFor[storage.KeyFunc](), reflect.TypeFor[storage.Record](),
-		reflect.TypeFor[storage.Sealed](), reflect.TypeFor[storage.SealingKey](), reflect.TypeFor[storage.ContractError](),
+		reflect.TypeFor[storage.Sealed](), reflect.TypeFor[storage.SealingKey](), reflect.TypeFor[storage.CachedStore](), reflect.TypeFor[storage.Copy](), reflect.TypeFor[storage.ContractError](),
 		reflect.TypeFor[storagetest.Fault](), reflect.TypeFor[storagetest.Faulty](), reflect.TypeFor[storagetest.Kind](),
 		reflect.TypeFor[storagetest.Methods](), reflect.TypeFor[storagetest.Suite](),
 

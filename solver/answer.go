@@ -59,17 +59,23 @@ func tlsALPN01Key(id acme.Identifier) string {
 	return "challenges/tls-alpn-01/" + id.Value
 }
 
-// save stores the answer under key, in place of any other.
-func (a answer) save(ctx context.Context, s storage.Store, key string) error {
+// save stores the answer under key, in place of any other, and returns the revision of its record. It takes the place to be
+// free, as that of a new token is, and looks at what is there when it is not.
+func (a answer) save(ctx context.Context, s storage.Store, key string) (storage.Revision, error) {
 	value, err := json.Marshal(a)
 	if err != nil {
-		return fmt.Errorf("solver: answer for %q: %w", a.Identifier, err)
+		return "", fmt.Errorf("solver: answer for %q: %w", a.Identifier, err)
 	}
-	replace := func([]byte) ([]byte, error) { return value, nil }
-	if _, err := storage.Update(ctx, s, key, replace); err != nil {
-		return fmt.Errorf("solver: store the answer for %q: %w", a.Identifier, err)
+	revision, err := s.Save(ctx, key, value, "")
+	if errors.Is(err, storage.ErrConflict) {
+		var item storage.Item
+		item, err = storage.Update(ctx, s, key, func([]byte) ([]byte, error) { return value, nil })
+		revision = item.Revision
 	}
-	return nil
+	if err != nil {
+		return "", fmt.Errorf("solver: store the answer for %q: %w", a.Identifier, err)
+	}
+	return revision, nil
 }
 
 // load returns the answer stored under key. The error wraps fs.ErrNotExist if there is none.
@@ -105,21 +111,25 @@ func AnswerTime(value []byte) (time.Time, error) {
 	return a.Created, nil
 }
 
-// remove deletes the answer under key if it is a, or if it cannot be read and so answers nobody.
-func (a answer) remove(ctx context.Context, s storage.Store, key string) error {
+// remove deletes the answer under key if it is a, or if it cannot be read and so answers nobody. The revision is that of a's
+// record as far as this process knows; zero: it does not.
+func (a answer) remove(ctx context.Context, s storage.Store, key string, revision storage.Revision) error {
 	for {
-		item, err := s.Load(ctx, key)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+		if revision == "" {
+			item, err := s.Load(ctx, key)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("solver: clean up the answer for %q: %w", a.Identifier, err)
+			}
+			stored, err := parseAnswer(key, item.Value)
+			if err == nil && stored.KeyAuthorization != a.KeyAuthorization {
+				return nil
+			}
+			revision = item.Revision
 		}
-		if err != nil {
-			return fmt.Errorf("solver: clean up the answer for %q: %w", a.Identifier, err)
-		}
-		stored, err := parseAnswer(key, item.Value)
-		if err == nil && stored.KeyAuthorization != a.KeyAuthorization {
-			return nil
-		}
-		err = s.Delete(ctx, key, item.Revision)
+		err := s.Delete(ctx, key, revision)
 		if err == nil {
 			return nil
 		}
@@ -127,5 +137,6 @@ func (a answer) remove(ctx context.Context, s storage.Store, key string) error {
 		if !errors.Is(err, storage.ErrConflict) {
 			return fmt.Errorf("solver: clean up the answer for %q: %w", a.Identifier, err)
 		}
+		revision = ""
 	}
 }

@@ -211,9 +211,7 @@ func takePlace(t *testing.T, store storage.Store, p acme.Proof) {
 func TestCleanUpLeavesNewerAnswer(t *testing.T) {
 	store := new(storage.Memory)
 	for _, s := range solversOn(store) {
-		older := solvertest.NewProof(s.Type(), "example.com")
-		newer := older
-		newer.KeyAuthorization = solvertest.Token + "." + strings.Repeat("x", 43)
+		older, newer := oldAndNew(s)
 		solvertest.Present(t, s, older)
 		takePlace(t, store, newer)
 		solvertest.CleanUp(t, s, older)
@@ -233,9 +231,7 @@ func TestCleanUpLeavesNewerAnswer(t *testing.T) {
 func TestCleanUpLosesRace(t *testing.T) {
 	store := new(watchedStore)
 	for _, s := range solversOn(store) {
-		older := solvertest.NewProof(s.Type(), "example.com")
-		newer := older
-		newer.KeyAuthorization = solvertest.Token + "." + strings.Repeat("x", 43)
+		older, newer := oldAndNew(s)
 		solvertest.Present(t, s, older)
 		store.SetFaults(storagetest.Fault{Kind: storagetest.Slow, On: storagetest.Delete, Times: 1, Hit: func(string) { takePlace(t, store.Unwrap(), newer) }})
 		solvertest.CleanUp(t, s, older)

@@ -123,11 +123,11 @@ func (g *gate) answer(ctx context.Context, shared storage.Store, own *storage.Me
 	return g.load(ctx, shared, q)
 }
 
-// present notes that this process stored an answer, after since.
-func (g *gate) present(key string, a answer, since time.Time) {
+// present notes that this process stored an answer.
+func (g *gate) present(key string, own ownAnswer) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.presented.add(key, a, since)
+	g.presented.add(key, own)
 }
 
 // isYoung is that of [ownAnswers].
@@ -137,11 +137,12 @@ func (g *gate) isYoung(key string, a answer) bool {
 	return g.presented.isYoung(key, a)
 }
 
-// withdraw notes that this process is about to delete an answer.
-func (g *gate) withdraw(key string, a answer) {
+// withdraw notes that this process is about to delete an answer, and returns the revision of its record; zero: it is not
+// known.
+func (g *gate) withdraw(key string, a answer) storage.Revision {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.presented.remove(key, a)
+	return g.presented.remove(key, a)
 }
 
 // load returns the answer to q. The error wraps fs.ErrNotExist if there was none at some time after the call,

@@ -448,7 +448,7 @@ func TestOwnAnswersAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var own ownAnswers
 		for i := range 10_000 {
-			own.add(fmt.Sprint(i), answer{KeyAuthorization: "x"}, time.Now())
+			own.add(fmt.Sprint(i), ownAnswer{answer: answer{KeyAuthorization: "x"}, since: time.Now()})
 			_ = pause(t.Context(), time.Second)
 		}
 		if n := len(own.answers); n > 500 {

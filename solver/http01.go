@@ -62,13 +62,14 @@ func (h *HTTP01) Present(ctx context.Context, p acme.Proof) error {
 		}
 	}
 	key, since := http01Key(a.Token), time.Now()
-	if err := a.save(ctx, h.store(), key); err != nil {
+	revision, err := a.save(ctx, h.store(), key)
+	if err != nil {
 		if opened {
 			h.listener.release(ctx, a.KeyAuthorization)
 		}
 		return err
 	}
-	h.gate.present(key, a, since)
+	h.gate.present(key, ownAnswer{a, since, revision})
 	return nil
 }
 
@@ -81,8 +82,7 @@ func (h *HTTP01) CleanUp(ctx context.Context, p acme.Proof) error {
 		return err
 	}
 	key := http01Key(a.Token)
-	h.gate.withdraw(key, a)
-	err = a.remove(ctx, h.store(), key)
+	err = a.remove(ctx, h.store(), key, h.gate.withdraw(key, a))
 	h.listener.release(ctx, a.KeyAuthorization)
 	return err
 }

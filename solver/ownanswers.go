@@ -1,6 +1,10 @@
 package solver
 
-import "time"
+import (
+	"time"
+
+	"github.com/everseal/everseal/storage"
+)
 
 // answerTerm is for how long an answer is its presenter's alone: longer than the time from its
 // presentation to the end of a CA's validation, which takes seconds. After that it counts as left
@@ -17,15 +21,16 @@ type ownAnswers struct {
 
 type ownAnswer struct {
 	answer
-	since time.Time
+	since    time.Time        // it was stored after that
+	revision storage.Revision // of its record
 }
 
-// add notes an answer that was stored after since.
-func (o *ownAnswers) add(key string, a answer, since time.Time) {
+// add notes an answer.
+func (o *ownAnswers) add(key string, own ownAnswer) {
 	if o.answers == nil {
 		o.answers = make(map[string]ownAnswer)
 	}
-	o.answers[key] = ownAnswer{a, since}
+	o.answers[key] = own
 	if len(o.answers) <= o.limit {
 		return
 	}
@@ -37,11 +42,14 @@ func (o *ownAnswers) add(key string, a answer, since time.Time) {
 	o.limit = 2*len(o.answers) + 100
 }
 
-// remove forgets the answer under key if it is a.
-func (o *ownAnswers) remove(key string, a answer) {
-	if o.answers[key].KeyAuthorization == a.KeyAuthorization {
-		delete(o.answers, key)
+// remove forgets the answer under key if it is a, and returns the revision of its record; zero: it is not known.
+func (o *ownAnswers) remove(key string, a answer) storage.Revision {
+	own := o.answers[key]
+	if own.KeyAuthorization != a.KeyAuthorization {
+		return ""
 	}
+	delete(o.answers, key)
+	return own.revision
 }
 
 // at returns the answer under key, if it is this process's.

@@ -67,11 +67,11 @@ func (t *TLSALPN01) Present(ctx context.Context, p acme.Proof) error {
 		return err
 	}
 	key := tlsALPN01Key(a.Identifier)
-	since, err := newTurn(t.store(), key, a, loggerOr(t.Logger)).await(ctx)
+	own, err := newTurn(t.store(), key, a, loggerOr(t.Logger)).await(ctx)
 	if err != nil {
 		return err
 	}
-	t.gate.present(key, a, since)
+	t.gate.present(key, own)
 	return nil
 }
 
@@ -96,8 +96,7 @@ func (t *TLSALPN01) CleanUp(ctx context.Context, p acme.Proof) error {
 		return err
 	}
 	key := tlsALPN01Key(a.Identifier)
-	t.gate.withdraw(key, a)
-	return a.remove(ctx, t.store(), key)
+	return a.remove(ctx, t.store(), key, t.gate.withdraw(key, a))
 }
 
 // IsChallenge reports whether a handshake is a CA's validation: ALPNProto is the one protocol that its

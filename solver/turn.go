@@ -40,18 +40,20 @@ func newTurn(s storage.Store, key string, a answer, logger *slog.Logger) *turn {
 	return &turn{store: s, key: key, answer: a, logger: logger, spread: rand.N(answerTerm), interval: firstTurnInterval}
 }
 
-// await stores the answer as soon as the place is free, and returns a time before it was stored.
-func (t *turn) await(ctx context.Context) (time.Time, error) {
-	told := false
+// await stores the answer as soon as the place is free, and returns it as stored. The first try takes the place to be free, as
+// it is unless two orders meet.
+func (t *turn) await(ctx context.Context) (ownAnswer, error) {
+	told, try := false, t.tryFree
 	for {
 		begun := time.Now()
-		wait, err := t.try(ctx)
+		revision, wait, err := try(ctx)
 		if err != nil {
-			return time.Time{}, fmt.Errorf("solver: store the answer for %q: %w", t.answer.Identifier, err)
+			return ownAnswer{}, fmt.Errorf("solver: store the answer for %q: %w", t.answer.Identifier, err)
 		}
-		if wait == 0 {
-			return begun, nil
+		if revision != "" {
+			return ownAnswer{t.answer, begun, revision}, nil
 		}
+		try = t.try
 		if !told && t.seen != "" {
 			told = true
 			t.logger.LogAttrs(ctx, slog.LevelInfo, "an answer for tls-alpn-01 waits until that of another order is cleaned up, or shows to be left behind",
@@ -59,37 +61,51 @@ func (t *turn) await(ctx context.Context) (time.Time, error) {
 				slog.String("holder", fmt.Sprintf("%.100s", t.holder.DirectoryURL)))
 		}
 		if err := pause(ctx, wait); err != nil {
-			return time.Time{}, fmt.Errorf("solver: the answer for %q to a challenge of %.100q waits until that of another order, "+
+			return ownAnswer{}, fmt.Errorf("solver: the answer for %q to a challenge of %.100q waits until that of another order, "+
 				"at %.100q, is cleaned up: %w", t.answer.Identifier, t.answer.DirectoryURL, t.holder.DirectoryURL, err)
 		}
 	}
 }
 
+// tryFree stores the answer if nothing is there.
+func (t *turn) tryFree(ctx context.Context) (storage.Revision, time.Duration, error) {
+	revision, err := t.save(ctx, "")
+	if errors.Is(err, storage.ErrConflict) {
+		return "", 0, nil
+	}
+	return revision, 0, err
+}
+
 // try stores the answer if the place is free, or returns how long to wait before the next try.
-func (t *turn) try(ctx context.Context) (time.Duration, error) {
+func (t *turn) try(ctx context.Context) (storage.Revision, time.Duration, error) {
 	begun := time.Now()
 	item, err := t.store.Load(ctx, t.key)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return 0, err
+		return "", 0, err
 	}
 	if err == nil {
 		// A record that cannot be read answers nobody, and is in nobody's way.
 		if holder, err := parseAnswer(t.key, item.Value); err == nil && holder.KeyAuthorization != t.answer.KeyAuthorization {
 			if remaining := t.observe(holder, item.Revision, begun); remaining > 0 {
-				return min(remaining, t.next()), nil
+				return "", min(remaining, t.next()), nil
 			}
 		}
 	}
+	revision, err := t.save(ctx, item.Revision)
+	if errors.Is(err, storage.ErrConflict) {
+		return "", t.next(), nil
+	}
+	return revision, 0, err
+}
+
+// save stores the answer in place of the record of that revision.
+func (t *turn) save(ctx context.Context, old storage.Revision) (storage.Revision, error) {
 	t.answer.Created = time.Now().UTC()
 	value, err := json.Marshal(t.answer)
 	if err != nil {
-		return 0, err
+		return "", err
 	}
-	_, err = t.store.Save(ctx, t.key, value, item.Revision)
-	if errors.Is(err, storage.ErrConflict) {
-		return t.next(), nil
-	}
-	return 0, err
+	return t.store.Save(ctx, t.key, value, old)
 }
 
 // observe returns for how long the holder's record, loaded since begun, must still not change until it

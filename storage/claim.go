@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -36,6 +37,14 @@ type Claim struct {
 
 	seen  Revision  // the last revision seen
 	since time.Time // when it was seen first
+
+	free *freeLease // that Check has found; nil: it has found none, or Take was called since
+}
+
+// A freeLease is one that may be taken as long as its record is of that revision.
+type freeLease struct {
+	leaseRecord
+	revision Revision
 }
 
 // A HeldError reports that another holds a lease, and is not known to be dead.
@@ -60,15 +69,56 @@ func (e *HeldError) Error() string {
 // was seen before: a failed check is no check. The lease may have been taken nevertheless; then the next Try has it,
 // or, after Withdraw, nobody for one term.
 func (c *Claim) Try(ctx context.Context) (*Lease, error) {
+	value, _, err := c.Check(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.Take(ctx, value)
+}
+
+// Check is the first half of Try, which writes nothing: it returns the value that a lease carries which is free, and the
+// fence that it will have when [Claim.Take] takes it. The errors are those of Try. Until then others can take it: what Check
+// returned is no more than what Take compares with. But if Take succeeds, nobody has held the lease in between. So a
+// value can be worked out without the lease, and stored by the write that takes it.
+//
+// The exception is a fence of 1. It is that of a record which did not exist, or was damaged: between Check and Take, others
+// may have held the lease and deleted it.
+func (c *Claim) Check(ctx context.Context) (value []byte, fence uint64, err error) {
+	c.free = nil
+	if err := c.check(); err != nil {
+		return nil, 0, err
+	}
+	wait, err := c.look(ctx)
+	if err != nil {
+		return nil, 0, acquireError(c.Key, err)
+	}
+	if c.free == nil {
+		return nil, 0, &HeldError{Key: c.Key, RetryAfter: wait}
+	}
+	return bytes.Clone(c.free.value), c.free.Fence + 1, nil
+}
+
+// Take is the second half of Try: it takes the lease that the last Check found free, with another value, in one write. The
+// error is a [*HeldError] if the record was changed since, or there was no such Check; it wraps [ErrTooLarge] if the value
+// has more than [MaxLeaseValue] bytes, and is one of Try's otherwise. After any, Check is to be called again.
+func (c *Claim) Take(ctx context.Context, value []byte) (*Lease, error) {
+	free := c.free
+	c.free = nil
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	lease, wait, err := c.try(ctx)
-	if err != nil {
-		return nil, acquireError(c.Key, err)
+	if len(value) > MaxLeaseValue {
+		return nil, tooLarge(c.Key, len(value), MaxLeaseValue)
+	}
+	var lease *Lease
+	if free != nil {
+		var err error
+		if lease, err = c.take(ctx, free, append([]byte(nil), value...)); err != nil {
+			return nil, acquireError(c.Key, err)
+		}
 	}
 	if lease == nil {
-		return nil, &HeldError{Key: c.Key, RetryAfter: wait}
+		return nil, &HeldError{Key: c.Key, RetryAfter: c.interval()}
 	}
 	return lease, nil
 }
@@ -83,7 +133,7 @@ func (c *Claim) Withdraw() {
 	if c.unmark != nil {
 		c.unmark()
 	}
-	c.owner, c.unmark = "", nil
+	c.owner, c.unmark, c.free = "", nil, nil
 }
 
 // errUnfit is in the errors for claims that no store can satisfy.
@@ -102,22 +152,22 @@ func (c *Claim) check() error {
 	return nil
 }
 
-// try makes one attempt. If others hold the lease it returns nil and how long to wait before the next.
-func (c *Claim) try(ctx context.Context) (*Lease, time.Duration, error) {
+// look notes the lease in c.free if it is free, or returns how long to wait before the next look.
+func (c *Claim) look(ctx context.Context) (time.Duration, error) {
 	if err := ended(ctx); err != nil {
-		return nil, 0, err
+		return 0, err
 	}
 	begun := time.Now()
 	item, err := c.Store.Load(ctx, c.Key)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, 0, err
+		return 0, err
 	}
 	var record leaseRecord
 	free := err != nil
 	if !free {
 		record, err = decodeLease(item.Value)
 		if errors.Is(err, errNewerLease) {
-			return nil, 0, err
+			return 0, err
 		}
 		corrupt := err != nil
 		// The owner can be this one: by a write whose success was not reported.
@@ -131,14 +181,15 @@ func (c *Claim) try(ctx context.Context) (*Lease, time.Duration, error) {
 		if remaining > 0 {
 			dead, err := c.ownerDead(ctx, record.Owner)
 			if err != nil {
-				return nil, 0, err
+				return 0, err
 			}
 			if !dead {
-				return nil, min(remaining, c.interval()), nil
+				return min(remaining, c.interval()), nil
 			}
 		}
 	}
-	return c.take(ctx, record, item.Revision)
+	c.free = &freeLease{record, item.Revision}
+	return 0, nil
 }
 
 // observe returns for how long the revision, loaded between begun and now, must still not change until
@@ -164,37 +215,37 @@ func (c *Claim) interval() time.Duration {
 	return jittered(min(max(c.Term/10, 100*time.Millisecond), 2*time.Second))
 }
 
-// take replaces the record of a lease that is free.
-func (c *Claim) take(ctx context.Context, old leaseRecord, revision Revision) (*Lease, time.Duration, error) {
+// take replaces the record of a lease that is free. It returns nil if that has changed.
+func (c *Claim) take(ctx context.Context, old *freeLease, value []byte) (*Lease, error) {
 	if c.owner == "" {
 		owner, unmark, err := ownersOf(c.Store).MarkOwner(ctx)
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		c.owner, c.unmark = owner, unmark
 	}
-	record := leaseRecord{Owner: c.owner, Fence: old.Fence + 1, Beat: rand.Text(), term: c.Term, value: old.value}
+	record := leaseRecord{Owner: c.owner, Fence: old.Fence + 1, Beat: rand.Text(), term: c.Term, value: value}
 	data, err := record.encode()
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	begun := time.Now()
-	taken, err := c.Store.Save(ctx, c.Key, data, revision)
+	taken, err := c.Store.Save(ctx, c.Key, data, old.revision)
 	if errors.Is(err, ErrConflict) {
-		return nil, c.interval(), nil
+		return nil, nil
 	}
 	if err != nil {
 		item, loadErr := c.Store.Load(ctx, c.Key)
 		found, decodeErr := decodeLease(item.Value)
 		if loadErr != nil || decodeErr != nil || found.Beat != record.Beat {
-			return nil, 0, err
+			return nil, err
 		}
 		taken = item.Revision
 	}
 	if old.Owner != "" && old.Owner != c.owner {
 		ownersOf(c.Store).ForgetOwner(old.Owner)
 	}
-	return c.lease(ctx, record, taken, begun), 0, nil
+	return c.lease(ctx, record, taken, begun), nil
 }
 
 // lease returns the lease that was taken by a write begun then, with its heart beating. The owner is the lease's

@@ -33,7 +33,7 @@
 //	work(lease.Context(), lease.Value())
 //
 // Who has other work uses a [Claim]: it tries once, remembers between its tries what it saw, and says with a
-// [HeldError] when to try again.
+// [HeldError] when to try again. With its Check and Take, what is to be stored first goes into the write that takes the lease.
 //
 // It is a record as any other: a line of JSON (owner, fence, term, a beat that is different in each write)
 // and the value. These are the rules it is made of:
@@ -81,6 +81,10 @@
 // [Sealed] encrypts values before another store gets them, with keys that can be rotated. [Dir] relies on the
 // permissions of its files without it: it makes folders that its user alone may enter, and one that was there before and
 // that others may enter is a warning, see [Dir.Warnings].
+//
+// [Cached] keeps copies of certificates' records on the machine's own disk. Its Load, Save and Delete are those of the store
+// that is copied, also while that is down; the copies, which say since when they are what they are, are asked for as what they
+// are ([Copies]): a server then goes on serving what it had, and concludes nothing from it.
 //
 // # Other stores
 //

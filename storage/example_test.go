@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/storagetest"
 )
 
 func ExampleStore() {
@@ -86,6 +87,23 @@ func ExampleAcquire() {
 	// holder 1 finds ""
 	// holder 2 finds "step 1; "
 	// holder 3 finds "step 1; step 2; "
+}
+
+// An ordinary store, and one on the disk of this machine for the time when that is down.
+func ExampleCached() {
+	ctx, remote := context.Background(), new(storagetest.Faulty)
+	store := storage.Cached(remote, new(storage.Memory)) // or storage.Dir("/var/cache/example")
+	if _, err := store.Save(ctx, "certificates/example.com", []byte("-----BEGIN …"), ""); err != nil {
+		fmt.Println(err)
+	}
+	remote.SetFaults(storagetest.Fault{Kind: storagetest.Fail})
+	_, err := store.Load(ctx, "certificates/example.com")
+	fmt.Println(err)
+	found, err := store.LoadCopy(ctx, "certificates/example.com")
+	fmt.Println(string(found.Value), err)
+	// Output:
+	// storagetest: the store is made to fail
+	// -----BEGIN … <nil>
 }
 
 func ExampleDir() {

@@ -17,7 +17,8 @@ import (
 )
 
 // A referee is a medium that compares each write of the lease which it has taken with what the rules allow: the owner
-// there was goes on, or frees it, or another takes it with the next fence and the value that was left.
+// there was goes on, or frees it, or another takes it with the next fence and the value that was left, or with what it has made
+// of that one.
 type referee struct {
 	storage.Store
 	t *testing.T
@@ -45,7 +46,7 @@ func (r *referee) Save(ctx context.Context, key string, value []byte, old storag
 		r.t.Error(err)
 	}
 	switch {
-	case record.Fence == r.fence+1 && record.Owner != "" && string(carried) == r.value:
+	case record.Fence == r.fence+1 && record.Owner != "" && (string(carried) == r.value || string(carried) == r.value+" taken"):
 		if r.owner != "" {
 			r.takings++
 		}
@@ -90,7 +91,7 @@ func (f *fleet) client(ctx context.Context, random *rand.Rand, rate float64) {
 		usual := storagetest.Fault{Share: 0.02, Kind: storagetest.Kind(random.IntN(2))}
 		store.SetFaults(usual, storagetest.Fault{Kind: storagetest.Late, On: storagetest.Save, Share: 0.02, Delay: f.term / 3})
 		for alive := true; alive && ctx.Err() == nil; {
-			lease, ok := f.acquire(ctx, store, rate)
+			lease, ok := f.acquire(ctx, store, random, rate)
 			if !ok {
 				break
 			}
@@ -100,15 +101,24 @@ func (f *fleet) client(ctx context.Context, random *rand.Rand, rate float64) {
 	}
 }
 
-// acquire tries until it has the lease, as a clock of the rate sees the time.
-func (f *fleet) acquire(ctx context.Context, store storage.Store, rate float64) (*storage.Lease, bool) {
+// acquire tries until it has the lease, as a clock of the rate sees the time. Between the two halves of every other try it
+// does something else.
+func (f *fleet) acquire(ctx context.Context, store storage.Store, random *rand.Rand, rate float64) (*storage.Lease, bool) {
 	claim := storage.Claim{Store: store, Key: "lease", Term: f.term}
 	defer claim.Withdraw()
 	last := time.Now()
 	for ctx.Err() == nil {
 		claim.Hurry(time.Duration(float64(time.Since(last)) * (rate - 1)))
 		last = time.Now()
-		lease, err := claim.Try(ctx)
+		value, _, err := claim.Check(ctx)
+		if err == nil && random.IntN(2) == 0 {
+			time.Sleep(time.Duration(random.Int64N(int64(f.term / 4))))
+			value = append(value, " taken"...)
+		}
+		var lease *storage.Lease
+		if err == nil {
+			lease, err = claim.Take(ctx, value)
+		}
 		if err == nil {
 			f.took(lease)
 			return lease, true

@@ -68,15 +68,19 @@ func (s *Server) makeOrder(request *orderRequest, a *account) (*order, error) {
 func (s *Server) addOrder(o *order, replaces *string) (orderResource, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var replaced *certificate
 	if replaces != nil {
-		replaced, err := s.replaceable(*replaces, o)
-		if err != nil {
+		var err error
+		if replaced, err = s.replaceable(*replaces, o); err != nil {
 			return orderResource{}, err
 		}
-		o.replaces, replaced.replacement = *replaces, o
+		o.replaces = *replaces
 	}
 	if err := s.admitOrder(o); err != nil {
 		return orderResource{}, err
+	}
+	if replaced != nil {
+		replaced.replacement = o
 	}
 	expires := o.expires
 	added := make(map[holding]*authorization) // for several identifiers if one is a domain above them

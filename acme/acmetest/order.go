@@ -43,7 +43,6 @@ type order struct {
 	notAfter       time.Time        // zero: not asked for
 	profile        string           // empty: none asked for
 	replaces       string           // a certificate's identifier (RFC 9773 §4.1); empty: none
-	renewal        bool             // its identifiers are exactly those of an earlier certificate
 	authorizations []*authorization // one for each identifier, in their sequence; some may be the same
 
 	status      string

@@ -12,10 +12,11 @@ import (
 // RateLimits are how often a CA lets things happen (RFC 8555 §6.6), in the shape of those of Let's Encrypt.
 // What is too often is refused as rateLimited, with a Retry-After that says when there is room again.
 //
-// An order that rightly says what it replaces (RFC 9773 §5) is exempt from all of them, and its certificate
-// is not counted. One for exactly the identifiers of an earlier certificate is exempt from NewOrders and
-// Certificates. Whether there is room for another certificate is checked when it is ordered; it is
-// counted when it is issued.
+// An order for exactly the identifiers of a certificate of the last 120 days is exempt from NewOrders and
+// Certificates. One that rightly says what it replaces (RFC 9773 §5), in the window that is suggested for that,
+// is exempt from all, but for a pause. Whether there is room for another certificate is checked when it is
+// ordered; it is counted when it is issued, exempt or not, by Certificates unless one of the last 120 days has
+// exactly its identifiers.
 type RateLimits struct {
 	NewAccounts Limit // from one IP address
 	NewOrders   Limit // of one account
@@ -35,6 +36,9 @@ type RateLimits struct {
 	// two labels, which is too short below suffixes such as co.uk. It must be pure.
 	RegisteredDomain func(name string) string
 }
+
+// renewalPeriod is for how long an order for the identifiers of a certificate is a renewal.
+const renewalPeriod = 120 * 24 * time.Hour
 
 // LetsEncryptLimits returns those that Let's Encrypt has in production. Its limits for requests per second
 // are not among them.
@@ -72,9 +76,6 @@ func (s *Server) admitAccount(r *http.Request) error {
 // admitOrder refuses an order that is one too many, or for a certificate that would be. It is called with
 // s.mu held.
 func (s *Server) admitOrder(o *order) error {
-	if o.replaces != "" {
-		return nil
-	}
 	check := []bucket{s.certificatesForSet(o)}
 	for _, asked := range o.asked {
 		name := baseName(s.needed(o.account, asked).identifier.Value)
@@ -83,7 +84,10 @@ func (s *Server) admitOrder(o *order) error {
 		}
 		check = append(check, s.failures(o.account, name))
 	}
-	if o.renewal = s.issuedSets[setOf(o.identifiers)]; o.renewal {
+	switch {
+	case s.replacesInTime(o):
+		return nil
+	case s.isRenewal(o):
 		return s.admit(nil, check)
 	}
 	orders := bucket{s.RateLimits.NewOrders, "new orders of this account", o.account.ID}
@@ -101,14 +105,32 @@ func (s *Server) admitAuthorization(a *account, name string) error {
 
 // countIssued counts the order's certificate. It is called with s.mu held.
 func (s *Server) countIssued(o *order) {
-	s.issuedSets[setOf(o.identifiers)] = true
-	if o.replaces != "" {
-		return
-	}
 	s.count(s.certificatesForSet(o))
-	if !o.renewal {
+	if !s.isRenewal(o) {
 		s.count(s.certificatesByDomain(o)...)
 	}
+	s.issuedSets[setOf(o.identifiers)] = time.Now()
+}
+
+// isRenewal reports whether there is a certificate of late for exactly the order's identifiers. It is called with s.mu held.
+func (s *Server) isRenewal(o *order) bool {
+	issued, ok := s.issuedSets[setOf(o.identifiers)]
+	return ok && time.Since(issued) < renewalPeriod
+}
+
+// replacesInTime reports whether the order replaces a certificate in the window that is suggested for that. It
+// is called with s.mu held.
+func (s *Server) replacesInTime(o *order) bool {
+	if o.replaces == "" {
+		return false
+	}
+	c, err := s.identified(o.replaces)
+	if err != nil {
+		return false
+	}
+	now := time.Now()
+	window := s.renewalInfoOf(c, now)
+	return !now.Before(window.Start) && now.Before(window.End)
 }
 
 // countValidated counts an authorization that has succeeded or failed. It is called with s.mu held.

@@ -228,7 +228,8 @@ func TestRegisteredDomains(t *testing.T) {
 	}
 }
 
-// What rightly says that it replaces a certificate is exempt from all, and is not counted.
+// What rightly says that it replaces a certificate is exempt from all in the suggested window, and a renewal like others before and
+// after. It is counted all the same.
 func TestReplacementIsExempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		two := acmetest.Limit{Count: 2, Per: 2 * time.Hour}
@@ -238,6 +239,10 @@ func TestReplacementIsExempt(t *testing.T) {
 		replace := func(leaf *x509.Certificate) *answer {
 			return c.post(c.resource("newOrder"), map[string]any{"identifiers": identify("example.com"), "replaces": certificateID(leaf.AuthorityKeyId, serial(t, leaf))})
 		}
+		suggest := func(leaf *x509.Certificate, start, end time.Duration) {
+			n.ca.SetRenewalInfo(leaf.SerialNumber, acmetest.RenewalInfo{Start: time.Now().Add(start), End: time.Now().Add(end)})
+		}
+		suggest(leaf, 0, time.Hour)
 		var o order
 		a := replace(leaf).want(http.StatusCreated, "")
 		a.decode(&o)
@@ -245,8 +250,12 @@ func TestReplacementIsExempt(t *testing.T) {
 		n.prove(c, &o, "dns-01")
 		next := c.chain(finalize(c, &o, newKey(t, elliptic.P256())).Certificate)[0]
 		replace(leaf).want(http.StatusConflict, "alreadyReplaced")
-		n.issue(c, "example.com")
 		c.tryOrder("example.com").wantLimited("certificates for exactly", began.Add(time.Hour))
+		suggest(next, -time.Hour, 0)
+		replace(next).wantLimited("certificates for exactly", began.Add(time.Hour))
+		suggest(next, time.Second, time.Hour)
+		replace(next).wantLimited("certificates for exactly", began.Add(time.Hour))
+		suggest(next, 0, time.Hour)
 		replace(next).want(http.StatusCreated, "")
 	})
 }

@@ -118,7 +118,7 @@ type Server struct {
 	requests             map[string]int
 	spent                map[bucket]time.Time // when the bucket is full again
 	paused               map[bucket]bool      // by the failures in a row that led to it
-	issuedSets           map[string]bool      // of identifiers
+	issuedSets           map[string]time.Time // of identifiers: when a certificate was issued last
 	faulty               http.Handler         // the CA with faults around it; nil: there are none
 }
 
@@ -158,7 +158,7 @@ func (s *Server) prepare() {
 		s.requests = make(map[string]int)
 		s.spent = make(map[bucket]time.Time)
 		s.paused = make(map[bucket]bool)
-		s.issuedSets = make(map[string]bool)
+		s.issuedSets = make(map[string]time.Time)
 	})
 }
 

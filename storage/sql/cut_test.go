@@ -102,6 +102,7 @@ func until[T any](t *testing.T, f func() (T, error)) T {
 
 // Connections are cut at any byte. What was acknowledged stays, and nobody is told of a conflict who is alone.
 func TestCutConnections(t *testing.T) {
+	t.Parallel() // with those that mostly wait
 	rounds := 400
 	if raceDetector {
 		rounds = 60
@@ -163,6 +164,7 @@ func saveSurely(t *testing.T, s storage.Store, value []byte, old storage.Revisio
 
 // A server is killed and started again while several write. Nothing that was acknowledged is lost.
 func TestServerRestarts(t *testing.T) {
+	t.Parallel() // with those that mostly wait
 	tests := []struct {
 		name      string
 		start     func() (*server, error)

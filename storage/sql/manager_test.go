@@ -28,30 +28,16 @@ import (
 func childManage(ctx context.Context, arguments []string) error {
 	ctx, cancel := whileParentLives(ctx)
 	defer cancel()
-	s, end, err := openAny(ctx, arguments[0], arguments[1])
+	s, end, err := openAny(ctx, arguments)
 	if err != nil {
 		return err
 	}
 	defer end()
-	trusted := x509.NewCertPool()
-	root, err := os.ReadFile(arguments[3])
-	if err != nil || !trusted.AppendCertsFromPEM(root) {
-		return fmt.Errorf("the root: %w", err)
+	config, err := managerConfig(s, arguments)
+	if err != nil {
+		return err
 	}
-	m, err := certmanager.New(certmanager.Config{
-		Names:        strings.Split(arguments[4], ","),
-		Issuers:      []certmanager.Issuer{&certmanager.ACME{DirectoryURL: arguments[2], HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}}}}},
-		AgreeToTerms: true,
-		Preflight:    certmanager.PreflightOff, // the names are in no DNS but the CA's
-		Storage:      s,
-		Workers:      16,
-		Logger:       slog.New(slog.NewTextHandler(os.Stderr, nil)),
-		OnEvent: func(e certmanager.Event) {
-			if e.Kind == certmanager.EventObtained || e.Kind == certmanager.EventLoaded {
-				fmt.Println(e.Kind, e.Serial)
-			}
-		},
-	})
+	m, err := certmanager.New(config)
 	if err != nil {
 		return err
 	}
@@ -64,16 +50,47 @@ func childManage(ctx context.Context, arguments []string) error {
 	return m.Run(ctx)
 }
 
-// openAny opens a store by its URL: that of a database, or one of the scheme "dir" for a storage.Dir.
-func openAny(ctx context.Context, url, table string) (s storage.Store, end func() error, err error) {
-	if folder, ok := strings.CutPrefix(url, "dir:"); ok {
-		return storage.Dir(folder), func() error { return nil }, nil
+// managerConfig returns the configuration of a manager by the arguments of a child: where the store is (see openAny), the
+// CA's directory, a file with its root, and the names.
+func managerConfig(s storage.Store, arguments []string) (config certmanager.Config, err error) {
+	trusted := x509.NewCertPool()
+	root, err := os.ReadFile(arguments[3])
+	if err != nil || !trusted.AppendCertsFromPEM(root) {
+		return config, fmt.Errorf("the root: %w", err)
 	}
-	d, err := Open(ctx, url, Config{Table: table})
-	if err != nil {
-		return nil, nil, err
+	return certmanager.Config{
+		Names:        strings.Split(arguments[4], ","),
+		Issuers:      []certmanager.Issuer{&certmanager.ACME{DirectoryURL: arguments[2], HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}}}}},
+		AgreeToTerms: true,
+		Preflight:    certmanager.PreflightOff, // the names are in no DNS but the CA's
+		Storage:      s,
+		Workers:      16,
+		Logger:       slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		OnEvent: func(e certmanager.Event) {
+			if e.Kind == certmanager.EventObtained || e.Kind == certmanager.EventLoaded {
+				fmt.Println(e.Kind, e.Serial)
+			}
+		},
+	}, nil
+}
+
+// openAny opens a store by its URL, that of a database, or one of the scheme "dir" for a storage.Dir, and its table. A sixth
+// argument is a folder that tells which processes are dead.
+func openAny(ctx context.Context, arguments []string) (s storage.Store, end func() error, err error) {
+	end = func() error { return nil }
+	if folder, ok := strings.CutPrefix(arguments[0], "dir:"); ok {
+		s = storage.Dir(folder)
+	} else {
+		d, err := Open(ctx, arguments[0], Config{Table: arguments[1]})
+		if err != nil {
+			return nil, nil, err
+		}
+		s, end = d, d.Close
 	}
-	return d, d.Close, nil
+	if len(arguments) > 5 {
+		s = marked{s, storage.Dir(arguments[5])}
+	}
+	return s, end, nil
 }
 
 // A fleet is some processes with managers, before which a balancer leads each connection to the next of them.

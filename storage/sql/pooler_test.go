@@ -108,6 +108,7 @@ func TestPoolerIsNoticed(t *testing.T) {
 }
 
 func TestPgBouncer(t *testing.T) {
+	t.Parallel() // with those that mostly wait
 	address := startPgBouncer(t)
 	t.Run("contract", func(t *testing.T) {
 		var targets targetsOf

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -53,14 +54,19 @@ func newServer(account string) (*server, error) {
 	return s, s.own(folder)
 }
 
+// freePort returns a port below those that systems give to clients: none of them takes it until the server does, or while
+// it is started again.
 func freePort() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	const first, count = 12_000, 18_000
+	var err error
+	for range 100 {
+		var listener net.Listener
+		port := strconv.Itoa(first + rand.IntN(count))
+		if listener, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", port)); err == nil {
+			return port, listener.Close()
+		}
 	}
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	return port, err
+	return "", err
 }
 
 // own gives a file to the server's user.
@@ -116,7 +122,7 @@ func (s *server) start() error {
 		defer close(ended)
 		_ = command.Wait()
 	}(s.command, s.ended)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
 	for {
 		err := s.ready(ctx)

@@ -65,6 +65,10 @@ func newMariaDBTarget(t testing.TB) target {
 	return target{s.mariadbURL("everseal", password, "everseal"), newTable()}
 }
 
+func newDirTarget(t testing.TB) target {
+	return target{url: "dir:" + filepath.Join(t.TempDir(), "store")}
+}
+
 func TestContract(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {

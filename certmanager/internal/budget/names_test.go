@@ -62,13 +62,14 @@ func (w *waitingNames) run(t *testing.T, members int) (took time.Duration, tries
 			continue
 		}
 		free, line := w.limit.Next(w.bucket, budget.New, next.at), &lines[next.member]
-		slot := line.Join
+		supply := budget.Supply{Now: next.at, Next: free, Interval: w.limit.Interval()}
+		var place *budget.Place
 		if next.waited {
-			slot = func(next time.Time, interval time.Duration) time.Time {
-				return line.Rejoin(next, interval, r.Float64())
-			}
+			place = line.Rejoin(nil, supply, r.Float64())
+		} else {
+			place = line.Join(nil, supply)
 		}
-		at := slot(free, w.limit.Interval())
+		at := place.Due()
 		if !at.After(next.at) {
 			t.Fatalf("a slot at %v is given at %v", at, next.at)
 		}

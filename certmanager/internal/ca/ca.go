@@ -40,8 +40,10 @@ type Limits struct {
 	CertificatesPerSet    Limit // for exactly the same identifiers
 	Failures              Limit // failed authorizations for one identifier by one account
 	FailuresInRow         Limit // failed authorizations for one identifier by one account, none of which was valid in between
-	// ReplacementsExempt says that orders which say what they replace (RFC 9773 §5) count for none of them.
-	ReplacementsExempt bool
+	// Renewals is for how long after a certificate an order for exactly its identifiers counts for CertificatesPerSet and
+	// Failures alone. One that says what it replaces (RFC 9773 §5), in the window that is suggested for that, is checked for none
+	// of them. Zero: all orders count for all.
+	Renewals time.Duration
 }
 
 // A Limit is a token bucket: Count may be taken at once, and are given back evenly over Per.
@@ -61,12 +63,12 @@ func At(directory string) CA {
 	case acme.LetsEncrypt:
 		return letsEncrypt("Let's Encrypt", acme.LetsEncryptStaging, Limits{
 			AccountsPerAddress: Limit{10, 3 * time.Hour}, AccountsPerNetwork: Limit{500, 3 * time.Hour}, Orders: Limit{300, 3 * time.Hour},
-			CertificatesPerDomain: Limit{50, week}, CertificatesPerSet: Limit{5, week}, Failures: Limit{5, time.Hour}, FailuresInRow: Limit{1152, 1152 * day}, ReplacementsExempt: true,
+			CertificatesPerDomain: Limit{50, week}, CertificatesPerSet: Limit{5, week}, Failures: Limit{5, time.Hour}, FailuresInRow: Limit{1152, 1152 * day}, Renewals: 120 * day,
 		})
 	case acme.LetsEncryptStaging:
 		return letsEncrypt("Let's Encrypt's staging environment", "", Limits{
 			AccountsPerAddress: Limit{50, 3 * time.Hour}, AccountsPerNetwork: Limit{500, 3 * time.Hour}, Orders: Limit{1500, 3 * time.Hour},
-			CertificatesPerDomain: Limit{30_000, time.Second}, CertificatesPerSet: Limit{30_000, week}, Failures: Limit{200, time.Hour}, FailuresInRow: Limit{3600, 6 * time.Hour}, ReplacementsExempt: true,
+			CertificatesPerDomain: Limit{30_000, time.Second}, CertificatesPerSet: Limit{30_000, week}, Failures: Limit{200, time.Hour}, FailuresInRow: Limit{3600, 6 * time.Hour}, Renewals: 120 * day,
 		})
 	case acme.ZeroSSL:
 		return CA{Name: "ZeroSSL", ExternalAccount: true, NoAddresses: true}

@@ -53,13 +53,12 @@ func (a *agenda[T]) wait(t T, due int64, urgency Urgency) {
 	if p.state == ready {
 		a.ready.remove(t)
 	}
-	queued := p.state == waiting
-	p.state, p.due, p.urgency = waiting, due, urgency
-	if queued {
-		heap.Fix(&a.waiting, int(p.position))
-	} else {
+	if p.state != waiting {
 		heap.Push(&a.waiting, t)
 	}
+	p.state, p.urgency = waiting, urgency
+	a.waiting[p.position].due = due
+	heap.Fix(&a.waiting, int(p.position))
 }
 
 // dequeue makes a task idle that does not run.

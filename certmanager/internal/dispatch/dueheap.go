@@ -6,30 +6,36 @@ import (
 )
 
 // A dueHeap holds the tasks that wait, the earliest due first. It implements [container/heap.Interface].
-type dueHeap[T Task] []T
+type dueHeap[T Task] []waiter[T]
+
+// A waiter is a task that waits. When it is due is here and not with the task: to look that up at each comparison would take
+// most of the time that a million tasks cost.
+type waiter[T Task] struct {
+	due  int64 // in nanoseconds since 1970
+	task T
+}
 
 func (h dueHeap[T]) Len() int { return len(h) }
 
-func (h dueHeap[T]) Less(i, j int) bool { return h[i].place().due < h[j].place().due }
+func (h dueHeap[T]) Less(i, j int) bool { return h[i].due < h[j].due }
 
 func (h dueHeap[T]) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].place().position, h[j].place().position = int32(i), int32(j)
+	h[i].task.place().position, h[j].task.place().position = int32(i), int32(j)
 }
 
-// Push appends a task, which is in order only after container/heap has moved it up.
+// Push appends a task, due after all others.
 func (h *dueHeap[T]) Push(x any) {
 	t := x.(T)
 	t.place().position = int32(len(*h))
-	*h = append(*h, t)
+	*h = append(*h, waiter[T]{math.MaxInt64, t})
 }
 
 // Pop removes the last task.
 func (h *dueHeap[T]) Pop() any {
-	var none T
 	last := len(*h) - 1
-	t := (*h)[last]
-	(*h)[last] = none // for the garbage collector
+	t := (*h)[last].task
+	(*h)[last] = waiter[T]{} // for the garbage collector
 	*h = (*h)[:last]
 	return t
 }
@@ -39,7 +45,7 @@ func (h dueHeap[T]) untilFirst(now time.Time) (time.Duration, bool) {
 	if len(h) == 0 {
 		return 0, false
 	}
-	due, wall := h[0].place().due, now.UnixNano()
+	due, wall := h[0].due, now.UnixNano()
 	if due <= wall {
 		return 0, true
 	}
@@ -52,8 +58,7 @@ func (h dueHeap[T]) bringForward(by time.Duration) {
 	if by == 0 {
 		return
 	}
-	for _, t := range h {
-		p := t.place()
-		p.due = max(p.due, math.MinInt64+int64(by)) - int64(by)
+	for i := range h {
+		h[i].due = max(h[i].due, math.MinInt64+int64(by)) - int64(by)
 	}
 }

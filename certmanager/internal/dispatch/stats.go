@@ -27,7 +27,7 @@ func (d *Dispatcher[T]) Stats() Stats {
 		Oldest:  d.agenda.ready.oldest(time.Now()),
 	}
 	if s.Waiting > 0 {
-		s.NextDue = time.Unix(0, d.agenda.waiting[0].place().due)
+		s.NextDue = time.Unix(0, d.agenda.waiting[0].due)
 	}
 	return s
 }

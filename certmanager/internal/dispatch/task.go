@@ -24,7 +24,6 @@ type Task interface {
 // A Place is where the dispatcher keeps where a task stands; the task embeds it. The zero Place is that of a task no
 // dispatcher knows. It belongs to one dispatcher, guarded by its lock, and must not be copied after first use.
 type Place struct {
-	due      int64 // while waiting, in nanoseconds since 1970
 	position int32 // while waiting in the heap, while ready the number of its entry
 	state    state
 	urgency  Urgency // as planned, while waiting or ready

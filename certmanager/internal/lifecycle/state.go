@@ -179,6 +179,9 @@ func (s *State) Unload() { s.loaded, s.until = false, 0 }
 // Hasten makes what a failure or a deferral keeps waiting due.
 func (s *State) Hasten() { s.until = 0 }
 
+// Advance has what waits until a time come earlier, if that is later than another.
+func (s *State) Advance(until time.Time) { s.until = min(s.until, instant(until)) }
+
 // Lose says that nothing is served any more, and has the storage asked again, at once.
 func (s *State) Lose() {
 	s.validity, s.stage = validity{}, 0

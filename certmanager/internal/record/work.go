@@ -84,25 +84,26 @@ func DecodeWork(data []byte, firstIssuer string) (Work, error) {
 	if len(data) == 0 {
 		return Work{}, nil
 	}
+	var stored storedWork
+	if json.Unmarshal(data, &stored) == nil && stored.Version == 2 {
+		return stored.work()
+	}
 	version, err := versionOf(data)
 	if err != nil {
 		return Work{}, err
 	}
-	if version == 1 {
-		j, err := decodeJournal1(data)
-		if err != nil {
-			return Work{}, err
-		}
-		return Work{Journals: map[string]*Journal{firstIssuer: j}}, nil
-	}
-	return decodeWork2(data)
-}
-
-func decodeWork2(data []byte) (Work, error) {
-	var stored storedWork
-	if json.Unmarshal(data, &stored) != nil {
+	if version == 2 {
 		return Work{}, errNoWork
 	}
+	j, err := decodeJournal1(data)
+	if err != nil {
+		return Work{}, err
+	}
+	return Work{Journals: map[string]*Journal{firstIssuer: j}}, nil
+}
+
+// work returns what is stored.
+func (stored *storedWork) work() (Work, error) {
 	if len(stored.Journals) > maxJournals {
 		return Work{}, errCount
 	}

@@ -287,16 +287,16 @@ func TestSlots(t *testing.T) {
 			if !of.Next(w, now).After(now) {
 				t.Fatal("a new name may try at once")
 			}
-			slot := of.Slot(w, now)
+			slot, _ := of.Slot(w, now)
 			if gap := slot.Sub(last); gap < each {
 				t.Errorf("a slot comes %v after the last one", gap)
 			}
 			last = slot
 		}
-		if slot := of.Slot(tally.Waiter{Class: budget.Urgent, Alone: true}, now); slot.After(now.Add(each + 10*time.Second)) {
+		if slot, _ := of.Slot(tally.Waiter{Class: budget.Urgent, Alone: true}, now); slot.After(now.Add(each + 10*time.Second)) {
 			t.Errorf("a caller is told %v", slot.Sub(now))
 		}
-		if slot := of.Slot(tally.Waiter{Class: budget.New, Waited: true}, now); slot.After(now.Add(33 * each)) {
+		if slot, _ := of.Slot(tally.Waiter{Class: budget.New, Waited: true}, now); slot.After(now.Add(33 * each)) {
 			t.Errorf("one that came in vain is told %v", slot.Sub(now))
 		}
 		// A newcomer does not take the token of the line's head.

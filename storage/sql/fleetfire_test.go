@@ -5,48 +5,18 @@ package sql
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net/http"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/everseal/everseal/acme/acmetest"
 )
 
 // fleetPatience is for the term of a lease that nobody gives back, and the back-off of a validation that a kill has spoilt.
 const fleetPatience = 2 * time.Minute
 
 const leaseTerm = time.Minute // of a manager
-
-func newDirTarget(t testing.TB) target { return target{url: "dir:" + t.TempDir()} }
-
-func manyNames(n int) (all []string) {
-	for i := range n {
-		all = append(all, fmt.Sprintf("site%d.example.com", i))
-	}
-	return all
-}
-
-// dawdling delays each request that has a body, so that what is cut short is at different steps.
-func dawdling(most time.Duration) acmetest.Fault {
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Method == http.MethodPost {
-				select {
-				case <-time.After(rand.N(most)):
-				case <-r.Context().Done():
-				}
-			}
-			next.ServeHTTP(w, r)
-		})
-	}
-}
 
 // wantAll waits until each of the members serves a certificate for each name, of which the CA has issued one and no other.
 func (f *fleet) wantAll(t *testing.T, members ...member) {
@@ -87,8 +57,6 @@ func (f *fleet) handshake(ctx context.Context, m member, name string) error {
 	}
 	return conn.Close()
 }
-
-func nameOf(c *x509.Certificate) string { return strings.Join(c.DNSNames, " ") }
 
 // signal sends one to the member's process.
 func (m member) signal(t *testing.T, s syscall.Signal) {
@@ -161,43 +129,51 @@ func TestFleetUnderFire(t *testing.T) {
 	}
 }
 
-// A process that is at work on many names, each at another step, is killed, and so is its successor. The third one
-// finishes the orders that they began: of those that were told to them, none is left behind.
+// A process that is at work on many names, each at another step, is killed, and so is its successor. The third one waits
+// for the terms of their leases and finishes the orders that they began: of those that were told to them, none is left behind.
 func TestKilledAmidManyOrders(t *testing.T) {
 	if raceDetector || testing.Short() {
 		t.Skip("it waits for leases of a minute")
 	}
 	t.Parallel() // with the other tests that mostly wait
-	for name, newTarget := range map[string]func(testing.TB) target{"SQLite": newSQLiteTarget, "PostgreSQL": newPostgresTarget, "Dir": newDirTarget} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			f := newFleet(t, newTarget(t), manyNames(70)...)
-			f.ca.SetFaults(dawdling(800 * time.Millisecond))
-			ctx, cancel := context.WithTimeout(t.Context(), fleetPatience)
-			defer cancel()
-			for life := range 2 {
-				m := f.start(t)
-				f.lead(m.address)
-				for most := 15*life + rand.IntN(15); len(f.ca.Orders()) <= most && ctx.Err() == nil; {
-					<-time.After(10 * time.Millisecond)
-				}
-				<-time.After(rand.N(time.Second))
-				f.lead() // the CA waits for the successor
-				m.kill()
-			}
-			issued, begun := len(f.ca.Certificates()), len(f.ca.Orders())
-			last := f.start(t)
-			f.lead(last.address)
-			f.wantAll(t, last)
-			states := make(map[string]int)
-			for _, o := range f.ca.Orders() {
-				states[o.Status]++
-			}
-			// An order is lost if a kill came between the CA's answer and the record of it: one of 16 workers at most is there.
-			if states["valid"] != len(f.names) || len(f.ca.Orders()) > len(f.names)+2*16 {
-				t.Errorf("the orders are %v for %d names", states, len(f.names))
-			}
-			t.Logf("killed when %d orders were begun and %d certificates issued; in the end the orders are %v", begun, issued, states)
-		})
+	fleets := []*fleet{newFleet(t, newSQLiteTarget(t), manyNames(70)...), newFleet(t, newPostgresTarget(t), manyNames(70)...)}
+	for _, f := range fleets { // all wait at the same time
+		f.killTwo(t)
+		t.Logf("killed when %d orders were begun and %d certificates issued", len(f.ca.Orders()), len(f.ca.Certificates()))
+	}
+	last := make([]member, len(fleets))
+	for i, f := range fleets {
+		last[i] = f.start(t)
+		f.lead(last[i].address)
+	}
+	for i, f := range fleets {
+		f.wantAll(t, last[i])
+		states := make(map[string]int)
+		for _, o := range f.ca.Orders() {
+			states[o.Status]++
+		}
+		// An order is lost if a kill came between the CA's answer and the record of it: one of 16 workers at most is there.
+		if states["valid"] != len(f.names) || len(f.ca.Orders()) > len(f.names)+2*16 {
+			t.Errorf("the orders are %v for %d names", states, len(f.names))
+		}
+		t.Logf("in the end the orders are %v", states)
+	}
+}
+
+// killTwo starts two processes, one after the other, and kills each when it is at work.
+func (f *fleet) killTwo(t *testing.T) {
+	t.Helper()
+	f.ca.SetFaults(dawdling(800 * time.Millisecond))
+	ctx, cancel := context.WithTimeout(t.Context(), fleetPatience)
+	defer cancel()
+	for life := range 2 {
+		m := f.start(t)
+		f.lead(m.address)
+		for most := 15*life + rand.IntN(15); len(f.ca.Orders()) <= most && ctx.Err() == nil; {
+			<-time.After(10 * time.Millisecond)
+		}
+		<-time.After(rand.N(time.Second))
+		f.lead() // the CA waits for the successor
+		m.kill()
 	}
 }

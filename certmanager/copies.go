@@ -1,0 +1,196 @@
+package certmanager
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/everseal/everseal/certmanager/internal/record"
+	"github.com/everseal/everseal/storage"
+)
+
+// copyPatience is how long the storage may take to read a certificate before a copy of it is served meanwhile.
+const copyPatience = 2 * time.Second
+
+// A copied certificate is one that was in the storage once.
+type copied struct {
+	*record.Certificate
+	time time.Time // when it was
+}
+
+// copyOf returns the newest certificate that there is a copy of for the entry, if the storage keeps copies.
+func (a *archive) copyOf(ctx context.Context, e *entry) (best copied, err error) {
+	copies, ok := storage.As[storage.Copies](a.store)
+	if !ok {
+		return copied{}, nil
+	}
+	for _, issuer := range a.issuers {
+		found, loadErr := copies.LoadCopy(ctx, e.certificateKey(issuer.ID()))
+		var r *record.Certificate
+		if loadErr == nil {
+			r, loadErr = a.decode(found.Value, &e.subject)
+		}
+		switch {
+		case loadErr == nil && r.NewerThan(best.Certificate, time.Now()):
+			best = copied{r, found.Time}
+		case loadErr != nil && !errors.Is(loadErr, fs.ErrNotExist):
+			err = loadErr
+		}
+	}
+	return best, err
+}
+
+// soon is newest for who can do with a copy: if there is one, the storage is not waited for long.
+func (a *archive) soon(ctx context.Context, e *entry) (*record.Certificate, error) {
+	if c, _ := a.copyOf(ctx, e); c.Certificate != nil {
+		limited, cancel := context.WithTimeoutCause(ctx, copyPatience, errSlowStorage)
+		defer cancel()
+		ctx = limited
+	}
+	return a.newest(ctx, e)
+}
+
+// hasCopies reports whether there is a copy of any certificate.
+func (a *archive) hasCopies(ctx context.Context) bool {
+	copies, ok := storage.As[storage.Copies](a.store)
+	if !ok {
+		return false
+	}
+	for _, issuer := range a.issuers {
+		for _, err := range copies.ScanCopies(ctx, record.CertificatePrefix(issuer.ID())) {
+			return err == nil
+		}
+	}
+	return false
+}
+
+// serveCopy has handshakes served with a copy while the storage can't be read, which cause says, if they have nothing yet.
+func (o *obtainer) serveCopy(ctx context.Context, e *entry, cause error) {
+	if e.served.Load() != nil {
+		return
+	}
+	c, err := o.archive.copyOf(ctx, e)
+	if err != nil {
+		o.logger.LogAttrs(ctx, slog.LevelDebug, "a copy of a certificate can't be used", slog.Any("names", e.names()), slog.String("error", err.Error()))
+	}
+	if c.Certificate != nil && e.lend(c) {
+		o.emit(ctx, o.loading.toned(copiedEvent(e, c, cause)))
+	}
+}
+
+// lendOnDemand puts a name that a client asks for under management with a copy, if there is one that has not expired.
+func (m *Manager) lendOnDemand(ctx context.Context, e *entry, cause error) *tls.Certificate {
+	m.obtainer.serveCopy(ctx, e, cause)
+	s := e.served.Load()
+	if s == nil || !time.Now().Before(s.end()) {
+		return nil
+	}
+	e.roles.set(used)
+	if m.catalogue.adopt(e) {
+		m.dispatcher.Update(slices.Collect(familyOf(e).all())...)
+		m.obtainer.residents.add(e)
+	}
+	return &s.Certificate
+}
+
+// copiedEvent is the event of a copy that is served.
+func copiedEvent(e *entry, c copied, cause error) Event {
+	return Event{Kind: EventCopied, Names: e.names(), Issuer: c.Issuer, Serial: c.Serial, NotAfter: c.End, Since: c.time, Err: storageFailure(cause)}
+}
+
+// meanwhile serves a copy if the storage takes long, until the function that it returns is called.
+func (o *obtainer) meanwhile(ctx context.Context, e *entry) (end func()) {
+	if _, copies := storage.As[storage.Copies](o.store); !copies || e.served.Load() != nil {
+		return func() {}
+	}
+	over := make(chan struct{})
+	timer := time.AfterFunc(copyPatience, func() {
+		defer close(over)
+		o.serveCopy(ctx, e, errors.New("it has not answered yet"))
+	})
+	return func() {
+		if !timer.Stop() {
+			<-over
+		}
+	}
+}
+
+// serveCopies has handshakes served with copies of what could not be scanned.
+func (s *scan) serveCopies(ctx context.Context, cause error) {
+	copies, ok := storage.As[storage.Copies](s.store)
+	if !ok {
+		return
+	}
+	served := 0
+	for _, issuer := range s.issuers {
+		prefix := record.CertificatePrefix(issuer.ID())
+		for found, err := range copies.ScanCopies(ctx, prefix) {
+			e := s.bySubject[strings.TrimPrefix(found.Key, prefix+"/")]
+			if err != nil || e == nil {
+				continue
+			}
+			r, err := s.archive.decode(found.Value, &e.subject)
+			if err != nil || !e.lend(copied{r, found.Time}) {
+				continue
+			}
+			served++
+			s.residents.add(e)
+			s.emit(ctx, s.loading.toned(copiedEvent(e, copied{r, found.Time}, cause)))
+		}
+	}
+	if served > 0 {
+		s.logger.LogAttrs(ctx, slog.LevelWarn, "copies are served until the storage can be read", slog.Int("count", served))
+	}
+}
+
+// lend makes a copy what is served, if there is nothing, or an older copy, and reports whether it is. It counts for nothing
+// else: the entry is to be loaded still. A copy of what has left memory brings that back.
+func (e *entry) lend(c copied) bool {
+	e.progress.mu.Lock()
+	defer e.progress.mu.Unlock()
+	current := e.held()
+	switch {
+	case e.roles.has(forgotten):
+		return false
+	case current == nil, current.isCopied() && record.Newer(c.Obtained, current.obtainedAt(), time.Now()):
+		s := newServed(c.Certificate)
+		s.copied = max(c.time.Unix(), 1)
+		e.served.Store(s)
+		e.noteLate()
+		e.progress.wake()
+		return true
+	case e.isEvicted() && current.obtained == c.Obtained.UnixNano():
+		e.publish(c.Certificate)
+	}
+	return false
+}
+
+// takeBack ends that a copy is served. The caller holds the progress's lock.
+func (e *entry) takeBack() {
+	if s := e.served.Load(); s != nil && s.copied != 0 {
+		e.served.Store(nil)
+	}
+}
+
+// isCopied reports whether a copy is what is served.
+func (f *facts) isCopied() bool { return f.copied != 0 }
+
+// copiedAt returns when the copy was made that is served; zero: none is.
+func (f *facts) copiedAt() time.Time {
+	if f.copied == 0 {
+		return time.Time{}
+	}
+	return time.Unix(f.copied, 0).UTC()
+}
+
+// recant is for an entry for which the storage has nothing, whatever its copy says.
+func (e *entry) recant() {
+	e.progress.mu.Lock()
+	defer e.progress.mu.Unlock()
+	e.takeBack()
+}
