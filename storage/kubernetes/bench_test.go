@@ -88,22 +88,6 @@ func BenchmarkStore(b *testing.B) {
 	ctx, r := b.Context(), raw{s}
 	value := make([]byte, 8<<10)
 	_, _ = rand.Read(value)
-	var saving sync.WaitGroup
-	for first := range 8 {
-		saving.Go(func() {
-			for i := first; i < 11_000; i += 8 {
-				key := fmt.Sprintf("scan/%d", i)
-				if i >= 10_000 {
-					key = fmt.Sprintf("list/%d", i)
-				}
-				if _, err := s.Save(ctx, key, value, ""); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
-	}
-	saving.Wait()
 	revision, err := s.Save(ctx, "one", value, "")
 	if err != nil {
 		b.Fatal(err)
@@ -131,6 +115,23 @@ func BenchmarkStore(b *testing.B) {
 		b.Fatal(err)
 	}
 	run("Save/driver", func() error { return r.save(ctx, found) })
+	benchmarkLease(b, s, r)
+	var saving sync.WaitGroup
+	for first := range 8 {
+		saving.Go(func() {
+			for i := first; i < 11_000; i += 8 {
+				key := fmt.Sprintf("scan/%d", i)
+				if i >= 10_000 {
+					key = fmt.Sprintf("list/%d", i)
+				}
+				if _, err := s.Save(ctx, key, value, ""); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	saving.Wait()
 	run("List1000/store", func() error {
 		n := 0
 		for _, err := range s.List(ctx, "list") {
@@ -151,7 +152,6 @@ func BenchmarkStore(b *testing.B) {
 		return want(n, 10_000, nil)
 	})
 	run("Scan10000/driver", func() error { n, err := r.list(ctx, "scan", "500", "application/json"); return want(n, 10_000, err) })
-	benchmarkLease(b, s, r)
 }
 
 // benchmarkLease compares a lease that is acquired and released with a GET and two PUTs.

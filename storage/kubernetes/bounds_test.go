@@ -55,6 +55,9 @@ func TestRequestsAreBounded(t *testing.T) {
 
 // An answer without end is refused.
 func TestAnswersAreBounded(t *testing.T) {
+	if raceDetector {
+		t.Skip("it reads a hundred megabytes")
+	}
 	s := answering(t, 200, "")
 	for code, want := range map[int]string{200: "the answer has more than", 500: "HTTP status 500"} {
 		through(s, func(q *http.Request, _ http.RoundTripper) (*http.Response, error) {
