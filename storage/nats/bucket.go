@@ -112,7 +112,7 @@ func (s *Store) Warnings(ctx context.Context) []error {
 	c, err := s.connect(ctx)
 	var info *jetstream.StreamInfo
 	if err == nil {
-		err = again(ctx, func(ctx context.Context) (err error) {
+		err = c.again(ctx, func(ctx context.Context) (err error) {
 			info, err = c.handle.Info(ctx)
 			return err
 		})

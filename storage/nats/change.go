@@ -42,7 +42,7 @@ func (ch change) message(prefix string) *driver.Msg {
 }
 
 // change makes one, and returns what is stored then. It sends the message again, with the same nonce, while nobody took it or
-// nobody knows: the server answers a message that it has with that one's sequence.
+// nobody knows. What is stored decides, by the nonce: the server compares sequences before it looks whether it has the message.
 func (s *Store) change(ctx context.Context, ch change) (version, error) {
 	c, err := s.connect(ctx)
 	if err != nil {
@@ -74,12 +74,14 @@ func (s *Store) change(ctx context.Context, ch change) (version, error) {
 			case readErr != nil:
 			case f.nonce == ch.nonce:
 				return f.version, nil
+			case unknown != nil && f.sequence > expected && f.version != ch.before:
+				return version{}, unknown // it may have been stored, and replaced or deleted
 			case ch.before.sequence == 0 && !f.exists():
 				expected = f.sequence // of the marker, or 0
 			case ch.before.sequence > 0 && f.version == ch.before:
 				// Another's message was on its way, and has not arrived.
 			case unknown != nil:
-				return version{}, unknown // it may have been stored, and replaced
+				return version{}, unknown
 			case conflict:
 				return version{}, errConflict
 			}
@@ -105,12 +107,12 @@ func firstOf(a, b error) error {
 
 // publish sends a change once.
 func (c *connection) publish(ctx context.Context, ch change, expected uint64) (sequence uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
+	ctx, done := c.limit(ctx)
+	defer done()
 	ack, err := c.client.PublishMsg(ctx, ch.message(c.prefix), jetstream.WithExpectLastSequencePerSubject(expected),
 		jetstream.WithExpectStream(c.stream), jetstream.WithRetryAttempts(0))
 	if err != nil {
-		return 0, err
+		return 0, broken(ctx, err)
 	}
 	c.note(ack.Sequence)
 	return ack.Sequence, nil
@@ -135,7 +137,7 @@ func passing(err error) bool {
 	if errors.As(err, &e) {
 		return e.Code == unavailable || e.ErrorCode == duplicateUnderWay
 	}
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrTimeout) || errors.Is(err, driver.ErrDisconnected)
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrTimeout) || errors.Is(err, errBroke)
 }
 
 const (

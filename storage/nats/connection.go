@@ -23,13 +23,55 @@ type connection struct {
 	ended  chan struct{} // closed by close
 
 	mu         sync.Mutex
-	reconnects uint64 // that were noticed; guarded by mu
-	latest     uint64 // sequence that was seen; guarded by mu
-	doubted    uint64 // latest as it was at the last reconnect; guarded by mu
+	reconnects uint64         // that were noticed; guarded by mu
+	latest     uint64         // sequence that was seen; guarded by mu
+	doubted    uint64         // latest as it was at the last reconnect; guarded by mu
+	calls      map[*call]bool // that are under way; guarded by mu
+}
+
+// A call is one that waits for an answer.
+type call struct{ cancel context.CancelCauseFunc }
+
+// limit returns a context for a call. It ends when the connection breaks, as the answer does not come then, and the client would
+// wait for it all the same.
+func (c *connection) limit(ctx context.Context) (limited context.Context, done func()) {
+	ctx, stop := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithCancelCause(ctx)
+	one := &call{cancel}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls[one] = true
+	return ctx, func() {
+		c.mu.Lock()
+		delete(c.calls, one)
+		c.mu.Unlock()
+		cancel(nil)
+		stop()
+	}
+}
+
+// attend ends the calls under way whenever the connection breaks.
+func (c *connection) attend(states chan driver.Status) {
+	defer c.conn.RemoveStatusListener(states)
+	for {
+		select {
+		case _, ok := <-states:
+			if !ok {
+				states = nil
+			}
+			c.mu.Lock()
+			for one := range c.calls {
+				one.cancel(errBroke)
+			}
+			c.mu.Unlock()
+		case <-c.ended:
+			return
+		}
+	}
 }
 
 func newConnection(client jetstream.JetStream, stream string) *connection {
-	c := &connection{client: client, conn: client.Conn(), stream: stream, ended: make(chan struct{})}
+	c := &connection{client: client, conn: client.Conn(), stream: stream, ended: make(chan struct{}), calls: make(map[*call]bool)}
 	c.reconnects = c.conn.Stats().Reconnects
 	switch o := client.Options(); {
 	case o.Domain != "":
@@ -43,6 +85,7 @@ func newConnection(client jetstream.JetStream, stream string) *connection {
 	if c.prefix == jetstream.DefaultAPIPrefix {
 		c.prefix = ""
 	}
+	go c.attend(c.conn.StatusChanged(driver.RECONNECTING, driver.CLOSED))
 	return c
 }
 
@@ -98,9 +141,10 @@ func (s *Store) connect(ctx context.Context) (*connection, error) {
 			}
 		}
 		s.connection = newConnection(client, s.streamName())
+		s.last.Store(s.connection)
 	}
 	var handle jetstream.Stream
-	err := again(ctx, func(ctx context.Context) (err error) {
+	err := s.connection.again(ctx, func(ctx context.Context) (err error) {
 		handle, err = s.open(ctx, s.connection)
 		return err
 	})
@@ -114,7 +158,7 @@ func (s *Store) connect(ctx context.Context) (*connection, error) {
 
 // read returns what the stream's leader has for a subject.
 func (c *connection) read(ctx context.Context, subject string) (f found, err error) {
-	err = again(ctx, func(ctx context.Context) error {
+	err = c.again(ctx, func(ctx context.Context) error {
 		m, err := c.handle.GetLastMsgForSubject(ctx, subject)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			f = found{}
@@ -132,12 +176,12 @@ func (c *connection) read(ctx context.Context, subject string) (f found, err err
 }
 
 // again makes a call that changes nothing, and makes it again while it may succeed soon.
-func again(ctx context.Context, call func(ctx context.Context) error) error {
+func (c *connection) again(ctx context.Context, call func(ctx context.Context) error) error {
 	began := time.Now()
 	for runs := 1; ; runs++ {
-		limited, cancel := context.WithTimeout(ctx, requestTimeout)
-		err := call(limited)
-		cancel()
+		limited, done := c.limit(ctx)
+		err := broken(limited, call(limited))
+		done()
 		if err == nil || ctx.Err() != nil || !refused(err) && !passing(err) || time.Since(began) >= patience {
 			return err
 		}
@@ -145,4 +189,12 @@ func again(ctx context.Context, call func(ctx context.Context) error) error {
 			return err
 		}
 	}
+}
+
+// broken returns the error of a call, which is another one if the connection has broken.
+func broken(limited context.Context, err error) error {
+	if err != nil && context.Cause(limited) == errBroke {
+		return errBroke
+	}
+	return err
 }

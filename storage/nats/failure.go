@@ -80,15 +80,10 @@ var errUnanswered = fmt.Errorf("the servers do not answer: %w", driver.ErrTimeou
 
 // unanswered returns why there was no answer: what a user may not send is dropped, and only the connection is told.
 func (s *Store) unanswered(err error) error {
-	client := s.given
-	if c := s.ready.Load(); c != nil {
-		client = c.client
-	}
-	if client == nil {
-		return errUnanswered
-	}
-	if last := client.Conn().LastError(); errors.Is(last, driver.ErrPermissionViolation) {
-		return last
+	if c := s.last.Load(); c != nil {
+		if last := c.conn.LastError(); errors.Is(last, driver.ErrPermissionViolation) {
+			return last
+		}
 	}
 	return errUnanswered
 }

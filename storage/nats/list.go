@@ -22,8 +22,8 @@ const (
 	readerTimeout = time.Minute // after which the server forgets a reader that asks for nothing
 	maxLost       = 5           // readers that may be lost one after another
 
-	markerAge  = time.Hour // for which a marker tells watchers that lag
-	maxMarkers = 256       // that are removed after one reading
+	markerAge  = time.Hour
+	maxMarkers = 256 // that are removed after one reading
 )
 
 // List yields the keys that are prefix or lie below it; see [storage.Store]. It reads some thousand messages at a time, without
@@ -97,7 +97,7 @@ func (r *reading) from(ctx context.Context, c *connection, cursor string) error 
 	if err != nil {
 		return nil
 	}
-	return again(ctx, func(ctx context.Context) error {
+	return c.again(ctx, func(ctx context.Context) error {
 		info, err := c.handle.Info(ctx)
 		if err == nil && last <= info.State.LastSeq {
 			r.next = last + 1
@@ -172,7 +172,7 @@ func (s *Store) readPage(ctx context.Context, c *connection, r *reading, yield f
 					return false, err
 				}
 				if got < want { // some were deleted, or are late
-					return true, r.look(ctx)
+					return true, r.look(ctx, c)
 				}
 				return true, nil
 			}
@@ -199,7 +199,7 @@ func (r *reading) begin(ctx context.Context, c *connection) error {
 	if r.next > 0 {
 		config.DeliverPolicy, config.OptStartSeq = jetstream.DeliverByStartSequencePolicy, r.next
 	}
-	return again(ctx, func(ctx context.Context) error {
+	return c.again(ctx, func(ctx context.Context) error {
 		reader, err := c.handle.CreateConsumer(ctx, config)
 		if err != nil {
 			return err
@@ -214,8 +214,8 @@ func (r *reading) begin(ctx context.Context, c *connection) error {
 }
 
 // look asks how many messages there are to come.
-func (r *reading) look(ctx context.Context) error {
-	return again(ctx, func(ctx context.Context) error {
+func (r *reading) look(ctx context.Context, c *connection) error {
+	return c.again(ctx, func(ctx context.Context) error {
 		info, err := r.reader.Info(ctx)
 		if err == nil {
 			r.pending = info.NumPending
@@ -246,7 +246,7 @@ func (s *Store) take(c *connection, r *reading, message jetstream.Msg) (record s
 	c.note(meta.Sequence.Stream)
 	f := foundIn(meta.Sequence.Stream, message.Headers(), message.Data())
 	if f.marker {
-		if r.began.Sub(meta.Timestamp) > markerAge && len(r.markers) < maxMarkers {
+		if r.began.Sub(meta.Timestamp) > s.markerAge && len(r.markers) < maxMarkers {
 			r.markers = append(r.markers, marker{message.Subject(), f.sequence})
 		}
 		return storage.Record{}, false, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -33,9 +34,12 @@ type Store struct {
 	replicas int
 	place    string // servers and bucket, for errors
 
+	markerAge time.Duration // for which a marker is left to tell watchers that lag
+
 	dial  func(ctx context.Context) (jetstream.JetStream, error) // nil if the client was given
 	given jetstream.JetStream
 
+	last  atomic.Pointer[connection] // nil until there is one
 	ready atomic.Pointer[connection] // nil until the bucket was found to be right
 	turn  chan struct{}              // full while somebody connects or closes
 
@@ -81,7 +85,7 @@ func newStore(servers []string, c Config) (*Store, error) {
 		return nil, errReplicas
 	}
 	return &Store{
-		bucket: bucket, replicas: c.Replicas, turn: make(chan struct{}, 1),
+		bucket: bucket, replicas: c.Replicas, markerAge: markerAge, turn: make(chan struct{}, 1),
 		place: fmt.Sprintf("NATS at %s, bucket %s", hostsOf(servers), bucket),
 	}, nil
 }

@@ -90,12 +90,14 @@ func Open(ctx context.Context, rawURL string, c Config) (*Store, error) {
 	}
 	asked, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	if _, err := s.connect(asked); err != nil && ctx.Err() != nil {
+	_, err = s.connect(asked)
+	switch {
+	case ctx.Err() != nil:
 		err = ctx.Err()
-	} else if err != nil && !waits(err) {
-		err = s.failure(ctx, "open", "", err)
-	} else {
+	case err == nil || waits(err):
 		return s, nil
+	default:
+		err = s.failure(ctx, "open", "", err)
 	}
 	_ = s.Close()
 	return nil, err

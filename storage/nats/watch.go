@@ -80,7 +80,7 @@ func (s *Store) listen(ctx context.Context, c *connection, prefix string) (h *hi
 		subjects = append(subjects, s.subjects()+subject)
 	}
 	var listener jetstream.Consumer
-	err = again(ctx, func(ctx context.Context) (err error) {
+	err = c.again(ctx, func(ctx context.Context) (err error) {
 		listener, err = c.handle.CreateConsumer(ctx, jetstream.ConsumerConfig{
 			DeliverPolicy: jetstream.DeliverNewPolicy, AckPolicy: jetstream.AckNonePolicy, FilterSubjects: subjects,
 			HeadersOnly: true, MemoryStorage: true, Replicas: 1, InactiveThreshold: readerTimeout,
