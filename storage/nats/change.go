@@ -1,7 +1,6 @@
 package nats
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -27,7 +26,7 @@ type change struct {
 }
 
 func newChange(subject string, value []byte, before version, marker bool) change {
-	return change{subject, bytes.Clone(value), rand.Text(), before, marker}
+	return change{subject, value, rand.Text(), before, marker}
 }
 
 // message returns a new one: the client writes its headers into it.

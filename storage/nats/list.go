@@ -21,6 +21,7 @@ const (
 
 	readerTimeout = time.Minute // after which the server forgets a reader that asks for nothing
 	maxLost       = 5           // readers that may be lost one after another
+	maxRuns       = 60          // in which a replica that lags may come to where its leader was
 
 	markerAge  = time.Hour
 	maxMarkers = 256 // that are removed after one reading
@@ -57,6 +58,8 @@ type reading struct {
 	delivery uint64    // of the reader's latest message
 	pending  uint64    // messages that the reader has still to deliver
 	began    time.Time // by the server's clock
+	last     uint64    // the sequence that the leader has for the subjects, at least
+	runs     int       // in which the reader has waited for it
 	seen     map[string]bool
 	markers  []marker
 }
@@ -81,6 +84,9 @@ func (s *Store) records(ctx context.Context, r *reading, prefix, cursor string) 
 		c, err := s.connect(ctx)
 		if err == nil {
 			err = r.from(ctx, c, cursor)
+		}
+		if err == nil {
+			err = r.bound(ctx, c)
 		}
 		if err == nil {
 			err = s.walk(ctx, c, &r, yield)
@@ -140,6 +146,7 @@ func (s *Store) walk(ctx context.Context, c *connection, r *reading, yield func(
 var (
 	errEnough = errors.New("the caller wants no more")
 	errGap    = errors.New("a message was lost on its way")
+	errLags   = errors.New("a replica lags behind for too long")
 )
 
 // isLost reports whether another reader may succeed.
@@ -156,7 +163,7 @@ func (s *Store) readPage(ctx context.Context, c *connection, r *reading, yield f
 		}
 	}
 	if r.pending == 0 {
-		return false, nil
+		return r.lags(ctx, c)
 	}
 	want := int(min(uint64(r.page), r.pending))
 	batch, err := r.reader.FetchNoWait(want)
@@ -211,6 +218,41 @@ func (r *reading) begin(ctx context.Context, c *connection) error {
 		}
 		return nil
 	})
+}
+
+// bound asks the leader for the latest sequence of the subjects. A reader can be with a replica that lags behind: it has read all when
+// it has come there.
+func (r *reading) bound(ctx context.Context, c *connection) error {
+	r.last = 0
+	if c.handle.CachedInfo().Config.Replicas == 1 {
+		return nil
+	}
+	for _, subject := range r.subjects {
+		f, err := c.read(ctx, subject)
+		if err != nil {
+			return err
+		}
+		r.last = max(r.last, f.sequence)
+	}
+	return nil
+}
+
+// lags reports whether a reader that has no more messages should have some. The latest may have been a marker, which was removed
+// since: so the leader is asked again.
+func (r *reading) lags(ctx context.Context, c *connection) (bool, error) {
+	if r.last == 0 || r.next > r.last {
+		return false, nil
+	}
+	if r.runs++; r.runs > maxRuns {
+		return false, errLags
+	}
+	if err := pause(ctx, r.runs); err != nil {
+		return false, err
+	}
+	if err := r.bound(ctx, c); err != nil {
+		return false, err
+	}
+	return true, r.look(ctx, c)
 }
 
 // look asks how many messages there are to come.
