@@ -116,6 +116,7 @@ func (r *reading) from(ctx context.Context, c *connection, cursor string) error 
 // another that continues where it was.
 func (s *Store) walk(ctx context.Context, c *connection, r *reading, yield func(storage.Record, error) bool) error {
 	defer func() { r.forget(ctx, c) }()
+	progress := time.Now()
 	for lost := 0; ; {
 		before := r.next
 		more, err := s.readPage(ctx, c, r, yield)
@@ -131,9 +132,9 @@ func (s *Store) walk(ctx context.Context, c *connection, r *reading, yield func(
 			continue
 		}
 		if r.next > before {
-			lost = 0
+			lost, progress = 0, time.Now()
 		}
-		if lost++; !isLost(err) || lost > maxLost {
+		if lost++; !isLost(err) || lost > maxLost || time.Since(progress) > patience {
 			return err
 		}
 		r.forget(ctx, c)
