@@ -38,8 +38,7 @@ func TestMessageComesTwice(t *testing.T) {
 type forgetful struct {
 	net.Listener
 	server string
-	armed  atomic.Bool
-	done   func() // is called before the connection breaks
+	armed  atomic.Pointer[func()] // is called before the connection breaks
 }
 
 func newForgetful(t *testing.T, server string) *forgetful {
@@ -86,9 +85,11 @@ func (f *forgetful) lead(client net.Conn) {
 	var buffer [64 << 10]byte
 	for {
 		n, err := conn.Read(buffer[:])
-		if asked.Load() && bytes.Contains(buffer[:n], []byte(`"stream"`)) && f.armed.Swap(false) {
-			f.done()
-			return
+		if asked.Load() && bytes.Contains(buffer[:n], []byte(`"stream"`)) {
+			if meanwhile := f.armed.Swap(nil); meanwhile != nil {
+				(*meanwhile)()
+				return
+			}
 		}
 		if _, writeErr := client.Write(buffer[:n]); err != nil || writeErr != nil {
 			return
@@ -106,10 +107,7 @@ func TestAnswerLost(t *testing.T) {
 	s := targetAt(f.Addr().String())
 	s.url = "nats://" + f.Addr().String() + d.url[len("nats://"+node.Address()):]
 	mine := s.open(t)
-	lose := func(meanwhile func()) {
-		f.done = meanwhile
-		f.armed.Store(true)
-	}
+	lose := func(meanwhile func()) { f.armed.Store(&meanwhile) }
 	nothing := func() {}
 	lose(nothing)
 	revision, err := mine.Save(t.Context(), "a", []byte("1"), "")
@@ -135,7 +133,7 @@ func TestAnswerLost(t *testing.T) {
 	if err := mine.Delete(t.Context(), "a", item.Revision); err != nil {
 		t.Errorf("Delete whose answer is lost: %v", err)
 	}
-	if f.armed.Load() {
+	if f.armed.Load() != nil {
 		t.Error("no answer was lost")
 	}
 }
