@@ -107,12 +107,12 @@ func TestColdStart(t *testing.T) {
 func TestCopiesAreOutdated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newCopying(t)
-		m, stop := w.serving(w.config("example.com", "example.org"))
-		old := w.served(m, "example.com")
+		m, stop := w.serving(w.config("example.com", "example.org", "example.net"))
+		old, unchanged := w.served(m, "example.com"), w.served(m, "example.net")
 		stop()
 
 		// Another member, which copies nothing here, renews one and deletes the other.
-		elsewhere := w.config("example.com", "example.org")
+		elsewhere := w.config("example.com", "example.org", "example.net")
 		elsewhere.Storage = w.store
 		m, stop = w.running(elsewhere)
 		if err := m.Renew(t.Context(), "example.com"); err != nil {
@@ -125,7 +125,7 @@ func TestCopiesAreOutdated(t *testing.T) {
 		stop()
 
 		w.remote.SetFaults(storagetest.Fault{Kind: storagetest.Fail})
-		config := w.config("example.com", "example.org")
+		config := w.config("example.com", "example.org", "example.net")
 		m, stop = w.start(config)
 		defer stop()
 		if serial := w.served(m, "example.com"); serial != old {
@@ -137,6 +137,9 @@ func TestCopiesAreOutdated(t *testing.T) {
 		time.Sleep(2 * time.Hour)
 		if serial := w.served(m, "example.com"); serial != renewed {
 			t.Errorf("%s is served, want what the storage has, %s", serial, renewed)
+		}
+		if s, _ := m.Status("example.net"); !s.Copied.IsZero() || w.served(m, "example.net") != unchanged {
+			t.Errorf("the one that nobody changed is %+v", s)
 		}
 		if s, _ := m.Status("example.org"); !s.Copied.IsZero() || w.ca.count() != issued+1 {
 			t.Errorf("the one that was deleted is %+v, and %d were issued, want one", s, w.ca.count()-issued)
@@ -188,7 +191,7 @@ func TestColdStartOnDemand(t *testing.T) {
 func TestCopiesOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newCopying(t)
-		_, stop := w.serving(w.config("example.com", "example.org"))
+		_, stop := w.serving(w.config("example.com", "example.org", "example.net"))
 		stop()
 		for key := range w.local.List(t.Context(), "certificates/local/example.org") {
 			item, err := w.local.Load(t.Context(), key)
@@ -200,7 +203,7 @@ func TestCopiesOfOthers(t *testing.T) {
 			}
 		}
 		w.remote.SetFaults(storagetest.Fault{Kind: storagetest.Fail})
-		m, stop := w.start(w.config("example.com", "example.org"))
+		m, stop := w.start(w.config("example.com", "example.org", "example.net"))
 		defer stop()
 		w.served(m, "example.com")
 		if certificate, err := ask(t, m, "example.org"); certificate != nil || err == nil {
