@@ -15,6 +15,7 @@ type Cutter struct {
 	server   string
 	cuts     atomic.Int64
 	whole    atomic.Bool
+	refusing atomic.Bool
 	tasks    sync.WaitGroup
 
 	mu    sync.Mutex
@@ -55,6 +56,9 @@ func (c *Cutter) Cuts() int { return int(c.cuts.Load()) }
 // LeaveWhole makes it cut no more connections by itself, or again.
 func (c *Cutter) LeaveWhole(whole bool) { c.whole.Store(whole) }
 
+// Refuse makes it take no new connections, or take them again: with Cut, the server can't be reached.
+func (c *Cutter) Refuse(refuse bool) { c.refusing.Store(refuse) }
+
 // Cut cuts all connections there are.
 func (c *Cutter) Cut() {
 	c.mu.Lock()
@@ -80,6 +84,9 @@ func (c *Cutter) lead(client net.Conn) {
 	c.note(client)
 	defer c.forget(client)
 	defer client.Close()
+	if c.refusing.Load() {
+		return
+	}
 	server, err := net.Dial("tcp", c.server)
 	if err != nil {
 		return
