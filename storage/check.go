@@ -32,8 +32,8 @@ func (e *ContractError) Error() string {
 	return text + ": it is not fit for certificates, whatever else it is good for"
 }
 
-// Check tries whether a store keeps the contract, with some twenty calls under a key of its own, below "check", which
-// it removes again: it races writers, reads back, lists and deletes. It is for the start of a program that is given a
+// Check tries whether a store keeps the contract, with one or two hundred calls under a key of its own, below "check", which
+// it removes again: it races writers, has some count together, reads back, lists and deletes. It is for the start of a program that is given a
 // store it does not know, such as an S3 of some vendor; [github.com/everseal/everseal/storage/storagetest] tests more.
 //
 // A promise that was not kept is a [*ContractError]. Any other error says that the store could not be asked, or gave no
@@ -68,6 +68,7 @@ const (
 	promiseRead     = "a Load after a Save returns what was saved last, with its revision"
 	promiseRevision = "a key is never given the same revision twice, not for an equal value nor after a deletion"
 	promiseList     = "List yields the keys that there are"
+	promiseEnd      = "of several that save over or delete one revision, one succeeds and the others get ErrConflict"
 	promiseDelete   = "of several that delete one revision, one succeeds and the others get ErrConflict"
 )
 
@@ -108,6 +109,27 @@ func (c *checking) run() error {
 	}
 	if err := c.wantListed(); err != nil {
 		return err
+	}
+	if revision, err = c.count(value, revision); err != nil {
+		return err
+	}
+	return c.runEnd(revision)
+}
+
+// runEnd is the part of run that deletes.
+func (c *checking) runEnd(revision Revision) error {
+	value, revision, err := c.raceEnd(revision)
+	if err != nil {
+		return err
+	}
+	if revision == "" {
+		value = []byte("again")
+		if revision, err = c.store.Save(c.ctx, c.key, value, ""); err != nil {
+			return c.instead(promiseCreate, err, "")
+		}
+		if err := c.wantNew(revision); err != nil {
+			return err
+		}
 	}
 	if err := c.raceDelete(revision); err != nil {
 		return err
