@@ -71,6 +71,9 @@ func openStore(t testing.TB, url string) storage.Store {
 
 // eachEngine runs a test for each engine, all at once.
 func eachEngine(t *testing.T, test func(t *testing.T, p place)) {
+	if raceDetector {
+		t.Skip("processes do the work, and what they do is under the race detector in each engine's own tests")
+	}
 	t.Parallel()
 	for _, e := range engines {
 		t.Run(e.name, func(t *testing.T) {

@@ -54,10 +54,7 @@ type holding struct{ fence, value int }
 // A lease goes from process to process while some are killed. Nobody ever holds it beside another: else two would
 // have added one to the same value.
 func TestHandovers(t *testing.T) {
-	handovers, kills := 500, 20
-	if raceDetector {
-		handovers, kills = 60, 4
-	}
+	const handovers, kills = 500, 20
 	eachEngine(t, func(t *testing.T, p place) {
 		var held []holding
 		tr := &troop{

@@ -40,15 +40,13 @@ func judge(h history, folder string) error {
 
 // Four processes, one of them through connections that are cut, and some of them killed, call each engine at the same instants.
 func TestLinearizable(t *testing.T) {
-	events, kills := 3000, 5
-	if raceDetector {
-		events, kills = 600, 1
-	}
+	const events, kills = 3000, 5
 	eachEngine(t, func(t *testing.T, p place) {
 		urls := [4]string{p.url, p.url, p.url, p.url}
 		var cutter *server.Cutter
 		if p.address != "" {
 			cutter = server.NewCutter(t, p.address)
+			cutter.CutWithin(15_000)
 			urls[3] = p.by(cutter.Address())
 		}
 		var all []event

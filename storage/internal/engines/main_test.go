@@ -2,6 +2,7 @@ package engines
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -21,6 +22,10 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		return
+	}
+	flag.Parse()
+	if err := flag.Set("test.parallel", "16"); err != nil { // the tests mostly wait for other processes
+		panic(err)
 	}
 	status := m.Run()
 	shared.Stop()

@@ -2,5 +2,5 @@
 
 package engines
 
-// raceDetector is set when everything takes several times as long: what only takes many rounds takes fewer then.
+// raceDetector is set when everything takes several times as long.
 const raceDetector = true

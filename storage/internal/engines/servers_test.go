@@ -2,7 +2,9 @@ package engines
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -80,21 +82,25 @@ func started(s *server.Server, err error) (*server.Server, error) {
 	return s, s.Start(context.Background())
 }
 
-// opens returns a Ready for a server that takes connections before it answers: a store can be opened at the URL.
-func opens(url string) func(context.Context) error {
+// answers returns a Ready for a server that takes connections before it answers: a store at the URL can load.
+func answers(url string) func(context.Context) error {
 	return func(ctx context.Context) error {
-		_, closer, err := open(ctx, url)
+		s, closer, err := open(ctx, url)
 		if err != nil {
 			return err
 		}
-		return closer.Close()
+		defer closer.Close()
+		if _, err := s.Load(ctx, "ready"); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
 	}
 }
 
 func startPostgres() (*server.Server, error) {
 	s, err := server.Postgres(password, "-c", "fsync=off")
 	if err == nil {
-		s.Ready = opens(databaseURL("postgres", "postgres", s.Address(), "postgres"))
+		s.Ready = answers(databaseURL("postgres", "postgres", s.Address(), "postgres"))
 	}
 	return started(s, err)
 }
@@ -102,7 +108,7 @@ func startPostgres() (*server.Server, error) {
 func startMariaDB() (*server.Server, error) {
 	s, err := server.MariaDB(password, "--innodb-flush-log-at-trx-commit=0")
 	if err == nil {
-		s.Ready = opens(databaseURL("mysql", "everseal", s.Address(), "everseal"))
+		s.Ready = answers(databaseURL("mysql", "everseal", s.Address(), "everseal"))
 	}
 	return started(s, err)
 }
