@@ -92,7 +92,13 @@ func (p *poll) run(ctx context.Context) outcome {
 		return p.delayed(ctx, err)
 	}
 	left := p.entry.carryover()
-	p.work, err = claimWork(ctx, p.store, p.key(), &left.lease)
+	p.work, err = openWork(ctx, p.store, p.key(), &left.lease)
+	if err == nil && len(p.work.stored) == 0 {
+		err = p.exists(ctx)
+	}
+	if err == nil {
+		err = p.work.hold(ctx)
+	}
 	if held, ok := errors.AsType[*storage.HeldError](err); ok {
 		return p.again(time.Now().Add(held.RetryAfter + rand.N(time.Minute)))
 	}
@@ -111,6 +117,16 @@ func (p *poll) run(ctx context.Context) outcome {
 		return outcome{kind: lifecycle.Polled}
 	}
 	return p.ask(leaf)
+}
+
+// exists returns an error if the certificate is gone from the storage, of which there is no record of work: no such record is to
+// come back then.
+func (p *poll) exists(ctx context.Context) error {
+	exists, err := p.archive.has(ctx, p.entry.certificateKey(p.issuer.ID()))
+	if err == nil && !exists {
+		err = errors.New("the certificate is not in the storage any more")
+	}
+	return err
 }
 
 // release gives the lease back, with the plan if there is another one.

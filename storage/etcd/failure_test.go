@@ -121,6 +121,19 @@ func TestFailures(t *testing.T) {
 	)
 }
 
+// A client that was given would wait for ever for somebody to be reached.
+func TestGivenClientUnreachable(t *testing.T) {
+	s, err := New(newClient(t, clientv3.Config{Endpoints: []string{nobody(t)}}), Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	_, err = s.Load(t.Context(), "a")
+	wantError(t, err, "refused", "whether the members run")
+	_, err = s.Save(t.Context(), "a", nil, "")
+	wantError(t, err, "refused", "whether the members run")
+}
+
 // A prefix that others use is left alone, and so is one of another version.
 func TestForeignPrefix(t *testing.T) {
 	admin := adminOf(t, sharedServer(t))

@@ -22,9 +22,15 @@ type proxy struct {
 	twice        atomic.Bool // it runs each transaction twice, as one that has lost an answer, and has the second one's
 	cancelled    atomic.Bool // it runs each transaction, and answers that it was cancelled
 	transactions atomic.Int64
+	reads        atomic.Int64
+	stale        atomic.Int64 // reads that a member may answer which lags
 }
 
 func (p *proxy) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
+	p.reads.Add(1)
+	if r.Serializable {
+		p.stale.Add(1)
+	}
 	return p.kv.Range(ctx, r)
 }
 
@@ -107,5 +113,25 @@ func TestCancelledTransactionIsNotRepeated(t *testing.T) {
 		if n := p.transactions.Load() - before; n != 1 {
 			t.Errorf("there were %d transactions, want one", n)
 		}
+	}
+}
+
+// Whatever is read, a member that lags must not answer.
+func TestReadsAreLinearizable(t *testing.T) {
+	p, s := startProxy(t)
+	save(t, s, "a")
+	for _, err := range s.List(t.Context(), "a") {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	for _, err := range s.Scan(t.Context(), "", "") {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	wantDead(t, s, ownerName+newPart()+"-"+newPart(), true)
+	if reads, stale := p.reads.Load(), p.stale.Load(); reads < 4 || stale > 0 {
+		t.Errorf("%d of %d reads are serializable", stale, reads)
 	}
 }

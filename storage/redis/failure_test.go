@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"net"
 	"net/url"
 	"os"
@@ -99,6 +100,13 @@ func noPassword(t *testing.T, err error) {
 			noPassword(t, inner)
 		}
 	}
+}
+
+// last returns the error that a sequence ends with.
+func last[V any](all iter.Seq2[V, error]) (last error) {
+	for _, last = range all {
+	}
+	return last
 }
 
 func TestFailures(t *testing.T) {
@@ -199,12 +207,8 @@ func TestMasterBecomesReplica(t *testing.T) {
 	wantError(t, err, "READONLY", "replica")
 	_, err = s.Save(t.Context(), "a", nil, item.Revision)
 	wantError(t, err, "READONLY", "replica")
-	for _, err = range s.List(t.Context(), "") {
-	}
-	wantError(t, err, "READONLY", "replica")
-	for _, err = range s.Scan(t.Context(), "", "") {
-	}
-	wantError(t, err, "READONLY", "replica")
+	wantError(t, last(s.List(t.Context(), "")), "READONLY", "replica")
+	wantError(t, last(s.Scan(t.Context(), "", "")), "READONLY", "replica")
 	master.do(t, "replicaof", "no", "one")
 	if item, err := s.Load(t.Context(), "a"); err != nil || string(item.Value) != "old" {
 		t.Errorf("Load by a master again: %q, %v", item.Value, err)
@@ -347,7 +351,5 @@ func TestStrangeRecords(t *testing.T) {
 	}
 	n.do(t, "del", s.index)
 	n.do(t, "set", s.index, "a page")
-	for _, err = range s.List(t.Context(), "") {
-	}
-	wantError(t, err, "WRONGTYPE", "Config.Prefix")
+	wantError(t, last(s.List(t.Context(), "")), "WRONGTYPE", "Config.Prefix")
 }

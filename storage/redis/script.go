@@ -114,25 +114,31 @@ func (once) NoRetry() bool { return true }
 // evaluate runs a script once. If the server is not ready, it is run later.
 func (s *Store) evaluate(ctx context.Context, code script, keys []string, args ...any) (reply any, err error) {
 	err = patiently(ctx, func() error {
-		reply, err = s.run(ctx, "evalsha", code.hash, keys, args)
+		reply, err = s.run(ctx, keys[0], command("evalsha", code.hash, keys, args))
 		if redis.HasErrorPrefix(err, "NOSCRIPT") {
-			reply, err = s.run(ctx, "eval", code.source, keys, args)
+			reply, err = s.run(ctx, keys[0], command("eval", code.source, keys, args))
 		}
 		return err
 	})
 	return reply, err
 }
 
-func (s *Store) run(ctx context.Context, name, code string, keys []string, args []any) (any, error) {
+// command returns the command that runs a script.
+func command(name, code string, keys []string, args []any) []any {
 	all := make([]any, 0, 3+len(keys)+len(args))
 	all = append(all, name, code, len(keys))
 	for _, key := range keys {
 		all = append(all, key)
 	}
-	cmd := redis.NewCmd(ctx, append(all, args...)...)
+	return append(all, args...)
+}
+
+// run runs the command, which changes what is at the key.
+func (s *Store) run(ctx context.Context, key string, command []any) (any, error) {
+	cmd := redis.NewCmd(ctx, command...)
 	err := s.call(ctx, func() error {
 		if s.replicas > 0 {
-			return s.replicate(ctx, keys[0], cmd)
+			return s.replicate(ctx, key, cmd)
 		}
 		return s.client.Process(ctx, once{cmd})
 	})

@@ -71,7 +71,7 @@ func New(client *s3.Client, c Config) (*Store, error) {
 	}
 	switch {
 	case !isBucket(c.Bucket):
-		return nil, fmt.Errorf("storage/s3: the bucket %.80q can't be: names have lower-case letters, digits, - and .", c.Bucket)
+		return nil, fmt.Errorf("storage/s3: the bucket %.80q can't be: names have lower-case letters, digits, hyphens and points", c.Bucket)
 	case strings.HasSuffix(c.Bucket, "--x-s3"):
 		return nil, fmt.Errorf("storage/s3: %.80q is a directory bucket, which lists in no order: use one for general purposes", c.Bucket)
 	case c.PollInterval < 0:

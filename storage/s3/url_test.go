@@ -24,7 +24,7 @@ func TestOpenRefuses(t *testing.T) {
 		place + "&poll=x", place + "&poll=0", place + "&poll=-1s", place + "&connections=0", place + "&connections=x", place + "&path_style=x",
 		place + "&conditional_delete=x", place + "&ca=/none", place + "&ca=/dev/null", user + "@bucket?endpoint=s3.example.com", user + "@bucket?endpoint=",
 		user + "@bucket?endpoint=ftp://s3.example.com", user + "@bucket?endpoint=https://u:s3cr@s3.example.com", user + "@bucket?endpoint=https://s3.example.com/?a=b",
-		place + "&session_token=%zz",
+		place + "&session_token=%zz", place + "#x",
 	} {
 		s, err := Open(t.Context(), raw, Config{})
 		if err == nil {

@@ -13,8 +13,9 @@ func TestWatchSurvivesFailedPolls(t *testing.T) {
 	s := through(t, d.open(t), func(r *http.Request, next tripper) (*http.Response, error) { return next(r) })
 	s.poll = 1
 	revision := save(t, s, "a", "1", "")
+	left := 0 // requests that fail
 	failing := func(polls int) {
-		left := polls * s.client.Options().Retryer.MaxAttempts()
+		left = polls * s.client.Options().Retryer.MaxAttempts()
 		f.setFault(func(w http.ResponseWriter, r *http.Request) bool {
 			if r.Method != "GET" || !strings.HasSuffix(r.URL.Path, bucket) || left == 0 {
 				return false
@@ -33,7 +34,9 @@ func TestWatchSurvivesFailedPolls(t *testing.T) {
 		case step == 1 && key == "a" && err == nil:
 			failing(maxFailedPolls)
 		case step == 2 && key == "" && err != nil:
-			wantError(t, err, "watch", "SlowDown")
+			if wantError(t, err, "watch", "SlowDown"); left != 0 {
+				t.Errorf("Watch ends before the last %d requests that fail", left)
+			}
 		default:
 			t.Fatalf("step %d: %q, %v", step, key, err)
 		}
