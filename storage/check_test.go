@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"runtime"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/everseal/everseal/storage"
 )
@@ -24,6 +26,7 @@ type broken struct {
 	mu    sync.Mutex
 	cache map[string]storage.Item // as loaded before; guarded by mu
 	stale map[string]storage.Item // before the last save; guarded by mu
+	saves int                     // guarded by mu
 }
 
 func (b *broken) Load(ctx context.Context, key string) (storage.Item, error) {
@@ -52,9 +55,7 @@ func (b *broken) Load(ctx context.Context, key string) (storage.Item, error) {
 		return item, nil
 	case "value and revision apart":
 		b.mu.Unlock()
-		for range 100 {
-			runtime.Gosched()
-		}
+		time.Sleep(rand.N(3 * time.Millisecond))
 		b.mu.Lock()
 		now, _ := b.Memory.Load(ctx, key)
 		item.Revision = now.Revision
@@ -65,9 +66,7 @@ func (b *broken) Load(ctx context.Context, key string) (storage.Item, error) {
 func (b *broken) Save(ctx context.Context, key string, value []byte, old storage.Revision) (storage.Revision, error) {
 	b.calls.Add(1)
 	if b.fault == "deletes later" {
-		for range 1000 { // so that the deletion has been begun
-			runtime.Gosched()
-		}
+		time.Sleep(time.Millisecond) // so that the deletion has been begun
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -84,9 +83,7 @@ func (b *broken) Save(ctx context.Context, key string, value []byte, old storage
 	case "last write wins": // the check and the write apart
 		b.mu.Unlock()
 		conflict := current.Revision != old
-		for range 100 {
-			runtime.Gosched()
-		}
+		time.Sleep(time.Millisecond)
 		b.mu.Lock()
 		if conflict {
 			return "", storage.Conflict(key)
@@ -103,8 +100,8 @@ func (b *broken) Save(ctx context.Context, key string, value []byte, old storage
 		}
 	case "drops writes":
 		return storage.Revision(fmt.Sprint(b.calls.Load())), nil
-	case "conflicts at random":
-		if b.calls.Load()%3 == 0 {
+	case "conflicts for nothing":
+		if b.saves++; b.saves > 4 { // after the first two races
 			return "", storage.Conflict(key)
 		}
 	}
@@ -128,9 +125,7 @@ func (b *broken) Delete(ctx context.Context, key string, old storage.Revision) e
 		if item.Revision != old {
 			break
 		}
-		for range 10_000 {
-			runtime.Gosched()
-		}
+		time.Sleep(2 * time.Millisecond)
 		item, _ = b.Memory.Load(ctx, key)
 		old = item.Revision
 	}
@@ -182,30 +177,26 @@ func TestCheckRefuses(t *testing.T) {
 		"value and revision apart":            "saved last",
 		"deletes later":                       "save over or delete",
 		"drops writes":                        "succeeds",
-		"conflicts at random":                 "ErrConflict",
+		"conflicts for nothing":               "ErrConflict",
 		"deletes unconditionally":             "names another revision",
 		"deletes nothing":                     "names another revision",
 		"lists nothing":                       "List",
 		"lists all":                           "List",
 	} {
-		var b *broken
-		var err error
-		for range 5 { // races may turn out well
-			b = &broken{fault: fault}
+		synctest.Test(t, func(t *testing.T) { // where what is apart in time meets what others do
+			b := &broken{fault: fault}
 			if _, err := b.Memory.Save(t.Context(), "another", nil, ""); err != nil {
 				t.Fatal(err)
 			}
-			if err = storage.Check(t.Context(), b); err != nil {
-				break
+			err := storage.Check(t.Context(), b)
+			broken, ok := errors.AsType[*storage.ContractError](err)
+			if !ok || !strings.Contains(broken.Promise, promise) || broken.Seen == "" || !strings.Contains(err.Error(), broken.Seen) {
+				t.Errorf("%s: %v, want a ContractError that names the promise %q", fault, err, promise)
 			}
-		}
-		broken, ok := errors.AsType[*storage.ContractError](err)
-		if !ok || !strings.Contains(broken.Promise, promise) || broken.Seen == "" || !strings.Contains(err.Error(), broken.Seen) {
-			t.Errorf("%s: %v, want a ContractError that names the promise %q", fault, err, promise)
-		}
-		if n := b.calls.Load(); n > 200 {
-			t.Errorf("%s: %d calls", fault, n)
-		}
+			if n := b.calls.Load(); n > 200 {
+				t.Errorf("%s: %d calls", fault, n)
+			}
+		})
 	}
 }
 

@@ -42,6 +42,15 @@ func Build(folder string) (program string, err error) {
 	return strings.TrimSpace(string(output)), nil
 }
 
+// BuildLarge is [Build] for a program that takes minutes to build: that is done in CI alone, or where it was asked for by the
+// environment variable EVERSEAL_LARGE_SERVERS=1.
+func BuildLarge(folder string) (program string, err error) {
+	if os.Getenv("CI") == "" && os.Getenv("EVERSEAL_LARGE_SERVERS") == "" {
+		return "", fmt.Errorf("%s takes minutes to build: set EVERSEAL_LARGE_SERVERS=1 to have it built (%w)", filepath.Base(folder), errMissing)
+	}
+	return Build(folder)
+}
+
 // Skip skips the test for an error of a program that is missing, but not in CI, which has installed it: there, and for any
 // other error, the test fails.
 func Skip(t testing.TB, err error) {
