@@ -11,7 +11,7 @@ import (
 const childVariable = "EVERSEAL_SQL_TEST_CHILD"
 
 func TestMain(m *testing.M) {
-	children := map[string]func(context.Context, []string) error{"save": childSave, "handover": childHandover, "manage": childManage, "die": childDie}
+	children := map[string]func(context.Context, []string) error{"save": childSave, "manage": childManage, "die": childDie}
 	if child, ok := children[os.Getenv(childVariable)]; ok {
 		if err := child(context.Background(), os.Args[1:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)

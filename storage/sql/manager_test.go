@@ -227,27 +227,6 @@ func (f *fleet) wantServed(t *testing.T, m member) {
 	}
 }
 
-// Two processes have one certificate by one order. One is killed: the other serves on. Started again, it orders nothing.
-func TestManagers(t *testing.T) {
-	t.Parallel()
-	for _, kind := range kinds {
-		t.Run(kind.name, func(t *testing.T) {
-			d := kind.target(t)
-			f := newFleet(t, d, "www.example.com")
-			one := f.start(t)
-			f.lead(one.address)
-			two := f.start(t)
-			f.lead(one.address, two.address)
-			f.wantServed(t, one)
-			f.wantServed(t, two)
-			one.kill()
-			f.lead(two.address)
-			again := f.start(t)
-			f.wantServed(t, again)
-		})
-	}
-}
-
 // Three processes behind a balancer, each of the CA's connections to another one of them.
 func TestFleetOnPostgres(t *testing.T) {
 	f := newFleet(t, newPostgresTarget(t), "one.example.com", "two.example.com", "three.example.com", "four.example.com")

@@ -16,6 +16,7 @@ type Cutter struct {
 	cuts     atomic.Int64
 	whole    atomic.Bool
 	refusing atomic.Bool
+	most     atomic.Int64
 	tasks    sync.WaitGroup
 
 	mu    sync.Mutex
@@ -30,6 +31,7 @@ func NewCutter(t testing.TB, server string) *Cutter {
 		t.Fatal(err)
 	}
 	c := &Cutter{listener: listener, server: server, conns: make(map[net.Conn]struct{})}
+	c.most.Store(60_000)
 	c.tasks.Go(func() {
 		for {
 			client, err := listener.Accept()
@@ -52,6 +54,9 @@ func (c *Cutter) Address() string { return c.listener.Addr().String() }
 
 // Cuts returns how many connections it has cut.
 func (c *Cutter) Cuts() int { return int(c.cuts.Load()) }
+
+// CutWithin makes it cut each connection after fewer bytes than these, 60,000 if nothing is said.
+func (c *Cutter) CutWithin(bytes int64) { c.most.Store(bytes) }
 
 // LeaveWhole makes it cut no more connections by itself, or again.
 func (c *Cutter) LeaveWhole(whole bool) { c.whole.Store(whole) }
@@ -95,12 +100,11 @@ func (c *Cutter) lead(client net.Conn) {
 	defer ways.Wait()
 	defer server.Close()
 	defer client.Close()
-	const most = 60_000
 	cut := make(chan struct{}, 2)
 	for _, way := range [][2]net.Conn{{client, server}, {server, client}} {
 		ways.Go(func() {
 			for {
-				_, err := io.CopyN(way[1], way[0], rand.Int64N(most))
+				_, err := io.CopyN(way[1], way[0], rand.Int64N(c.most.Load()))
 				if err == nil && c.whole.Load() {
 					continue
 				}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -17,7 +18,7 @@ import (
 	"time"
 )
 
-// Patience is how long a server has to answer after its start.
+// Patience is how long tests wait for what has to come. A server has three times as long to answer after its start.
 const Patience = time.Minute
 
 // A Server is a program that runs in a process of its own.
@@ -55,15 +56,19 @@ func New(program, account string) (*Server, error) {
 // Address returns where the server listens.
 func (s *Server) Address() string { return net.JoinHostPort("127.0.0.1", s.Port) }
 
-// FreePort returns a port of 127.0.0.1 that nobody listens on.
+// FreePort returns a port of 127.0.0.1 that nobody listens on. It is below those that systems give to clients: none of them
+// takes it until the server does, or while it is started again.
 func FreePort() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	const first, count = 12_000, 18_000
+	var err error
+	for range 100 {
+		var listener net.Listener
+		port := strconv.Itoa(first + rand.IntN(count))
+		if listener, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", port)); err == nil {
+			return port, listener.Close()
+		}
 	}
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	return port, err
+	return "", err
 }
 
 // own gives a file to the server's user.
@@ -123,7 +128,7 @@ func (s *Server) Start(ctx context.Context) error {
 		defer close(ended)
 		_ = command.Wait()
 	}(s.command, s.ended)
-	ctx, cancel := context.WithTimeout(ctx, Patience)
+	ctx, cancel := context.WithTimeout(ctx, 3*Patience)
 	defer cancel()
 	ready := s.Ready
 	if ready == nil {

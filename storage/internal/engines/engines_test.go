@@ -1,0 +1,84 @@
+package engines
+
+import (
+	"context"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/etcd"
+	"github.com/everseal/everseal/storage/redis"
+	"github.com/everseal/everseal/storage/s3"
+	"github.com/everseal/everseal/storage/sql"
+)
+
+// engines are all there are. Each place is an empty one, of the test alone.
+var engines = []struct {
+	name  string
+	place func(t testing.TB) place
+}{
+	{"Dir", newDir},
+	{"SQLite", newSQLite},
+	{"PostgreSQL", newPostgres},
+	{"MariaDB", newMariaDB},
+	{"etcd", newEtcd},
+	{"Redis", newRedis},
+	{"S3", newS3},
+}
+
+// A place is where a store's records are.
+type place struct {
+	url     string
+	address string                      // of the server; empty: there is none
+	by      func(address string) string // returns the URL by way of another address
+}
+
+// open opens the store that is at the URL.
+func open(ctx context.Context, url string) (storage.Store, io.Closer, error) {
+	scheme, rest, _ := strings.Cut(url, ":")
+	switch scheme {
+	case "dir":
+		return storage.Dir(rest), io.NopCloser(nil), nil
+	case "etcd":
+		s, err := etcd.Open(ctx, url, etcd.Config{})
+		return s, s, err
+	case "redis":
+		s, err := redis.Open(ctx, url, redis.Config{})
+		return s, s, err
+	case "s3":
+		s, err := s3.Open(ctx, url, s3.Config{})
+		return s, s, err
+	}
+	address, table, _ := strings.Cut(url, "#")
+	s, err := sql.Open(ctx, address, sql.Config{Table: table})
+	return s, s, err
+}
+
+func openStore(t testing.TB, url string) storage.Store {
+	t.Helper()
+	s, closer, err := open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := closer.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// eachEngine runs a test for each engine, all at once.
+func eachEngine(t *testing.T, test func(t *testing.T, p place)) {
+	if raceDetector {
+		t.Skip("processes do the work, and what they do is under the race detector in each engine's own tests")
+	}
+	t.Parallel()
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, e.place(t))
+		})
+	}
+}
