@@ -8,6 +8,8 @@ import (
 
 	"github.com/everseal/everseal/storage"
 	"github.com/everseal/everseal/storage/etcd"
+	"github.com/everseal/everseal/storage/kubernetes"
+	"github.com/everseal/everseal/storage/nats"
 	"github.com/everseal/everseal/storage/redis"
 	"github.com/everseal/everseal/storage/s3"
 	"github.com/everseal/everseal/storage/sql"
@@ -24,7 +26,9 @@ var engines = []struct {
 	{"MariaDB", newMariaDB},
 	{"etcd", newEtcd},
 	{"Redis", newRedis},
+	{"NATS", newNATS},
 	{"S3", newS3},
+	{"Kubernetes", newKubernetes},
 }
 
 // A place is where a store's records are.
@@ -42,6 +46,12 @@ func open(ctx context.Context, url string) (storage.Store, io.Closer, error) {
 		return storage.Dir(rest), io.NopCloser(nil), nil
 	case "etcd":
 		s, err := etcd.Open(ctx, url, etcd.Config{})
+		return s, s, err
+	case "kubernetes":
+		s, err := kubernetes.Open(ctx, url, kubernetes.Config{})
+		return s, s, err
+	case "nats":
+		s, err := nats.Open(ctx, url, nats.Config{})
 		return s, s, err
 	case "redis":
 		s, err := redis.Open(ctx, url, redis.Config{})

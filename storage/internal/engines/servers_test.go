@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -57,6 +58,16 @@ func newS3(t testing.TB) place {
 			RawQuery: url.Values{"endpoint": {"http://" + address}}.Encode()}
 		return u.String()
 	})
+}
+
+func newNATS(t testing.TB) place {
+	return placeAt(t, "NATS", startNATS, func(address, name string) string { return "nats://" + address + "/" + name })
+}
+
+func newKubernetes(t testing.TB) place {
+	s, err := shared.Server("Kubernetes", startKubernetes)
+	server.Skip(t, err)
+	return placeAt(t, "Kubernetes", startKubernetes, func(address, name string) string { return kubernetesURL(s, address, name) })
 }
 
 // placeAt returns the place whose URL is that at the address of the server, which start starts the first time.
@@ -171,6 +182,57 @@ func startS3() (*server.Server, error) {
 		s.Arguments = []string{"-port", s.Port, "-folder", s.Folder, "-root", "root:secret", "-user", "user:secret"}
 	}
 	return started(s, err)
+}
+
+func startNATS() (*server.Server, error) {
+	s, err := built("natsserver")
+	if err != nil {
+		return s, err
+	}
+	file, err := s.Write("server.conf", `listen: "`+s.Address()+`"`, `jetstream { store_dir: "`+filepath.Join(s.Folder, "data")+`" }`)
+	if err != nil {
+		return s, err
+	}
+	s.Arguments = []string{file}
+	s.Ready = answers("nats://" + s.Address() + "/ready")
+	return started(s, nil)
+}
+
+func startKubernetes() (*server.Server, error) {
+	program, err := server.BuildLarge(filepath.Join("..", "server", "kubernetesserver"))
+	if err != nil {
+		return nil, err
+	}
+	s, err := server.New(program, "")
+	if err != nil {
+		return nil, err
+	}
+	certificate, key, err := s.Certificate()
+	if err != nil {
+		return s, err
+	}
+	const token = "a-token-of-the-administrator"
+	tokens, err := s.Write("tokens.csv", token+`,admin,1,"system:masters"`)
+	if err != nil {
+		return s, err
+	}
+	if _, err := s.Write("token", token); err != nil {
+		return s, err
+	}
+	roles, err := filepath.Abs(filepath.Join("..", "..", "kubernetes", "rbac.yaml"))
+	if err != nil {
+		return s, err
+	}
+	s.Arguments = []string{"-port", s.Port, "-folder", s.Folder, "-certificate", certificate, "-key", key, "-tokens", tokens, "-roles", roles, "-clients", certificate}
+	s.Ready = answers(kubernetesURL(s, s.Address(), "ready"))
+	return started(s, nil)
+}
+
+// kubernetesURL returns the URL of records in the server's Secrets, by way of an address.
+func kubernetesURL(s *server.Server, address, name string) string {
+	query := url.Values{"token": {filepath.Join(s.Folder, "token")}, "ca": {filepath.Join(s.Folder, "server.pem")}}
+	u := url.URL{Scheme: "kubernetes", Host: address, Path: "/certificates/" + strings.ReplaceAll(name, "_", "-"), RawQuery: query.Encode()}
+	return u.String()
 }
 
 // built returns a server of a program of this repository.
