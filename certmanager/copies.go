@@ -79,7 +79,7 @@ func (o *obtainer) serveCopy(ctx context.Context, e *entry, cause error) {
 		o.logger.LogAttrs(ctx, slog.LevelDebug, "a copy of a certificate can't be used", slog.Any("names", e.names()), slog.String("error", err.Error()))
 	}
 	if c.Certificate != nil && e.lend(c) {
-		o.emit(ctx, o.loading.toned(copiedEvent(e, c, cause)))
+		o.emit(ctx, o.copiedEvent(e, c, cause))
 	}
 }
 
@@ -98,9 +98,12 @@ func (m *Manager) lendOnDemand(ctx context.Context, e *entry, cause error) *tls.
 	return &s.Certificate
 }
 
-// copiedEvent is the event of a copy that is served.
-func copiedEvent(e *entry, c copied, cause error) Event {
-	return Event{Kind: EventCopied, Names: e.names(), Issuer: c.Issuer, Serial: c.Serial, NotAfter: c.End, Since: c.time, Err: storageFailure(cause)}
+// copiedEvent is the event of a copy that is served. The log has the first of many.
+func (r *reporter) copiedEvent(e *entry, c copied, cause error) Event {
+	event := Event{Kind: EventCopied, Names: e.names(), Issuer: c.Issuer, Serial: c.Serial, NotAfter: c.End, Since: c.time, Err: storageFailure(cause)}
+	told, similar := r.troubles.of(reasonCopies, "").tell(time.Now())
+	event.quiet, event.similar = !told, similar
+	return event
 }
 
 // meanwhile serves a copy if the storage takes long, until the function that it returns is called.
@@ -140,7 +143,7 @@ func (s *scan) serveCopies(ctx context.Context, cause error) {
 			}
 			served++
 			s.residents.add(e)
-			s.emit(ctx, s.loading.toned(copiedEvent(e, copied{r, found.Time}, cause)))
+			s.emit(ctx, s.copiedEvent(e, copied{r, found.Time}, cause))
 		}
 	}
 	if served > 0 {

@@ -40,6 +40,9 @@ const (
 	reasonRescheduled Reason = "rescheduled" // it is unusual
 )
 
+// reasonCopies stands for copies that are served while the storage can't be read, for the log.
+const reasonCopies Reason = "copies"
+
 // reasonTimes stands for certificates whose times are odd, for the log.
 const reasonTimes Reason = "times"
 
