@@ -42,8 +42,7 @@ func TestScriptRunsTwice(t *testing.T) {
 // A forgetful proxy passes the next script on to the server and breaks the connection when the answer comes.
 type forgetful struct {
 	net.Listener
-	armed atomic.Bool
-	done  func() // is called before the connection breaks
+	done atomic.Pointer[func()] // is called before the connection breaks, once; nil: none breaks
 }
 
 func newForgetful(t *testing.T, server string) *forgetful {
@@ -90,9 +89,11 @@ func (f *forgetful) lead(client net.Conn, server string) {
 	for {
 		var buffer [64 << 10]byte
 		n, err := conn.Read(buffer[:])
-		if asked.Swap(false) && f.armed.Swap(false) {
-			f.done()
-			return
+		if asked.Swap(false) {
+			if done := f.done.Swap(nil); done != nil {
+				(*done)()
+				return
+			}
 		}
 		if _, writeErr := client.Write(buffer[:n]); err != nil || writeErr != nil {
 			return
@@ -117,10 +118,9 @@ func testAnswerLost(t *testing.T, n node) {
 	save := func(key, value string, old storage.Revision, meanwhile func()) (storage.Revision, error) {
 		t.Helper()
 		before := scriptRuns(t, n)
-		f.done = meanwhile
-		f.armed.Store(true)
+		f.done.Store(&meanwhile)
 		revision, err := s.Save(t.Context(), key, []byte(value), old)
-		if f.armed.Load() {
+		if f.done.Load() != nil {
 			t.Error("no answer was lost")
 		}
 		if runs := scriptRuns(t, n) - before; runs != 1 {
