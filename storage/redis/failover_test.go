@@ -98,6 +98,12 @@ func TestSentinelFailover(t *testing.T) {
 	w := startWriters(t, s)
 	w.wait(t)
 	watching := startWatch(t.Context(), t, s, "certificates")
+	eventually(t, func() error { // it can't take over what it has not got
+		if n := replica.do(t, "dbsize"); n != master.do(t, "dbsize") {
+			return fmt.Errorf("the replica has %v keys", n)
+		}
+		return nil
+	})
 	master.End(syscall.SIGKILL)
 	for _, err, _ := watching.next(); err == nil; _, err, _ = watching.next() {
 	}
@@ -142,6 +148,12 @@ func TestClusterFailover(t *testing.T) {
 	master := nodes.masterOf(t, s.markKey)
 	replica := nodes.replicaOf(t, master)
 	watching := startWatch(t.Context(), t, s, "certificates")
+	eventually(t, func() error { // it can't take over what it has not got
+		if n := replica.do(t, "dbsize"); n != master.do(t, "dbsize") {
+			return fmt.Errorf("the replica has %v keys", n)
+		}
+		return nil
+	})
 	master.End(syscall.SIGKILL)
 	for _, err, _ := watching.next(); err == nil; _, err, _ = watching.next() {
 	}
