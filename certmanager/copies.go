@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"slices"
 	"strings"
 	"time"
 
@@ -45,14 +44,17 @@ func (a *archive) copyOf(ctx context.Context, e *entry) (best copied, err error)
 	return best, err
 }
 
-// soon is newest for who can do with a copy: if there is one, the storage is not waited for long.
+// soon is newest for who can do with a copy: if the storage takes long, and there is one, it is not waited for.
 func (a *archive) soon(ctx context.Context, e *entry) (*record.Certificate, error) {
-	if c, _ := a.copyOf(ctx, e); c.Certificate != nil {
-		limited, cancel := context.WithTimeoutCause(ctx, copyPatience, errSlowStorage)
-		defer cancel()
-		ctx = limited
-	}
-	return a.newest(ctx, e)
+	limited, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	timer := time.AfterFunc(copyPatience, func() {
+		if c, _ := a.copyOf(ctx, e); c.Certificate != nil {
+			cancel(errSlowStorage)
+		}
+	})
+	defer timer.Stop()
+	return a.newest(limited, e)
 }
 
 // hasCopies reports whether there is a copy of any certificate.
@@ -90,11 +92,7 @@ func (m *Manager) lendOnDemand(ctx context.Context, e *entry, cause error) *tls.
 	if s == nil || !time.Now().Before(s.end()) {
 		return nil
 	}
-	e.roles.set(used)
-	if m.catalogue.adopt(e) {
-		m.dispatcher.Update(slices.Collect(familyOf(e).all())...)
-		m.obtainer.residents.add(e)
-	}
+	m.adoptUsed(e)
 	return &s.Certificate
 }
 
@@ -173,19 +171,12 @@ func (e *entry) lend(c copied) bool {
 	return false
 }
 
-// takeBack ends that a copy is served. The caller holds the progress's lock.
-func (e *entry) takeBack() {
-	if s := e.served.Load(); s != nil && s.copied != 0 {
-		e.served.Store(nil)
-	}
-}
-
 // isCopied reports whether a copy is what is served.
 func (f *facts) isCopied() bool { return f.copied != 0 }
 
 // copiedAt returns when the copy was made that is served; zero: none is.
 func (f *facts) copiedAt() time.Time {
-	if f.copied == 0 {
+	if !f.isCopied() {
 		return time.Time{}
 	}
 	return time.Unix(f.copied, 0).UTC()
@@ -195,5 +186,7 @@ func (f *facts) copiedAt() time.Time {
 func (e *entry) recant() {
 	e.progress.mu.Lock()
 	defer e.progress.mu.Unlock()
-	e.takeBack()
+	if s := e.served.Load(); s != nil && s.isCopied() {
+		e.served.Store(nil)
+	}
 }

@@ -157,15 +157,20 @@ func (m *Manager) adoptStored(ctx context.Context, e *entry, r *record.Certifica
 		return nil, fmt.Errorf("certmanager: %v: %w", &e.subject, errForgotten)
 	}
 	m.obtainer.expectPoll(e, r)
-	e.roles.set(used)
 	certificate := &e.served.Load().Certificate
 	e.progress.loaded()
+	m.adoptUsed(e)
+	m.emit(ctx, loadedEvent(e, r))
+	return certificate, nil
+}
+
+// adoptUsed puts an entry under management whose certificate a handshake is shown.
+func (m *Manager) adoptUsed(e *entry) {
+	e.roles.set(used)
 	if m.catalogue.adopt(e) {
 		m.dispatcher.Update(slices.Collect(familyOf(e).all())...)
 		m.obtainer.residents.add(e)
 	}
-	m.emit(ctx, loadedEvent(e, r))
-	return certificate, nil
 }
 
 // obtain has the dispatcher obtain a certificate for an entry that is not managed.
