@@ -36,11 +36,12 @@ var imports = map[string][]string{
 	"solver":      {"acme", "storage", "solver/internal"},
 	"certmanager": {"acme", "storage", "solver", "solver/diagnose", "certmanager"},
 
-	"solver/diagnose":            {"acme", "solver", "solver/internal"},
-	"solver/internal":            {"acme", "solver/internal"},
-	"solver/internal/solvertest": {"acme"}, // for tests alone
-	"storage/internal/server":    {},       // for tests alone
-	"acme/acmetest":              {"acme"},
+	"solver/diagnose":             {"acme", "solver", "solver/internal"},
+	"solver/internal":             {"acme", "solver/internal"},
+	"solver/internal/solvertest":  {"acme"}, // for tests alone
+	"storage/internal/server":     {},       // for tests alone
+	"storage/internal/enginetest": {"storage", "storage/internal/server", "storage/internal/wait"},
+	"acme/acmetest":               {"acme"},
 }
 
 const (

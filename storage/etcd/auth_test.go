@@ -1,7 +1,6 @@
 package etcd
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/enginetest"
 	"github.com/everseal/everseal/storage/internal/server"
 )
 
@@ -112,7 +112,7 @@ func TestLeastPrivileges(t *testing.T) {
 	if err := member.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	until(t, func() (storage.Item, error) { return s.Load(t.Context(), "before") })
+	enginetest.Until(t, func() (storage.Item, error) { return s.Load(t.Context(), "before") })
 	save(t, s, "before")
 }
 
@@ -153,21 +153,5 @@ func wantWorks(t *testing.T, s, other *Store) {
 	wantDead(t, s, owner, false)
 	if err := lease.Delete(t.Context()); err != nil {
 		t.Error(err)
-	}
-}
-
-// until calls f until it succeeds, however often connections are cut.
-func until[T any](t *testing.T, f func() (T, error)) T {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), server.Patience)
-	defer cancel()
-	for {
-		result, err := f()
-		if err == nil {
-			return result
-		}
-		if ctx.Err() != nil {
-			t.Fatalf("it never succeeds: %v", err)
-		}
 	}
 }

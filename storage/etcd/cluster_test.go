@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/enginetest"
 	"github.com/everseal/everseal/storage/internal/server"
 )
 
@@ -63,15 +64,15 @@ func TestCluster(t *testing.T) {
 	t.Parallel()
 	members := startCluster(t)
 	s := targetAt(members[0].Address(), members[1].Address(), members[2].Address()).open(t)
-	w := startWriters(t, s)
-	w.wait(t)
+	w := enginetest.StartWriters(t, s)
+	w.Wait(t, 10)
 	for _, member := range members {
 		member.End(os.Kill)
-		w.wait(t)
+		w.Wait(t, 10)
 		startAll(t, member)
-		w.wait(t)
+		w.Wait(t, 10)
 	}
-	w.check(t, s)
+	w.Check(t, s)
 
 	watching := startWatch(t.Context(), t, s, "")
 	for _, member := range members[1:] {
@@ -93,7 +94,7 @@ func TestCluster(t *testing.T) {
 	}
 	watching.wantEnd(t, rpctypes.ErrNoLeader)
 	startAll(t, members[1:]...)
-	until(t, func() (storage.Item, error) { return s.Load(t.Context(), "writer/0") })
+	enginetest.Until(t, func() (storage.Item, error) { return s.Load(t.Context(), "writer/0") })
 	if err := storage.Check(t.Context(), s); err != nil {
 		t.Error(err)
 	}
@@ -121,7 +122,7 @@ func TestLearner(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := targetAt(learner.Address()).open(t)
-	until(t, func() (bool, error) {
+	enginetest.Until(t, func() (bool, error) {
 		_, err := s.Load(t.Context(), "a")
 		if strings.Contains(err.Error(), "learner") {
 			wantError(t, err, "not supported for learner", "voting members")

@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/everseal/everseal/storage/internal/wait"
 )
 
 // A connection is what the store asks the cluster through.
@@ -200,7 +202,7 @@ func again(ctx context.Context, those func(error) bool, call func() error) error
 		if err == nil || !those(err) || time.Since(began) >= patience {
 			return err
 		}
-		if err := pause(ctx, runs); err != nil {
+		if err := wait.Before(ctx, runs); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/everseal/everseal/storage/internal/wait"
 )
 
 // Owners are named after the session of the store that has marked them:
@@ -191,7 +193,7 @@ func (s *Store) keep(ctx context.Context, c *connection, one *session) {
 		if answers, err := c.lease.KeepAlive(ctx, one.lease); err == nil && one.note(answers) {
 			runs = 1
 		}
-		if there, err := s.there(ctx, c, one.id); err == nil && !there || pause(ctx, runs) != nil {
+		if there, err := s.there(ctx, c, one.id); err == nil && !there || wait.Before(ctx, runs) != nil {
 			return
 		}
 	}

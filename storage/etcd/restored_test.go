@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/enginetest"
 )
 
 // A member is given its folder of an earlier time again, as from a backup. The revisions of etcd return then; those of the store
@@ -17,7 +18,7 @@ func TestRestored(t *testing.T) {
 	member := start(t, one, err)
 	d := targetAt(member.Address())
 	s, other := d.open(t), d.open(t)
-	first := saveSurely(t, s, []byte("1"), "")
+	first := enginetest.SaveSurely(t, s, []byte("1"), "")
 
 	data, backup := filepath.Join(member.Folder, "data"), filepath.Join(member.Folder, "backup")
 	member.End(syscall.SIGTERM)
@@ -27,13 +28,13 @@ func TestRestored(t *testing.T) {
 	if err := member.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	forgotten := saveSurely(t, s, []byte("2"), first)
+	forgotten := enginetest.SaveSurely(t, s, []byte("2"), first)
 	member.End(os.Kill)
 	err = errors.Join(os.RemoveAll(data), os.Rename(backup, data), member.Start(t.Context()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := saveSurely(t, other, []byte("3"), first)
+	now := enginetest.SaveSurely(t, other, []byte("3"), first)
 
 	before, _ := versionOf(forgotten)
 	after, _ := versionOf(now)

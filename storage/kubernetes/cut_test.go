@@ -3,9 +3,7 @@ package kubernetes
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"runtime"
 	"strings"
@@ -15,24 +13,10 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/enginetest"
 	"github.com/everseal/everseal/storage/internal/server"
+	"github.com/everseal/everseal/storage/internal/wait"
 )
-
-// until calls f until it succeeds, however often connections are cut.
-func until[T any](t *testing.T, f func() (T, error)) T {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	for {
-		result, err := f()
-		if err == nil {
-			return result
-		}
-		if ctx.Err() != nil {
-			t.Fatalf("it never succeeds: %v", err)
-		}
-	}
-}
 
 // Connections are cut at any byte. What was acknowledged stays, and nobody is told of a conflict who is alone.
 func TestCutConnections(t *testing.T) {
@@ -49,7 +33,7 @@ func TestCutConnections(t *testing.T) {
 	var revision storage.Revision
 	for round := range rounds {
 		value := fmt.Appendf(bytes.Repeat([]byte("."), rand.IntN(9000)), " %d", round)
-		revision = saveSurely(t, store, value, revision)
+		revision = enginetest.SaveSurely(t, store, value, revision)
 		if item, err := direct.Load(t.Context(), "a"); err != nil || item.Revision != revision || !bytes.Equal(item.Value, value) {
 			t.Fatalf("round %d: %d bytes at %q are stored, %v; want %d at %q", round, len(item.Value), item.Revision, err, len(value), revision)
 		}
@@ -58,38 +42,6 @@ func TestCutConnections(t *testing.T) {
 		t.Errorf("only %d connections were cut", c.Cuts())
 	}
 	t.Logf("%d saves, %d cuts", rounds, c.Cuts())
-}
-
-// saveSurely saves as one has to who gets errors: it looks what became of the save, and does it again with the same
-// revision if nothing did.
-func saveSurely(t *testing.T, s storage.Store, value []byte, old storage.Revision) storage.Revision {
-	t.Helper()
-	unknown := false // whether a save before has come to nothing
-	return until(t, func() (storage.Revision, error) {
-		revision, err := s.Save(t.Context(), "a", value, old)
-		if err == nil {
-			return revision, nil
-		}
-		conflict := errors.Is(err, storage.ErrConflict)
-		if conflict && !unknown {
-			t.Fatalf("Save without another writer: %v", err)
-		}
-		unknown = true
-		item := until(t, func() (storage.Item, error) {
-			item, err := s.Load(t.Context(), "a")
-			if errors.Is(err, fs.ErrNotExist) {
-				return storage.Item{}, nil
-			}
-			return item, err
-		})
-		if bytes.Equal(item.Value, value) && item.Revision != "" {
-			return item.Revision, nil
-		}
-		if conflict {
-			t.Fatalf("a conflict with %d bytes that nobody has saved", len(item.Value))
-		}
-		return "", err
-	})
 }
 
 // A server is killed and started again while several write. Nothing that was acknowledged is lost.
@@ -174,7 +126,7 @@ func TestClose(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for runtime.NumGoroutine() > before {
-		if sleep(ctx, time.Millisecond) != nil {
+		if wait.For(ctx, time.Millisecond) != nil {
 			stacks := make([]byte, 1<<16)
 			t.Fatalf("%d goroutines, %d before\n%s", runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])
 		}

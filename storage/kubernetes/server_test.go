@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/storage/internal/server"
+	"github.com/everseal/everseal/storage/internal/wait"
 )
 
 // patience is how long something may take that is certain to come.
@@ -127,7 +128,7 @@ func readyAPIServer(ctx context.Context, probe *http.Client, address string) err
 		}
 		err = fmt.Errorf("it answers %s", response.Status)
 	}
-	_ = sleep(ctx, 20*time.Millisecond) // it has the processor to itself
+	_ = wait.For(ctx, 20*time.Millisecond) // it has the processor to itself
 	return err
 }
 

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"time"
+
+	"github.com/everseal/everseal/storage/internal/wait"
 )
 
 // A StatusError is what an API server answers that does not do what it was asked for.
@@ -69,7 +71,7 @@ func (e *StatusError) wait(ctx context.Context, runs int) error {
 	if e.after == 0 {
 		return pause(ctx, runs)
 	}
-	return sleep(ctx, e.after+rand.N(e.after/4+1))
+	return wait.For(ctx, e.after+rand.N(e.after/4+1))
 }
 
 // isAbsent reports whether the server has said that there is no Secret of the key. A namespace or a path that is missing is
@@ -99,16 +101,5 @@ func isExpired(err error) bool {
 
 // pause waits a little before the next run, longer each time.
 func pause(ctx context.Context, runs int) error {
-	return sleep(ctx, rand.N(5*time.Millisecond<<min(runs, 6)))
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return wait.For(ctx, rand.N(5*time.Millisecond<<min(runs, 6)))
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/wait"
 )
 
 // TLSSecrets writes the certificates that a manager has stored, with their keys, into Secrets of the type kubernetes.io/tls,
@@ -80,7 +81,7 @@ func (p *TLSSecrets) Run(ctx context.Context) error {
 	for {
 		p.round(ctx)
 		const roundPause = time.Second // of a watch that breaks at once
-		if err := sleep(ctx, min(p.interval(), roundPause)); err != nil {
+		if err := wait.For(ctx, min(p.interval(), roundPause)); err != nil {
 			return fmt.Errorf("storage/kubernetes: writing certificates: %w", err)
 		}
 	}

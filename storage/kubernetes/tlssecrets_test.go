@@ -14,6 +14,7 @@ import (
 	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/storage"
 	"github.com/everseal/everseal/storage/internal/server"
+	"github.com/everseal/everseal/storage/internal/wait"
 )
 
 func TestTLSSecretName(t *testing.T) {
@@ -47,7 +48,7 @@ func tlsSecret(t *testing.T, s *server.Server, name string, f func(*tls.Certific
 				return found
 			}
 		}
-		if sleep(ctx, 10*time.Millisecond) != nil {
+		if wait.For(ctx, 10*time.Millisecond) != nil {
 			t.Fatalf("there is no such Secret %s: %v", name, err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/wait"
 )
 
 const (
@@ -68,7 +69,7 @@ func (w *watch) run(ctx context.Context) error {
 		} else if !w.listens || !isPassing(err) || time.Since(told) > resumeTimeout {
 			return err
 		}
-		if err := sleep(ctx, watchPause-time.Since(began)); err != nil {
+		if err := wait.For(ctx, watchPause-time.Since(began)); err != nil {
 			return err
 		}
 	}

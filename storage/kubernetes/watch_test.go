@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/storage/internal/server"
+	"github.com/everseal/everseal/storage/internal/wait"
 )
 
 // A watching is a Watch in a goroutine of its own.
@@ -172,7 +173,7 @@ func TestCompactedScan(t *testing.T) {
 				t.Fatal(err)
 			}
 			for !strings.Contains(s.Output(), "compacted at") {
-				_ = sleep(t.Context(), time.Millisecond)
+				_ = wait.For(t.Context(), time.Millisecond)
 			}
 			s.End(syscall.SIGKILL)
 			if err := s.Start(t.Context()); err != nil {

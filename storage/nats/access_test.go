@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/enginetest"
 )
 
 // leastPrivileges is what the package's documentation lists for a user, and the bucket mine.
@@ -117,7 +118,7 @@ func TestLeastPrivileges(t *testing.T) {
 	if err := node.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	until(t, func() (storage.Item, error) { return s.Load(t.Context(), "before") })
+	enginetest.Until(t, func() (storage.Item, error) { return s.Load(t.Context(), "before") })
 }
 
 func TestToken(t *testing.T) {

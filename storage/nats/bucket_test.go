@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/enginetest"
 )
 
 // Buckets that would break the store's promises are refused by Open, with what to do about them.
@@ -133,7 +134,7 @@ func TestMarkersRemoved(t *testing.T) {
 	}
 	for range s.List(t.Context(), "a") {
 	}
-	until(t, func() (uint64, error) {
+	enginetest.Until(t, func() (uint64, error) {
 		if n := left(); n != 2 {
 			return n, errors.New("there are other messages than a/2 and the marker of b/1")
 		}

@@ -8,6 +8,8 @@ import (
 
 	driver "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/everseal/everseal/storage/internal/wait"
 )
 
 // errConflict reports that the stored revision is for certain another one than the caller's.
@@ -91,7 +93,7 @@ func (s *Store) change(ctx context.Context, ch change) (version, error) {
 		if time.Since(began) >= patience {
 			return version{}, firstOf(unknown, err)
 		}
-		if pauseErr := pause(ctx, runs); pauseErr != nil {
+		if pauseErr := wait.Before(ctx, runs); pauseErr != nil {
 			return version{}, firstOf(unknown, pauseErr)
 		}
 	}

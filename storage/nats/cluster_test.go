@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/enginetest"
 	"github.com/everseal/everseal/storage/internal/server"
 )
 
@@ -53,7 +54,7 @@ func TestCluster(t *testing.T) {
 	}
 	d := target{"nats://" + strings.Join(addresses, ",") + "/mine"}
 	s := d.open(t)
-	until(t, func() (storage.Item, error) { // when there is a leader
+	enginetest.Until(t, func() (storage.Item, error) { // when there is a leader
 		_, err := s.Save(t.Context(), "first", nil, "")
 		return storage.Item{}, err
 	})
@@ -61,10 +62,10 @@ func TestCluster(t *testing.T) {
 		t.Errorf("warnings of a bucket with three replicas: %v", warnings)
 	}
 	wantWorks(t, s, d.open(t))
-	w := startWriters(t, s)
-	w.wait(t)
+	w := enginetest.StartWriters(t, s)
+	w.Wait(t, 10)
 	nodes[0].End(os.Kill)
-	w.wait(t)
+	w.Wait(t, 10)
 	nodes[1].End(os.Kill)
 	limited, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
@@ -82,6 +83,6 @@ func TestCluster(t *testing.T) {
 	for _, node := range nodes[:2] {
 		go func() { _ = node.Start(t.Context()) }()
 	}
-	w.wait(t)
-	w.check(t, s)
+	w.Wait(t, 10)
+	w.Check(t, s)
 }

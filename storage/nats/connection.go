@@ -8,6 +8,8 @@ import (
 
 	driver "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/everseal/everseal/storage/internal/wait"
 )
 
 // requestTimeout is how long an answer is waited for, if the caller's context does not end before.
@@ -185,7 +187,7 @@ func (c *connection) again(ctx context.Context, call func(ctx context.Context) e
 		if err == nil || ctx.Err() != nil || !refused(err) && !passing(err) || time.Since(began) >= patience {
 			return err
 		}
-		if err := pause(ctx, runs); err != nil {
+		if err := wait.Before(ctx, runs); err != nil {
 			return err
 		}
 	}

@@ -72,19 +72,3 @@ func nobody(t *testing.T) string {
 	}
 	return net.JoinHostPort("127.0.0.1", port)
 }
-
-// until calls f until it succeeds, however often connections are cut.
-func until[T any](t *testing.T, f func() (T, error)) T {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), server.Patience)
-	defer cancel()
-	for {
-		result, err := f()
-		if err == nil {
-			return result
-		}
-		if ctx.Err() != nil {
-			t.Fatalf("it never succeeds: %v", err)
-		}
-	}
-}

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 
 	driver "github.com/nats-io/nats.go"
@@ -112,16 +110,4 @@ func (c cause) Error() string {
 		text = strings.ToValidUTF8(text[:maxText], "") + "…"
 	}
 	return text
-}
-
-// pause waits a little before the next run of a call, longer each time.
-func pause(ctx context.Context, runs int) error {
-	timer := time.NewTimer(rand.N(time.Millisecond << min(runs, 8)))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/wait"
 )
 
 const (
@@ -138,7 +139,7 @@ func (s *Store) walk(ctx context.Context, c *connection, r *reading, yield func(
 			return err
 		}
 		r.forget(ctx, c)
-		if err := pause(ctx, 6+lost); err != nil {
+		if err := wait.Before(ctx, 6+lost); err != nil {
 			return err
 		}
 	}
@@ -247,7 +248,7 @@ func (r *reading) lags(ctx context.Context, c *connection) (bool, error) {
 	if r.runs++; r.runs > maxRuns {
 		return false, errLags
 	}
-	if err := pause(ctx, r.runs); err != nil {
+	if err := wait.Before(ctx, r.runs); err != nil {
 		return false, err
 	}
 	if err := r.bound(ctx, c); err != nil {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/enginetest"
 )
 
 // A server that has lost what was acknowledged gives its sequences to other messages. A process that has seen the lost ones must not take
@@ -25,7 +26,7 @@ func TestRestoredServer(t *testing.T) {
 	if err := node.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	until(t, func() (storage.Item, error) { return s.Load(t.Context(), "a") })
+	enginetest.Until(t, func() (storage.Item, error) { return s.Load(t.Context(), "a") })
 	save(t, s, "a")
 	lost, err := s.Load(t.Context(), "a")
 	if err != nil {
@@ -52,7 +53,7 @@ func TestRestoredServer(t *testing.T) {
 	if before.sequence != after.sequence || lost.Revision == current.Revision {
 		t.Fatalf("the lost message has %v, the other %v: want the same sequence and another nonce", before, after)
 	}
-	until(t, func() (storage.Item, error) { return s.Load(t.Context(), "a") })
+	enginetest.Until(t, func() (storage.Item, error) { return s.Load(t.Context(), "a") })
 	if _, err := s.Save(t.Context(), "a", []byte("y"), lost.Revision); !errors.Is(err, storage.ErrConflict) {
 		t.Errorf("Save with the lost revision: %v, want ErrConflict", err)
 	}

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/everseal/everseal/storage/internal/wait"
 )
 
 // A backend is the server, or the servers, that a client leads to.
@@ -215,20 +216,8 @@ func patiently(ctx context.Context, f func() error) error {
 		if !isUnready(err) || time.Since(began) > readyTimeout {
 			return err
 		}
-		if err := pause(ctx, runs); err != nil {
+		if err := wait.Before(ctx, runs); err != nil {
 			return err
 		}
-	}
-}
-
-// pause waits a little before the next run, longer each time.
-func pause(ctx context.Context, runs int) error {
-	timer := time.NewTimer(rand.N(time.Millisecond << min(runs, 8)))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
 	}
 }

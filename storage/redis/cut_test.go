@@ -5,11 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"net"
 	"net/url"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -17,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/enginetest"
 	"github.com/everseal/everseal/storage/internal/server"
 )
 
@@ -47,7 +46,7 @@ func TestCutConnections(t *testing.T) {
 			var revision storage.Revision
 			for round := range rounds {
 				value := fmt.Appendf(bytes.Repeat([]byte("."), rand.IntN(9000)), " %d", round)
-				revision = saveSurely(t, s, value, revision)
+				revision = enginetest.SaveSurely(t, s, value, revision)
 				if item, err := direct.Load(t.Context(), "a"); err != nil || item.Revision != revision || !bytes.Equal(item.Value, value) {
 					t.Fatalf("round %d: %d bytes at %q are stored, %v; want %d at %q", round, len(item.Value), item.Revision, err, len(value), revision)
 				}
@@ -60,54 +59,22 @@ func TestCutConnections(t *testing.T) {
 	}
 }
 
-// saveSurely saves as one has to who gets errors: it loads what became of the save, and does it again with the same
-// revision if nothing did.
-func saveSurely(t *testing.T, s storage.Store, value []byte, old storage.Revision) storage.Revision {
-	t.Helper()
-	unknown := false // whether a save before has come to nothing
-	return until(t, func() (storage.Revision, error) {
-		revision, err := s.Save(t.Context(), "a", value, old)
-		if err == nil {
-			return revision, nil
-		}
-		conflict := errors.Is(err, storage.ErrConflict)
-		if conflict && !unknown {
-			t.Fatalf("Save without another writer: %v", err)
-		}
-		unknown = true
-		item := until(t, func() (storage.Item, error) {
-			item, err := s.Load(t.Context(), "a")
-			if errors.Is(err, fs.ErrNotExist) {
-				return storage.Item{}, nil
-			}
-			return item, err
-		})
-		if bytes.Equal(item.Value, value) && item.Revision != "" {
-			return item.Revision, nil
-		}
-		if conflict {
-			t.Fatalf("a conflict with %d bytes that nobody has saved", len(item.Value))
-		}
-		return "", err
-	})
-}
-
 // A server with persistence is killed and started again while several write. Nothing that was acknowledged is lost.
 func TestServerRestarts(t *testing.T) {
 	for _, program := range []string{"redis-server", "valkey-server"} {
 		t.Run(program, func(t *testing.T) {
 			n := newNode(t, program, "appendonly yes", "appendfsync always")
 			s := target{url: n.url()}.open(t)
-			w := startWriters(t, s)
-			w.wait(t)
+			w := enginetest.StartWriters(t, s)
+			w.Wait(t, 10)
 			for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
 				n.End(signal)
 				if err := n.Start(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				w.wait(t)
+				w.Wait(t, 10)
 			}
-			w.want(t, s)
+			wantAcknowledged(t, w, s)
 		})
 	}
 }
@@ -211,78 +178,10 @@ func TestContextWhileServerIsSilent(t *testing.T) {
 	}
 }
 
-// Writers each lengthen a record of their own and count how often that was acknowledged.
-type writers struct {
-	stop func() [4]int // ends them and returns what they have counted
-
-	mu           sync.Mutex
-	more         *sync.Cond
-	acknowledged [4]int // guarded by mu
-	late         bool   // guarded by mu; patience is at an end
-	last         error  // guarded by mu
-}
-
-func startWriters(t *testing.T, s storage.Store) *writers {
-	w := new(writers)
-	w.more = sync.NewCond(&w.mu)
-	ctx, cancel := context.WithCancel(t.Context())
-	var tasks sync.WaitGroup
-	for i := range w.acknowledged {
-		key := fmt.Sprintf("writer/%d", i)
-		tasks.Go(func() {
-			for ctx.Err() == nil {
-				_, err := storage.Update(t.Context(), s, key, func(old []byte) ([]byte, error) { return append(old, '+'), nil })
-				w.mu.Lock()
-				if err == nil {
-					w.acknowledged[i]++
-				} else {
-					w.last = err
-				}
-				w.mu.Unlock()
-				if err != nil {
-					_ = pause(ctx, 6) // the server is away
-				}
-				w.more.Broadcast()
-			}
-		})
-	}
-	w.stop = func() [4]int {
-		cancel()
-		tasks.Wait()
-		return w.acknowledged
-	}
-	t.Cleanup(func() { w.stop() })
-	return w
-}
-
-// wait returns when all writers have got on.
-func (w *writers) wait(t *testing.T) {
+// wantAcknowledged stops the writers and reports what was acknowledged and is not stored.
+func wantAcknowledged(t *testing.T, w *enginetest.Writers, s storage.Store) {
 	t.Helper()
-	const some = 10
-	timer := time.AfterFunc(server.Patience, func() {
-		w.mu.Lock()
-		w.late = true
-		w.mu.Unlock()
-		w.more.Broadcast()
-	})
-	defer timer.Stop()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	from := w.acknowledged
-	for i := range from {
-		for w.acknowledged[i] < from[i]+some {
-			if w.late {
-				t.Fatalf("writer %d does not get on: %v", i, w.last)
-			}
-			w.more.Wait()
-		}
-	}
-}
-
-// want stops the writers and reports what was acknowledged and is not stored.
-func (w *writers) want(t *testing.T, s storage.Store) {
-	t.Helper()
-	for i, n := range w.stop() {
+	for i, n := range w.Stop() {
 		item := until(t, func() (storage.Item, error) { return s.Load(t.Context(), fmt.Sprintf("writer/%d", i)) })
 		if len(item.Value) < n {
 			t.Errorf("writer %d: %d increments are stored; %d were acknowledged", i, len(item.Value), n)

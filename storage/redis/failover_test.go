@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/enginetest"
 )
 
 // newReplica starts a replica and waits until it has what the master has.
@@ -95,8 +96,8 @@ func TestSentinelFailover(t *testing.T) {
 	})
 	d := target{url: sentinel.url()}.with("master_name", "main")
 	s := d.open(t)
-	w := startWriters(t, s)
-	w.wait(t)
+	w := enginetest.StartWriters(t, s)
+	w.Wait(t, 10)
 	watching := startWatch(t.Context(), t, s, "certificates")
 	eventually(t, func() error { // it can't take over what it has not got
 		if n := replica.do(t, "dbsize"); n != master.do(t, "dbsize") {
@@ -113,8 +114,8 @@ func TestSentinelFailover(t *testing.T) {
 		}
 		return nil
 	})
-	w.wait(t)
-	w.stop()
+	w.Wait(t, 10)
+	w.Stop()
 	startWatch(t.Context(), t, d.open(t), "certificates")
 	wantRecords(t, s, "writer/0", "writer/1", "writer/2", "writer/3")
 	if got := s.place(); !strings.Contains(got, `master "main"`) {
@@ -143,8 +144,8 @@ func TestClusterFailover(t *testing.T) {
 	nodes := newCluster(t, 1)
 	d := target{url: nodes.wait(t)}
 	s := d.open(t)
-	w := startWriters(t, s)
-	w.wait(t)
+	w := enginetest.StartWriters(t, s)
+	w.Wait(t, 10)
 	master := nodes.masterOf(t, s.markKey)
 	replica := nodes.replicaOf(t, master)
 	watching := startWatch(t.Context(), t, s, "certificates")
@@ -163,8 +164,8 @@ func TestClusterFailover(t *testing.T) {
 		}
 		return nil
 	})
-	w.wait(t)
-	w.stop()
+	w.Wait(t, 10)
+	w.Stop()
 	wantRecords(t, s, "writer/0", "writer/1", "writer/2", "writer/3")
 }
 

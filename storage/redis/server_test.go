@@ -17,6 +17,7 @@ import (
 
 	"github.com/everseal/everseal/storage"
 	"github.com/everseal/everseal/storage/internal/server"
+	"github.com/everseal/everseal/storage/internal/wait"
 )
 
 // password has what passwords have that generators make, and what URLs and configuration files treat apart.
@@ -118,7 +119,7 @@ func eventually(t testing.TB, f func() error) {
 		if err == nil {
 			return
 		}
-		if pause(ctx, min(runs, 6)) != nil {
+		if wait.Before(ctx, min(runs, 6)) != nil {
 			t.Fatalf("it never succeeds: %v", err)
 		}
 	}

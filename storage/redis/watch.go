@@ -60,14 +60,14 @@ func (s *Store) watch(ctx context.Context, prefix string, yield func(string, err
 	if err := s.listen(ctx, l, stop); err != nil {
 		return err
 	}
-	if err := wait(ctx, l.listens); err != nil {
+	if err := await(ctx, l.listens); err != nil {
 		return err
 	}
 	if !yield("", nil) {
 		return nil
 	}
 	for {
-		if err := wait(ctx, l.more); err != nil {
+		if err := await(ctx, l.more); err != nil {
 			return err
 		}
 		for key := range l.take() {
@@ -78,8 +78,8 @@ func (s *Store) watch(ctx context.Context, prefix string, yield func(string, err
 	}
 }
 
-// wait returns nil when the channel has something, or why the context has ended.
-func wait(ctx context.Context, done <-chan struct{}) error {
+// await returns nil when the channel has something, or why the context has ended.
+func await(ctx context.Context, done <-chan struct{}) error {
 	select {
 	case <-done:
 		return nil
@@ -125,7 +125,7 @@ func (s *Store) listen(ctx context.Context, l *listener, stop context.CancelCaus
 		},
 		func() error { return s.receive(ctx, pubsub, l, confirmed) },
 		func() error {
-			if err := wait(ctx, confirmed); err != nil {
+			if err := await(ctx, confirmed); err != nil {
 				return err
 			}
 			return s.probe(ctx, l)

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"time"
+
+	"github.com/everseal/everseal/storage/internal/wait"
 )
 
 // The mark is an object in the store's folder that names the version of the layout, and that conditions are tried out on.
@@ -101,7 +103,7 @@ func (s *Store) refuses(ctx context.Context, request func() error) (bool, error)
 		case runs >= max(retryer.MaxAttempts(), 1) || !answer.isAgain() && !retryer.IsErrorRetryable(err):
 			return false, err
 		}
-		if err := pause(ctx, rand.N(100*time.Millisecond<<runs)); err != nil {
+		if err := wait.For(ctx, rand.N(100*time.Millisecond<<runs)); err != nil {
 			return false, err
 		}
 	}

@@ -16,9 +16,6 @@ import (
 	"github.com/everseal/everseal/storage/internal/server"
 )
 
-// patience is how long tests wait for what has to come.
-const patience = time.Minute
-
 const (
 	rootSecret = "the/root+secret"
 	userSecret = "the/user+secret"
@@ -115,22 +112,6 @@ func realServer(t testing.TB) *server.Server {
 func realTarget(t testing.TB) target {
 	t.Helper()
 	return target{address: realServer(t).Address(), user: "root", secret: rootSecret, prefix: newPrefix()}
-}
-
-// until calls f until it succeeds, however often connections are cut.
-func until[T any](t *testing.T, f func() (T, error)) T {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	for {
-		result, err := f()
-		if err == nil {
-			return result
-		}
-		if ctx.Err() != nil {
-			t.Fatalf("it never succeeds: %v", err)
-		}
-	}
 }
 
 var errNoAnswer = errors.New("the answer was lost")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/wait"
 )
 
 // A change is an object to be written in place of another.
@@ -68,20 +69,8 @@ func (s *Store) swap(ctx context.Context, c change) (storage.Revision, error) {
 		if runs == maxRuns {
 			return "", err
 		}
-		if err := pause(ctx, delay); err != nil {
+		if err := wait.For(ctx, delay); err != nil {
 			return "", err
 		}
-	}
-}
-
-// pause waits for d, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
 	}
 }

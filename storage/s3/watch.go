@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/wait"
 )
 
 // maxFailedPolls is how many polls in a row may fail before a watch ends.
@@ -38,7 +39,7 @@ func (s *Store) watch(ctx context.Context, prefix string, yield func(string, err
 	}
 	for failed := 0; ; {
 		// Members of a fleet that started together do not poll together.
-		if err := pause(ctx, s.poll*9/10+rand.N(s.poll/5+1)); err != nil {
+		if err := wait.For(ctx, s.poll*9/10+rand.N(s.poll/5+1)); err != nil {
 			return err
 		}
 		found, err := s.look(ctx, prefix)

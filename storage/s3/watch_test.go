@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/everseal/everseal/storage/internal/enginetest"
 )
 
 // A poll that fails loses nothing; five in a row end the watch.
@@ -65,7 +67,7 @@ func TestNothingIsLeft(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	until(t, func() (int, error) {
+	enginetest.Until(t, func() (int, error) {
 		runtime.Gosched()
 		if n := runtime.NumGoroutine(); n > before+1 { // of the server, for a connection that it has not seen the end of
 			return n, errNoAnswer

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/wait"
 )
 
 // A Config is what need not be said. Its zero value is the right one for most.
@@ -266,7 +267,7 @@ func (s *Store) again(ctx context.Context, run func() (again bool, err error)) e
 		if found != rolledBack && (found != busy || time.Since(began) >= s.patience) {
 			return err
 		}
-		if err := pause(ctx, runs); err != nil {
+		if err := wait.Before(ctx, runs); err != nil {
 			return err
 		}
 	}
