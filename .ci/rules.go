@@ -38,9 +38,9 @@ var imports = map[string][]string{
 
 	"solver/diagnose":             {"acme", "solver", "solver/internal"},
 	"solver/internal":             {"acme", "solver/internal"},
-	"solver/internal/solvertest":  {"acme"}, // for tests alone
-	"storage/internal/server":     {},       // for tests alone
-	"storage/internal/enginetest": {"storage", "storage/internal/server", "storage/internal/wait"},
+	"solver/internal/solvertest":  {"acme"},    // for tests alone
+	"storage/internal/server":     {"storage"}, // for tests alone
+	"storage/internal/enginetest": {"storage", "storage/internal/server"},
 	"acme/acmetest":               {"acme"},
 }
 

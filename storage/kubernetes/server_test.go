@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/storage/internal/server"
-	"github.com/everseal/everseal/storage/internal/wait"
 )
 
 // patience is how long something may take that is certain to come.
@@ -128,7 +127,6 @@ func readyAPIServer(ctx context.Context, probe *http.Client, address string) err
 		}
 		err = fmt.Errorf("it answers %s", response.Status)
 	}
-	_ = wait.For(ctx, 20*time.Millisecond) // it has the processor to itself
 	return err
 }
 

@@ -39,6 +39,9 @@
 // So no two objects are equal, and an ETag, which is a hash of the content, never returns for its key. ETags are the
 // revisions.
 //
+// Services other than AWS may read an object's data and its ETag one after the other, between which others change it. Where the
+// ETag is the MD5 of the data that shows, and the object is read again; where it is not, each read is two GETs.
+//
 // The object's name is the prefix, a slash, the key and an exclamation mark, which keys have not; see name.go for what
 // becomes of segments of more than 200 bytes:
 //

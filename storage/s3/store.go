@@ -198,8 +198,8 @@ func (s *Store) get(ctx context.Context, name string) (object, error) {
 	return found, err
 }
 
-// read returns what an object has, and no ETag if there is none.
-func (s *Store) read(ctx context.Context, name string) ([]byte, storage.Revision, error) {
+// readOnce returns what an object has, and no ETag if there is none.
+func (s *Store) readOnce(ctx context.Context, name string) ([]byte, storage.Revision, error) {
 	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &s.bucket, Key: &name}, s.extra...)
 	if err != nil {
 		if answerOf(err).isNoSuchKey() {

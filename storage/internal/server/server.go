@@ -11,15 +11,18 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/everseal/everseal/storage/internal/wait"
 )
 
 // Patience is how long tests wait for what has to come. A server has three times as long to answer after its start.
 const Patience = time.Minute
+
+const betweenLooks = 10 * time.Millisecond // whether a server answers, which has the processor to itself meanwhile
 
 // A Server is a program that runs in a process of its own.
 type Server struct {
@@ -146,7 +149,7 @@ func (s *Server) Start(ctx context.Context) error {
 			s.End(os.Kill)
 			return fmt.Errorf("%s does not answer: %w\n%s", s.program, err, s.output.String())
 		default:
-			runtime.Gosched()
+			_ = wait.For(ctx, betweenLooks)
 		}
 	}
 }
