@@ -253,5 +253,8 @@ func TestBudgets(t *testing.T) {
 			t.Errorf("of a storage that hangs: %v, %+v", err, budgets)
 		}
 		s.SetFaults()
+		if scans := m.Counts().Storage["scan"]; scans.Calls != 3 || scans.Errors != 1 {
+			t.Errorf("scans %+v", scans)
+		}
 	})
 }
