@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -204,7 +205,8 @@ func runTraced(t *testing.T, folder string, oneFile bool, fault string) (isReach
 	if readErr != nil {
 		t.Fatal(readErr)
 	}
-	isReached = strings.Contains(string(calls), "(INJECTED)") || strings.Contains(string(calls), "+++ killed by SIGKILL +++")
+	status, ok := command.ProcessState.Sys().(syscall.WaitStatus) // strace ends as the child does
+	isReached = strings.Contains(string(calls), "(INJECTED)") || ok && status.Signal() == syscall.SIGKILL
 	if err != nil && !isReached {
 		t.Fatalf("%v: %s", err, output)
 	}
