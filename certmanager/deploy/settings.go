@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os/exec"
@@ -37,8 +36,8 @@ const (
 // settings checks the fields. Its error says all that is wrong.
 func (d *Deployer) settings() (settings, error) {
 	s := settings{manager: d.Manager, command: d.Command, timeout: cmp.Or(max(d.Timeout, 0), commandTimeout), together: d.Together}
-	var wrong []error
-	report := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf("deploy: "+format, args...)) }
+	var wrong misconfiguration
+	report := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
 	if d.Manager == nil {
 		report("Deployer.Manager is nil: set it to the manager whose certificates are to be deployed")
 	}
@@ -73,8 +72,24 @@ func (d *Deployer) settings() (settings, error) {
 			report("Deployer.Command: %w: set its first element to a program that can be run", err)
 		}
 	}
-	return s, errors.Join(wrong...)
+	if len(wrong) > 0 {
+		return s, wrong
+	}
+	return s, nil
 }
+
+// A misconfiguration is all that is wrong with a Deployer, in one line.
+type misconfiguration []error
+
+func (m misconfiguration) Error() string {
+	words := make([]string, len(m))
+	for i, err := range m {
+		words[i] = err.Error()
+	}
+	return "deploy: " + strings.Join(words, "; ")
+}
+
+func (m misconfiguration) Unwrap() []error { return m }
 
 // access returns who may read the files.
 func (d *Deployer) access() (access, error) {
@@ -84,9 +99,9 @@ func (d *Deployer) access() (access, error) {
 	}
 	switch {
 	case d.KeyMode&^fs.ModePerm != 0 || a.keyMode&0o007 != 0 || a.keyMode&0o400 == 0:
-		return a, fmt.Errorf("deploy: Deployer.KeyMode is %#o: a private key is to be read by its owner, and not by all: set Group for other programs, and 0600 or 0640 here", d.KeyMode)
+		return a, fmt.Errorf("Deployer.KeyMode is %#o: a private key is to be read by its owner, and not by all: set Group for other programs, and 0600 or 0640 here", d.KeyMode)
 	case !hasModes && (d.Group != "" || d.KeyMode != 0):
-		return a, fmt.Errorf("deploy: Deployer.Group and KeyMode have no meaning on %s: leave them zero, and have Dir inherit its permissions", runtime.GOOS)
+		return a, fmt.Errorf("Deployer.Group and KeyMode have no meaning on %s: leave them zero, and have Dir inherit its permissions", runtime.GOOS)
 	case d.Group == "":
 		return a, nil
 	}
@@ -94,13 +109,13 @@ func (d *Deployer) access() (access, error) {
 	if strings.Trim(number, "0123456789") != "" {
 		found, err := user.LookupGroup(d.Group)
 		if err != nil {
-			return a, fmt.Errorf("deploy: Deployer.Group: %w: set it to a group of this system, or to its number", err)
+			return a, fmt.Errorf("Deployer.Group: %w: set it to a group of this system, or to its number", err)
 		}
 		number = found.Gid
 	}
 	gid, err := strconv.ParseUint(number, 10, 31)
 	if err != nil {
-		return a, fmt.Errorf("deploy: Deployer.Group: %w", err)
+		return a, fmt.Errorf("Deployer.Group: %w", err)
 	}
 	a.gid = int(gid)
 	return a, nil
