@@ -237,6 +237,43 @@ func TestTogether(t *testing.T) {
 	}
 }
 
+// A failure half-way is tried again by the same run, and the command is run once all is there: before the switch, and after it.
+func TestHalfInstalled(t *testing.T) {
+	tests := map[string]string{"before the switch": ".new-.current", "after the switch": ".new-chain.pem"}
+	for name, obstacle := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, "example.test")
+				d := w.deployer()
+				d.Command = []string{"true"}
+				runs(t, d.Run)
+				w.succeeded(1)
+				folder := filepath.Join(w.dir, "example.test")
+				if err := os.MkdirAll(filepath.Join(folder, obstacle, "full"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Remove(filepath.Join(folder, "chain.pem")); err != nil {
+					t.Fatal(err)
+				}
+				w.renew("example.test")
+				for n := 2; n < 5; n++ {
+					if r := w.await(n); r.Err == nil || r.Attempts != n-1 || !strings.Contains(r.Err.Error(), "deploy: example.test: ") {
+						t.Errorf("%d: %+v", n, r)
+					}
+				}
+				if err := os.RemoveAll(filepath.Join(folder, obstacle)); err != nil {
+					t.Fatal(err)
+				}
+				w.succeeded(5)
+				w.wantFiles("example.test", "example.test")
+				if got, want := list(t, folder), []string{".1", ".2", ".current", ".done", "cert.pem", "chain.pem", "fullchain.pem", "privkey.pem"}; obstacle == ".new-.current" && !slices.Equal(got, want) {
+					t.Errorf("there is %q, want %q", got, want)
+				}
+			})
+		})
+	}
+}
+
 // One of two that fail together is renewed: all wait no longer than that one.
 func TestTogetherFails(t *testing.T) {
 	names := numbered(2)

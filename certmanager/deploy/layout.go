@@ -59,7 +59,7 @@ const (
 	keptVersions = 3 // the current one among them
 )
 
-// isKey and the order of the files are those of certbot's README.
+// names are those of the files, in the order in which sums are of them.
 func (f folder) names() []string {
 	return []string{"fullchain.pem", "privkey.pem", "cert.pem", "chain.pem"}
 }

@@ -5,7 +5,6 @@ package deploy_test
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -222,15 +221,6 @@ func list(t *testing.T, folder string) (names []string) {
 func umask(t *testing.T) {
 	before := syscall.Umask(0o077)
 	t.Cleanup(func() { syscall.Umask(before) })
-}
-
-func parse(t *testing.T, der string) *x509.Certificate {
-	t.Helper()
-	c, err := x509.ParseCertificate([]byte(der))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
 }
 
 // numbered returns so many names.
