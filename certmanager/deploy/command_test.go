@@ -307,7 +307,20 @@ func TestRestart(t *testing.T) {
 		"it was stopped":            {[]string{"sleep", "1000"}, []string{"true"}, nil, 1},
 		"a renewal between":         {[]string{"true"}, []string{"true"}, func(w *world) { w.renew("example.test") }, 1},
 		"a renewal without command": {[]string{"true"}, nil, func(w *world) { w.renew("example.test") }, 1},
-		"files were removed":        {[]string{"true"}, []string{"true"}, func(w *world) { _ = os.RemoveAll(w.dir) }, 1},
+		"files were mended, and the command failed": {[]string{"true"}, []string{"true"}, func(w *world) {
+			between := w.deployer()
+			between.Command = []string{"false"}
+			for _, name := range []string{"example.test.pem", "example.test/cert.pem"} {
+				if os.Remove(filepath.Join(w.dir, name)) == nil {
+					between.OneFile = strings.HasSuffix(name, "test.pem")
+				}
+			}
+			n := w.count()
+			stop := runs(w.t, between.Run)
+			w.await(n + 1)
+			stop()
+		}, 1},
+		"files were removed": {[]string{"true"}, []string{"true"}, func(w *world) { _ = os.RemoveAll(w.dir) }, 1},
 	}
 	for name, test := range tests {
 		for _, oneFile := range []bool{false, true} {
