@@ -46,6 +46,9 @@
 // names nothing gets the certificate for the address it called, or for Config.DefaultName. An unknown name is left to the
 // tls.Config's own certificates; a managed name that has none yet gets an error that says why.
 //
+// Programs beside this one that read certificates from files, such as nginx, are handed them by package deploy;
+// [Manager.Export] gives chain and key in PEM.
+//
 // A server that moves here from another library names that in Config.Fallback: what it has is served until the manager has
 // its own. With Config.Role several managers on one storage share the work: some serve, others renew.
 //
