@@ -1,0 +1,118 @@
+package migrate
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+)
+
+const (
+	maxFile    = 1 << 20 // of a file in a folder, in bytes
+	maxEntries = 1 << 20 // of a folder
+)
+
+// A folder is the one that is read, and nothing outside it, whatever links there are.
+type folder struct{ root *os.Root }
+
+func openFolder(name string) (*folder, error) {
+	root, err := os.OpenRoot(name)
+	if err != nil {
+		return nil, err
+	}
+	return &folder{root}, nil
+}
+
+// close closes the folder, of which nothing was written.
+func (f *folder) close() { _ = f.root.Close() }
+
+var (
+	errNotRegular = errors.New("it is not a regular file")
+	errTooLong    = fmt.Errorf("it is longer than %d bytes", maxFile)
+)
+
+// A file is what was read of one.
+type file struct {
+	data    []byte
+	changed time.Time
+}
+
+// read returns what a file has. What is not a regular file is not opened, or, if it comes in between, not waited for.
+func (f *folder) read(name string) (file, error) {
+	info, err := f.root.Stat(name)
+	if err != nil {
+		return file{}, err
+	}
+	if !info.Mode().IsRegular() {
+		return file{}, &fs.PathError{Op: "open", Path: name, Err: errNotRegular}
+	}
+	opened, err := f.root.OpenFile(name, os.O_RDONLY|nonBlocking, 0)
+	if err != nil {
+		return file{}, err
+	}
+	defer opened.Close()
+	if info, err = opened.Stat(); err != nil {
+		return file{}, err
+	}
+	if !info.Mode().IsRegular() {
+		return file{}, &fs.PathError{Op: "open", Path: name, Err: errNotRegular}
+	}
+	data, err := io.ReadAll(io.LimitReader(opened, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = &fs.PathError{Op: "read", Path: name, Err: errTooLong}
+	}
+	if err != nil {
+		return file{}, err
+	}
+	return file{data, info.ModTime()}, nil
+}
+
+// readIf returns what a file has, or nothing if there is none.
+func (f *folder) readIf(name string) (file, error) {
+	read, err := f.read(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return file{}, nil
+	}
+	return read, err
+}
+
+// entries returns what a folder within this has, in order; nothing if there is no such folder.
+func (f *folder) entries(name string) ([]fs.DirEntry, error) {
+	info, err := f.root.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case !info.IsDir():
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("it is not a folder")}
+	}
+	opened, err := f.root.OpenFile(name, os.O_RDONLY|nonBlocking, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer opened.Close()
+	entries, err := opened.ReadDir(maxEntries + 1)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if len(entries) > maxEntries {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("it has more than %d entries", maxEntries)}
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int {
+		if a.Name() < b.Name() {
+			return -1
+		}
+		return 1
+	})
+	return entries, nil
+}
+
+// has reports whether there is something of the name.
+func (f *folder) has(name string) bool {
+	_, err := f.root.Lstat(name)
+	return err == nil
+}
