@@ -70,6 +70,18 @@ func (f *folder) read(name string) (file, error) {
 	return file{data, info.ModTime()}, nil
 }
 
+// openFile opens a file outside of any folder, as the caller names it, if it is a regular one.
+func openFile(name string) (*os.File, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errNotRegular}
+	}
+	return os.OpenFile(name, os.O_RDONLY|nonBlocking, 0)
+}
+
 // readIf returns what a file has, or nothing if there is none.
 func (f *folder) readIf(name string) (file, error) {
 	read, err := f.read(name)

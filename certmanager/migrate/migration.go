@@ -28,34 +28,36 @@ type Migration struct {
 // errNoManager is for who has not set it.
 var errNoManager = errors.New("migrate: Migration.Manager is nil: set it to what certmanager.New returns")
 
-// inFolder has the migration done that the function does with a folder.
-func (g *Migration) inFolder(ctx context.Context, name string, do func(context.Context, *run) error) (*Report, error) {
-	report := &Report{Taken: []Item{}, Left: []Item{}}
-	if g.Manager == nil {
-		return report, errNoManager
-	}
-	report.DryRun = g.DryRun
-	f, err := openFolder(name)
+// inFolder has the function find what there is in a folder.
+func (g *Migration) inFolder(ctx context.Context, name string, find func(context.Context, *run) error) (*Report, error) {
+	r, err := g.begin()
 	if err != nil {
-		return report, fmt.Errorf("migrate: %w", err)
+		return r.report, err
 	}
-	defer f.close()
-	return report, g.newRun(report, f).do(ctx, do)
+	if r.folder, err = openFolder(name); err != nil {
+		return r.report, fmt.Errorf("migrate: %w", err)
+	}
+	defer r.folder.close()
+	return r.finish(ctx, find)
 }
 
-// newRun returns a run that fills the report.
-func (g *Migration) newRun(report *Report, f *folder) *run {
-	return &run{Migration: g, report: report, folder: f, taken: make(map[string]int), votes: make(map[string]int)}
+// begin returns a run that has found nothing yet.
+func (g *Migration) begin() (*run, error) {
+	r := &run{Migration: g, report: &Report{Taken: []Item{}, Left: []Item{}, DryRun: g.DryRun}, taken: make(map[string]int), votes: make(map[string]int)}
+	if g.Manager == nil {
+		return r, errNoManager
+	}
+	return r, nil
 }
 
-// do finds all that there is, and then takes the accounts.
-func (r *run) do(ctx context.Context, find func(context.Context, *run) error) error {
+// finish has the function find what there is, and then takes the accounts.
+func (r *run) finish(ctx context.Context, find func(context.Context, *run) error) (*Report, error) {
 	err := find(ctx, r)
 	if err == nil {
 		err = r.settleAccounts(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("migrate: %w", err)
+		err = fmt.Errorf("migrate: %w", err)
 	}
-	return nil
+	return r.report, err
 }
