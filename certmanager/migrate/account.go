@@ -28,6 +28,14 @@ type account struct {
 // maxAccounts bounds the accounts of a source.
 const maxAccounts = 10_000
 
+// walk counts a folder in which accounts are looked for: links may lead round in circles.
+func (r *run) walk(ctx context.Context) error {
+	if r.walked++; r.walked > maxAccounts {
+		return fmt.Errorf("there are more than %d folders for accounts, or links among them that lead in circles", maxAccounts)
+	}
+	return ctx.Err()
+}
+
 // foundAccount notes an account, for settleAccounts to take one of each CA. The error is one that ends the migration.
 func (r *run) foundAccount(a account) error {
 	if len(r.accounts) == maxAccounts {

@@ -19,7 +19,7 @@ func (g *Migration) ACMESh(ctx context.Context, folder string) (*Report, error) 
 		}
 		for _, entry := range entries {
 			domain := strings.TrimSuffix(entry.Name(), "_ecc")
-			if !entry.IsDir() || !r.folder.has(path.Join(entry.Name(), domain+".conf")) && !r.folder.has(path.Join(entry.Name(), domain+".cer")) {
+			if !r.folder.isFolder(".", entry) || !r.folder.has(path.Join(entry.Name(), domain+".conf")) && !r.folder.has(path.Join(entry.Name(), domain+".cer")) {
 				continue
 			}
 			if err := r.found(ctx, r.acmeshCertificate(entry.Name(), domain)); err != nil {
@@ -46,7 +46,7 @@ func (r *run) acmeshCertificate(folder, domain string) certificate {
 
 // acmeshAccounts finds the accounts in a folder below "ca", whose path is the URL of the CA's directory.
 func (r *run) acmeshAccounts(ctx context.Context, folder string, depth int) error {
-	if err := ctx.Err(); err != nil {
+	if err := r.walk(ctx); err != nil {
 		return err
 	}
 	entries, err := r.folder.entries(folder)
@@ -57,7 +57,7 @@ func (r *run) acmeshAccounts(ctx context.Context, folder string, depth int) erro
 		switch {
 		case entry.Name() == "account.key":
 			err = r.foundAccount(r.acmeshAccount(folder))
-		case entry.IsDir() && depth < maxDepth:
+		case depth < maxDepth && r.folder.isFolder(folder, entry):
 			err = r.acmeshAccounts(ctx, path.Join(folder, entry.Name()), depth+1)
 		}
 		if err != nil {
@@ -90,7 +90,7 @@ func (r *run) pair(chain, key string) certificate {
 	if errors.Is(keyErr, fs.ErrNotExist) {
 		keyErr = errors.New("its private key is missing: " + keyErr.Error())
 	}
-	return certificate{source: chain, chain: text.data, key: secret.data, err: errors.Join(err, keyErr)}
+	return certificate{source: chain, chain: text.data, key: secret.data, isPublic: secret.isPublic, err: errors.Join(err, keyErr)}
 }
 
 // joinPEM returns both texts in one.

@@ -3,7 +3,6 @@ package migrate
 import (
 	"cmp"
 	"context"
-	"path"
 	"strings"
 
 	"github.com/everseal/everseal/acme"
@@ -25,7 +24,7 @@ func (g *Migration) Autocert(ctx context.Context, folder string) (*Report, error
 				err = r.autocertAccount(name)
 			default:
 				read, readErr := r.folder.read(name)
-				err = r.found(ctx, certificate{source: path.Clean(name), chain: read.data, key: read.data, err: readErr})
+				err = r.found(ctx, certificate{source: name, chain: read.data, key: read.data, isPublic: read.isPublic, err: readErr})
 			}
 			if err != nil {
 				return err

@@ -40,7 +40,7 @@ func (r *run) lineages() ([]string, error) {
 		}
 		for _, entry := range entries {
 			name, isConf := strings.CutSuffix(entry.Name(), ".conf")
-			if isConf == (folder == "renewal") && isConf != entry.IsDir() {
+			if isConf == (folder == "renewal") && isConf != r.folder.isFolder(folder, entry) {
 				names = append(names, name)
 			}
 		}
@@ -69,7 +69,7 @@ func (r *run) lineage(name string) certificate {
 			key, keyErr = r.folder.read(path.Join(archive, fmt.Sprintf("privkey%d.pem", n)))
 		}
 	}
-	c.chain, c.key, c.err = chain.data, key.data, errors.Join(chainErr, keyErr)
+	c.chain, c.key, c.isPublic, c.err = chain.data, key.data, key.isPublic, errors.Join(chainErr, keyErr)
 	return c
 }
 
@@ -95,7 +95,7 @@ func (r *run) newestVersion(archive string) (newest int) {
 
 // certbotAccounts finds the accounts in a folder below "accounts", whose path is the URL of the CA's directory.
 func (r *run) certbotAccounts(ctx context.Context, folder string, depth int) error {
-	if err := ctx.Err(); err != nil {
+	if err := r.walk(ctx); err != nil {
 		return err
 	}
 	entries, err := r.folder.entries(folder)
@@ -107,7 +107,7 @@ func (r *run) certbotAccounts(ctx context.Context, folder string, depth int) err
 		switch {
 		case entry.Name() == "private_key.json":
 			err = r.certbotAccount(folder)
-		case depth < maxDepth && (entry.IsDir() || entry.Type()&fs.ModeSymlink != 0):
+		case depth < maxDepth && r.folder.isFolder(folder, entry):
 			err = r.certbotAccounts(ctx, name, depth+1)
 		}
 		if err != nil {

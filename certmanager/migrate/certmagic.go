@@ -33,7 +33,7 @@ func (r *run) certmagicIssuer(ctx context.Context, at string) error {
 		return nil
 	}
 	for _, entry := range entries {
-		if !entry.IsDir() {
+		if !r.folder.isFolder(at, entry) {
 			continue
 		}
 		if err := r.found(ctx, r.certmagicCertificate(path.Join(at, entry.Name()), entry.Name())); err != nil {
@@ -75,7 +75,7 @@ func (r *run) certmagicAccounts() error {
 			err = r.foundAccount(account{source: users, err: err})
 		}
 		for _, entry := range accounts {
-			if err == nil && entry.IsDir() {
+			if err == nil && r.folder.isFolder(users, entry) {
 				err = r.certmagicAccount(path.Join(users, entry.Name()))
 			}
 		}

@@ -30,7 +30,7 @@ func (g *Migration) Dehydrated(ctx context.Context, folder string) (*Report, err
 			return err
 		}
 		for _, entry := range entries {
-			if !entry.IsDir() {
+			if !r.folder.isFolder("certs", entry) {
 				continue
 			}
 			at := path.Join("certs", entry.Name())

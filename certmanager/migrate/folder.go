@@ -6,7 +6,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
+	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -16,14 +20,21 @@ const (
 )
 
 // A folder is the one that is read, and nothing outside it, whatever links there are.
-type folder struct{ root *os.Root }
+type folder struct {
+	root *os.Root
+	path string // absolute; empty: not known
+}
 
 func openFolder(name string) (*folder, error) {
 	root, err := os.OpenRoot(name)
 	if err != nil {
 		return nil, err
 	}
-	return &folder{root}, nil
+	absolute, err := filepath.Abs(name)
+	if err != nil {
+		absolute = ""
+	}
+	return &folder{root, absolute}, nil
 }
 
 // close closes the folder, of which nothing was written.
@@ -36,20 +47,21 @@ var (
 
 // A file is what was read of one.
 type file struct {
-	data    []byte
-	changed time.Time
+	data     []byte
+	changed  time.Time
+	isPublic bool // all users of the machine may read it
 }
 
 // read returns what a file has. What is not a regular file is not opened, or, if it comes in between, not waited for.
 func (f *folder) read(name string) (file, error) {
-	info, err := f.root.Stat(name)
+	at, info, err := f.stat(name)
 	if err != nil {
 		return file{}, err
 	}
 	if !info.Mode().IsRegular() {
 		return file{}, &fs.PathError{Op: "open", Path: name, Err: errNotRegular}
 	}
-	opened, err := f.root.OpenFile(name, os.O_RDONLY|nonBlocking, 0)
+	opened, err := f.root.OpenFile(at, os.O_RDONLY|nonBlocking, 0)
 	if err != nil {
 		return file{}, err
 	}
@@ -67,7 +79,7 @@ func (f *folder) read(name string) (file, error) {
 	if err != nil {
 		return file{}, err
 	}
-	return file{data, info.ModTime()}, nil
+	return file{data, info.ModTime(), info.Mode()&0o004 != 0 && runtime.GOOS != "windows"}, nil
 }
 
 // openFile opens a file outside of any folder, as the caller names it, if it is a regular one.
@@ -93,7 +105,7 @@ func (f *folder) readIf(name string) (file, error) {
 
 // entries returns what a folder within this has, in order; nothing if there is no such folder.
 func (f *folder) entries(name string) ([]fs.DirEntry, error) {
-	info, err := f.root.Stat(name)
+	at, info, err := f.stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
@@ -102,7 +114,7 @@ func (f *folder) entries(name string) ([]fs.DirEntry, error) {
 	case !info.IsDir():
 		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("it is not a folder")}
 	}
-	opened, err := f.root.OpenFile(name, os.O_RDONLY|nonBlocking, 0)
+	opened, err := f.root.OpenFile(at, os.O_RDONLY|nonBlocking, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -123,8 +135,58 @@ func (f *folder) entries(name string) ([]fs.DirEntry, error) {
 	return entries, nil
 }
 
-// has reports whether there is something of the name.
+// has reports whether there is something of the name, or something that keeps that from being told.
 func (f *folder) has(name string) bool {
 	_, err := f.root.Lstat(name)
-	return err == nil
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// isFolder reports whether an entry is a folder, or a link that may lead to one.
+func (f *folder) isFolder(at string, entry fs.DirEntry) bool {
+	if entry.Type()&fs.ModeSymlink == 0 {
+		return entry.IsDir()
+	}
+	_, info, err := f.stat(path.Join(at, entry.Name()))
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	return info.IsDir()
+}
+
+// stat returns what the name leads to, and the name by which the root leads there: it follows no absolute links, though they
+// lead to within the folder, as some of certbot's do.
+func (f *folder) stat(name string) (at string, info fs.FileInfo, err error) {
+	at = name
+	for range maxLinks {
+		info, err = f.root.Stat(at)
+		if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			break
+		}
+		next, ok := f.withoutAbsolute(at)
+		if !ok {
+			break
+		}
+		at = next
+	}
+	return at, info, err
+}
+
+// maxLinks bounds the absolute links on one way.
+const maxLinks = 8
+
+// withoutAbsolute returns the name with its first absolute link replaced by what it leads to, if that is within the folder.
+func (f *folder) withoutAbsolute(name string) (string, bool) {
+	parts := strings.Split(name, "/")
+	for i := range parts {
+		target, err := f.root.Readlink(path.Join(parts[:i+1]...))
+		if err != nil || !filepath.IsAbs(target) {
+			continue
+		}
+		within, err := filepath.Rel(f.path, target)
+		if err != nil || !filepath.IsLocal(within) {
+			return "", false
+		}
+		return path.Join(filepath.ToSlash(within), path.Join(parts[i+1:]...)), true
+	}
+	return "", false
 }

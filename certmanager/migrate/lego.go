@@ -58,7 +58,7 @@ func (r *run) legoAccounts() error {
 			err = r.foundAccount(account{source: at, err: err})
 		}
 		for _, entry := range accounts {
-			if err == nil && entry.IsDir() {
+			if err == nil && r.folder.isFolder(at, entry) {
 				err = r.foundAccount(r.legoAccount(at, entry.Name()))
 			}
 		}

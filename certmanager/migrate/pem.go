@@ -45,6 +45,7 @@ type pemSource struct {
 	found         []pemLeaf
 	above         map[string][][]byte // certificates of CAs by their subjects, in DER
 	intermediates int
+	files         int
 }
 
 // A pemKey is a private key that was seen.
@@ -71,6 +72,9 @@ func (s *pemSource) walk(ctx context.Context, folder string, depth int) error {
 		return nil
 	}
 	for _, entry := range entries {
+		if s.files++; s.files > maxEntries {
+			return fmt.Errorf("there are more than %d files", maxEntries)
+		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -194,7 +198,7 @@ func (s *pemSource) certificate(leaf pemLeaf) certificate {
 	default:
 		key.isUsed = true
 		read, c.err = s.folder.read(key.path)
-		c.key = keyOf(read.data, leaf.key)
+		c.key, c.isPublic = keyOf(read.data, leaf.key), read.isPublic
 	}
 	return c
 }

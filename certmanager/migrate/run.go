@@ -23,6 +23,7 @@ type run struct {
 	taken    map[string]int // places in report.Taken by what a certificate is served for
 	votes    map[string]int // certificates that were obtained with an account, by how the source names it
 	accounts []account
+	walked   int // folders in which accounts were looked for
 }
 
 // A certificate is one that was found.
@@ -31,6 +32,7 @@ type certificate struct {
 	chain, key []byte // PEM
 	ca         string // URL of the directory, or host; empty: the source does not say
 	account    string // with which it was obtained, by how the source names it; empty: it does not say
+	isPublic   bool   // all users of the machine may read the key
 	err        error  // why it can't be read; nil: it could be
 }
 
@@ -62,6 +64,14 @@ func (r *run) found(ctx context.Context, c certificate) error {
 		return nil
 	}
 	item.Present = !done.Changed
+	var remarks []string
+	if item.Issuer == "" {
+		remarks = append(remarks, "its CA is none of Config.Issuers: it is served, and these renew it")
+	}
+	if c.isPublic {
+		remarks = append(remarks, "all users of this machine could read its key: renew it with another one")
+	}
+	item.Reason = strings.Join(remarks, "; ")
 	if c.account != "" {
 		r.votes[c.account]++
 	}
@@ -71,9 +81,6 @@ func (r *run) found(ctx context.Context, c certificate) error {
 
 // take notes a certificate that was taken. Of two for the same names the one that ends later is.
 func (r *run) take(item Item, served string) {
-	if item.Issuer == "" {
-		item.Reason = "its CA is none of Config.Issuers: it is served, and these renew it"
-	}
 	i, ok := r.taken[served]
 	if !ok {
 		r.taken[served] = len(r.report.Taken)
