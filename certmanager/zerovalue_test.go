@@ -28,6 +28,7 @@ import (
 	"github.com/everseal/everseal/acme/acmetest"
 	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/certmanager/deploy"
+	"github.com/everseal/everseal/certmanager/migrate"
 	"github.com/everseal/everseal/solver"
 	"github.com/everseal/everseal/solver/diagnose"
 	"github.com/everseal/everseal/storage"
@@ -77,6 +78,8 @@ func zeroTypes() (quiet, dialing []reflect.Type) {
 		reflect.TypeFor[certmanager.Counts](), reflect.TypeFor[certmanager.Outcome](), reflect.TypeFor[certmanager.FailureKind](),
 		reflect.TypeFor[certmanager.Requests](), reflect.TypeFor[certmanager.Histogram](), reflect.TypeFor[certmanager.CallCount](),
 		reflect.TypeFor[certmanager.Day](), reflect.TypeFor[certmanager.Budget](), reflect.TypeFor[certmanager.BudgetKind](),
+		reflect.TypeFor[certmanager.Transfer](), reflect.TypeFor[certmanager.Transferred](), reflect.TypeFor[certmanager.AccountTransfer](),
+		reflect.TypeFor[migrate.Migration](), reflect.TypeFor[migrate.Report](), reflect.TypeFor[migrate.Item](),
 	}
 	dialing = []reflect.Type{
 		reflect.TypeFor[acme.Client](), reflect.TypeFor[certmanager.ACME](),
@@ -144,7 +147,7 @@ func nameOf(of reflect.Type) string { return path.Base(of.PkgPath()) + "." + of.
 // exported returns the exported types but interfaces, and the exported functions, as the source has them.
 func exported(t *testing.T) (types, functions []string) {
 	t.Helper()
-	for _, folder := range []string{"../acme", "../acme/acmetest", "../solver", "../solver/diagnose", "../storage", "../storage/storagetest", ".", "deploy"} {
+	for _, folder := range []string{"../acme", "../acme/acmetest", "../solver", "../solver/diagnose", "../storage", "../storage/storagetest", ".", "deploy", "migrate"} {
 		files, err := filepath.Glob(filepath.Join(folder, "*.go"))
 		if err != nil {
 			t.Fatal(err)
