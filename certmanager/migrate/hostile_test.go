@@ -17,16 +17,6 @@ import (
 	"github.com/everseal/everseal/certmanager/migrate"
 )
 
-// leftFor returns the reason why what comes from the source is left; empty: it is not.
-func leftFor(r *migrate.Report, source string) string {
-	for _, item := range r.Left {
-		if strings.Contains(item.Source, source) {
-			return item.Reason
-		}
-	}
-	return ""
-}
-
 // replaced returns the path of the first file of the source's that the function accepts, which is taken away.
 func replaced(t *testing.T, folder string, accept func(name string) bool) string {
 	t.Helper()

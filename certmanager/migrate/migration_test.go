@@ -20,6 +20,16 @@ import (
 	"github.com/everseal/everseal/storage/storagetest"
 )
 
+// leftFor returns the reason why what comes from the source is left; empty: it is not.
+func leftFor(r *migrate.Report, source string) string {
+	for _, item := range r.Left {
+		if strings.Contains(item.Source, source) {
+			return item.Reason
+		}
+	}
+	return ""
+}
+
 // without returns the items with nothing of whether they were there before.
 func without(items []migrate.Item) []migrate.Item {
 	items = slices.Clone(items)
