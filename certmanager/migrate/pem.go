@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/sha256"
@@ -110,8 +111,10 @@ func (s *pemSource) see(name string) {
 			s.leave(Item{Kind: KindCertificate, Source: name}, err)
 		}
 	}
-	if blocks == 0 && slices.Contains([]string{".pem", ".crt", ".cer", ".cert", ".key"}, path.Ext(name)) {
-		s.leave(Item{Kind: KindCertificate, Source: name}, errors.New("there is no PEM in it, or it is cut off"))
+	if blocks < bytes.Count(read.data, []byte("-----BEGIN ")) {
+		s.leave(Item{Kind: KindCertificate, Source: name}, errDamagedPEM)
+	} else if blocks == 0 && slices.Contains([]string{".pem", ".crt", ".cer", ".cert", ".key"}, path.Ext(name)) {
+		s.leave(Item{Kind: KindCertificate, Source: name}, errors.New("there is no PEM in it"))
 	}
 }
 

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/hex"
@@ -51,6 +52,9 @@ func (r *run) found(ctx context.Context, c certificate) error {
 	if c.err == nil && item.Issuer == "" && isForTests(item.CA, leaf) {
 		c.err = errors.New("the CA that signed it is for tests: clients do not trust it")
 	}
+	if c.err == nil {
+		c.err = checkPEM(c.chain)
+	}
 	if c.err != nil {
 		r.leave(item, c.err)
 		return nil
@@ -64,19 +68,27 @@ func (r *run) found(ctx context.Context, c certificate) error {
 		return nil
 	}
 	item.Present = !done.Changed
-	var remarks []string
-	if item.Issuer == "" {
-		remarks = append(remarks, "its CA is none of Config.Issuers: it is served, and these renew it")
-	}
-	if c.isPublic {
-		remarks = append(remarks, "all users of this machine could read its key: renew it with another one")
-	}
-	item.Reason = strings.Join(remarks, "; ")
+	item.Reason = c.remarks(&item, leaf)
 	if c.account != "" {
 		r.votes[c.account]++
 	}
 	r.take(item, string(done.KeyType)+" "+strings.Join(done.Names, " "))
 	return nil
+}
+
+// remarks returns what is to be known of a certificate that is taken.
+func (c *certificate) remarks(item *Item, leaf *x509.Certificate) string {
+	var remarks []string
+	if item.Issuer == "" {
+		remarks = append(remarks, "its CA is none of Config.Issuers: it is served, and these renew it")
+	}
+	if leaf != nil && !hasAbove(c.chain, leaf) {
+		remarks = append(remarks, "the certificate above it is missing: clients may not trust it")
+	}
+	if c.isPublic {
+		remarks = append(remarks, "all users of this machine could read its key: renew it with another one")
+	}
+	return strings.Join(remarks, "; ")
 }
 
 // take notes a certificate that was taken. Of two for the same names the one that ends later is.
@@ -132,6 +144,33 @@ func leafOf(text []byte) *x509.Certificate {
 		if c, err := x509.ParseCertificate(block.Bytes); err == nil && !c.IsCA {
 			return c
 		}
+	}
+	return nil
+}
+
+// hasAbove reports whether the PEM has the certificate above the leaf, or needs none.
+func hasAbove(text []byte, leaf *x509.Certificate) bool {
+	if bytes.Equal(leaf.RawIssuer, leaf.RawSubject) {
+		return true
+	}
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if c, err := x509.ParseCertificate(block.Bytes); err == nil && bytes.Equal(c.RawSubject, leaf.RawIssuer) {
+			return true
+		}
+	}
+	return false
+}
+
+var errDamagedPEM = errors.New("a block of its PEM is cut off or damaged")
+
+// checkPEM returns an error if a block of the PEM is damaged: package pem passes over it, and a chain would be served without.
+func checkPEM(text []byte) error {
+	blocks := 0
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		blocks++
+	}
+	if blocks != bytes.Count(text, []byte("-----BEGIN ")) {
+		return errDamagedPEM
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/acme/acmetest"
@@ -175,12 +176,13 @@ func newManager(t testing.TB, config certmanager.Config) *certmanager.Manager {
 	return m
 }
 
-// run has a manager run until the function that it returns is called.
+// run has a manager run, in a bubble, until the function that it returns is called.
 func run(t testing.TB, m *certmanager.Manager) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- m.Run(ctx) }()
+	synctest.Wait() // until it runs
 	return func() {
 		cancel()
 		if err := <-ended; err != nil {
