@@ -27,6 +27,7 @@ import (
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/acme/acmetest"
 	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/certmanager/migrate"
 	"github.com/everseal/everseal/solver"
 	"github.com/everseal/everseal/solver/diagnose"
 	"github.com/everseal/everseal/storage"
@@ -72,6 +73,8 @@ func zeroTypes() (quiet, dialing []reflect.Type) {
 		reflect.TypeFor[certmanager.UnavailableError](), reflect.TypeFor[certmanager.Question](), reflect.TypeFor[certmanager.Role](),
 		reflect.TypeFor[certmanager.Services](), reflect.TypeFor[certmanager.LocalCA](), reflect.TypeFor[certmanager.Account](),
 		reflect.TypeFor[certmanager.Revocation](), reflect.TypeFor[certmanager.Limit](), reflect.TypeFor[certmanager.Limits](),
+		reflect.TypeFor[certmanager.Transfer](), reflect.TypeFor[certmanager.Transferred](), reflect.TypeFor[certmanager.AccountTransfer](),
+		reflect.TypeFor[migrate.Migration](), reflect.TypeFor[migrate.Report](), reflect.TypeFor[migrate.Item](),
 	}
 	dialing = []reflect.Type{
 		reflect.TypeFor[acme.Client](), reflect.TypeFor[certmanager.ACME](),
@@ -139,7 +142,7 @@ func nameOf(of reflect.Type) string { return path.Base(of.PkgPath()) + "." + of.
 // exported returns the exported types but interfaces, and the exported functions, as the source has them.
 func exported(t *testing.T) (types, functions []string) {
 	t.Helper()
-	for _, folder := range []string{"../acme", "../acme/acmetest", "../solver", "../solver/diagnose", "../storage", "../storage/storagetest", "."} {
+	for _, folder := range []string{"../acme", "../acme/acmetest", "../solver", "../solver/diagnose", "../storage", "../storage/storagetest", ".", "migrate"} {
 		files, err := filepath.Glob(filepath.Join(folder, "*.go"))
 		if err != nil {
 			t.Fatal(err)

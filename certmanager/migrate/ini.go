@@ -12,7 +12,7 @@ func parseINI(text []byte, section string) map[string]string {
 		line = strings.TrimSpace(line)
 		if name, ok := strings.CutPrefix(line, "["); ok {
 			name, _, _ = strings.Cut(name, "#")
-			current = strings.Trim(strings.TrimSpace(name), "[]")
+			current = strings.Trim(name, "[] \t")
 			if strings.HasPrefix(line, "[[") {
 				current = "" // of a section in a section nothing is needed
 			}

@@ -22,14 +22,17 @@ func (g *Migration) Traefik(ctx context.Context, file string) (*Report, error) {
 		return r.report, fmt.Errorf("migrate: %w", err)
 	}
 	defer f.Close()
-	return r.finish(ctx, func(ctx context.Context, r *run) error {
-		t := traefik{run: r, stream: newStream(f)}
-		err := t.file(ctx)
-		if err == io.EOF {
-			return nil // Traefik makes the file before it has anything to write
-		}
-		return r.endedStream(err)
-	})
+	return r.finish(ctx, func(ctx context.Context, r *run) error { return r.traefikFile(ctx, f) })
+}
+
+// traefikFile takes what a file of Traefik's has.
+func (r *run) traefikFile(ctx context.Context, in io.Reader) error {
+	t := traefik{run: r, stream: newStream(in)}
+	err := t.file(ctx)
+	if err == io.EOF {
+		return nil // Traefik makes the file before it has anything to write
+	}
+	return r.endedStream(err)
 }
 
 // A traefik is a file of Traefik's.
