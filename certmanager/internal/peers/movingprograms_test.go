@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"net"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -109,7 +107,7 @@ rsa.%[3]s {
 	respond hello
 }
 `, plainPort, securePort, domain, w.directory, w.root))
-	w.handle(domain, httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: plain}))
+	w.proxy(domain, plain)
 	command := exec.CommandContext(within(t), program, "run", "--config", config, "--adapter", "caddyfile")
 	command.Env = append(os.Environ(), "XDG_DATA_HOME="+home, "XDG_CONFIG_HOME="+home)
 	output, err := command.StderrPipe()

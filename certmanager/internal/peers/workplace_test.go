@@ -6,6 +6,8 @@ import (
 	"encoding/pem"
 	"net"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -84,6 +86,11 @@ func (w *workplace) webroot(t *testing.T, domain string) string {
 // handle has port 80 answer so for the names below the domain.
 func (w *workplace) handle(domain string, handler http.Handler) {
 	w.handlers.Store(strings.TrimSuffix(domain, ".example.test"), handler)
+}
+
+// proxy has a server behind port 80 answer for the names below the domain.
+func (w *workplace) proxy(domain, address string) {
+	w.handle(domain, httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: address}))
 }
 
 // solver proves control by TXT records, as the programs do.
