@@ -46,8 +46,8 @@
 // names nothing gets the certificate for the address it called, or for Config.DefaultName. An unknown name is left to the
 // tls.Config's own certificates; a managed name that has none yet gets an error that says why.
 //
-// A server that moves here from another library names that in Config.Fallback: what it has is served until the manager has
-// its own. With Config.Role several managers on one storage share the work: some serve, others renew.
+// A server that moves here from another library takes over what that has with package migrate, or names the library in
+// Config.Fallback: what it has is served until the manager has its own. With Config.Role several managers on one storage share the work: some serve, others renew.
 //
 // OCSP responses are not stapled: public CAs have ended them (Let's Encrypt in August 2025), and short lifetimes do what
 // they were for.
@@ -166,7 +166,8 @@
 //
 // [Manager.Forget] ends management and serving at once, [Manager.Delete] deletes what is stored too, which other processes
 // on the storage follow. [Manager.Renew] replaces a certificate now, or joins its issuance under way; [Manager.RenewAll] queues
-// many. [Manager.Revoke] has the successor served first. [Manager.Import] takes over a certificate from elsewhere.
+// many. [Manager.Revoke] has the successor served first. [Manager.Import] takes over a certificate from elsewhere, package migrate,
+// by [Manager.Transfer] and [Account.Transfer], all that another tool has, with its account.
 //
 // Each day, or as Config.SweepInterval says, one member of a fleet sweeps the storage, slowly and resumably: it lists keys, and
 // reads and deletes what nobody can need any more. These are answers to challenges and records of work of two months ago,

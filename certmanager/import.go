@@ -154,7 +154,13 @@ func parseKey(text []byte) (crypto.Signer, error) {
 	}
 }
 
+// maxImportedKey bounds a private key, in bytes of DER: what is longer takes long to check.
+const maxImportedKey = 16 << 10
+
 func parseKeyDER(der []byte) (crypto.Signer, error) {
+	if len(der) > maxImportedKey {
+		return nil, errors.New("the private key is too long")
+	}
 	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
 		if signer, ok := key.(crypto.Signer); ok {
 			return signer, nil
