@@ -94,7 +94,7 @@ func (r *run) chooseAccount(ctx context.Context, issuer string, accounts []*acco
 		if err != nil && endsAll(ctx, err) {
 			return err
 		}
-		if a.err = err; err == nil && (best == nil || !changed && !present) {
+		if a.err = err; err == nil && best == nil {
 			best, present = a, !changed
 		}
 	}
