@@ -29,6 +29,14 @@ const (
 	keptAddress = "127.0.0.1:14000" // of the CA that issued it
 )
 
+// keptAt returns the address at which the CA is for a tool. The folder in which acme.sh has its account does not tell the port.
+func keptAt(tool string) string {
+	if tool == "acmesh" {
+		return "127.0.0.1"
+	}
+	return keptAddress
+}
+
 // A keptTool is one whose folder is kept.
 type keptTool struct {
 	tool
@@ -57,7 +65,7 @@ func TestMovingKept(t *testing.T) {
 	if err := json.Unmarshal(readFile(t, "accounts.json"), &known); err != nil {
 		t.Fatal(err)
 	}
-	var ids []string // old and new
+	var ids []string // of accounts, each before and now
 	for _, account := range known {
 		ids = append(ids, account.ID, w.know(t, account))
 	}
@@ -73,13 +81,13 @@ func TestMovingKept(t *testing.T) {
 	for _, tool := range keptTools() {
 		t.Run(tool.name, func(t *testing.T) {
 			folder := t.TempDir()
-			copyFolder(t, folder, filepath.Join(keptFolder, tool.name), strings.NewReplacer(asterisk, "*"), strings.NewReplacer(ids...))
+			copyFolder(t, folder, filepath.Join(keptFolder, tool.name), strings.NewReplacer(asterisk, "*"), strings.NewReplacer(append(ids, keptAddress, keptAt(tool.name))...))
 			source := filepath.Join(folder, tool.source)
 			issued := parseAll(t, readFile(t, tool.name+".pem"))
 			if len(issued) != tool.certificates {
 				t.Fatalf("there are %d certificates, want %d", len(issued), tool.certificates)
 			}
-			move(t, moving{w, tool.tool, source, "https://" + keptAddress + "/dir", client, roots, issued})
+			move(t, moving{w, tool.tool, source, "https://" + keptAt(tool.name) + "/dir", client, roots, issued})
 		})
 	}
 	if n := w.accounts(); n != 0 {
