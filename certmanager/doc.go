@@ -46,6 +46,9 @@
 // names nothing gets the certificate for the address it called, or for Config.DefaultName. An unknown name is left to the
 // tls.Config's own certificates; a managed name that has none yet gets an error that says why.
 //
+// Programs beside this one that read certificates from files, such as nginx, are handed them by package deploy;
+// [Manager.Export] gives chain and key in PEM.
+//
 // A server that moves here from another library takes over what that has with package migrate, or names the library in
 // Config.Fallback: what it has is served until the manager has its own. With Config.Role several managers on one storage share the work: some serve, others renew.
 //
@@ -152,7 +155,10 @@
 // [EventExpiring]; the failures of the last tenth are errors, too.
 //
 // [Manager.Status] and [Manager.All] tell how each certificate stands, what comes next and why it waits, also as JSON,
-// and [Manager.Stats] has the sums.
+// and [Manager.Stats] has the sums. [Manager.Counts] has what was counted since New: handshakes, requests to CAs, calls of the
+// storage, certificates and failures, also of each of the last 30 days; [Manager.Budgets] what is left of the limits of CAs.
+// Package prometheus of this module's folder (a module of its own) shows Prometheus all of it, and messages.md there explains
+// each line of the log.
 //
 // # Keys and accounts
 //
