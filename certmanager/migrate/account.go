@@ -112,7 +112,7 @@ func (r *run) chooseAccount(ctx context.Context, issuer string, accounts []*acco
 		case a == best:
 			item.Present = present
 			r.report.Taken = append(r.report.Taken, item)
-		case a.err != nil:
+		case a.err != nil && (best == nil || !errors.Is(a.err, certmanager.ErrOtherAccount)):
 			r.leave(item, a.err)
 		default:
 			r.leave(item, fmt.Errorf("the manager has one account with a CA, and that of %s is used", best.source))

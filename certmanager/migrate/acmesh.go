@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -79,8 +80,20 @@ func (r *run) acmeshAccount(folder string) account {
 	if a.err = errors.Join(err, confErr); a.err == nil {
 		a.changed, a.url = key.changed, parseAssignments(conf.data)["ACCOUNT_URL"]
 		a.key, a.err = parseKey(key.data)
+		a.ca = withPort(a.ca, a.url)
 	}
 	return a
+}
+
+// withPort returns the URL with the port of the other one, if both are of one host: the folder's name lacks it.
+func withPort(without, with string) string {
+	a, err := url.Parse(without)
+	b, otherErr := url.Parse(with)
+	if err != nil || otherErr != nil || b.Port() == "" || a.Host != b.Hostname() {
+		return without
+	}
+	a.Host = b.Host
+	return a.String()
 }
 
 // pair reads a certificate and its key.
