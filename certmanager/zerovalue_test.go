@@ -28,6 +28,7 @@ import (
 	"github.com/everseal/everseal/acme/acmetest"
 	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/certmanager/deploy"
+	"github.com/everseal/everseal/certmanager/migrate"
 	"github.com/everseal/everseal/solver"
 	"github.com/everseal/everseal/solver/diagnose"
 	"github.com/everseal/everseal/storage"
@@ -40,7 +41,7 @@ func zeroTypes() (quiet, dialing []reflect.Type) {
 	quiet = []reflect.Type{
 		reflect.TypeFor[acme.Account](), reflect.TypeFor[acme.Action](), reflect.TypeFor[acme.Authorization](),
 		reflect.TypeFor[acme.AuthorizationError](), reflect.TypeFor[acme.Certificate](), reflect.TypeFor[acme.Challenge](),
-		reflect.TypeFor[acme.Directory](), reflect.TypeFor[acme.DirectoryMeta](), reflect.TypeFor[acme.ExternalAccount](),
+		reflect.TypeFor[acme.Exchange](), reflect.TypeFor[acme.Directory](), reflect.TypeFor[acme.DirectoryMeta](), reflect.TypeFor[acme.ExternalAccount](),
 		reflect.TypeFor[acme.Identifier](), reflect.TypeFor[acme.Order](), reflect.TypeFor[acme.OrderError](),
 		reflect.TypeFor[acme.OrderRequest](), reflect.TypeFor[acme.Problem](), reflect.TypeFor[acme.ProblemType](),
 		reflect.TypeFor[acme.Proof](), reflect.TypeFor[acme.Registration](), reflect.TypeFor[acme.RenewalInfo](),
@@ -74,6 +75,11 @@ func zeroTypes() (quiet, dialing []reflect.Type) {
 		reflect.TypeFor[certmanager.Services](), reflect.TypeFor[certmanager.LocalCA](), reflect.TypeFor[certmanager.Account](),
 		reflect.TypeFor[deploy.Deployer](), reflect.TypeFor[deploy.Result](),
 		reflect.TypeFor[certmanager.Revocation](), reflect.TypeFor[certmanager.Limit](), reflect.TypeFor[certmanager.Limits](),
+		reflect.TypeFor[certmanager.Counts](), reflect.TypeFor[certmanager.Outcome](), reflect.TypeFor[certmanager.FailureKind](),
+		reflect.TypeFor[certmanager.Requests](), reflect.TypeFor[certmanager.Histogram](), reflect.TypeFor[certmanager.CallCount](),
+		reflect.TypeFor[certmanager.Day](), reflect.TypeFor[certmanager.Budget](), reflect.TypeFor[certmanager.BudgetKind](),
+		reflect.TypeFor[certmanager.Transfer](), reflect.TypeFor[certmanager.Transferred](), reflect.TypeFor[certmanager.AccountTransfer](),
+		reflect.TypeFor[migrate.Migration](), reflect.TypeFor[migrate.Report](), reflect.TypeFor[migrate.Item](),
 	}
 	dialing = []reflect.Type{
 		reflect.TypeFor[acme.Client](), reflect.TypeFor[certmanager.ACME](),
@@ -141,7 +147,7 @@ func nameOf(of reflect.Type) string { return path.Base(of.PkgPath()) + "." + of.
 // exported returns the exported types but interfaces, and the exported functions, as the source has them.
 func exported(t *testing.T) (types, functions []string) {
 	t.Helper()
-	for _, folder := range []string{"../acme", "../acme/acmetest", "../solver", "../solver/diagnose", "../storage", "../storage/storagetest", ".", "deploy"} {
+	for _, folder := range []string{"../acme", "../acme/acmetest", "../solver", "../solver/diagnose", "../storage", "../storage/storagetest", ".", "deploy", "migrate"} {
 		files, err := filepath.Glob(filepath.Join(folder, "*.go"))
 		if err != nil {
 			t.Fatal(err)
