@@ -49,7 +49,7 @@ func (l *loggedMessage) String() string {
 // The table of messages has all that the packages log, with levels and keys, and nothing else.
 func TestMessagesAreAllInTheTable(t *testing.T) {
 	code := make(loggedMessages)
-	for _, folder := range []string{".", "../solver"} {
+	for _, folder := range []string{".", "deploy", "../solver"} {
 		readLogged(t, folder, code)
 	}
 	addEvents(code)
