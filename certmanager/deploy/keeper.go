@@ -209,14 +209,17 @@ func (k *keeper) installed(ctx context.Context, t *target) {
 
 // report tells of a result.
 func (k *keeper) report(ctx context.Context, r Result) {
-	attrs := []slog.Attr{slog.Any("names", r.Names), slog.Any("paths", r.Paths)}
 	if r.Err == nil {
-		k.logger.LogAttrs(ctx, slog.LevelInfo, "certificate deployed", attrs...)
+		k.logger.LogAttrs(ctx, slog.LevelInfo, "certificate deployed", slog.Any("names", r.Names), slog.Any("paths", r.Paths))
 	} else {
-		attrs = append(attrs, slog.Int("attempts", r.Attempts), slog.Time("next", r.Next), slog.String("error", r.Err.Error()))
-		k.logger.LogAttrs(ctx, slog.LevelWarn, "certificate not deployed", attrs...)
+		k.warn(ctx, r)
 	}
 	if k.onResult != nil {
 		k.onResult(r)
 	}
+}
+
+func (k *keeper) warn(ctx context.Context, r Result) {
+	k.logger.LogAttrs(ctx, slog.LevelWarn, "certificate not deployed", slog.Any("names", r.Names), slog.Any("paths", r.Paths),
+		slog.Int("attempts", r.Attempts), slog.Time("next", r.Next), slog.String("error", r.Err.Error()))
 }
