@@ -58,7 +58,7 @@ func TestStorageCalls(t *testing.T) {
 		w := newWorld(t)
 		log := &callLog{Store: w.store}
 		config := w.config("example.com")
-		config.Storage = log
+		config.Storage, config.SweepInterval = log, -1
 		m, stop := w.serving(config)
 		defer stop()
 		log.take()
