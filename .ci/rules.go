@@ -52,7 +52,7 @@ const (
 )
 
 // exports bounds the package-level functions and types that a package exports.
-var exports = map[string]int{"acme": 50, "solver": 24, "solver/diagnose": 16, "storage": 33, "certmanager": 28}
+var exports = map[string]int{"acme": 50, "solver": 24, "solver/diagnose": 16, "storage": 33, "certmanager": 37}
 
 func main() {
 	var c checker

@@ -167,7 +167,7 @@ func (c *Client) newAccount(ctx context.Context, url string, wanted accountReque
 	if err != nil {
 		return nil, err
 	}
-	account, err := c.postAccount(ctx, request{url: url, body: payload})
+	account, err := c.postAccount(ctx, request{action: "newAccount", url: url, body: payload})
 	if errors.Is(err, ErrUnauthorized) && wanted.ExternalAccountBinding == nil {
 		err = fmt.Errorf("%w (the account of Client.Key can't be used, as when it was deactivated: register a new key)", err)
 	}

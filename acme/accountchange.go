@@ -36,7 +36,7 @@ func (c *Client) UpdateContact(ctx context.Context, contact []string) (*Account,
 // DeactivateAccount ends the account for good: the CA accepts nothing from it any more, and its key can
 // have no other (RFC 8555 §7.3.6).
 func (c *Client) DeactivateAccount(ctx context.Context) error {
-	lost, err := c.deactivate(ctx, request{own: true})
+	lost, err := c.deactivate(ctx, request{action: "account", own: true})
 	if lost && errors.Is(err, ErrUnauthorized) {
 		return nil // a try whose answer did not come has ended the account
 	}
@@ -73,7 +73,7 @@ func (c *Client) changeAccount(ctx context.Context, change any) (*Account, error
 			return nil, err
 		}
 	}
-	resp, err := c.post(ctx, request{own: true, body: body, named: true})
+	resp, err := c.post(ctx, request{action: "account", own: true, body: body, named: true})
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func (c *Client) changeKeyOf(ctx context.Context, kid string, key crypto.Signer,
 	if err != nil {
 		return err
 	}
-	_, err = c.post(ctx, request{url: target, body: signed})
+	_, err = c.post(ctx, request{action: "keyChange", url: target, body: signed})
 	return err
 }
 
@@ -193,7 +193,7 @@ func (c *Client) ordersPage(ctx context.Context, page string) (urls []string, ne
 	var list struct {
 		Orders []string `json:"orders"`
 	}
-	resp, err := c.post(ctx, request{url: page, body: []byte{}, limit: largestChain})
+	resp, err := c.post(ctx, request{action: "orders", url: page, body: []byte{}, limit: largestChain})
 	if err != nil {
 		return nil, "", c.unsupported("list of orders", err)
 	}

@@ -31,7 +31,7 @@ const maxChallenges = 50
 // GetAuthorization returns the authorization as it stands.
 func (c *Client) GetAuthorization(ctx context.Context, url string) (*Authorization, error) {
 	a := &Authorization{URL: url}
-	resp, err := c.get(ctx, url)
+	resp, err := c.get(ctx, "authorization", url)
 	if err == nil {
 		err = a.read(resp)
 	}
@@ -130,7 +130,7 @@ func (c *Client) newAuthorization(ctx context.Context, id Identifier) (*Authoriz
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.post(ctx, request{url: target, body: wanted})
+	resp, err := c.post(ctx, request{action: "newAuthz", url: target, body: wanted})
 	if err != nil {
 		return nil, c.unsupported("newAuthz", err)
 	}
@@ -176,7 +176,7 @@ func (c *Client) WaitAuthorization(ctx context.Context, url string) (*Authorizat
 // DeactivateAuthorization gives the authorization up (RFC 8555 §7.5.2): the CA will not issue on it any
 // more, and a pending one no longer counts.
 func (c *Client) DeactivateAuthorization(ctx context.Context, url string) error {
-	lost, err := c.deactivate(ctx, request{url: url})
+	lost, err := c.deactivate(ctx, request{action: "authorization", url: url})
 	if lost {
 		// The try whose answer did not come may have done it.
 		if a, getErr := c.GetAuthorization(ctx, url); getErr == nil && a.Status == StatusDeactivated {

@@ -43,7 +43,7 @@ func (c *Certificate) PEM() []byte {
 // GetCertificate downloads the certificate of a valid order (RFC 8555 §7.4.2). It checks that the answer
 // begins with a certificate, not whom that is for, and keeps of the others those that form the path from it.
 func (c *Client) GetCertificate(ctx context.Context, url string) (*Certificate, error) {
-	resp, err := c.post(ctx, request{url: url, body: []byte{}, limit: largestChain, named: true})
+	resp, err := c.post(ctx, request{action: "certificate", url: url, body: []byte{}, limit: largestChain, named: true})
 	if err != nil {
 		return nil, actionError("get certificate", err)
 	}

@@ -54,7 +54,7 @@ func (c *Client) AcceptChallenge(ctx context.Context, url string, payload json.R
 		return nil, actionError("accept challenge", err)
 	}
 	var resource challengeResource
-	resp, err := c.post(ctx, request{url: url, body: body, named: true})
+	resp, err := c.post(ctx, request{action: "challenge", url: url, body: body, named: true})
 	if err == nil {
 		err = resp.decode(&resource)
 	}

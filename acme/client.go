@@ -44,6 +44,9 @@ type Client struct {
 	AccountURL string        // zero, or refused by the CA: looked up by Key when needed
 	HTTPClient *http.Client  // zero: http.DefaultClient
 	UserAgent  string        // put before the package's own (RFC 8555 §6.1)
+	// Observe, if set, is told of each request to the CA once its answer was read, such as to count it: also of one that
+	// got no answer, and of each further try. It is called concurrently, and holds up what the request was for.
+	Observe func(Exchange) `json:"-"`
 
 	nonces      noncePool
 	fetching    turn // to fetch the directory
@@ -145,7 +148,7 @@ func (d *Directory) clone() *Directory {
 }
 
 func (c *Client) fetchDirectory(ctx context.Context) (*Directory, error) {
-	resp, err := c.fetch(ctx, c.directoryURL())
+	resp, err := c.fetch(ctx, "directory", c.directoryURL())
 	if err != nil {
 		return nil, err
 	}

@@ -78,7 +78,7 @@ func (c *Client) nonce(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	resp, err := c.exchange(ctx, request{method: http.MethodHead, url: d.NewNonce})
+	resp, err := c.exchange(ctx, request{action: "newNonce", method: http.MethodHead, url: d.NewNonce})
 	if err != nil {
 		return "", nonceError{err}
 	}

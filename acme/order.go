@@ -67,7 +67,7 @@ func (c *Client) newOrder(ctx context.Context, target string, r OrderRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.post(ctx, request{url: target, body: body})
+	resp, err := c.post(ctx, request{action: "newOrder", url: target, body: body})
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func (r *OrderRequest) check(d *Directory) error {
 
 // GetOrder returns the order as it stands.
 func (c *Client) GetOrder(ctx context.Context, url string) (*Order, error) {
-	resp, err := c.get(ctx, url)
+	resp, err := c.get(ctx, "order", url)
 	if err != nil {
 		return nil, actionError("get order", err)
 	}
@@ -115,7 +115,7 @@ func (c *Client) FinalizeOrder(ctx context.Context, order *Order, csr []byte) (*
 	if err != nil {
 		return nil, actionError("finalize", err)
 	}
-	resp, err := c.post(ctx, request{url: order.Finalize, body: body, named: true})
+	resp, err := c.post(ctx, request{action: "finalize", url: order.Finalize, body: body, named: true})
 	if err != nil {
 		return nil, actionError("finalize", err)
 	}

@@ -63,7 +63,7 @@ func (c *Client) getRenewalInfo(ctx context.Context, leaf *x509.Certificate) (*R
 	if err != nil {
 		return nil, inner{err}
 	}
-	resp, err := c.fetch(ctx, base+"/"+id)
+	resp, err := c.fetch(ctx, "renewalInfo", base+"/"+id)
 	if err != nil {
 		return nil, c.unsupported("renewalInfo", err)
 	}

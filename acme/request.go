@@ -29,6 +29,7 @@ const (
 
 // A request is one to be made of the CA.
 type request struct {
+	action string // as Exchange.Action has it
 	method string
 	url    string
 	body   []byte // of a signed request: the payload
@@ -49,9 +50,9 @@ func (e transportError) Unwrap() error { return e.error }
 type redirectError struct{ error }
 
 // fetch gets a resource that needs no account.
-func (c *Client) fetch(ctx context.Context, url string) (*response, error) {
+func (c *Client) fetch(ctx context.Context, action, url string) (*response, error) {
 	var resp *response
-	r := request{method: http.MethodGet, url: url}
+	r := request{action: action, method: http.MethodGet, url: url}
 	err := r.retry(ctx, func() (err error) {
 		resp, err = c.exchange(ctx, r)
 		return err
@@ -60,8 +61,8 @@ func (c *Client) fetch(ctx context.Context, url string) (*response, error) {
 }
 
 // get fetches a resource that the CA has named (POST-as-GET, RFC 8555 §6.3).
-func (c *Client) get(ctx context.Context, url string) (*response, error) {
-	return c.post(ctx, request{url: url, body: []byte{}, named: true})
+func (c *Client) get(ctx context.Context, action, url string) (*response, error) {
+	return c.post(ctx, request{action: action, url: url, body: []byte{}, named: true})
 }
 
 // post signs r for the client's account and posts it.
@@ -103,7 +104,7 @@ func (c *Client) postSigned(ctx context.Context, r request, kid string) (*respon
 			if err != nil {
 				return err
 			}
-			resp, err = c.exchange(ctx, request{method: http.MethodPost, url: r.url, body: body, limit: r.limit})
+			resp, err = c.exchange(ctx, request{action: r.action, method: http.MethodPost, url: r.url, body: body, limit: r.limit})
 			if _, lost := err.(transportError); lost && r.lost != nil {
 				*r.lost = true
 			}
@@ -220,30 +221,45 @@ func (c *Client) exchange(ctx context.Context, r request) (*response, error) {
 	if r.method == http.MethodPost {
 		req.Header.Set("Content-Type", "application/jose+json")
 	}
-	httpResp, err := c.httpClient(r.method).Do(req)
+	begun := time.Now()
+	resp, err := c.do(req, cmp.Or(r.limit, largestBody))
+	var problem *Problem
+	if err == nil {
+		if problem = resp.problem(); problem != nil {
+			err = problem
+		}
+	}
+	if c.Observe != nil {
+		c.Observe(Exchange{r.action, resp.status, time.Since(begun), err})
+	}
+	if err != nil && problem == nil {
+		return nil, err
+	}
+	// The caller that asked for a nonce, or had one refused, has a use for the one that came.
+	if r.method != http.MethodHead && (problem == nil || problem.Type != ErrBadNonce) {
+		c.nonces.put(resp.nonce())
+	}
+	return resp, err
+}
+
+// do sends the request and reads the answer; of one that did not come the status is zero.
+func (c *Client) do(req *http.Request, limit int) (*response, error) {
+	resp := &response{url: req.URL}
+	httpResp, err := c.httpClient(req.Method).Do(req)
 	if err != nil {
-		return nil, transportError{err}
+		return resp, transportError{err}
 	}
 	defer httpResp.Body.Close()
-	limit := cmp.Or(r.limit, largestBody)
-	resp := &response{url: req.URL, status: httpResp.StatusCode, header: httpResp.Header}
+	resp.status, resp.header = httpResp.StatusCode, httpResp.Header
 	if httpResp.Request != nil {
 		resp.url = httpResp.Request.URL // where a redirect led
 	}
 	resp.body, err = io.ReadAll(io.LimitReader(httpResp.Body, int64(limit)+1))
 	if err != nil {
-		return nil, transportError{fmt.Errorf("read the answer of %s: %w", r.url, err)}
+		return resp, transportError{fmt.Errorf("read the answer of %s: %w", req.URL, err)}
 	}
 	if len(resp.body) > limit && resp.status < 300 {
-		return nil, fmt.Errorf("the answer of %s is larger than %d bytes", r.url, limit)
-	}
-	problem := resp.problem()
-	// The caller that asked for a nonce, or had one refused, has a use for the one that came.
-	if r.method != http.MethodHead && (problem == nil || problem.Type != ErrBadNonce) {
-		c.nonces.put(resp.nonce())
-	}
-	if problem != nil {
-		return resp, problem
+		return resp, fmt.Errorf("the answer of %s is larger than %d bytes", req.URL, limit)
 	}
 	return resp, nil
 }

@@ -32,13 +32,13 @@ func (c *Client) RevokeCertificate(ctx context.Context, certificate []byte, reas
 }
 
 // RevokeWithKey revokes a certificate in DER, signed by the certificate's own key: whoever holds it can
-// do so, without the account (RFC 8555 §7.6). Of the client only DirectoryURL, HTTPClient and UserAgent
-// are used.
+// do so, without the account (RFC 8555 §7.6). Of the client only DirectoryURL, HTTPClient, UserAgent
+// and Observe are used.
 func (c *Client) RevokeWithKey(ctx context.Context, certificate []byte, key crypto.Signer, reason RevocationReason) error {
 	if key == nil {
 		return errors.New("acme: revoke certificate: the certificate's key is missing")
 	}
-	holder := &Client{DirectoryURL: c.DirectoryURL, Key: key, HTTPClient: c.HTTPClient, UserAgent: c.UserAgent}
+	holder := &Client{DirectoryURL: c.DirectoryURL, Key: key, HTTPClient: c.HTTPClient, UserAgent: c.UserAgent, Observe: c.Observe}
 	embedded := func(ctx context.Context, r request) (*response, error) { return holder.postSigned(ctx, r, "") }
 	if err := holder.revoke(ctx, certificate, reason, embedded); err != nil {
 		return actionError("revoke certificate", err)
@@ -59,7 +59,7 @@ func (c *Client) revoke(ctx context.Context, certificate []byte, reason Revocati
 		return err
 	}
 	lost := false
-	_, err = post(ctx, request{url: target, body: body, lost: &lost})
+	_, err = post(ctx, request{action: "revokeCert", url: target, body: body, lost: &lost})
 	if lost && errors.Is(err, ErrAlreadyRevoked) {
 		return nil // by a try whose answer did not come
 	}

@@ -21,6 +21,7 @@ import (
 type account struct {
 	issuer  *ACME
 	http    *http.Client
+	observe func(acme.Exchange)
 	keys    *keyring
 	budgets *budgets
 	made    *acme.Client // the last one, with the directory and nonces that it has; for the opening under way alone
@@ -174,7 +175,7 @@ func (a *account) load(ctx context.Context, s storage.Store, lost bool) (openAcc
 
 // openedWith returns an account that is registered.
 func (a *account) openedWith(rec record.Account) openAccount {
-	client := &acme.Client{DirectoryURL: a.issuer.directoryURL(), Key: rec.Key.Signer, HTTPClient: a.http, AccountURL: rec.URL}
+	client := &acme.Client{DirectoryURL: a.issuer.directoryURL(), Key: rec.Key.Signer, HTTPClient: a.http, AccountURL: rec.URL, Observe: a.observe}
 	return openAccount{client, rec.URL, rec.Key.Reference}
 }
 
@@ -182,7 +183,7 @@ func (a *account) openedWith(rec record.Account) openAccount {
 func (a *account) clientFor(key crypto.Signer) *acme.Client {
 	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
 	if a.made == nil || !ok || !public.Equal(a.made.Key.Public()) {
-		a.made = &acme.Client{DirectoryURL: a.issuer.directoryURL(), Key: key, HTTPClient: a.http}
+		a.made = &acme.Client{DirectoryURL: a.issuer.directoryURL(), Key: key, HTTPClient: a.http, Observe: a.observe}
 	}
 	return a.made
 }

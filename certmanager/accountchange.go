@@ -202,7 +202,7 @@ func (a *account) settle(ctx context.Context, stored *accountRecord, rec record.
 	} else if err != nil {
 		return rec, err
 	}
-	client := &acme.Client{DirectoryURL: a.issuer.directoryURL(), Key: next.Signer, HTTPClient: a.http}
+	client := &acme.Client{DirectoryURL: a.issuer.directoryURL(), Key: next.Signer, HTTPClient: a.http, Observe: a.observe}
 	found, err := client.FindAccount(ctx)
 	switch {
 	case errors.Is(err, acme.ErrAccountDoesNotExist):

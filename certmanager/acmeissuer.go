@@ -27,7 +27,8 @@ type acmeIssuer struct {
 
 func newACMEIssuer(a *ACME, s Services) *acmeIssuer {
 	i := &acmeIssuer{ACME: *a, services: s, ca: ca.At(a.directoryURL()), http: a.httpClient()}
-	i.informer.DirectoryURL, i.informer.HTTPClient = a.directoryURL(), i.http
+	i.account.observe = s.requests.observer(a.ID())
+	i.informer.DirectoryURL, i.informer.HTTPClient, i.informer.Observe = a.directoryURL(), i.http, i.account.observe
 	i.account.issuer, i.account.http, i.account.keys = &i.ACME, i.http, newKeyring(s.Keys, s.Logger, 1)
 	i.budgets = newBudgets(a, i.ca, s.Storage)
 	i.account.budgets = i.budgets

@@ -161,6 +161,7 @@ func (m *Manager) emit(ctx context.Context, e Event) {
 	if e.Kind == EventLoaded && m.config.OnEvent == nil && !m.logger.Enabled(ctx, slog.LevelDebug) {
 		return // of which there may be a million at a start
 	}
+	m.counters.attempts.count(&e)
 	e.Diagnoses = diagnosesOf(e.Err)
 	m.logger.LogAttrs(ctx, e.level(), e.message(), slog.Attr{Key: "certificate", Value: slog.GroupValue(e.attrs()...)})
 	for _, diagnosis := range e.Diagnoses {

@@ -52,23 +52,42 @@ func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 	if hello == nil {
 		return nil, errors.New("certmanager: GetCertificate was called without a ClientHelloInfo")
 	}
+	certificate, outcome, err := m.certificateFor(hello)
+	if err != nil && outcome != outcomeNone {
+		outcome = outcomeFailed
+	}
+	m.counters.handshakes.Add(outcome)
+	return certificate, err
+}
+
+// certificateFor is GetCertificate, and says what came of it unless that is an error.
+func (m *Manager) certificateFor(hello *tls.ClientHelloInfo) (c *tls.Certificate, outcome uint8, err error) {
 	if solver.IsChallenge(hello) {
-		return m.proving.tlsALPN01.GetCertificate(hello)
+		c, err = m.proving.tlsALPN01.GetCertificate(hello)
+		return c, outcomeChallenge, err
 	}
 	if m.config.Role == RoleRenew {
-		return nil, nil
+		return nil, outcomeUnknown, nil
 	}
 	e := m.catalogue.lookup(hello.ServerName)
-	if certificate := familyOf(e).certificateFor(hello); certificate != nil {
-		return openFor(hello, certificate)
+	if c = familyOf(e).certificateFor(hello); c == nil {
+		c, err = m.missing(hello, e)
 	}
-	certificate, err := m.missing(hello, e)
-	if certificate == nil {
-		if certificate = m.fallBack(hello); certificate == nil {
-			return nil, err
+	if c == nil {
+		var again bool
+		switch c, again = m.fallBack(hello); {
+		case again:
+			return nil, outcomeNone, err
+		case c == nil:
+			return nil, outcomeUnknown, err
 		}
+		err = errFellBack
 	}
-	return openFor(hello, certificate)
+	if err == errFellBack {
+		outcome = outcomeFallback
+	}
+	c, err = openFor(hello, c)
+	return c, outcome, err
 }
 
 // missing finds a certificate, or the reason why there is none, when the name as the client sent it has none ready, or one

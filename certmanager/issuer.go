@@ -75,6 +75,8 @@ type Services struct {
 	// from where, also when a validation has failed.
 	Preflight Preflight
 	Vantage   diagnose.Vantage
+
+	requests *requestCounter // of what ACME issuers ask; nil: nobody counts
 }
 
 // A Request is what the manager wants of an [Issuer]. An issuer that leaves the work to another passes it on.

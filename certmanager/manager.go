@@ -42,7 +42,8 @@ type Manager struct {
 	swept      atomic.Int64  // records that sweeps have deleted
 
 	ownCertificates atomic.Pointer[certificateSource] // of the server that Serve was given; nil: none
-	fallingBack     sync.Map                          // the *tls.ClientHelloInfo that these and Config.Fallback are asked for at the moment
+	counters        counters
+	fallingBack     sync.Map // the *tls.ClientHelloInfo that these and Config.Fallback are asked for at the moment
 
 	mu      sync.Mutex    // guards what follows
 	begun   chan struct{} // closed when Run begins; replaced when it has ended
@@ -60,11 +61,14 @@ func New(config Config) (*Manager, error) {
 	if store == nil {
 		return nil, wrong.err()
 	}
-	m := &Manager{config: config, store: store, logger: config.Logger, begun: make(chan struct{}), pursuits: make(chan *pursuit), revoking: make(chan struct{}, besideRevocations)}
+	m := &Manager{config: config, logger: config.Logger, begun: make(chan struct{}), pursuits: make(chan *pursuit), revoking: make(chan struct{}, besideRevocations)}
 	if m.logger == nil {
 		m.logger = slog.Default()
 	}
-	services := Services{Storage: store, Keys: config.Keys, Logger: m.logger, Email: config.Email, AgreeToTerms: config.AgreeToTerms, Preflight: config.Preflight, Vantage: config.Vantage}
+	m.counters.since = time.Now().UTC()
+	store = counted(store, &m.counters.calls)
+	m.store = store
+	services := Services{Storage: store, Keys: config.Keys, Logger: m.logger, Email: config.Email, AgreeToTerms: config.AgreeToTerms, Preflight: config.Preflight, Vantage: config.Vantage, requests: &m.counters.requests}
 	m.issuers = bind(config.issuers(), services, m.emit, &wrong)
 	checkSupported(m.issuers, subjects, &wrong)
 	if err := wrong.err(); err != nil {

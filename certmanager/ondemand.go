@@ -38,8 +38,8 @@ func (m *Manager) onDemand(hello *tls.ClientHelloInfo, name string) (*tls.Certif
 	if m.running() == nil { // it has ended, and what was left of the work with it
 		return nil, fmt.Errorf("certmanager: %s has no certificate: %w", name, errNotRunning)
 	}
-	if other := m.fallBack(hello); other != nil {
-		return other, nil // while ours is obtained
+	if other, _ := m.fallBack(hello); other != nil {
+		return other, errFellBack // while ours is obtained
 	}
 	if err := waitHandshake(ctx, name, d.done, nil); err != nil {
 		if e := d.entry.Load(); e != nil && (ctx == nil || ctx.Err() == nil) {

@@ -82,22 +82,30 @@ func TestSolversKeepThingsInTheManagersStorage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.proving.http01.Storage != test.want || m.proving.tlsALPN01.Storage != test.want {
+		if under(m.proving.http01.Storage) != test.want || under(m.proving.tlsALPN01.Storage) != test.want {
 			t.Error("the answers of servers are kept elsewhere")
 		}
 		for _, s := range m.proving.solvers {
 			switch s := s.(type) {
 			case *solver.DNS01:
-				if s.Storage != test.want {
+				if under(s.Storage) != test.want {
 					t.Error("the records of dns-01 are kept elsewhere")
 				}
 			case *solver.DNSAccount01:
-				if s.Storage != test.want {
+				if under(s.Storage) != test.want {
 					t.Error("the records of dns-account-01 are kept elsewhere")
 				}
 			}
 		}
 	}
+}
+
+// under returns the storage that the manager was given, of one whose calls it counts.
+func under(s storage.Store) storage.Store {
+	if wrapper, ok := s.(interface{ Unwrap() storage.Store }); ok {
+		return wrapper.Unwrap()
+	}
+	return s
 }
 
 // Of a server at an address that no CA reaches nothing is to be learned: the CA is asked at once, and no server is

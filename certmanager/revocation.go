@@ -26,7 +26,7 @@ type Revocation struct {
 // key no more.
 func (a *acmeIssuer) Revoke(ctx context.Context, r Revocation) error {
 	byKey := func() error {
-		client := &acme.Client{DirectoryURL: a.directoryURL(), HTTPClient: a.http}
+		client := &acme.Client{DirectoryURL: a.directoryURL(), HTTPClient: a.http, Observe: a.account.observe}
 		return client.RevokeWithKey(ctx, r.Certificate, r.Key, r.Reason)
 	}
 	byAccount := func() error {

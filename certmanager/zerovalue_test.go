@@ -39,7 +39,7 @@ func zeroTypes() (quiet, dialing []reflect.Type) {
 	quiet = []reflect.Type{
 		reflect.TypeFor[acme.Account](), reflect.TypeFor[acme.Action](), reflect.TypeFor[acme.Authorization](),
 		reflect.TypeFor[acme.AuthorizationError](), reflect.TypeFor[acme.Certificate](), reflect.TypeFor[acme.Challenge](),
-		reflect.TypeFor[acme.Directory](), reflect.TypeFor[acme.DirectoryMeta](), reflect.TypeFor[acme.ExternalAccount](),
+		reflect.TypeFor[acme.Exchange](), reflect.TypeFor[acme.Directory](), reflect.TypeFor[acme.DirectoryMeta](), reflect.TypeFor[acme.ExternalAccount](),
 		reflect.TypeFor[acme.Identifier](), reflect.TypeFor[acme.Order](), reflect.TypeFor[acme.OrderError](),
 		reflect.TypeFor[acme.OrderRequest](), reflect.TypeFor[acme.Problem](), reflect.TypeFor[acme.ProblemType](),
 		reflect.TypeFor[acme.Proof](), reflect.TypeFor[acme.Registration](), reflect.TypeFor[acme.RenewalInfo](),
@@ -72,6 +72,9 @@ func zeroTypes() (quiet, dialing []reflect.Type) {
 		reflect.TypeFor[certmanager.UnavailableError](), reflect.TypeFor[certmanager.Question](), reflect.TypeFor[certmanager.Role](),
 		reflect.TypeFor[certmanager.Services](), reflect.TypeFor[certmanager.LocalCA](), reflect.TypeFor[certmanager.Account](),
 		reflect.TypeFor[certmanager.Revocation](), reflect.TypeFor[certmanager.Limit](), reflect.TypeFor[certmanager.Limits](),
+		reflect.TypeFor[certmanager.Counts](), reflect.TypeFor[certmanager.Outcome](), reflect.TypeFor[certmanager.FailureKind](),
+		reflect.TypeFor[certmanager.Requests](), reflect.TypeFor[certmanager.Histogram](), reflect.TypeFor[certmanager.CallCount](),
+		reflect.TypeFor[certmanager.Day](), reflect.TypeFor[certmanager.Budget](), reflect.TypeFor[certmanager.BudgetKind](),
 	}
 	dialing = []reflect.Type{
 		reflect.TypeFor[acme.Client](), reflect.TypeFor[certmanager.ACME](),
