@@ -88,7 +88,7 @@ func (p *page) Counters() []counter {
 	all := []counter{attempts, handshakes, calls}
 	for i := range c.Requests {
 		r := &c.Requests[i]
-		name := "Requests to " + r.Issuer
+		name := "Requests to " + issuerWords(r.Issuer)
 		if last := &all[len(all)-1]; last.Name != name {
 			all = append(all, counter{Name: name, Columns: []string{"sent", "failed", "mean"}})
 		}

@@ -173,7 +173,7 @@ func (p *page) Waits() []figure {
 func (p *page) InFlight() []figure {
 	var all []figure
 	for _, id := range slices.Sorted(maps.Keys(p.Stats.InFlight)) {
-		all = append(all, figure{Name: id, Count: p.Stats.InFlight[id], URL: p.Query.With("issuer", id)})
+		all = append(all, figure{Name: issuerWords(id), Count: p.Stats.InFlight[id], URL: p.Query.With("issuer", id)})
 	}
 	return all
 }
@@ -182,7 +182,7 @@ func (p *page) InFlight() []figure {
 func (p *page) ExpiryPicture() *picture { return pictureOfExpiries(p.Expiries) }
 
 // WorkPicture shows what was done lately.
-func (p *page) WorkPicture() *picture { return pictureOfDays(p.Counts.Days) }
+func (p *page) WorkPicture() *picture { return pictureOfDays(&p.Counts) }
 
 // idOf returns what tells one row of a page from another, for the script.
 func idOf(s *certmanager.Status) string {

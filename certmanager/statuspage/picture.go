@@ -72,7 +72,7 @@ func (p *picture) draw(columns []stack) {
 		for of, n := range c.above {
 			if n > 0 {
 				height := float64(n) * scale
-				y -= height
+				y = max(y-height, 0)
 				add(n, of, height)
 			}
 		}
@@ -114,12 +114,16 @@ func pictureOfExpiries(days []expiries) *picture {
 		}
 	}
 	p.draw(columns)
-	p.Description = fmt.Sprintf("%s before 90 days are over, %d within 7 days. Of those that end, %d fail to be renewed.", be(total, counted(total, "certificate")+" ends", counted(total, "certificate")+" end"), soon, failed)
+	p.Description = fmt.Sprintf("%s %s within 90 days, %s within 7.", counted(total, "certificate"), be(total, "ends", "end"), grouped(soon))
+	if failed > 0 {
+		p.Description += fmt.Sprintf(" The renewal of %s fails.", grouped(failed))
+	}
 	return p
 }
 
 // pictureOfDays shows what was obtained and renewed, and below the base what failed.
-func pictureOfDays(days []certmanager.Day) *picture {
+func pictureOfDays(c *certmanager.Counts) *picture {
+	days := c.Days
 	p := &picture{ID: "work", Name: "Renewals and failures of the last 30 days",
 		Series: []series{{"renewed", "calm"}, {"obtained first", "new"}, {"failed", "bad"}},
 		Labels: []string{"30 days ago", "20", "10", "today"}}
@@ -130,7 +134,9 @@ func pictureOfDays(days []certmanager.Day) *picture {
 		renewed, obtained, failed = renewed+d.Renewed, obtained+d.Obtained, failed+d.Failed
 	}
 	p.draw(columns)
-	p.Description = fmt.Sprintf("%s renewed, %s obtained for the first time, and %s.",
-		counted(renewed, "certificate"), counted(obtained, "certificate"), counted(failed, "attempt")+" that failed")
+	if len(days) > 0 && c.Since.After(days[0].Date) {
+		p.Name += ", counted since " + c.Since.UTC().Format("2 January")
+	}
+	p.Description = fmt.Sprintf("%s renewed, %s obtained for the first time; %s failed.", counted(renewed, "certificate"), grouped(obtained), counted(failed, "attempt"))
 	return p
 }

@@ -55,7 +55,7 @@ func newReport(s source, q *query, now time.Time) *report {
 		}
 		if matches(&status) {
 			r.Matching++
-			best.add(status)
+			best.add(&status)
 		}
 	}
 	r.Pages = max((r.Matching+q.Limit-1)/q.Limit, 1)
@@ -63,28 +63,35 @@ func newReport(s source, q *query, now time.Time) *report {
 	r.Certificates = []certificate{}
 	shown := best.first()
 	for _, status := range shown[min((r.Page-1)*q.Limit, len(shown)):min(r.Page*q.Limit, len(shown))] {
-		r.Certificates = append(r.Certificates, certificate{ready(&status), status})
+		r.Certificates = append(r.Certificates, certificate{ready(status), *status})
 	}
 	return r
 }
 
-// A selection keeps the first of what it is given, by an order. It keeps no more than twice as many as it is to return, so
-// that the first pages of a million cost little memory.
+// A selection keeps the first of what it is given, by an order. It keeps not many more than it is to return, so that the
+// first pages of a million cost little memory and time.
 type selection struct {
 	order order
 	most  int
-	kept  []certmanager.Status
+	kept  []*certmanager.Status
+	worst *certmanager.Status // of as many as there are to be; nil: there are fewer yet
 }
 
-func (s *selection) add(status certmanager.Status) {
-	if s.kept = append(s.kept, status); len(s.kept) >= 2*s.most+1000 {
+func (s *selection) add(status *certmanager.Status) {
+	if s.worst != nil && s.order(status, s.worst) >= 0 {
+		return
+	}
+	kept := *status
+	if s.kept = append(s.kept, &kept); len(s.kept) >= 2*s.most+1000 {
 		s.kept = s.first()
+		s.worst = s.kept[s.most-1]
 	}
 }
 
 // first returns the first of them, in order.
-func (s *selection) first() []certmanager.Status {
-	slices.SortFunc(s.kept, func(a, b certmanager.Status) int { return s.order(&a, &b) })
+func (s *selection) first() []*certmanager.Status {
+	slices.SortFunc(s.kept, s.order)
+	clear(s.kept[min(s.most, len(s.kept)):])
 	s.kept = s.kept[:min(s.most, len(s.kept))]
 	return s.kept
 }

@@ -47,7 +47,7 @@ type fact struct {
 
 func newRow(c *certificate, now time.Time) row {
 	s := &c.Status
-	r := row{ID: idOf(s), Ready: c.Ready, State: s.State, Tone: toneOf(s), Issuer: s.Issuer, Expires: until(s.NotAfter, now), Age: until(s.NotBefore, now)}
+	r := row{ID: idOf(s), Ready: c.Ready, State: s.State, Tone: toneOf(s), Issuer: issuerWords(s.Issuer), Expires: until(s.NotAfter, now), Age: until(s.NotBefore, now)}
 	r.Age.Words = strings.TrimSuffix(r.Age.Words, " ago")
 	if len(s.Names) > 0 {
 		r.Name, r.More = s.Names[0], len(s.Names)-1
@@ -117,6 +117,7 @@ func factsOf(s *certmanager.Status, now time.Time) []fact {
 	if len(s.Names) > 1 {
 		add("All names", strings.Join(s.Names, ", "))
 	}
+	add("Issuer", s.Issuer)
 	add("Key", keyWords(s.KeyType))
 	add("Serial number", s.Serial)
 	addTime("Valid from", s.NotBefore)

@@ -14,11 +14,11 @@ import (
 func span(d time.Duration) string {
 	switch d = d.Abs(); {
 	case d >= 48*time.Hour:
-		return counted(int64(d/(24*time.Hour)), "day")
-	case d >= 2*time.Hour:
-		return counted(int64(d/time.Hour), "hour")
-	case d >= 2*time.Minute:
-		return counted(int64(d/time.Minute), "minute")
+		return counted(int64(d/(24*time.Hour)), "day") // no more than there are
+	case d >= 90*time.Minute, d == time.Hour:
+		return counted(int64(d.Round(time.Hour)/time.Hour), "hour")
+	case d >= 90*time.Second, d == time.Minute:
+		return counted(int64(d.Round(time.Minute)/time.Minute), "minute")
 	}
 	return counted(int64(d/time.Second), "second")
 }
@@ -137,6 +137,14 @@ func reasonWords(r certmanager.Reason) string {
 		return "a client, for the name leads elsewhere"
 	}
 	return string(r)
+}
+
+// issuerWords returns an issuer's ID as people know it: that of a certmanager.ACME ends with a hash.
+func issuerWords(id string) string {
+	if i := len(id) - 9; i > 0 && id[i] == '-' && strings.Trim(id[i+1:], "0123456789abcdef") == "" {
+		return id[:i]
+	}
+	return id
 }
 
 // keyWords returns a type of key as people write it.
