@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/solver/diagnose"
+	"github.com/everseal/everseal/storage"
 )
 
 // Of a real manager the page has what a fake has here: the figures follow from the certificates.
@@ -159,8 +161,22 @@ func newCounts(now time.Time, n int) certmanager.Counts {
 }
 
 // BenchmarkPage makes pages of 100,000 certificates: the first and the last, of a search, and as JSON.
-func BenchmarkPage(b *testing.B) {
-	h := newHandler(newFake(time.Now(), 100_000))
+func BenchmarkPage(b *testing.B) { benchmark(b, newHandler(newFake(time.Now(), 100_000))) }
+
+// BenchmarkManager makes the same of a manager's, which are yet to be obtained.
+func BenchmarkManager(b *testing.B) {
+	var names []string
+	for _, s := range newFake(time.Now(), 100_000).certificates {
+		names = append(names, s.Names[0])
+	}
+	m, err := certmanager.New(certmanager.Config{Names: names, Issuers: []certmanager.Issuer{new(certmanager.LocalCA)}, Storage: new(storage.Memory)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	benchmark(b, Handler(m))
+}
+
+func benchmark(b *testing.B, h http.Handler) {
 	for name, url := range map[string]string{"first": "/", "last": "/?page=2000", "search": "/?name=api.customer-0777", "state": "/?state=failing&sort=next", "json": "/?format=json"} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {

@@ -62,7 +62,7 @@ type figure struct {
 	Name  string
 	Count int
 	URL   string
-	Tone  string // "good", "busy" or "bad"; empty: none
+	Tone  string // "good", "busy", "bad" or "zero"; empty: none
 }
 
 // Figures are those that come first.
@@ -78,7 +78,7 @@ func (p *page) Figures() []figure {
 	}
 	for i := range all {
 		if all[i].Count == 0 {
-			all[i].Tone = ""
+			all[i].Tone = "zero"
 		}
 	}
 	return all
