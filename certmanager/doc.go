@@ -152,7 +152,7 @@
 // [EventExpiring]; the failures of the last tenth are errors, too.
 //
 // [Manager.Status] and [Manager.All] tell how each certificate stands, what comes next and why it waits, also as JSON,
-// and [Manager.Stats] has the sums.
+// and [Manager.Stats] has the sums. Package statuspage shows them on a page.
 //
 // # Keys and accounts
 //
