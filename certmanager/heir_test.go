@@ -36,6 +36,9 @@ func servedLeaf(t *testing.T, m *certmanager.Manager, name string) *x509.Certifi
 func TestHeirFailsForWeeks(t *testing.T) {
 	t.Parallel()
 	for _, denied := range []bool{false, true} {
+		if denied && raceDetector {
+			continue
+		}
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			local := newLocalCA(t, "local")

@@ -121,6 +121,26 @@ func TestTicketsOfAFleet(t *testing.T) {
 	})
 }
 
+// TestTicketsAtTheTurnOfAKey has clients come at the very instant at which a key takes over, when some members may seal with the
+// one before it still.
+func TestTicketsAtTheTurnOfAKey(t *testing.T) {
+	inTicketFleet(t, 3, func(f *ticketFleet, c *ticketClient) {
+		time.Sleep(2 * time.Hour)
+		for range 20 {
+			turn := slices.MaxFunc(f.storedTickets(), time.Time.Compare).Add(8 * time.Hour)
+			time.Sleep(time.Until(turn) - 10*time.Minute)
+			time.Sleep(time.Until(slices.MaxFunc(f.storedTickets(), time.Time.Compare)))
+			c.config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+			c.connect(f.managers[0].TLSConfig())
+			for i := range 3 {
+				if !c.connect(f.managers[i].TLSConfig()) {
+					c.t.Errorf("%v: member %d does not resume the session of another", time.Now(), i)
+				}
+			}
+		}
+	})
+}
+
 // TestTicketKeysAreStoredBeforeUse looks at the storage each minute: a key comes an hour before its time, give or take the time
 // between two reads, so that all members have it then.
 func TestTicketKeysAreStoredBeforeUse(t *testing.T) {

@@ -87,14 +87,7 @@ func begin(t *testing.T, config certmanager.Config) (m *certmanager.Manager, wai
 }
 
 // valid returns how many certificates are served.
-func valid(m *certmanager.Manager) (n int) {
-	for s := range m.All() {
-		if s.State == certmanager.StateValid {
-			n++
-		}
-	}
-	return n
-}
+func valid(m *certmanager.Manager) int { return m.Stats().States[certmanager.StateValid] }
 
 // awaitValid returns how long it takes, to the tenth of a second, until so many certificates are served.
 func awaitValid(t *testing.T, m *certmanager.Manager, n int) time.Duration {

@@ -104,13 +104,13 @@ func (e *ticketRecordError) Unwrap() error { return e.error }
 func (k *ticketKeeper) publish(now time.Time) {
 	fleet := new(fleetTickets)
 	var secrets [][32]byte
-	for i, key := range k.keys {
+	for _, key := range k.keys {
 		switch {
 		case key.From.After(now):
 			secrets = append(secrets, key.Secret) // to open those of members whose clock is ahead
 		case endOfTickets(key).After(now):
 			secrets = append([][32]byte{key.Secret}, secrets...) // tickets are sealed with the first
-			fleet.until = endOfSealing(k.keys, i)
+			fleet.until = endOfSealing(key)
 		}
 	}
 	if len(secrets) == 0 {
@@ -163,19 +163,16 @@ func withNextKey(keys record.TicketKeys, now time.Time) (next record.TicketKeys,
 	return append(next, record.NewTicketKey(from)), true
 }
 
-// endOfSealing returns when tickets are to be sealed with the key no more: when it is the next one's turn, or that is long overdue.
-func endOfSealing(keys record.TicketKeys, i int) time.Time {
-	end := keys[i].From.Add(ticketPeriod + ticketGrace)
-	if i+1 < len(keys) {
-		end = earlier(end, keys[i+1].From)
-	}
-	return end
+// endOfSealing returns when tickets are to be sealed with the key no more, because the next one is long overdue. At its turn
+// that takes over by being published: handshakes of the same instant are still sealed with this one.
+func endOfSealing(key record.TicketKey) time.Time {
+	return key.From.Add(ticketPeriod + ticketGrace)
 }
 
 // endOfTickets returns when the last ticket that a member may have sealed with the key, not knowing the next one, is not taken
 // any more.
 func endOfTickets(key record.TicketKey) time.Time {
-	return key.From.Add(ticketPeriod + ticketGrace + ticketLifetime)
+	return endOfSealing(key).Add(ticketLifetime)
 }
 
 // nextTicketKey returns when it is another key's turn; zero: that is not known yet.

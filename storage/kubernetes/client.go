@@ -79,14 +79,14 @@ func (c *client) once(ctx context.Context, r request, into any) error {
 		return err
 	}
 	defer response.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
-	if err != nil {
+	var data bytes.Buffer
+	if _, err := data.ReadFrom(io.LimitReader(response.Body, maxAnswer+1)); err != nil {
 		return err
 	}
-	if len(data) > maxAnswer {
+	if data.Len() > maxAnswer {
 		return fmt.Errorf("the answer has more than %d bytes", maxAnswer)
 	}
-	if err := json.Unmarshal(data, into); err != nil {
+	if err := json.Unmarshal(data.Bytes(), into); err != nil {
 		return fmt.Errorf("the answer is no JSON of the API: %w: is there an API server, and no proxy with a page of its own?", err)
 	}
 	return nil
