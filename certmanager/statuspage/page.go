@@ -131,10 +131,10 @@ func (p *page) Rows() []row {
 	return rows
 }
 
-// First and Last are the positions of the rows among all that match.
+// First returns the position of the first row among all that match; 0: there is none.
 func (p *page) First() int { return min((p.Page-1)*p.Limit+1, p.Matching) }
 
-// Last is the position of the last row.
+// Last returns that of the last row.
 func (p *page) Last() int { return (p.Page-1)*p.Limit + len(p.Certificates) }
 
 // Previous returns the URL of the page before; empty: there is none.

@@ -37,7 +37,7 @@ type day struct {
 	Counts []int
 }
 
-// A column is the day's numbers: those above the base from its bottom up, and that below it.
+// A stack is one day's numbers: those above the base, from it upwards, and that below it.
 type stack struct {
 	date  time.Time
 	above []int

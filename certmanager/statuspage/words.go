@@ -53,7 +53,7 @@ func shortened(text string, most int) string {
 	return text[:most] + "…"
 }
 
-// A Moment is a time as the page shows it.
+// A moment is a time as the page shows it.
 type moment struct {
 	time.Time
 	Words string

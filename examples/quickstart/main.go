@@ -2,9 +2,9 @@
 //
 // Started without arguments it is a demonstration: it brings a test CA along, obtains a certificate
 // for localhost from it, and shows a page about that certificate, with a status page of all that the
-// manager knows beside it. The certificate lives two minutes
-// (-lifetime), so that one sees it renewed. Started again while the certificate is fresh it orders
-// nothing: everything is kept in the folder -storage.
+// manager knows beside it. The certificate lives two minutes (-lifetime), so that one sees it renewed.
+// Started again while the certificate is fresh it orders nothing: everything is kept in the folder
+// -storage.
 //
 //	go run ./examples/quickstart
 //
