@@ -36,8 +36,6 @@ var imports = map[string][]string{
 	"solver":      {"acme", "storage", "solver/internal"},
 	"certmanager": {"acme", "storage", "solver", "solver/diagnose", "certmanager"},
 
-	"internal/browser": {}, // for tests alone
-
 	"solver/diagnose":             {"acme", "solver", "solver/internal"},
 	"solver/internal":             {"acme", "solver/internal"},
 	"solver/internal/solvertest":  {"acme"},    // for tests alone
