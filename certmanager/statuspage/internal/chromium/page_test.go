@@ -24,7 +24,8 @@ func TestStatusPage(t *testing.T) {
 	}
 	t.Parallel()
 	p := open(t)
-	s := newSite(t, "held.example", append(customers(17), "a.refused.example", "b.refused.example", "c.refused.example", hostile)...)
+	s := newSite(t, "held.example", append(customers(17), "a.refused.example", "b.refused.example", "c.refused.example")...)
+	s.manage(hostile, "www."+hostile)
 	s.settle(4)
 	test := func(name string, f func(*testing.T, *tab, *site)) {
 		t.Run(name, func(t *testing.T) {

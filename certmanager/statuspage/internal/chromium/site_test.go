@@ -107,9 +107,10 @@ func customers(n int) (names []string) {
 	return names
 }
 
-func (s *site) manage(name string) {
+// manage adds a certificate for all the names.
+func (s *site) manage(names ...string) {
 	s.t.Helper()
-	if err := s.manager.Manage(certmanager.Subject{Names: []string{name}}); err != nil {
+	if err := s.manager.Manage(certmanager.Subject{Names: names}); err != nil {
 		s.t.Fatal(err)
 	}
 }

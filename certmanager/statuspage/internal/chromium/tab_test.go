@@ -15,7 +15,7 @@ import (
 )
 
 // patience is after which a test fails, whatever its browser waits for.
-const patience = 3 * time.Minute
+const patience = 2 * time.Minute
 
 // A tab is the one of a browser that a test has for itself. What goes wrong in its methods ends the test.
 type tab struct {
