@@ -96,7 +96,7 @@ func (c *Client) ChangeKey(ctx context.Context, key crypto.Signer) error {
 	if key == nil || kid == "" {
 		return actionError("change key", changeErr)
 	}
-	next := &Client{DirectoryURL: c.DirectoryURL, Key: key, HTTPClient: c.HTTPClient, UserAgent: c.UserAgent}
+	next := &Client{DirectoryURL: c.DirectoryURL, Key: key, HTTPClient: c.HTTPClient, UserAgent: c.UserAgent, Observe: c.Observe}
 	account, err := next.FindAccount(ctx)
 	switch {
 	case err == nil && account.URL == kid:

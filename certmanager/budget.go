@@ -107,7 +107,7 @@ func (b *budgets) left(ctx context.Context, issuer string) ([]Budget, error) {
 		add(countable(which), name, budget.Bucket(rec))
 	}
 	for _, which := range []countable{newAccounts, newOrders} {
-		if !found[which] {
+		if !found[which] && err == nil {
 			add(which, "", budget.Bucket{})
 		}
 	}

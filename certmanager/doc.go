@@ -46,8 +46,12 @@
 // names nothing gets the certificate for the address it called, or for Config.DefaultName. An unknown name is left to the
 // tls.Config's own certificates; a managed name that has none yet gets an error that says why.
 //
-// A server that moves here from another library names that in Config.Fallback: what it has is served until the manager has
-// its own. With Config.Role several managers on one storage share the work: some serve, others renew.
+// Programs beside this one that read certificates from files, such as nginx, are handed them by package deploy;
+// [Manager.Export] gives chain and key in PEM.
+//
+// A server that moves here from another library takes over what that has with package migrate, or names the library in
+// Config.Fallback: what it has is served until the manager has its own. With Config.Role several managers on one storage
+// share the work: some serve, others renew.
 //
 // OCSP responses are not stapled: public CAs have ended them (Let's Encrypt in August 2025), and short lifetimes do what
 // they were for.
@@ -152,7 +156,10 @@
 // [EventExpiring]; the failures of the last tenth are errors, too.
 //
 // [Manager.Status] and [Manager.All] tell how each certificate stands, what comes next and why it waits, also as JSON,
-// and [Manager.Stats] has the sums. Package statuspage shows them on a page.
+// and [Manager.Stats] has the sums. [Manager.Counts] has what was counted since New: handshakes, requests to CAs, calls of the
+// storage, certificates and failures, also of each of the last 30 days; [Manager.Budgets] what is left of the limits of CAs.
+// Package statuspage shows people all of it on a page. Package prometheus of this module's folder (a module of its own) shows
+// it to Prometheus, and messages.md there explains each line of the log.
 //
 // # Keys and accounts
 //
@@ -166,7 +173,8 @@
 //
 // [Manager.Forget] ends management and serving at once, [Manager.Delete] deletes what is stored too, which other processes
 // on the storage follow. [Manager.Renew] replaces a certificate now, or joins its issuance under way; [Manager.RenewAll] queues
-// many. [Manager.Revoke] has the successor served first. [Manager.Import] takes over a certificate from elsewhere.
+// many. [Manager.Revoke] has the successor served first. [Manager.Import] takes over a certificate from elsewhere, package migrate,
+// by [Manager.Transfer] and [Account.Transfer], all that another tool has, with its account.
 //
 // Each day, or as Config.SweepInterval says, one member of a fleet sweeps the storage, slowly and resumably: it lists keys, and
 // reads and deletes what nobody can need any more. These are answers to challenges and records of work of two months ago,

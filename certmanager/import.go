@@ -2,7 +2,6 @@ package certmanager
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -35,49 +34,11 @@ var ErrNotNewer = errors.New("the names have a certificate that ends later")
 // that is there is no error. For one whose key Config.Keys has to be replaced, Import waits for an attempt under way, as
 // [Manager.Delete] does: ctx should have time for that.
 func (m *Manager) Import(ctx context.Context, certPEM, keyPEM []byte) error {
-	if m.store == nil {
-		return errNotMade
-	}
-	if m.config.Role == RoleServe {
-		return fmt.Errorf("certmanager: import: %w", errReadsOnly)
-	}
-	key, err := parseKey(keyPEM)
-	if err != nil {
+	_, err := m.transfer(ctx, &Transfer{Certificate: certPEM, Key: keyPEM, Manage: true})
+	if err != nil && !errors.Is(err, errNotMade) {
 		return fmt.Errorf("certmanager: import: %w", err)
 	}
-	chain, err := parseChain(certPEM, key)
-	if err != nil {
-		return fmt.Errorf("certmanager: import: %w", err)
-	}
-	e, isManaged, err := m.importedEntry(chain.Leaf, key)
-	if err != nil {
-		return fmt.Errorf("certmanager: import: %w", err)
-	}
-	meta := record.Meta{Issuer: m.issuers[0].ID(), Names: e.names(), KeyType: string(e.keyType()), Obtained: time.Now().UTC(), Imported: true}
-	r, err := record.New(meta, record.Key{Signer: key}, chain, &m.obtainer.archive.intermediates)
-	if err != nil {
-		return fmt.Errorf("certmanager: import: %w", err)
-	}
-	kept := m.keepImported(ctx, e, r) // before it is managed, so that none is ordered meanwhile
-	if kept != nil && !errors.Is(kept, ErrNotNewer) {
-		return fmt.Errorf("certmanager: import: %v: %w", &e.subject, kept)
-	}
-	if !isManaged {
-		if e, err = m.manageImported(e); err != nil {
-			return fmt.Errorf("certmanager: import: %w", err)
-		}
-	}
-	if kept != nil {
-		m.dispatcher.Update(e)
-		return fmt.Errorf("certmanager: import: %v: %w", &e.subject, kept)
-	}
-	if m.obtainer.serve(e, r) {
-		m.emit(ctx, loadedEvent(e, r))
-	}
-	m.obtainer.residents.add(e)
-	e.progress.loaded()
-	m.dispatcher.Update(e)
-	return nil
+	return err
 }
 
 // check returns an error if a name of the subject is in another certificate.
@@ -89,30 +50,34 @@ func (c *catalogue) check(s *subject) error {
 	return err
 }
 
-// keepImported stores the record, unless there is one that ends later. Of one that is the same, r takes over when it came.
-func (m *Manager) keepImported(ctx context.Context, e *entry, r *record.Certificate) error {
+// keepImported stores the record, unless there is one that ends later, and reports whether that changes anything. Of one that
+// is the same, r takes over when it came. In a dry run nothing is stored.
+func (m *Manager) keepImported(ctx context.Context, e *entry, r *record.Certificate, dryRun bool) (changed bool, err error) {
 	for range deletionTries {
 		old, err := m.storedAt(ctx, e.certificateKey(r.Issuer)) // first: what is stored after that makes a conflict
 		if err != nil {
-			return err
+			return false, err
 		}
 		current, err := m.obtainer.archive.newest(ctx, e)
 		switch {
 		case err != nil:
-			return storageFailure(err)
+			return false, storageFailure(err)
 		case current != nil && current.Same(r):
 			*r = *current
-			return nil
+			return false, nil
 		case current != nil && current.End.After(r.End):
-			return fmt.Errorf("%w, at %s: to have this one served, delete that first", ErrNotNewer, current.End.UTC().Format(time.RFC3339))
+			return false, fmt.Errorf("%w, at %s: to have this one served, delete that first", ErrNotNewer, current.End.UTC().Format(time.RFC3339))
 		case current != nil && !r.NewerThan(current, time.Now()):
 			r.Obtained = current.Obtained.Add(1)
 		}
+		if dryRun {
+			return true, nil
+		}
 		if err = m.saveImported(ctx, e, r, old); !errors.Is(err, storage.ErrConflict) {
-			return err
+			return err == nil, err
 		}
 	}
-	return errors.New("the stored record was changed by others again and again")
+	return false, errors.New("the stored record was changed by others again and again")
 }
 
 // storedAt returns what the storage has at the key; no revision: nothing.
@@ -141,45 +106,6 @@ func (m *Manager) saveImported(ctx context.Context, e *entry, r *record.Certific
 		return storageFailure(slowStorage(ctx, err))
 	}
 	return err
-}
-
-// importedEntry returns the entry for the certificate, and whether it is managed, or is to be. If the names are managed with
-// one other kind of key, it is that of theirs.
-func (m *Manager) importedEntry(leaf *x509.Certificate, key crypto.Signer) (e *entry, isManaged bool, err error) {
-	kind := keyTypeOf(key)
-	given := Subject{KeyTypes: []KeyType{kind}}
-	if kind == "" {
-		return nil, false, fmt.Errorf("the key is of a type that is not supported: use one of %s, %s, %s, %s or %s", ECDSAP256, ECDSAP384, RSA2048, RSA3072, RSA4096)
-	}
-	given.Names = append(given.Names, leaf.DNSNames...)
-	for _, ip := range leaf.IPAddresses {
-		given.Names = append(given.Names, ip.String())
-	}
-	if len(given.Names) == 0 {
-		return nil, false, errors.New("the certificate has no names that servers have")
-	}
-	s, err := newSubject(given)
-	if err != nil {
-		return nil, false, fmt.Errorf("a name of the certificate: %.300s", strings.TrimPrefix(err.Error(), "certmanager: "))
-	}
-	if err := (&acme.Certificate{Leaf: leaf}).Verify(key.Public(), s.identifiers, time.Now()); err != nil {
-		return nil, false, err
-	}
-	if e := m.catalogue.covering(s.identifiers[0].Value); e != nil && e.name() == s.name() {
-		same := m.catalogue.subject(s.name(), string(kind))
-		if same == nil && e.alternative != nil {
-			return nil, false, fmt.Errorf("the key is %s, and %v is managed with %v: clients are served by those", kind, &s, e.keyTypes)
-		}
-		return cmp.Or(same, e), true, nil
-	}
-	all, err := m.normalized(given)
-	if err != nil {
-		return nil, false, err
-	}
-	if err := m.catalogue.check(&all[0]); err != nil {
-		return nil, false, err
-	}
-	return newEntry(all[0], managed), false, nil
 }
 
 // manageImported puts an entry under management, and returns it, or the one that somebody else has put there meanwhile.
@@ -228,7 +154,13 @@ func parseKey(text []byte) (crypto.Signer, error) {
 	}
 }
 
+// maxImportedKey bounds a private key, in bytes of DER: what is longer takes long to check.
+const maxImportedKey = 16 << 10
+
 func parseKeyDER(der []byte) (crypto.Signer, error) {
+	if len(der) > maxImportedKey {
+		return nil, errors.New("the private key is too long")
+	}
 	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
 		if signer, ok := key.(crypto.Signer); ok {
 			return signer, nil

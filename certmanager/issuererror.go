@@ -39,6 +39,9 @@ type storageError struct{ error }
 
 func (e storageError) Unwrap() error { return e.error }
 
+// Is reports whether the target is [ErrStorage].
+func (e storageError) Is(target error) bool { return target == ErrStorage }
+
 // resultOf returns what an attempt shows of the issuer that failed with the error, or did not.
 func resultOf(ctx context.Context, err error) gate.Result {
 	r := gate.Result{Err: err, RetryAfter: retryAfter(err), Limit: errors.Is(err, acme.ErrRateLimited), Spread: rand.Float64()}

@@ -27,6 +27,8 @@ import (
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/acme/acmetest"
 	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/certmanager/deploy"
+	"github.com/everseal/everseal/certmanager/migrate"
 	"github.com/everseal/everseal/solver"
 	"github.com/everseal/everseal/solver/diagnose"
 	"github.com/everseal/everseal/storage"
@@ -71,10 +73,13 @@ func zeroTypes() (quiet, dialing []reflect.Type) {
 		reflect.TypeFor[certmanager.Reason](), reflect.TypeFor[certmanager.State](), reflect.TypeFor[certmanager.Stats](), reflect.TypeFor[certmanager.Status](), reflect.TypeFor[certmanager.Subject](),
 		reflect.TypeFor[certmanager.UnavailableError](), reflect.TypeFor[certmanager.Question](), reflect.TypeFor[certmanager.Role](),
 		reflect.TypeFor[certmanager.Services](), reflect.TypeFor[certmanager.LocalCA](), reflect.TypeFor[certmanager.Account](),
+		reflect.TypeFor[deploy.Deployer](), reflect.TypeFor[deploy.Result](),
 		reflect.TypeFor[certmanager.Revocation](), reflect.TypeFor[certmanager.Limit](), reflect.TypeFor[certmanager.Limits](),
 		reflect.TypeFor[certmanager.Counts](), reflect.TypeFor[certmanager.Outcome](), reflect.TypeFor[certmanager.FailureKind](),
 		reflect.TypeFor[certmanager.Requests](), reflect.TypeFor[certmanager.Histogram](), reflect.TypeFor[certmanager.CallCount](),
 		reflect.TypeFor[certmanager.Day](), reflect.TypeFor[certmanager.Budget](), reflect.TypeFor[certmanager.BudgetKind](),
+		reflect.TypeFor[certmanager.Transfer](), reflect.TypeFor[certmanager.Transferred](), reflect.TypeFor[certmanager.AccountTransfer](),
+		reflect.TypeFor[migrate.Migration](), reflect.TypeFor[migrate.Report](), reflect.TypeFor[migrate.Item](),
 	}
 	dialing = []reflect.Type{
 		reflect.TypeFor[acme.Client](), reflect.TypeFor[certmanager.ACME](),
@@ -142,7 +147,7 @@ func nameOf(of reflect.Type) string { return path.Base(of.PkgPath()) + "." + of.
 // exported returns the exported types but interfaces, and the exported functions, as the source has them.
 func exported(t *testing.T) (types, functions []string) {
 	t.Helper()
-	for _, folder := range []string{"../acme", "../acme/acmetest", "../solver", "../solver/diagnose", "../storage", "../storage/storagetest", ".", "statuspage"} {
+	for _, folder := range []string{"../acme", "../acme/acmetest", "../solver", "../solver/diagnose", "../storage", "../storage/storagetest", ".", "deploy", "migrate", "statuspage"} {
 		files, err := filepath.Glob(filepath.Join(folder, "*.go"))
 		if err != nil {
 			t.Fatal(err)
@@ -340,7 +345,7 @@ func flawsOf(text string) (flaws []string) {
 	if strings.Trim(text, " :;,") != text {
 		flaws = append(flaws, "a loose end")
 	}
-	for _, prefix := range []string{"acme", "solver", "storage", "certmanager"} {
+	for _, prefix := range []string{"acme", "solver", "storage", "certmanager", "deploy"} {
 		if len(regexp.MustCompile(`\b`+prefix+": ").FindAllString(text, 2)) > 1 {
 			flaws = append(flaws, fmt.Sprintf("twice the prefix %q", prefix))
 		}

@@ -142,7 +142,10 @@ func BenchmarkStore(b *testing.B) {
 		}
 		return want(n, 1000, nil)
 	})
-	run("List1000/driver", func() error { n, err := r.list(ctx, "list", strconv.Itoa(keysPage), listOfMetadata); return want(n, 1000, err) })
+	run("List1000/driver", func() error {
+		n, err := r.list(ctx, "list", strconv.Itoa(keysPage), listOfMetadata)
+		return want(n, 1000, err)
+	})
 	run("Scan10000/store", func() error {
 		n := 0
 		for _, err := range s.Scan(ctx, "scan", "") {
@@ -152,7 +155,10 @@ func BenchmarkStore(b *testing.B) {
 		}
 		return want(n, 10_000, nil)
 	})
-	run("Scan10000/driver", func() error { n, err := r.list(ctx, "scan", strconv.Itoa(recordsPage), "application/json"); return want(n, 10_000, err) })
+	run("Scan10000/driver", func() error {
+		n, err := r.list(ctx, "scan", strconv.Itoa(recordsPage), "application/json")
+		return want(n, 10_000, err)
+	})
 }
 
 // benchmarkLease compares a lease that is acquired and released with a GET and two PUTs.

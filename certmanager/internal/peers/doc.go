@@ -23,6 +23,10 @@
 //   - http-01 by nginx, which serves the answers as files while its workers are another user's; a process killed while
 //     its file is there
 //   - three server processes behind a balancer, with one storage
+//   - moving in: certbot, lego, Caddy, dehydrated, CertMagic and autocert obtain certificates, and package migrate takes over what
+//     they have: a manager serves it without one request, and renews it with the same account. What is in testdata was
+//     made once by acme.sh, lego of version 5 and Traefik; see the README there. The programs must be installed where the
+//     environment variable CI is set, and their tests are skipped without them elsewhere
 //   - curl and openssl as clients of a server whose certificate came from Pebble; these programs must be installed
 //     where the environment variable CI is set, and their tests are skipped without them elsewhere
 //

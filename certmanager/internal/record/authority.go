@@ -42,7 +42,7 @@ func (a *Authority) Encode() ([]byte, error) {
 		if part.Key.Signer == nil || part.Certificate == nil {
 			return nil, errors.New("the root or the intermediate lacks its private key or its certificate")
 		}
-		key, err := encodeKey(part.Key.Signer)
+		key, err := EncodeKey(part.Key.Signer)
 		if err != nil {
 			return nil, err
 		}

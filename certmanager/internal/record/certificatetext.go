@@ -33,7 +33,7 @@ func (c *Certificate) Encode() ([]byte, error) {
 			return nil, errors.New("the certificate has no private key, nor a reference to one")
 		}
 		var err error
-		if key, err = encodeKey(c.Key.Signer); err != nil {
+		if key, err = EncodeKey(c.Key.Signer); err != nil {
 			return nil, err
 		}
 		version = versionKeyHere

@@ -75,7 +75,7 @@ func (k Key) store() (storedKey, error) {
 	if k.Reference != "" || k.Signer == nil {
 		return storedKey{Reference: k.Reference}, nil
 	}
-	text, err := encodeKey(k.Signer)
+	text, err := EncodeKey(k.Signer)
 	return storedKey{PEM: string(text)}, err
 }
 
@@ -101,9 +101,9 @@ const (
 // maxKey bounds the DER of a private key; one for RSA with 4096 bits has 2.4 KB.
 const maxKey = 16 << 10
 
-// encodeKey returns the key as PKCS #8 in PEM.
-func encodeKey(key crypto.Signer) ([]byte, error) {
-	var whole any = key
+// EncodeKey returns a key that Decode gave, or another one that can be read, as PKCS #8 in PEM.
+func EncodeKey(key crypto.PrivateKey) ([]byte, error) {
+	whole := key
 	if c, ok := key.(*compactKey); ok {
 		var err error
 		if whole, err = c.expand(); err != nil {

@@ -1,0 +1,121 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/everseal/everseal/certmanager"
+)
+
+// A Deployer keeps files of the certificates that a manager serves, for programs beside this one. Set the fields, and call
+// Run beside that of the manager; none is to be changed after that. Manager and Dir are the only required ones.
+type Deployer struct {
+	Manager *certmanager.Manager
+	// Dir is the folder of the files, such as "/etc/everseal/live". It is made if it is missing, with mode 0755.
+	Dir string
+
+	// Names are those whose certificates get files, each by its own name. Zero: all certificates of the manager, by the
+	// first name of each that is no wildcard. A name that leaves the manager keeps its files.
+	Names []string
+
+	// OneFile has one file for each name, NAME.pem, with certificate, chain and key, as HAProxy wants it. Zero: a folder
+	// for each name with fullchain.pem, privkey.pem, cert.pem and chain.pem, as certbot has it.
+	OneFile bool
+
+	// Group is the group of the files, by its name or number, of which this process has to be a member, or root. Zero:
+	// that of the process, or of the folder, as the system has it.
+	Group string
+	// KeyMode is the mode of files that hold a private key; it can't allow others anything. Zero: 0600, or 0640 if Group is
+	// set. Those without a key have 0644.
+	KeyMode fs.FileMode
+
+	// Command is the program, with its arguments, that is run after the files of a name have changed, such as
+	// {"nginx", "-s", "reload"}. It is run without a shell. Zero: none. The package's documentation has its environment.
+	Command []string
+	// Timeout is for one run of the command. Then it is killed together with the programs that it has started, as far as
+	// the system can do that. Zero: two minutes.
+	Timeout time.Duration
+	// Together has one run of the command for all names that change within a few seconds. Zero: one for each.
+	Together bool
+
+	// Logger is told of each deployment and each failure. Nil: slog.Default().
+	Logger *slog.Logger
+	// OnResult, if set, is called with each of them too, one after the other. What is deployed next waits until it
+	// returns.
+	OnResult func(Result)
+
+	mu      sync.Mutex    // guards what follows
+	woken   chan struct{} // has an element if something has happened; nil: nobody has asked for it
+	running bool
+}
+
+// A Result is what has come of deploying one certificate, or several by one run of the command.
+type Result struct {
+	Names    []string  // whose files they are; empty: Dir itself can't be used
+	Paths    []string  // of the folders or files, absolute, in the same order
+	Err      error     // nil: the files have the certificate, and the command has succeeded
+	Attempts int       // that failed in a row, with Err
+	Next     time.Time // when the next attempt is due, with Err
+}
+
+// OnEvent has Run see at once to what has happened, and returns at once itself. It is for certmanager.Config.OnEvent, or to
+// be called from there. Without it, files are at most half a minute late.
+func (d *Deployer) OnEvent(e certmanager.Event) {
+	switch e.Kind {
+	case certmanager.EventLoaded, certmanager.EventCopied, certmanager.EventObtained:
+		select {
+		case d.wakeups() <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// wakeups returns the channel that wakes Run.
+func (d *Deployer) wakeups() chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.woken == nil {
+		d.woken = make(chan struct{}, 1)
+	}
+	return d.woken
+}
+
+// Run keeps the files as the manager serves until ctx ends, and returns nil then; a command that runs at that moment is
+// killed, and run again by the next Run. It returns an error at once if a field can't be as it is, or if it is called while
+// it runs. All other failures are logged, go to OnResult, and are tried again.
+func (d *Deployer) Run(ctx context.Context) error {
+	s, err := d.settings()
+	if err != nil {
+		return err
+	}
+	if err := d.begin(); err != nil {
+		return err
+	}
+	defer d.end()
+	k := &keeper{settings: s, logger: d.Logger, onResult: d.OnResult, targets: make(map[string]*target), ended: make(chan outcome)}
+	if k.logger == nil {
+		k.logger = slog.Default()
+	}
+	k.run(ctx, d.wakeups())
+	return nil
+}
+
+func (d *Deployer) begin() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.running {
+		return errors.New("deploy: Run was called while it runs")
+	}
+	d.running = true
+	return nil
+}
+
+func (d *Deployer) end() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.running = false
+}

@@ -1,0 +1,133 @@
+package peers
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// certbot returns its folder, usually /etc/letsencrypt. One of the certificates it has renewed once.
+func certbot(t *testing.T, w *workplace, domain string) string {
+	program, folder := lookUp(t, "certbot"), t.TempDir()
+	settings := []string{"certonly", "--config-dir", folder, "--work-dir", t.TempDir(), "--logs-dir", t.TempDir(), "--server", w.directory,
+		"--non-interactive", "--agree-tos", "--email", "admin@" + domain}
+	webroot := slices.Concat(settings, []string{"--webroot", "--webroot-path", w.webroot(t, domain)})
+	rsa := []string{"-d", "rsa." + domain, "--key-type", "rsa"}
+	records := func(action string) string {
+		return fmt.Sprintf(`curl --silent --fail --data "{\"fqdn\": \"_acme-challenge.$CERTBOT_DOMAIN\", \"value\": \"$CERTBOT_VALIDATION\"}" %s/%s`, w.records, action)
+	}
+	for _, arguments := range [][]string{
+		slices.Concat(webroot, []string{"-d", domain, "-d", "www." + domain}),
+		slices.Concat(webroot, rsa),
+		slices.Concat(webroot, rsa, []string{"--force-renewal"}),
+		slices.Concat(settings, []string{"-d", "*.wild." + domain, "-d", "wild." + domain, "--manual", "--preferred-challenges", "dns",
+			"--manual-auth-hook", records("present"), "--manual-cleanup-hook", records("cleanup")}),
+	} {
+		run(t, []string{"REQUESTS_CA_BUNDLE=" + w.root}, program, arguments...)
+	}
+	return folder
+}
+
+// lego4 is lego of version 4, which Debian has.
+func lego4(t *testing.T, w *workplace, domain string) string {
+	program, folder := lookUp(t, "lego"), t.TempDir()
+	settings := []string{"--path", folder, "--server", w.directory, "--accept-tos", "--email", "admin@" + domain}
+	webroot := slices.Concat(settings, []string{"--http", "--http.webroot", w.webroot(t, domain)})
+	environment := []string{"LEGO_CA_CERTIFICATES=" + w.root, "LEGO_DISABLE_CNAME_SUPPORT=true", "HTTPREQ_ENDPOINT=" + w.records}
+	for _, arguments := range [][]string{
+		slices.Concat(webroot, []string{"-d", domain, "-d", "www." + domain, "run"}),
+		slices.Concat(webroot, []string{"-d", "rsa." + domain, "--key-type", "rsa2048", "run"}),
+		slices.Concat(settings, []string{"-d", "*.wild." + domain, "-d", "wild." + domain, "--dns", "httpreq", "--dns.disable-cp", "run"}),
+	} {
+		run(t, environment, program, arguments...)
+	}
+	return folder
+}
+
+// dehydrated returns its base folder, usually /var/lib/dehydrated. It is a shell script that starts a program for each member of
+// what the CA says: so there are few certificates, and few authorizations for them.
+func dehydrated(t *testing.T, w *workplace, domain string) string {
+	program, folder, settings := lookUp(t, "dehydrated"), t.TempDir(), t.TempDir()
+	hook := filepath.Join(settings, "hook.sh")
+	writeFile(t, hook, fmt.Sprintf(`#!/bin/sh
+case "$1" in
+deploy_challenge) action=present ;;
+clean_challenge) action=cleanup ;;
+*) exit 0 ;;
+esac
+curl --silent --fail --data "{\"fqdn\": \"_acme-challenge.$2\", \"value\": \"$4\"}" "%s/$action"
+`, w.records))
+	if err := os.Chmod(hook, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(settings, "config")
+	writeFile(t, config, fmt.Sprintf("CA=%q\nBASEDIR=%q\nCHALLENGETYPE=dns-01\nHOOK=%q\nCONTACT_EMAIL=%q\nCURL_OPTS=%q\n",
+		w.directory, folder, hook, "admin@"+domain, "--cacert "+w.root))
+	writeFile(t, filepath.Join(folder, "domains.txt"), fmt.Sprintf("%[1]s *.%[1]s\n%[1]s *.%[1]s > rsa\n", domain))
+	at := filepath.Join(folder, "certs", "rsa")
+	if err := os.MkdirAll(at, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(at, "config"), "KEY_ALGO=rsa\nKEYSIZE=2048\n")
+	run(t, nil, program, "--config", config, "--register", "--accept-terms")
+	run(t, nil, program, "--config", config, "--cron")
+	return folder
+}
+
+// caddy returns the folder that it keeps in its user's home, in .local/share.
+func caddy(t *testing.T, w *workplace, domain string) string {
+	program, home, plain, secure := lookUp(t, "caddy"), t.TempDir(), freeAddress(t), freeAddress(t)
+	_, plainPort, _ := net.SplitHostPort(plain)
+	_, securePort, _ := net.SplitHostPort(secure)
+	config := filepath.Join(home, "Caddyfile")
+	writeFile(t, config, fmt.Sprintf(`{
+	admin off
+	http_port %s
+	https_port %s
+	cert_issuer acme %[4]s {
+		email admin@%[3]s
+		trusted_roots %[5]s
+		disable_tlsalpn_challenge
+	}
+}
+%[3]s, www.%[3]s {
+	respond hello
+}
+rsa.%[3]s {
+	tls {
+		key_type rsa2048
+	}
+	respond hello
+}
+`, plainPort, securePort, domain, w.directory, w.root))
+	w.proxy(domain, plain)
+	command := exec.CommandContext(within(t), program, "run", "--config", config, "--adapter", "caddyfile")
+	command.Env = append(os.Environ(), "XDG_DATA_HOME="+home, "XDG_CONFIG_HOME="+home)
+	output, err := command.StderrPipe()
+	if err == nil {
+		err = command.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	obtained := 0
+	for lines := bufio.NewScanner(output); lines.Scan(); {
+		t.Log(lines.Text())
+		if strings.Contains(lines.Text(), "certificate obtained successfully") {
+			if obtained++; obtained == 3 {
+				_ = command.Process.Signal(syscall.SIGTERM)
+			}
+		}
+	}
+	if err := command.Wait(); err != nil || obtained < 3 {
+		t.Fatalf("caddy has obtained %d certificates: %v", obtained, err)
+	}
+	return filepath.Join(home, "caddy")
+}

@@ -1,0 +1,120 @@
+package migrate_test
+
+import (
+	"crypto"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/everseal/everseal/certmanager/migrate"
+)
+
+// accounts returns the sources of the accounts among the items.
+func accounts(items []migrate.Item) (from []string) {
+	for _, item := range items {
+		if item.Kind == migrate.KindAccount {
+			from = append(from, item.Source)
+		}
+	}
+	return from
+}
+
+// certbotAccount writes another account of certbot's.
+func (w *world) certbotAccount(folder, id string, key crypto.Signer, status string) {
+	at := "accounts/acmetest.invalid/directory/" + id
+	write(w.t, folder, at+"/private_key.json", toJSON(w.t, jose.JSONWebKey{Key: key}))
+	write(w.t, folder, at+"/regr.json", toJSON(w.t, map[string]any{"body": map[string]any{"status": status}, "uri": w.ca.URL + "/" + id}))
+}
+
+// TestSeveralAccounts takes the account that most certificates were obtained with, or that which the storage has.
+func TestSeveralAccounts(t *testing.T) {
+	folder := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		all := w.obtainAll("example.com", "example.net", "example.org")
+		w.certbot(folder, all)
+		w.certbotAccount(folder, "0seldom", ecdsaKey(t), "valid")
+		w.certbotAccount(folder, "0over", ecdsaKey(t), "deactivated")
+		for name, account := range map[string]string{"example.com": "0seldom"} {
+			write(t, folder, "renewal/"+name+".conf", fmt.Appendf(nil, "[renewalparams]\naccount = %s\nserver = %s\n", account, w.ca.URL))
+		}
+		g := &migrate.Migration{Manager: newManager(t, w.config(sets(all)...))}
+		for range 2 {
+			report, err := g.Certbot(t.Context(), folder)
+			if err != nil {
+				t.Fatal(err)
+			}
+			taken, left := accounts(report.Taken), accounts(report.Left)
+			if len(taken) != 1 || !strings.Contains(taken[0], "e3b0c442") || len(left) != 2 {
+				t.Errorf("the report is\n%v", report)
+			}
+			if reason := leftFor(report, "0over"); !strings.Contains(reason, "deactivated") {
+				t.Errorf("it is left because %q", reason)
+			}
+			if reason := leftFor(report, "0seldom"); reason == "" {
+				t.Error("the other account is not left")
+			}
+			// From now on most certificates are those of the other account.
+			for _, p := range all {
+				write(t, folder, "renewal/"+p.names[0]+".conf", fmt.Appendf(nil, "[renewalparams]\naccount = 0seldom\nserver = %s\n", w.ca.URL))
+			}
+		}
+	})
+}
+
+// TestManagerHasAnAccount migrates to a manager that has registered already: its account stays.
+func TestManagerHasAnAccount(t *testing.T) {
+	forEachSource(t, func(t *testing.T, s source, w *world, all []pair, folder string) {
+		m := newManager(t, w.config("other.example.com"))
+		stop := run(t, m)
+		if err := m.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		stop()
+		before := stored(t, w.store)
+		report, err := s.migrate(t.Context(), s.migration(t, w, all), folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := accounts(report.Left); len(accounts(report.Taken)) > 0 || s.noAccount != (len(left) == 0) {
+			t.Errorf("the report is\n%v", report)
+		}
+		if i := slices.IndexFunc(report.Left, func(i migrate.Item) bool { return strings.Contains(i.Reason, "another account") }); i < 0 && !s.noAccount {
+			t.Errorf("it does not say why:\n%v", report)
+		}
+		for key, value := range before {
+			if strings.HasPrefix(key, "accounts/") && stored(t, w.store)[key] != value {
+				t.Error("the account has changed")
+			}
+		}
+	})
+}
+
+// TestAccountKeys migrates accounts with other kinds of key, as certbot and Traefik make them.
+func TestAccountKeys(t *testing.T) {
+	for _, tool := range []string{"certbot", "traefik", "acme.sh", "lego 4"} {
+		folder := t.TempDir()
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorldWith(t, rsaKey(t))
+			all := w.obtainAll("example.com")
+			s := sources()[tool]
+			s.write(w, folder, all)
+			made := w.seenAccounts()
+			report, err := s.migrate(t.Context(), s.migration(t, w, all), folder)
+			if err != nil || len(report.Taken) != 2 {
+				t.Fatalf("%s: %v, %v", tool, report, err)
+			}
+			m := newManager(t, w.config("example.com"))
+			defer run(t, m)()
+			time.Sleep(70 * 24 * time.Hour)
+			if len(w.ca.Orders()) != 2 || w.seenAccounts() != made {
+				t.Errorf("%s: %d orders, %d accounts made", tool, len(w.ca.Orders()), w.seenAccounts()-made)
+			}
+		})
+	}
+}
