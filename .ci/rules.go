@@ -52,7 +52,7 @@ const (
 )
 
 // exports bounds the package-level functions and types that a package exports.
-var exports = map[string]int{"acme": 50, "solver": 24, "solver/diagnose": 16, "storage": 33, "certmanager": 40, "certmanager/deploy": 2, "certmanager/migrate": 3}
+var exports = map[string]int{"acme": 50, "solver": 24, "solver/diagnose": 16, "storage": 33, "certmanager": 40, "certmanager/deploy": 2, "certmanager/migrate": 3, "certmanager/statuspage": 1}
 
 func main() {
 	var c checker
@@ -303,12 +303,19 @@ func (c *checker) checkDeclaration(path string, d *ast.GenDecl) {
 				if name.IsExported() {
 					c.checkComment(name, s.Doc, s.Comment, d.Doc)
 				}
-				if d.Tok == token.VAR && name.Name != "_" && (i >= len(s.Values) || !isError(s.Values[i])) {
-					c.at(name, "the variable %s: a package has none but errors", name.Name)
+				if d.Tok == token.VAR && name.Name != "_" && (i >= len(s.Values) || !isError(s.Values[i])) && !isEmbedded(s.Doc, d.Doc) {
+					c.at(name, "the variable %s: a package has none but errors and embedded files", name.Name)
 				}
 			}
 		}
 	}
+}
+
+// isEmbedded reports whether a variable's comment is what has the compiler fill it with a file.
+func isEmbedded(comments ...*ast.CommentGroup) bool {
+	return slices.ContainsFunc(comments, func(g *ast.CommentGroup) bool {
+		return g != nil && slices.ContainsFunc(g.List, func(line *ast.Comment) bool { return strings.HasPrefix(line.Text, "//go:embed ") })
+	})
 }
 
 // isError reports whether the value is a call of errors.New or fmt.Errorf.

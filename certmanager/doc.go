@@ -158,8 +158,8 @@
 // [Manager.Status] and [Manager.All] tell how each certificate stands, what comes next and why it waits, also as JSON,
 // and [Manager.Stats] has the sums. [Manager.Counts] has what was counted since New: handshakes, requests to CAs, calls of the
 // storage, certificates and failures, also of each of the last 30 days; [Manager.Budgets] what is left of the limits of CAs.
-// Package prometheus of this module's folder (a module of its own) shows Prometheus all of it, and messages.md there explains
-// each line of the log.
+// Package statuspage shows people all of it on a page. Package prometheus of this module's folder (a module of its own) shows
+// it to Prometheus, and messages.md there explains each line of the log.
 //
 // # Keys and accounts
 //

@@ -11,6 +11,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/acme/acmetest"
 	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/certmanager/statuspage"
 	"github.com/everseal/everseal/solver"
 	"github.com/everseal/everseal/solver/diagnose"
 	"github.com/everseal/everseal/storage"
@@ -127,6 +129,16 @@ func managerCalls() map[string]func(ctx context.Context) any {
 	}
 	type manager = certmanager.Manager
 	return map[string]func(ctx context.Context) any{
+		"statuspage.Handler of nil": func(context.Context) any {
+			answer := httptest.NewRecorder()
+			statuspage.Handler(nil).ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
+			return errors.New(answer.Body.String())
+		},
+		"statuspage.Handler": with(func(_ context.Context, m *manager) any {
+			answer := httptest.NewRecorder()
+			statuspage.Handler(m).ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
+			return strconv.Itoa(answer.Code)
+		}),
 		"certmanager.New":             created(certmanager.Config{}),
 		"certmanager.New no name":     created(certmanager.Config{Names: []string{""}, AgreeToTerms: true, Storage: new(storage.Memory)}),
 		"certmanager.New no subject":  created(certmanager.Config{Subjects: make([]certmanager.Subject, 1), AgreeToTerms: true, Storage: new(storage.Memory)}),

@@ -69,7 +69,7 @@ func demonstrate(ctx context.Context, o *options, stdout io.Writer) error {
 // serve runs the manager beside a server of the program's own until ctx ends. It is what
 // Manager.Serve does, for a listener that exists already.
 func serve(ctx context.Context, manager *certmanager.Manager, listener net.Listener, n *narrator) error {
-	server := &http.Server{Handler: newPage(manager), ReadHeaderTimeout: 10 * time.Second, ErrorLog: n.errorLog()}
+	server := &http.Server{Handler: newPageWithStatus(manager), ReadHeaderTimeout: 10 * time.Second, ErrorLog: n.errorLog()}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return manager.Run(ctx) })
 	group.Go(func() error {

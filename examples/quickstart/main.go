@@ -1,9 +1,10 @@
 // Quickstart is an HTTPS server that obtains its certificate itself, serves it and renews it.
 //
 // Started without arguments it is a demonstration: it brings a test CA along, obtains a certificate
-// for localhost from it, and shows a page about that certificate. The certificate lives two minutes
-// (-lifetime), so that one sees it renewed. Started again while the certificate is fresh it orders
-// nothing: everything is kept in the folder -storage.
+// for localhost from it, and shows a page about that certificate, with a status page of all that the
+// manager knows beside it. The certificate lives two minutes (-lifetime), so that one sees it renewed.
+// Started again while the certificate is fresh it orders nothing: everything is kept in the folder
+// -storage.
 //
 //	go run ./examples/quickstart
 //

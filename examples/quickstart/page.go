@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	_ "embed"
+	"encoding/base64"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -12,15 +14,31 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/certmanager/statuspage"
 )
 
 //go:embed page.html
 var pageText string
 
+//go:embed page.js
+var scriptText string
+
 // newPage returns the server's handler: one page, about the certificate for the name that the visitor
 // called.
-func newPage(manager *certmanager.Manager) http.Handler {
+func newPage(manager *certmanager.Manager) *http.ServeMux { return newPageWithLink(manager, "") }
+
+// newPageWithStatus returns the same with the manager's status page beside it, for everybody who can reach
+// the server: to the Internet it would tell too much.
+func newPageWithStatus(manager *certmanager.Manager) *http.ServeMux {
+	mux := newPageWithLink(manager, "/certificates")
+	mux.Handle("/certificates", statuspage.Handler(manager))
+	return mux
+}
+
+func newPageWithLink(manager *certmanager.Manager, statusPage string) *http.ServeMux {
 	page := newPageTemplate()
+	scriptSum := sha256.Sum256([]byte(scriptText))
+	policy := "default-src 'none'; style-src 'unsafe-inline'; connect-src 'self'; script-src 'sha256-" + base64.StdEncoding.EncodeToString(scriptSum[:]) + "'"
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		served, err := manager.GetCertificate(&tls.ClientHelloInfo{ServerName: r.TLS.ServerName})
@@ -36,12 +54,14 @@ func newPage(manager *certmanager.Manager) http.Handler {
 			return
 		}
 		var text bytes.Buffer
-		if err := page.Execute(&text, newPageData(leaf, slices.Collect(manager.All()))); err != nil {
+		data := newPageData(leaf, slices.Collect(manager.All()))
+		data.StatusPage = statusPage
+		if err := page.Execute(&text, data); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+		w.Header().Set("Content-Security-Policy", policy)
 		w.Header().Set("Cache-Control", "no-store") // the next load may show the next certificate
 		_, _ = text.WriteTo(w)                      // fails when the visitor has gone
 	})
@@ -50,8 +70,10 @@ func newPage(manager *certmanager.Manager) http.Handler {
 
 func newPageTemplate() *template.Template {
 	functions := template.FuncMap{
-		"date":  func(t time.Time) string { return t.Local().Format("2 January 2006, 15:04:05 MST") },
-		"until": func(t time.Time) string { return until(t, time.Now()) },
+		"date":    func(t time.Time) string { return t.Local().Format("2 January 2006, 15:04:05 MST") },
+		"until":   func(t time.Time) string { return until(t, time.Now()) },
+		"instant": func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
+		"script":  func() template.JS { return template.JS(scriptText) },
 	}
 	return template.Must(template.New("page").Funcs(functions).Parse(pageText))
 }
@@ -64,6 +86,8 @@ type pageData struct {
 	NotBefore time.Time
 	NotAfter  time.Time
 	Renewal   time.Time // zero: unknown
+
+	StatusPage string // its path; empty: there is none
 }
 
 func newPageData(leaf *x509.Certificate, all []certmanager.Status) pageData {
