@@ -22,7 +22,7 @@ type Deployer struct {
 	// first name of each that is no wildcard. A name that leaves the manager keeps its files.
 	Names []string
 
-	// OneFile has one file for each name, NAME.pem, with certificate, chain and key, as HAProxy wants it. Zero: a folder
+	// OneFile has one file for each name, NAME.pem, with key, certificate and chain, as HAProxy and Postfix take it. Zero: a folder
 	// for each name with fullchain.pem, privkey.pem, cert.pem and chain.pem, as certbot has it.
 	OneFile bool
 

@@ -69,6 +69,9 @@ func TestOneFile(t *testing.T) {
 		w.wantFiles("example.test.pem", "example.test")
 		w.wantFiles("_.example.test.pem", "*.example.test")
 		w.wantModes(map[string]fs.FileMode{"example.test.pem": 0o600})
+		if content, err := os.ReadFile(filepath.Join(w.dir, "example.test.pem")); err != nil || !strings.HasPrefix(string(content), "-----BEGIN PRIVATE KEY") {
+			t.Errorf("the file does not begin with the key, as Postfix wants it (%v)", err)
+		}
 		synctest.Wait()
 		seen := slices.DeleteFunc(list(t, w.dir), func(name string) bool { return strings.HasPrefix(name, ".") })
 		if want := []string{"_.example.test.pem", "example.test.pem"}; !slices.Equal(seen, want) {

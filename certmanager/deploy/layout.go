@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -33,7 +34,8 @@ func (b bundle) path(lineage string) string { return lineage + ".pem" }
 func (b bundle) record(lineage string) string { return ".done-" + lineage }
 
 func (b bundle) files(lineage string, v version) []file {
-	return []file{{b.path(lineage), append(v.fullchain(), v.key...), b.keyMode}}
+	// Postfix wants the key first, HAProxy takes any order.
+	return []file{{b.path(lineage), slices.Concat(v.key, v.fullchain()), b.keyMode}}
 }
 
 func (b bundle) has(root *os.Root, lineage string, sums []sum) bool {
