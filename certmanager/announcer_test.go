@@ -70,7 +70,9 @@ func TestAnnouncerTellsOneAfterAnother(t *testing.T) {
 		var a announcer
 		var told []int
 		calls := 0
+		waiting := make(chan struct{}) // closed when the first ones do
 		a.onEvent = func(e Event) {
+			<-waiting
 			if calls++; calls > 1 {
 				t.Error("two calls at once")
 			}
@@ -84,6 +86,7 @@ func TestAnnouncerTellsOneAfterAnother(t *testing.T) {
 		for _, e := range numbered(0, 3) {
 			a.tell(e)
 		}
+		close(waiting)
 		a.finish()
 		want := []int{0, 1, 2, 10, 11, 12}
 		if len(told) != len(want) {
