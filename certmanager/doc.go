@@ -24,7 +24,8 @@
 // One path obtains and renews. It takes the lease on the certificate's work in the storage, sees whether another process
 // was faster, and has the first [Issuer] that can issue. Before each step that must not be repeated a record of the work
 // is kept with the lease: the key, the order's URL, the answers published. A process killed at any point resumes the same
-// order with the same key. The certificate is stored with its key and its metadata as one record, and then served.
+// order with the same key. The certificate is served, and stored with its key and its metadata as one record, again and again
+// until the storage takes it.
 //
 // A failure is kept there too, with the time of the next attempt: seconds to minutes if the CA could not be reached, one,
 // ten, a hundred minutes and then days if it refused, and never before the CA said. Then the next issuer is asked. What

@@ -121,15 +121,15 @@ func storedCertificates(t *testing.T, name string, n int) (key string, values []
 		t.Fatal(err)
 	}
 	for range n {
+		if err := m.Renew(ctx, name); err != nil { // which returns when it is stored, as Wait does not
+			t.Fatal(err)
+		}
 		for record, err := range storage.Scan(ctx, source, "certificates", "") {
 			if err != nil {
 				t.Fatal(err)
 			}
 			key = record.Key
 			values = append(values, record.Value)
-		}
-		if err := m.Renew(ctx, name); err != nil {
-			t.Fatal(err)
 		}
 	}
 	return key, values
