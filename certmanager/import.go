@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 	"time"
 
 	"github.com/everseal/everseal/acme"
@@ -139,40 +138,7 @@ func parseKey(text []byte) (crypto.Signer, error) {
 	if len(text) > storage.MaxValue {
 		return nil, errors.New("the key is too long")
 	}
-	for {
-		block, rest := pem.Decode(text)
-		switch {
-		case block == nil:
-			return nil, errors.New("there is no private key in PEM where it is expected")
-		case strings.HasPrefix(block.Type, "ENCRYPTED"), block.Headers["DEK-Info"] != "":
-			return nil, errors.New("the private key is encrypted: decrypt it first")
-		case !strings.HasSuffix(block.Type, "PRIVATE KEY"):
-			text = rest
-			continue
-		}
-		return parseKeyDER(block.Bytes)
-	}
-}
-
-// maxImportedKey bounds a private key, in bytes of DER: what is longer takes long to check.
-const maxImportedKey = 16 << 10
-
-func parseKeyDER(der []byte) (crypto.Signer, error) {
-	if len(der) > maxImportedKey {
-		return nil, errors.New("the private key is too long")
-	}
-	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
-		if signer, ok := key.(crypto.Signer); ok {
-			return signer, nil
-		}
-	}
-	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
-		return key, nil
-	}
-	if key, err := x509.ParseECPrivateKey(der); err == nil {
-		return key, nil
-	}
-	return nil, errors.New("the private key is not PKCS #8, PKCS #1 or SEC 1, or can't sign")
+	return record.ParseKeyPEM(text)
 }
 
 // maxImported bounds the certificates in a text.

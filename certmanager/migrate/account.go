@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path"
 	"slices"
 	"time"
 
@@ -34,6 +35,34 @@ func (r *run) walk(ctx context.Context) error {
 		return fmt.Errorf("there are more than %d folders for accounts, or links among them that lead in circles", maxAccounts)
 	}
 	return ctx.Err()
+}
+
+// accountsBelow finds the accounts in the folders at and below one, where the path of each is the URL of the CA's directory:
+// those that have a file with the key.
+func (r *run) accountsBelow(ctx context.Context, folder, key string, read func(folder string) account) error {
+	var look func(folder string, depth int) error
+	look = func(folder string, depth int) error {
+		if err := r.walk(ctx); err != nil {
+			return err
+		}
+		entries, err := r.folder.entries(folder)
+		if err != nil {
+			return r.foundAccount(account{source: folder, err: err})
+		}
+		for _, entry := range entries {
+			switch {
+			case entry.Name() == key:
+				err = r.foundAccount(read(folder))
+			case depth < maxDepth && r.folder.isFolder(folder, entry):
+				err = look(path.Join(folder, entry.Name()), depth+1)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return look(folder, 0)
 }
 
 // foundAccount notes an account, for settleAccounts to take one of each CA. The error is one that ends the migration.

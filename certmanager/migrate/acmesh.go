@@ -8,6 +8,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
 // ACMESh moves what acme.sh has in its folder, usually ~/.acme.sh. Its configuration files are scripts, of which plain
@@ -27,7 +29,7 @@ func (g *Migration) ACMESh(ctx context.Context, folder string) (*Report, error) 
 				return err
 			}
 		}
-		return r.acmeshAccounts(ctx, "ca", 0)
+		return r.accountsBelow(ctx, "ca", "account.key", r.acmeshAccount)
 	})
 }
 
@@ -45,29 +47,6 @@ func (r *run) acmeshCertificate(folder, domain string) certificate {
 	return c
 }
 
-// acmeshAccounts finds the accounts in a folder below "ca", whose path is the URL of the CA's directory.
-func (r *run) acmeshAccounts(ctx context.Context, folder string, depth int) error {
-	if err := r.walk(ctx); err != nil {
-		return err
-	}
-	entries, err := r.folder.entries(folder)
-	if err != nil {
-		return r.foundAccount(account{source: folder, err: err})
-	}
-	for _, entry := range entries {
-		switch {
-		case entry.Name() == "account.key":
-			err = r.foundAccount(r.acmeshAccount(folder))
-		case depth < maxDepth && r.folder.isFolder(folder, entry):
-			err = r.acmeshAccounts(ctx, path.Join(folder, entry.Name()), depth+1)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // acmeshAccount reads an account. Those that were deactivated are in a folder of that name.
 func (r *run) acmeshAccount(folder string) account {
 	server := strings.TrimPrefix(folder, "ca/")
@@ -79,7 +58,7 @@ func (r *run) acmeshAccount(folder string) account {
 	conf, confErr := r.folder.readIf(path.Join(folder, "ca.conf"))
 	if a.err = errors.Join(err, confErr); a.err == nil {
 		a.changed, a.url = key.changed, parseAssignments(conf.data)["ACCOUNT_URL"]
-		a.key, a.err = parseKey(key.data)
+		a.key, a.err = record.ParseKeyPEM(key.data)
 		a.ca = withPort(a.ca, a.url)
 	}
 	return a

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
 // Autocert moves what golang.org/x/crypto/acme/autocert has in the folder of its DirCache. Its files name no CA: the account is
@@ -40,7 +41,7 @@ func (r *run) autocertAccount(name string) error {
 	read, err := r.folder.read(name)
 	if a.err = err; err == nil {
 		a.changed = read.changed
-		a.key, a.err = parseKey(read.data)
+		a.key, a.err = record.ParseKeyPEM(read.data)
 	}
 	return r.foundAccount(a)
 }

@@ -26,7 +26,7 @@ func (g *Migration) Certbot(ctx context.Context, folder string) (*Report, error)
 				return err
 			}
 		}
-		return r.certbotAccounts(ctx, "accounts", 0)
+		return r.accountsBelow(ctx, "accounts", "private_key.json", r.certbotAccount)
 	})
 }
 
@@ -93,32 +93,8 @@ func (r *run) newestVersion(archive string) (newest int) {
 	return newest
 }
 
-// certbotAccounts finds the accounts in a folder below "accounts", whose path is the URL of the CA's directory.
-func (r *run) certbotAccounts(ctx context.Context, folder string, depth int) error {
-	if err := r.walk(ctx); err != nil {
-		return err
-	}
-	entries, err := r.folder.entries(folder)
-	if err != nil {
-		return r.foundAccount(account{source: folder, err: err})
-	}
-	for _, entry := range entries {
-		name := path.Join(folder, entry.Name())
-		switch {
-		case entry.Name() == "private_key.json":
-			err = r.certbotAccount(folder)
-		case depth < maxDepth && r.folder.isFolder(folder, entry):
-			err = r.certbotAccounts(ctx, name, depth+1)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // certbotAccount reads an account of certbot's.
-func (r *run) certbotAccount(folder string) error {
+func (r *run) certbotAccount(folder string) account {
 	server, name := path.Split(strings.TrimPrefix(folder, "accounts/"))
 	a := account{source: folder, name: name, ca: "https://" + strings.TrimSuffix(server, "/")}
 	key, err := r.folder.read(path.Join(folder, "private_key.json"))
@@ -131,7 +107,7 @@ func (r *run) certbotAccount(folder string) error {
 		a.url, a.status, err = parseRegistration(registration.data)
 	}
 	a.err = err
-	return r.foundAccount(a)
+	return a
 }
 
 // parseRegistration reads what certbot, lego and Traefik keep of an account beside its key.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"path"
 	"strings"
+
+	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
 // CertMagic moves what CertMagic, and so Caddy, has in the folder of its FileStorage, usually ~/.local/share/caddy or
@@ -102,7 +104,7 @@ func (r *run) certmagicAccount(at string) error {
 		stored, storedErr := r.folder.readIf(path.Join(at, name+".json"))
 		if a.err = errors.Join(err, storedErr); a.err == nil {
 			a.changed = key.changed
-			a.key, a.err = parseKey(key.data)
+			a.key, a.err = record.ParseKeyPEM(key.data)
 		}
 		var known struct{ Location, Status string }
 		if a.err == nil && len(stored.data) > 0 && json.Unmarshal(stored.data, &known) != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
 // Dehydrated moves what dehydrated has in its base folder, such as /var/lib/dehydrated, which has the folders certs and accounts.
@@ -116,5 +117,5 @@ func (r *run) dehydratedAccount(a *account) {
 	if r.folder.has(path.Join(a.source, "deactivated")) {
 		a.status = "deactivated"
 	}
-	a.key, a.err = parseKey(key.data)
+	a.key, a.err = record.ParseKeyPEM(key.data)
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"path"
 	"strings"
+
+	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
 // Lego moves what lego, of version 4 or 5, has in its folder, usually .lego.
@@ -103,7 +105,7 @@ func (r *run) legoAccount(at, id string) account {
 		}
 	}
 	if a.err == nil {
-		a.key, a.err = parseKey(key.data)
+		a.key, a.err = record.ParseKeyPEM(key.data)
 	}
 	return a
 }

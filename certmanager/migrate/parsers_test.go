@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -126,7 +127,7 @@ func FuzzAccount(f *testing.F) {
 		if key, err := parseJWK(text); (key == nil) != (err != nil) {
 			t.Errorf("%v, %v", key, err)
 		}
-		if key, err := parseKeyDER(text); (key == nil) != (err != nil) {
+		if key, err := record.ParseKeyDER(text); (key == nil) != (err != nil) {
 			t.Errorf("%v, %v", key, err)
 		}
 		if _, _, err := parseRegistration(text); err != nil && strings.Contains(err.Error(), string(text)) && len(text) > 3 {
@@ -138,10 +139,10 @@ func FuzzAccount(f *testing.F) {
 // TestLongKeys reads keys that would take long to check.
 func TestLongKeys(t *testing.T) {
 	long := make([]byte, maxFile)
-	if _, err := parseKeyDER(long); !errors.Is(err, errLongKey) {
+	if _, err := record.ParseKeyDER(long); !errors.Is(err, record.ErrLongKey) {
 		t.Error(err)
 	}
-	if _, err := parseJWK(long); !errors.Is(err, errLongKey) {
+	if _, err := parseJWK(long); !errors.Is(err, record.ErrLongKey) {
 		t.Error(err)
 	}
 }

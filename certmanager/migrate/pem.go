@@ -13,6 +13,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
 const (
@@ -121,7 +123,7 @@ func (s *pemSource) see(name string) {
 // seeBlock notes a certificate or a key.
 func (s *pemSource) seeBlock(name string, block *pem.Block) error {
 	if strings.HasSuffix(block.Type, "PRIVATE KEY") {
-		key, err := parseKey(pem.EncodeToMemory(block))
+		key, err := record.ParseKeyPEM(pem.EncodeToMemory(block))
 		if err != nil {
 			return err
 		}
@@ -210,7 +212,7 @@ func (s *pemSource) certificate(leaf pemLeaf) certificate {
 func keyOf(text []byte, public fingerprint) []byte {
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		one := pem.EncodeToMemory(block)
-		if key, err := parseKey(one); err == nil {
+		if key, err := record.ParseKeyPEM(one); err == nil {
 			if hash, err := hashOfKey(key.Public()); err == nil && hash == public {
 				return one
 			}

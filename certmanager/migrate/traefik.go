@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
 // Traefik moves what Traefik, from version 1.7 on, has in a file, usually acme.json.
@@ -98,7 +99,7 @@ func (t *traefik) account() error {
 	}
 	a.name, t.ca = a.url, hostOf(a.url)
 	if a.err == nil {
-		a.key, a.err = parseKeyDER(stored.PrivateKey)
+		a.key, a.err = record.ParseKeyDER(stored.PrivateKey)
 	}
 	return t.foundAccount(a)
 }

@@ -98,8 +98,9 @@ const (
 	pemCertificate = "CERTIFICATE"
 )
 
-// maxKey bounds the DER of a private key; one for RSA with 4096 bits has 2.4 KB.
-const maxKey = 16 << 10
+// MaxKey bounds the DER of a private key, in bytes: what is longer takes long to check. One for RSA with 4096 bits has 2.4 KB,
+// 3.2 KB as a JSON Web Key.
+const MaxKey = 16 << 10
 
 // EncodeKey returns a key that Decode gave, or another one that can be read, as PKCS #8 in PEM.
 func EncodeKey(key crypto.PrivateKey) ([]byte, error) {
@@ -128,7 +129,7 @@ func decodeKey(text []byte) (key crypto.Signer, rest []byte, err error) {
 		return nil, nil, errors.New("there is no private key in PEM where it is expected")
 	}
 	der, err := decodeBase64(content)
-	if err != nil || len(der) > maxKey {
+	if err != nil || len(der) > MaxKey {
 		return nil, nil, errors.New("its private key is not base64, or too long")
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(der)
