@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -121,7 +122,7 @@ func TestRefusedForAnotherReason(t *testing.T) {
 	}
 }
 
-// A save whose answer is lost is asked for again, by its nonce without harm. What became of it is never called a conflict
+// A save whose answer is lost is asked for again, by its nonce without harm, but for one of a new key. What became of it is never called a conflict
 // that nobody can know of.
 func TestLostAnswers(t *testing.T) {
 	broken := func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF }
@@ -174,6 +175,21 @@ func TestLostAnswers(t *testing.T) {
 			lost, meanwhile = 0, func() {}
 			if err := s.Delete(t.Context(), "a", item.Revision); err == nil || errors.Is(err, storage.ErrConflict) {
 				t.Errorf("Delete whose answer is lost: %v", err)
+			}
+			lost, meanwhile = 0, func() {
+				item, err := other.Load(t.Context(), "a")
+				if err == nil {
+					err = other.Delete(t.Context(), "a", item.Revision)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+			if _, err := s.Save(t.Context(), "a", []byte("4"), ""); err == nil || errors.Is(err, storage.ErrConflict) {
+				t.Errorf("Save of a new key that was done, and deleted by another: %v", err)
+			}
+			if item, err := other.Load(t.Context(), "a"); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("what another has deleted is there again: %q, %v", item.Value, err)
 			}
 		})
 	}

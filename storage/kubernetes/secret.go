@@ -118,6 +118,12 @@ func isNonce(text string) bool {
 	return len(text) == length && strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
 }
 
+// isSame reports whether both are of one save.
+func (r *secret) isSame(other *secret) bool {
+	nonce := r.Metadata.Annotations[nonceAnnotation]
+	return nonce != "" && nonce == other.Metadata.Annotations[nonceAnnotation]
+}
+
 // segment returns what the label says of the key's first segment: that, or if it can be no label a hash of it.
 func segment(key string) string {
 	first, _, _ := strings.Cut(key, "/")

@@ -103,7 +103,9 @@ const (
 // errUndecided is of a change that the server has refused though what is stored is what was to be changed.
 var errUndecided = errors.New("the server reports a conflict though there is none")
 
-// Save stores value under key if the stored revision is old; see [storage.Store]. It is one POST or PUT.
+// Save stores value under key if the stored revision is old; see [storage.Store]. It is one POST or PUT. One whose answer is
+// lost is sent again if it is a PUT, which nothing but the old revision lets through; a POST would bring back what another
+// has deleted since, and is read back instead.
 func (s *Store) Save(ctx context.Context, key string, value []byte, old storage.Revision) (storage.Revision, error) {
 	if err := storage.Admit(ctx, key, value); err != nil {
 		return "", err
@@ -127,6 +129,8 @@ func (s *Store) Save(ctx context.Context, key string, value []byte, old storage.
 			return "", storage.Conflict(key)
 		case errors.Is(err, storage.ErrConflict):
 			return "", s.failure(ctx, "save", key, unknown) // it may have been stored, and changed by another since
+		case mayBeDone(err) && old == "":
+			return s.readBack(ctx, &record, err)
 		case mayBeDone(err) && runs < maxRepeats:
 			unknown = err // the nonce tells whether it was
 		case !errors.Is(err, errUndecided) || runs == maxRuns:
@@ -134,6 +138,21 @@ func (s *Store) Save(ctx context.Context, key string, value []byte, old storage.
 		}
 		if err := pause(ctx, runs); err != nil {
 			return "", s.failure(ctx, "save", key, err)
+		}
+	}
+}
+
+// readBack looks whether a new record is stored that had the error for an answer. If it is not, it may have been, or may be soon.
+func (s *Store) readBack(ctx context.Context, record *secret, unknown error) (storage.Revision, error) {
+	key := record.Metadata.Annotations[keyAnnotation]
+	for runs := 1; ; runs++ {
+		var stored secret
+		err := s.get(ctx, record.Metadata.Name, &stored)
+		switch {
+		case err == nil && stored.isSame(record):
+			return revisionOf(&stored.Metadata), nil
+		case err == nil || s.isAbsent(err, key) || runs == maxRepeats || pause(ctx, runs) != nil:
+			return "", s.failure(ctx, "save", key, unknown)
 		}
 	}
 }
@@ -162,7 +181,7 @@ func (s *Store) attempt(ctx context.Context, change request, record *secret, old
 		return "", storage.ErrConflict
 	case err != nil:
 		return "", err
-	case stored.Metadata.Annotations[nonceAnnotation] == record.Metadata.Annotations[nonceAnnotation]:
+	case stored.isSame(record):
 		return revisionOf(&stored.Metadata), nil
 	case revisionOf(&stored.Metadata) == old:
 		return "", errUndecided

@@ -67,6 +67,9 @@ func (s *Store) change(ctx context.Context, ch change) (version, error) {
 		if !conflict && !refused(err) && !passing(err) {
 			return version{}, err
 		}
+		if !conflict && !refused(err) {
+			unknown = err
+		}
 		if !refused(err) {
 			f, readErr := c.read(ctx, ch.subject)
 			switch {
@@ -86,9 +89,6 @@ func (s *Store) change(ctx context.Context, ch change) (version, error) {
 			case conflict:
 				return version{}, errConflict
 			}
-		}
-		if !conflict && !refused(err) {
-			unknown = err
 		}
 		if time.Since(began) >= patience {
 			return version{}, firstOf(unknown, err)

@@ -3,6 +3,7 @@ package nats
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -132,6 +133,21 @@ func TestAnswerLost(t *testing.T) {
 	lose(nothing)
 	if err := mine.Delete(t.Context(), "a", item.Revision); err != nil {
 		t.Errorf("Delete whose answer is lost: %v", err)
+	}
+	lose(func() {
+		item, err := other.Load(t.Context(), "b")
+		if err == nil {
+			err = other.Delete(t.Context(), "b", item.Revision)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := mine.Save(t.Context(), "b", []byte("4"), ""); err == nil || errors.Is(err, storage.ErrConflict) {
+		t.Errorf("Save of a new key that was stored, and deleted by another: %v", err)
+	}
+	if item, err := other.Load(t.Context(), "b"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what another has deleted is there again: %q, %v", item.Value, err)
 	}
 	if f.armed.Load() != nil {
 		t.Error("no answer was lost")

@@ -19,7 +19,7 @@ import (
 var (
 	errNotOffered = errors.New("the service has no conditional writes: use another")
 	errNoETag     = errors.New("the answer has no strong ETag: is a proxy in between that changes what it passes on, or is it no S3 service?")
-	errUnknown    = errors.New("it is not known whether it was done, as an earlier request for it has had no answer, and another has written since: load it to know")
+	errUnknown    = errors.New("it is not known whether it was done, as a request for it has had no answer: load it to know")
 	errReplica    = errors.New("the object has come by replication from another bucket, so that conditions mean nothing: use that one, or, if it is lost, copy the objects onto themselves")
 	errCache      = errors.New("a cache answered, which may be stale: use the service's own endpoint")
 	errListing    = errors.New("the answer to a listing lacks what each has: is the endpoint an S3 service?")
@@ -52,6 +52,9 @@ func (a answer) isRefusal(match bool) bool { return a.status == 412 || match && 
 
 // isAgain reports whether another request for the same object was under way, and this one not even begun.
 func (a answer) isAgain() bool { return a.status == 409 }
+
+// isThrottle reports whether the service has refused to look at the request.
+func (a answer) isThrottle() bool { return a.code == "SlowDown" }
 
 // cures say what to do about the codes of answers.
 var cures = map[string]string{

@@ -29,6 +29,9 @@ const maxRuns = 20
 // allow: it may come late. What is refused then is read back. If the nonce is the change's own, an earlier request was
 // taken, by this loop or by a proxy that repeats requests. If not, and one before has had no clear answer, it may have been
 // taken and overwritten since: nobody knows.
+//
+// A request that makes an object where there is none is read back at once instead: made again it would bring back what
+// another has deleted since.
 func (s *Store) swap(ctx context.Context, c change) (storage.Revision, error) {
 	name, condition := s.name(c.key), c.old
 	retryer := s.client.Options().Retryer
@@ -62,6 +65,12 @@ func (s *Store) swap(ctx context.Context, c change) (storage.Revision, error) {
 				return "", err
 			}
 			unknown = err
+			if condition == "" && !answer.isThrottle() {
+				if found, readErr := s.get(ctx, name); readErr == nil && found.nonce == c.nonce {
+					return found.etag, nil
+				}
+				return "", fmt.Errorf("%w: %w", errUnknown, cause{unknown})
+			}
 			if delay, err = retryer.RetryDelay(attempts, err); err != nil {
 				return "", err
 			}

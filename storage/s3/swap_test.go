@@ -145,6 +145,36 @@ func TestLostAnswerAndAnotherWriter(t *testing.T) {
 	})
 }
 
+// A new record whose answer got lost is not made again: it may have been deleted by another since.
+func TestLostAnswerAndDeleted(t *testing.T) {
+	eachService(t, func(t *testing.T, d target) {
+		direct := d.open(t)
+		lose := true
+		s := through(t, direct, func(r *http.Request, next tripper) (*http.Response, error) {
+			answer, err := next(r)
+			if err != nil || !isChange(r) || !lose {
+				return answer, err
+			}
+			lose = false
+			_ = answer.Body.Close()
+			item, err := direct.Load(r.Context(), "a")
+			if err == nil {
+				err = direct.Delete(r.Context(), "a", item.Revision)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			return nil, io.ErrUnexpectedEOF
+		})
+		if _, err := s.Save(t.Context(), "a", []byte("1"), ""); !errors.Is(err, errUnknown) || errors.Is(err, storage.ErrConflict) || lose {
+			t.Errorf("Save: %v, want errUnknown", err)
+		}
+		if item, err := direct.Load(t.Context(), "a"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("what another has deleted is there again: %q, %v", item.Value, err)
+		}
+	})
+}
+
 // What AWS answers, and how often a request is made for it.
 func TestAnswers(t *testing.T) {
 	const (
@@ -167,7 +197,9 @@ func TestAnswers(t *testing.T) {
 		{"409 for ever", true, 409, "ConditionalRequestConflict", 1000, failure, maxRuns},
 		{"503", true, 503, "SlowDown", 2, success, 3},
 		{"503 for ever", true, 503, "SlowDown", 1000, failure, 3},
-		{"500", false, 500, "InternalError", 1, success, 2},
+		{"500", true, 500, "InternalError", 1, success, 2},
+		{"500 of a new record", false, 500, "InternalError", 1, failure, 1},
+		{"503 of a new record", false, 503, "SlowDown", 2, success, 3},
 		{"404 of a record", true, 404, "NoSuchKey", 1000, conflict, 1},
 		{"404 of nobody's", false, 404, "NoSuchKey", 1000, failure, 1},
 		{"404 of the bucket", true, 404, "NoSuchBucket", 1000, failure, 1},
