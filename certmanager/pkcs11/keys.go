@@ -125,7 +125,7 @@ func (k *Keys) Create(ctx context.Context, ref string, t certmanager.KeyType) (c
 	var found *signer
 	err := k.sessions.use(ctx.Done(), func(s pkcs11.SessionHandle) (err error) {
 		if found, err = k.find(s, ref); errors.Is(err, fs.ErrNotExist) {
-			if err = k.generate(s, ref, t); err == nil {
+			if err = k.make(s, ref, t); err == nil {
 				found, err = k.find(s, ref)
 			}
 		}
@@ -135,6 +135,21 @@ func (k *Keys) Create(ctx context.Context, ref string, t certmanager.KeyType) (c
 		return nil, failed(ctx, err)
 	}
 	return found, nil
+}
+
+// make makes a key pair in place of what is left of one that was half made. It tries again when the token stumbles: SoftHSM
+// does if another session, of whatever process, looks for objects just then.
+func (k *Keys) make(s pkcs11.SessionHandle, ref string, t certmanager.KeyType) error {
+	const maxRuns = 5
+	for runs := 1; ; runs++ {
+		if err := k.remove(s, ref); err != nil {
+			return err
+		}
+		err := k.generate(s, ref, t)
+		if runs == maxRuns || !isCode(err, pkcs11.CKR_GENERAL_ERROR, pkcs11.CKR_FUNCTION_FAILED, pkcs11.CKR_TEMPLATE_INCONSISTENT) {
+			return err
+		}
+	}
 }
 
 // Open returns the key that has the reference. The error is [fs.ErrNotExist] if there is none.
@@ -158,15 +173,17 @@ func (k *Keys) Delete(ctx context.Context, ref string) error {
 	if k.sessions == nil {
 		return errNotConnected
 	}
-	return failed(ctx, k.sessions.use(ctx.Done(), func(s pkcs11.SessionHandle) error {
-		objects, err := k.objects(s, ref)
-		for _, object := range objects {
-			if err == nil {
-				err = k.module.DestroyObject(s, object)
-			}
+	return failed(ctx, k.sessions.use(ctx.Done(), func(s pkcs11.SessionHandle) error { return k.remove(s, ref) }))
+}
+
+func (k *Keys) remove(s pkcs11.SessionHandle, ref string) error {
+	objects, err := k.objects(s, ref)
+	for _, object := range objects {
+		if err == nil {
+			err = k.module.DestroyObject(s, object)
 		}
-		return err
-	}))
+	}
+	return err
 }
 
 // failed returns the error of a call, which may be nil.

@@ -101,6 +101,25 @@ func TestKeyTypes(t *testing.T) {
 	}
 }
 
+// What is left of a pair that was half made is in nobody's way.
+func TestHalfMade(t *testing.T) {
+	keys := connect(t)
+	if _, err := keys.Create(t.Context(), "half", certmanager.ECDSAP256); err != nil {
+		t.Fatal(err)
+	}
+	if err := keys.DestroyPrivate(t.Context(), "half"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keys.Open(t.Context(), "half"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Open: %v, want ErrNotExist", err)
+	}
+	made, err := keys.Create(t.Context(), "half", certmanager.ECDSAP256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkSigns(t, made)
+}
+
 // TestConcurrentUse has more goroutines than sessions.
 func TestConcurrentUse(t *testing.T) {
 	config := newToken(t)
