@@ -56,7 +56,7 @@ func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 	if err != nil && outcome != outcomeNone {
 		outcome = outcomeFailed
 	}
-	m.counters.handshakes.Add(outcome)
+	m.counters.handshakes.Add(outcome, hello)
 	return certificate, err
 }
 

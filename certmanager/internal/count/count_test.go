@@ -16,7 +16,7 @@ func TestSpread(t *testing.T) {
 	for range 8 {
 		group.Go(func() {
 			for i := range 1000 {
-				s.Add(uint8(i % 3))
+				s.Add(uint8(i%3), &i)
 			}
 		})
 	}
@@ -26,7 +26,7 @@ func TestSpread(t *testing.T) {
 			t.Errorf("%d of kind %d, want %d", got, kind, want)
 		}
 	}
-	if n := testing.AllocsPerRun(100, func() { s.Add(1) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { s.Add(1, &s) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

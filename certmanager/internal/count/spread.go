@@ -1,7 +1,7 @@
 package count
 
 import (
-	"math/rand/v2"
+	"reflect"
 	"sync/atomic"
 )
 
@@ -9,12 +9,14 @@ import (
 const MaxKinds = 8
 
 const (
-	shards    = 32
+	shardBits = 6
+	shards    = 1 << shardBits
 	cacheLine = 128 // bytes: two lines of most processors, which fetch them in pairs
 )
 
 // A Spread counts things of some kinds that come on all processors at once. Each is counted in a place that is chosen by
-// chance, so that processors seldom want the same one: it takes no lock and makes no allocation. The zero value is ready.
+// where in memory it was made, so that processors seldom want the same one, for they allocate from spans of their own: it takes
+// no lock and makes no allocation. The zero value is ready.
 type Spread struct {
 	shards [shards]shard
 }
@@ -24,9 +26,11 @@ type shard struct {
 	_     [cacheLine - 8*MaxKinds]byte
 }
 
-// Add counts one thing of a kind, which is less than MaxKinds.
-func (s *Spread) Add(kind uint8) {
-	s.shards[rand.Uint32()%shards].kinds[kind%MaxKinds].Add(1)
+// Add counts a thing, to which it is given a pointer, of a kind, which is less than MaxKinds.
+func (s *Spread) Add(kind uint8, thing any) {
+	const span = 13 // bits of an address within one: there are objects of one size and one processor
+	place := uint32(reflect.ValueOf(thing).Pointer()>>span) * 0x9E3779B9 >> (32 - shardBits)
+	s.shards[place].kinds[kind%MaxKinds].Add(1)
 }
 
 // Count returns how many of the kind were counted.
