@@ -77,8 +77,9 @@ func (s *Store) pages(ctx context.Context, r reading, prefix, cursor string) ite
 
 // span yields the records of a range, page by page.
 func (s *Store) span(ctx context.Context, r reading, keys span, yield func(storage.Record, error) bool) error {
+	page := make([]storage.Record, 0, min(r.limit, 1024)) // growing while rows come holds the server up
 	for {
-		var page []storage.Record
+		page = page[:0]
 		err := s.query(ctx, func(columns [][]byte) { page = append(page, record(columns)) },
 			r.statement, keys.from, keys.to, keys.prefix, keys.separated)
 		if err != nil {
