@@ -2,10 +2,13 @@ package prometheus_test
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"math"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -125,7 +128,7 @@ func TestCollect(t *testing.T) {
 		const of = "{issuer=local,key_type=ecdsa-p256,name=b.example.com}"
 		s.want(t, "everseal_certificate_not_before_timestamp_seconds"+of, float64(status.NotBefore.Unix()))
 		s.want(t, "everseal_certificate_not_after_timestamp_seconds"+of, float64(status.NotAfter.Unix()))
-		s.want(t, "everseal_certificate_renewal_timestamp_seconds"+of, float64(status.Next.Unix()))
+		s.want(t, "everseal_certificate_renewal_timestamp_seconds"+of, float64(status.Renewal.Unix()))
 		s.want(t, "everseal_certificate_ready"+of, 1)
 		s.want(t, "everseal_certificate_failed_attempts"+of, 0)
 		s.want(t, "everseal_certificates{state=valid}", 3)
@@ -197,6 +200,32 @@ func TestSeriesAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// A name that a client has sent, and for which there is no certificate, is no label and displaces none.
+func TestNamesOfClientsAreNoLabels(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := config()
+		c.OnDemand = func(context.Context, certmanager.Question) error { return nil }
+		down := &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") })}
+		c.Issuers = []certmanager.Issuer{&certmanager.ACME{DirectoryURL: "https://ca.example/directory", AgreeToTerms: true, HTTPClient: down}}
+		m := run(t, c)
+		synctest.Wait()
+		if _, err := m.GetCertificate(&tls.ClientHelloInfo{ServerName: "hostile.example.com"}); err == nil {
+			t.Fatal("there is a certificate")
+		}
+		s := gather(t, &prometheus.Collector{Manager: m})
+		for series := range s {
+			if strings.Contains(series, "hostile") {
+				t.Error(series)
+			}
+		}
+		s.want(t, "everseal_certificates{state=waiting}", 1)
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // limited returns a configuration with a CA whose limits are counted, which nobody asks.
 func limited(s storage.Store) certmanager.Config {
