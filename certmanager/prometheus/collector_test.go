@@ -168,7 +168,7 @@ func TestSeriesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var names []string
 		for i := range 60 {
-			names = append(names, fmt.Sprintf("late%02d.example.com", i))
+			names = append(names, fmt.Sprintf("late%02d.example.com", 99-i)) // not in the order of their ends
 		}
 		c := config(names...)
 		c.Names = nil
@@ -182,7 +182,7 @@ func TestSeriesAreBounded(t *testing.T) {
 		s := gather(t, &prometheus.Collector{Manager: m, MaxSeries: 7})
 		for _, metric := range []string{"not_before_timestamp_seconds", "not_after_timestamp_seconds", "renewal_timestamp_seconds", "ready", "failed_attempts"} {
 			var want []string
-			for _, name := range names[:7] {
+			for _, name := range slices.Backward(names[:7]) {
 				want = append(want, "everseal_certificate_"+metric+"{issuer=local,key_type=ecdsa-p256,name="+name+"}")
 			}
 			if got := s.of("everseal_certificate_" + metric); !slices.Equal(got, want) {
@@ -190,6 +190,8 @@ func TestSeriesAreBounded(t *testing.T) {
 			}
 		}
 		s.want(t, "everseal_certificates{state=valid}", 60)
+		first, _ := m.Status(names[0])
+		s.want(t, "everseal_least_lifetime_left_ratio", float64(time.Until(first.NotAfter))/float64(first.NotAfter.Sub(first.NotBefore)))
 		s = gather(t, &prometheus.Collector{Manager: m, MaxSeries: -1})
 		if got := s.of("everseal_certificate_ready"); len(got) > 0 {
 			t.Errorf("series %v", got)

@@ -250,33 +250,6 @@ func TestIssuersOfOneCA(t *testing.T) {
 	}
 }
 
-// A page's selection is that of a sort of all, also if it is longer than what is kept at a time.
-func TestSelection(t *testing.T) {
-	s := selection{order: orderOf("expires"), most: 30}
-	var hours []int
-	for i := range 10_000 {
-		hours = append(hours, 2*i)
-	}
-	hours = append(hours, 45, 57, 58, 59, 1) // come when only the first are kept
-	now := time.Now()
-	for _, h := range hours {
-		s.add(&certmanager.Status{Names: []string{"a"}, NotAfter: now.Add(time.Duration(h) * time.Hour)})
-		if len(s.kept) > 1060 {
-			t.Fatalf("%d are kept for 30", len(s.kept))
-		}
-	}
-	slices.Sort(hours)
-	first := s.first()
-	if len(first) != 30 {
-		t.Fatalf("%d are selected", len(first))
-	}
-	for i, c := range first {
-		if want := now.Add(time.Duration(hours[i]) * time.Hour); !c.NotAfter.Equal(want) {
-			t.Errorf("the one at %d ends at %v, want %v", i, c.NotAfter, want)
-		}
-	}
-}
-
 // Budgets are read once a minute, and what could be read is shown with why the rest is missing.
 func TestBudgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
