@@ -109,20 +109,18 @@ func (a *admission) leave() {
 func (a *admission) failing(name string) *entry {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if r := a.negatives[name]; r != nil {
-		return r.entry
-	}
-	return nil
+	return a.negatives[name].failing(time.Now())
 }
 
 // allFailing returns the entries that could not be obtained lately.
 func (a *admission) allFailing() []*entry {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	now := time.Now()
 	var all []*entry
 	for _, r := range a.negatives {
-		if r.entry != nil {
-			all = append(all, r.entry)
+		if e := r.failing(now); e != nil {
+			all = append(all, e)
 		}
 	}
 	return all

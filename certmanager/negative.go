@@ -12,6 +12,15 @@ type negative struct {
 func (r *negative) Error() string { return r.err.Error() }
 func (r *negative) Unwrap() error { return r.err }
 
+// failing returns the entry that could not be obtained, or nil. One whose time is over is none: no client has asked since, and
+// none is waited for.
+func (r *negative) failing(now time.Time) *entry {
+	if r == nil || !now.Before(r.until) {
+		return nil
+	}
+	return r.entry
+}
+
 // negatives are those remembered; the zero value is empty.
 type negatives map[string]*negative
 

@@ -295,7 +295,7 @@ func TestOnDemandWithoutContext(t *testing.T) {
 }
 
 // TestOnDemandFailureIsRemembered shows that after a refusal by the CA handshakes fail with its reason
-// and without another order until the next attempt is due, also after a restart.
+// and without another order until the next attempt is due, also after a restart. Then it is forgotten, unless a client asks.
 func TestOnDemandFailureIsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -327,6 +327,14 @@ func TestOnDemandFailureIsRemembered(t *testing.T) {
 		status, known := m.Status("example.com")
 		if !known || !status.OnDemand || status.State != certmanager.StateWaiting || status.Failure == nil || !status.Next.After(time.Now()) {
 			t.Errorf("status of a name that failed on demand: %+v", status)
+		}
+		if s := m.Stats(); s.Failing != 1 || s.Overdue != 1 || len(statuses(m)) != 1 {
+			t.Errorf("%+v", s)
+		}
+		time.Sleep(time.Until(status.Next))
+		_, known = m.Status("example.com")
+		if s := m.Stats(); s.Failing != 0 || s.Overdue != 0 || len(statuses(m)) != 0 || known {
+			t.Errorf("a name that no client asks for any more is failing: %+v", s)
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,6 +64,32 @@ func TestStats(t *testing.T) {
 		})
 		if !s.NextDue.Equal(first.Next) || !s.EarliestEnd.Equal(statusOf(t, m, names[0]).NotAfter) {
 			t.Errorf("next due %v, first end %v; want %v", s.NextDue, s.EarliestEnd, first.Next)
+		}
+	})
+}
+
+// TestOverdue has renewals fail: the status still says when they were to be, and the figures count them.
+func TestOverdue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ca := newWorld(t), newLocalCA(t, "local")
+		var broken atomic.Bool
+		ca.work = func(certmanager.Request) error {
+			if broken.Load() {
+				return errClosed
+			}
+			return nil
+		}
+		m, stop := w.serving(w.issuedBy([]certmanager.Issuer{ca}, "example.com"))
+		defer stop()
+		before := statusOf(t, m, "example.com")
+		if s := m.Stats(); !before.Renewal.After(before.NotBefore) || !before.Renewal.Before(before.NotAfter) || s.Overdue != 0 {
+			t.Errorf("to be renewed at %v, %d are overdue", before.Renewal, s.Overdue)
+		}
+		broken.Store(true)
+		time.Sleep(time.Until(before.Renewal) + time.Hour)
+		after := statusOf(t, m, "example.com")
+		if s := m.Stats(); after.Failure == nil || !after.Next.After(time.Now()) || !after.Renewal.Equal(before.Renewal) || s.Overdue != 1 {
+			t.Errorf("to be renewed at %v, tried next at %v, %d are overdue", after.Renewal, after.Next, s.Overdue)
 		}
 	})
 }

@@ -35,6 +35,7 @@ type Status struct {
 	Next     time.Time `json:"next"`               // when, for this member of a fleet; a time in the past: its turn comes
 	Reason   Reason    `json:"reason,omitempty"`   // why it waits until Next after a failure, or though nothing failed
 	Deferred string    `json:"deferred,omitempty"` // the same in words, if nothing failed
+	Renewal  time.Time `json:"renewal,omitzero"`   // when what there is is to be renewed, which stays so while attempts fail; zero: there is none
 	Attempts int       `json:"attempts,omitempty"` // that failed in a row
 	Since    time.Time `json:"since,omitzero"`     // when the first of them was
 	Failure  *Failure  `json:"failure,omitempty"`  // the last attempt's; nil: it succeeded, or there was none
@@ -182,7 +183,7 @@ func statusOf(e *entry, now time.Time) Status {
 	if c != nil {
 		s.Issuer, s.Serial, s.NotBefore, s.NotAfter, s.EndOf = c.issuer, e.serial(), time.Unix(c.begin, 0).UTC(), c.end(), c.endOf
 		s.Challenges, s.Validated, s.Imported = c.challenges.types(), c.validatedAt(), c.imported
-		s.Copied = c.copiedAt()
+		s.Copied, s.Renewal = c.copiedAt(), p.renewal
 	}
 	return s
 }

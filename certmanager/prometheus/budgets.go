@@ -1,7 +1,9 @@
 package prometheus
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	prom "github.com/prometheus/client_golang/prometheus"
@@ -20,10 +22,15 @@ func (c *Collector) askBudgets(now time.Time) {
 	go c.readBudgets()
 }
 
-// readBudgets reads the budgets. What can't be read any more is not shown as if it were true still.
+// readBudgets reads the budgets.
 func (c *Collector) readBudgets() {
 	// A scrape has no context, and the manager takes half a minute at most.
-	budgets, err := c.Manager.Budgets(context.Background())
+	c.noteBudgets(c.Manager.Budgets(context.Background()))
+}
+
+// noteBudgets notes what was read. What can't be read any more is not shown as if it were true still.
+func (c *Collector) noteBudgets(budgets []certmanager.Budget, err error) {
+	slices.SortStableFunc(budgets, func(a, b certmanager.Budget) int { return cmp.Compare(share(a), share(b)) }) // over all issuers
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.reading, c.budgets = false, budgets
@@ -32,22 +39,25 @@ func (c *Collector) readBudgets() {
 	}
 }
 
+// share returns which part of a budget is left.
+func share(b certmanager.Budget) float64 { return float64(b.Left) / float64(max(b.Count, 1)) }
+
 // A limitKey says which limit of which issuer it is.
 type limitKey struct {
 	issuer string
 	kind   certmanager.BudgetKind
 }
 
-// sendBudgets sends the budgets as they were read last.
+// sendBudgets sends the budgets as they were read last, those with the least left first.
 func (c *Collector) sendBudgets(ch chan<- prom.Metric) {
 	c.mu.Lock()
 	budgets, failed := c.budgets, c.failed
 	c.mu.Unlock()
 	least, sent := make(map[limitKey]float64), 0
 	for _, b := range budgets {
-		key, share := limitKey{b.Issuer, b.Kind}, float64(b.Left)/float64(max(b.Count, 1))
-		if before, ok := least[key]; !ok || share < before {
-			least[key] = share
+		key := limitKey{b.Issuer, b.Kind}
+		if _, ok := least[key]; !ok {
+			least[key] = share(b)
 		}
 		if b.Name != "" {
 			if sent++; sent > c.series() {

@@ -2,10 +2,13 @@ package prometheus_test
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"math"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -125,7 +128,7 @@ func TestCollect(t *testing.T) {
 		const of = "{issuer=local,key_type=ecdsa-p256,name=b.example.com}"
 		s.want(t, "everseal_certificate_not_before_timestamp_seconds"+of, float64(status.NotBefore.Unix()))
 		s.want(t, "everseal_certificate_not_after_timestamp_seconds"+of, float64(status.NotAfter.Unix()))
-		s.want(t, "everseal_certificate_renewal_timestamp_seconds"+of, float64(status.Next.Unix()))
+		s.want(t, "everseal_certificate_renewal_timestamp_seconds"+of, float64(status.Renewal.Unix()))
 		s.want(t, "everseal_certificate_ready"+of, 1)
 		s.want(t, "everseal_certificate_failed_attempts"+of, 0)
 		s.want(t, "everseal_certificates{state=valid}", 3)
@@ -165,7 +168,7 @@ func TestSeriesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var names []string
 		for i := range 60 {
-			names = append(names, fmt.Sprintf("late%02d.example.com", i))
+			names = append(names, fmt.Sprintf("late%02d.example.com", 99-i)) // not in the order of their ends
 		}
 		c := config(names...)
 		c.Names = nil
@@ -179,7 +182,7 @@ func TestSeriesAreBounded(t *testing.T) {
 		s := gather(t, &prometheus.Collector{Manager: m, MaxSeries: 7})
 		for _, metric := range []string{"not_before_timestamp_seconds", "not_after_timestamp_seconds", "renewal_timestamp_seconds", "ready", "failed_attempts"} {
 			var want []string
-			for _, name := range names[:7] {
+			for _, name := range slices.Backward(names[:7]) {
 				want = append(want, "everseal_certificate_"+metric+"{issuer=local,key_type=ecdsa-p256,name="+name+"}")
 			}
 			if got := s.of("everseal_certificate_" + metric); !slices.Equal(got, want) {
@@ -187,6 +190,8 @@ func TestSeriesAreBounded(t *testing.T) {
 			}
 		}
 		s.want(t, "everseal_certificates{state=valid}", 60)
+		first, _ := m.Status(names[0])
+		s.want(t, "everseal_least_lifetime_left_ratio", float64(time.Until(first.NotAfter))/float64(first.NotAfter.Sub(first.NotBefore)))
 		s = gather(t, &prometheus.Collector{Manager: m, MaxSeries: -1})
 		if got := s.of("everseal_certificate_ready"); len(got) > 0 {
 			t.Errorf("series %v", got)
@@ -197,6 +202,32 @@ func TestSeriesAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// A name that a client has sent, and for which there is no certificate, is no label and displaces none.
+func TestNamesOfClientsAreNoLabels(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := config()
+		c.OnDemand = func(context.Context, certmanager.Question) error { return nil }
+		down := &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") })}
+		c.Issuers = []certmanager.Issuer{&certmanager.ACME{DirectoryURL: "https://ca.example/directory", AgreeToTerms: true, HTTPClient: down}}
+		m := run(t, c)
+		synctest.Wait()
+		if _, err := m.GetCertificate(&tls.ClientHelloInfo{ServerName: "hostile.example.com"}); err == nil {
+			t.Fatal("there is a certificate")
+		}
+		s := gather(t, &prometheus.Collector{Manager: m})
+		for series := range s {
+			if strings.Contains(series, "hostile") {
+				t.Error(series)
+			}
+		}
+		s.want(t, "everseal_certificates{state=waiting}", 1)
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // limited returns a configuration with a CA whose limits are counted, which nobody asks.
 func limited(s storage.Store) certmanager.Config {

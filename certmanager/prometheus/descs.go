@@ -15,7 +15,7 @@ var descs = struct {
 }{
 	notBefore:      desc("certificate_not_before_timestamp_seconds", "When the certificate's validity begins, in seconds since 1970.", "name", "key_type", "issuer"),
 	notAfter:       desc("certificate_not_after_timestamp_seconds", "When the certificate, or the first of its chain, ends, in seconds since 1970.", "name", "key_type", "issuer"),
-	renewal:        desc("certificate_renewal_timestamp_seconds", "When the certificate is to be obtained, renewed or tried again, in seconds since 1970.", "name", "key_type", "issuer"),
+	renewal:        desc("certificate_renewal_timestamp_seconds", "When the certificate is to be renewed, which stays so while attempts fail, in seconds since 1970.", "name", "key_type", "issuer"),
 	ready:          desc("certificate_ready", "Whether there is a certificate that has not expired: 1 or 0.", "name", "key_type", "issuer"),
 	failedAttempts: desc("certificate_failed_attempts", "Attempts that failed in a row.", "name", "key_type", "issuer"),
 

@@ -15,7 +15,7 @@
 //
 //	everseal_certificate_not_before_timestamp_seconds   when its validity begins
 //	everseal_certificate_not_after_timestamp_seconds    when it, or the first of its chain, ends
-//	everseal_certificate_renewal_timestamp_seconds      when it is to be obtained, renewed or tried again
+//	everseal_certificate_renewal_timestamp_seconds      when it is to be renewed; in the past: it is overdue
 //	everseal_certificate_ready                          1 if there is one that has not expired, or else 0
 //	everseal_certificate_failed_attempts                that failed in a row
 //
@@ -56,5 +56,6 @@
 //
 // Nothing that a client or a CA sends becomes a label, but for the HTTP status, of which those without a name count as the
 // first of their hundred. Series of single certificates, and of budgets with a name, are bounded by Collector.MaxSeries; they
-// vanish with the certificate. The aggregates are of all, however many there are.
+// vanish with the certificate. A name that clients want on demand has none before there is a certificate for it. The aggregates are of
+// all, however many there are.
 package prometheus

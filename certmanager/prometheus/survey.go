@@ -39,10 +39,13 @@ func newSurvey(m *certmanager.Manager, n int, now time.Time) survey {
 		if served && !(s.least <= share) {
 			s.least = share
 		}
+		if status.OnDemand && !served {
+			continue // a client has sent the name: it is to be no label, and to displace none
+		}
 		if w.wants(share, status.Names[0]) {
 			w.add(sight{
 				name: status.Names[0], keyType: string(status.KeyType), issuer: status.Issuer,
-				notBefore: status.NotBefore, notAfter: status.NotAfter, renewal: status.Next,
+				notBefore: status.NotBefore, notAfter: status.NotAfter, renewal: status.Renewal,
 				ready: served && now.Before(status.NotAfter), attempts: status.Attempts, share: share,
 			})
 		}

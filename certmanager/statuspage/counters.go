@@ -88,9 +88,8 @@ func (p *page) Counters() []counter {
 	all := []counter{attempts, handshakes, calls}
 	for i := range c.Requests {
 		r := &c.Requests[i]
-		name := "Requests to " + issuerWords(r.Issuer)
-		if last := &all[len(all)-1]; last.Name != name {
-			all = append(all, counter{Name: name, Columns: []string{"sent", "failed", "mean"}})
+		if i == 0 || r.Issuer != c.Requests[i-1].Issuer {
+			all = append(all, counter{Name: "Requests to " + p.issuerName(r.Issuer), Columns: []string{"sent", "failed", "mean"}})
 		}
 		sent, failed := int64(0), int64(0)
 		for status, n := range r.Statuses {
@@ -103,6 +102,17 @@ func (p *page) Counters() []counter {
 		all[len(all)-1].add(r.Action, grouped(sent), grouped(failed), mean.String())
 	}
 	return all
+}
+
+// issuerName returns an issuer's ID as people know it, or whole if another issuer is known by the same words.
+func (p *page) issuerName(id string) string {
+	words := issuerWords(id)
+	for other := range p.Stats.InFlight {
+		if other != id && issuerWords(other) == words {
+			return id
+		}
+	}
+	return words
 }
 
 // failureWords returns what attempts failed for, in words.

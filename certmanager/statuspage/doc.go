@@ -26,7 +26,8 @@
 // These parameters of the URL choose what is listed:
 //
 //	name    a part of a name; also the name that a wildcard covers
-//	state   valid, renewing, obtaining, waiting, expired, or failing: the last attempt failed
+//	state   valid, renewing, obtaining, waiting, expired; or failing: the last attempt failed; or
+//	        overdue: it should have been obtained or renewed by now
 //	reason  what they wait for, a certmanager.Reason
 //	issuer  the ID of an issuer
 //	sort    name, state, issuer, expires, next or age; without it those that need attention come first

@@ -36,6 +36,8 @@ func (f *fake) Stats() certmanager.Stats {
 		s.States[c.State]++
 		if c.Failure != nil {
 			s.Failing++
+		}
+		if !c.Renewal.After(now) {
 			s.Overdue++
 		}
 		if c.Reason != "" {
@@ -67,7 +69,7 @@ func valid(now time.Time, age int, names ...string) certmanager.Status {
 	begin := now.Add(-time.Duration(age)*day24 - 37*time.Minute)
 	renewal := begin.Add(60 * day24)
 	return certmanager.Status{Names: names, KeyType: certmanager.ECDSAP256, State: certmanager.StateValid, Issuer: issuerID, Serial: "4a5f" + fmt.Sprintf("%012x", len(names[0])*7919),
-		NotBefore: begin, NotAfter: begin.Add(90 * day24), Challenges: []string{"http-01"}, Validated: begin, Action: certmanager.ActionRenew, Next: renewal,
+		NotBefore: begin, NotAfter: begin.Add(90 * day24), Challenges: []string{"http-01"}, Validated: begin, Action: certmanager.ActionRenew, Next: renewal, Renewal: renewal,
 		Window: acme.Window{Start: renewal.Add(-day24), End: renewal.Add(day24)}, NextPoll: now.Add(5 * time.Hour)}
 }
 
@@ -77,6 +79,7 @@ const day24 = 24 * time.Hour
 
 // failed returns the certificate as it is when its renewal fails.
 func failed(s certmanager.Status, now time.Time, err error, found ...*diagnose.Report) certmanager.Status {
+	s.Renewal = now.Add(-32 * time.Hour)
 	s.Action, s.Next, s.Reason, s.Attempts, s.Since = certmanager.ActionRetry, now.Add(47*time.Minute), certmanager.ReasonBackoff, 4, now.Add(-31*time.Hour)
 	s.Failure = &certmanager.Failure{Time: now.Add(-13 * time.Minute), Err: err, Diagnoses: found}
 	return s

@@ -106,7 +106,7 @@ func TestHeaders(t *testing.T) {
 		code        int
 	}{
 		{"GET", "/", 200}, {"HEAD", "/", 200}, {"GET", "/?format=json", 200}, {"POST", "/", 405}, {"DELETE", "/", 405}, {"OPTIONS", "/", 405},
-		{"GET", "/?state=none", 400}, {"GET", "/?sort=none", 400}, {"GET", "/?page=0", 400}, {"GET", "/?page=1e3", 400}, {"GET", "/?limit=1001", 400},
+		{"GET", "/?state=none", 400}, {"GET", "/?sort=none", 400}, {"GET", "/?format=xml", 400}, {"GET", "/?page=0", 400}, {"GET", "/?page=1e3", 400}, {"GET", "/?limit=1001", 400},
 		{"GET", "/?name=" + strings.Repeat("a", 301), 400}, {"GET", "/?page=99999999999999999999", 400},
 	} {
 		answer := httptest.NewRecorder()
@@ -173,7 +173,7 @@ func TestQueries(t *testing.T) {
 		for url, want := range map[string]int{
 			"": 302, "state=valid": 294, "state=expired": 1, "state=failing": 3, "state=waiting": 4, "reason=budget": 3, "reason=issuer&state=expired": 1,
 			"name=shop.": 43, "name=SHOP.": 43, "name=.EXAMPLE": 301, "name=SHOP.Customer-00001": 1, "name=beta.": 60, "name=customer-00001.example": 7, "name=www.wild.example": 1, "name=wild.example": 1,
-			"name=a.b.wild.example": 0, "name=größe.de": 1, "name=nowhere": 0, "issuer=" + issuerID: 296, "issuer=other": 0, "name=.example&state=failing": 3, "unknown=1": 302,
+			"state=overdue": 8, "state=overdue&reason=budget": 3, "name=a.b.wild.example": 0, "name=größe.de": 1, "name=nowhere": 0, "issuer=" + issuerID: 296, "issuer=other": 0, "name=.example&state=failing": 3, "unknown=1": 302,
 		} {
 			if r := shown(t, h, "/?format=json&"+url); r.Matching != want || len(r.Certificates) != min(want, 50) {
 				t.Errorf("%q lists %d, and shows %d, want %d", url, r.Matching, len(r.Certificates), want)
@@ -204,30 +204,49 @@ func TestQueries(t *testing.T) {
 	})
 }
 
-// A page's selection is that of a sort of all, also if it is longer than what is kept at a time.
-func TestSelection(t *testing.T) {
-	s := selection{order: orderOf("expires"), most: 30}
-	var hours []int
-	for i := range 10_000 {
-		hours = append(hours, 2*i)
-	}
-	hours = append(hours, 45, 57, 58, 59, 1) // come when only the first are kept
-	now := time.Now()
-	for _, h := range hours {
-		s.add(&certmanager.Status{Names: []string{"a"}, NotAfter: now.Add(time.Duration(h) * time.Hour)})
-		if len(s.kept) > 1060 {
-			t.Fatalf("%d are kept for 30", len(s.kept))
+// What a search leaves out of the URL of the page it came from, the form has.
+func TestFormKeepsTheQuery(t *testing.T) {
+	h := newHandler(newFake(time.Now(), 300))
+	text := get(t, h, "/?limit=200&sort=age&issuer="+issuerID+"&reason=budget").Body.String()
+	for _, want := range []string{`name="limit" value="200"`, `name="sort" value="age"`, `name="issuer" value="` + issuerID + `"`, `name="reason" value="budget"`} {
+		if !strings.Contains(text, `<input type="hidden" `+want+`>`) {
+			t.Errorf("the form lacks %s", want)
 		}
 	}
-	slices.Sort(hours)
-	first := s.first()
-	if len(first) != 30 {
-		t.Fatalf("%d are selected", len(first))
+	if text := get(t, h, "/").Body.String(); strings.Contains(text, `type="hidden"`) {
+		t.Error("the form has what was not asked for")
 	}
-	for i, c := range first {
-		if want := now.Add(time.Duration(hours[i]) * time.Hour); !c.NotAfter.Equal(want) {
-			t.Errorf("the one at %d ends at %v, want %v", i, c.NotAfter, want)
+}
+
+// What most certificates wait for comes first, however the words are spelled.
+func TestWaits(t *testing.T) {
+	p := page{report: &report{Stats: certmanager.Stats{Deferred: map[certmanager.Reason]int{"d": 1, "b": 1, "c": 2, "a": 1, "e": 3}}}, Query: new(query)}
+	for range 20 {
+		var got []string
+		for _, f := range p.Waits() {
+			got = append(got, f.Name)
 		}
+		if want := []string{"e", "c", "a", "b", "d"}; !slices.Equal(got, want) {
+			t.Fatalf("%v, want %v", got, want)
+		}
+	}
+}
+
+// Two accounts at one CA have a table of requests each, and can be told apart.
+func TestIssuersOfOneCA(t *testing.T) {
+	const first, second = "ca.example-00000001", "ca.example-00000002"
+	p := page{report: &report{Stats: certmanager.Stats{InFlight: map[string]int{first: 0, second: 0, issuerID: 0}},
+		Counts: certmanager.Counts{Requests: []certmanager.Requests{{Issuer: issuerID, Action: "newOrder"}, {Issuer: first, Action: "newOrder"}, {Issuer: second, Action: "newOrder"}}}}, Query: new(query)}
+	var got []string
+	for _, c := range p.Counters()[3:] {
+		got = append(got, c.Name)
+	}
+	for _, f := range p.InFlight() {
+		got = append(got, f.Name)
+	}
+	ca := issuerWords(issuerID)
+	if want := []string{"Requests to " + ca, "Requests to " + first, "Requests to " + second, ca, first, second}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

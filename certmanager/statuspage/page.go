@@ -1,6 +1,7 @@
 package statuspage
 
 import (
+	"cmp"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
@@ -57,11 +58,11 @@ func (p *page) Headline() string { return headline(&p.Stats) }
 // Lead says what comes next.
 func (p *page) Lead() string { return lead(&p.Stats, p.Time) }
 
-// A figure is a number with its name, and a link to what it counts if there is one.
+// A figure is a number with its name.
 type figure struct {
 	Name  string
 	Count int
-	URL   string
+	URL   string // of what it counts
 	Tone  string // "good", "busy", "bad" or "zero"; empty: none
 }
 
@@ -74,7 +75,7 @@ func (p *page) Figures() []figure {
 		state("Valid", certmanager.StateValid, "good"), state("Renewing", certmanager.StateRenewing, "busy"),
 		state("Obtaining", certmanager.StateObtaining, "busy"), state("Waiting", certmanager.StateWaiting, "busy"),
 		state("Expired", certmanager.StateExpired, "bad"), {"Failing", p.Stats.Failing, p.Query.With("state", failing), "bad"},
-		{"Overdue", p.Stats.Overdue, "", "busy"},
+		{"Overdue", p.Stats.Overdue, p.Query.With("state", overdue), "busy"},
 	}
 	for i := range all {
 		if all[i].Count == 0 {
@@ -165,7 +166,7 @@ func (p *page) Waits() []figure {
 	for reason, n := range p.Stats.Deferred {
 		all = append(all, figure{Name: reasonWords(reason), Count: n, URL: p.Query.With("reason", string(reason))})
 	}
-	slices.SortFunc(all, func(a, b figure) int { return b.Count - a.Count + strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(all, func(a, b figure) int { return cmp.Or(cmp.Compare(b.Count, a.Count), strings.Compare(a.Name, b.Name)) })
 	return all
 }
 
@@ -173,7 +174,7 @@ func (p *page) Waits() []figure {
 func (p *page) InFlight() []figure {
 	var all []figure
 	for _, id := range slices.Sorted(maps.Keys(p.Stats.InFlight)) {
-		all = append(all, figure{Name: issuerWords(id), Count: p.Stats.InFlight[id], URL: p.Query.With("issuer", id)})
+		all = append(all, figure{Name: p.issuerName(id), Count: p.Stats.InFlight[id], URL: p.Query.With("issuer", id)})
 	}
 	return all
 }

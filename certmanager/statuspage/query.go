@@ -2,6 +2,7 @@ package statuspage
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -20,13 +21,16 @@ const (
 	maxText      = 300 // bytes of a text to search for
 )
 
-// failing is what "state" selects besides the states: those whose last attempt failed.
-const failing = "failing"
+// What "state" selects besides the states.
+const (
+	failing = "failing" // those whose last attempt failed
+	overdue = "overdue" // those that should have been obtained or renewed by now, as Stats.Overdue counts them
+)
 
 // A query is which certificates to show.
 type query struct {
 	Name   string // part of a name
-	State  string // a certmanager.State, or failing
+	State  string // a certmanager.State, failing or overdue
 	Reason string // a certmanager.Reason that they wait for
 	Issuer string // ID
 	Sort   string // see order
@@ -51,6 +55,9 @@ func parseQuery(values url.Values) (query, error) {
 	if q.Sort != "" && orderOf(q.Sort) == nil {
 		return q, fmt.Errorf("sort must be one of %s", strings.Join(sorts(), ", "))
 	}
+	if format := values.Get("format"); format != "" && format != "json" && format != "html" {
+		return q, errors.New("format must be json or html")
+	}
 	var err error
 	if q.Page, err = parseNumber(values, "page", 1, maxPage); err == nil {
 		q.Limit, err = parseNumber(values, "limit", defaultLimit, maxLimit)
@@ -74,7 +81,7 @@ func parseNumber(values url.Values, name string, otherwise, most int) (int, erro
 func filters() []string {
 	return []string{
 		string(certmanager.StateValid), string(certmanager.StateRenewing), string(certmanager.StateObtaining), string(certmanager.StateWaiting),
-		string(certmanager.StateExpired), failing,
+		string(certmanager.StateExpired), failing, overdue,
 	}
 }
 
@@ -86,14 +93,22 @@ func (q query) With(name, value string) string {
 			values.Set(key, text)
 		}
 	}
-	if q.Limit != defaultLimit {
-		values.Set("limit", strconv.Itoa(q.Limit))
+	if limit := q.OtherLimit(); limit != "" {
+		values.Set("limit", limit)
 	}
 	values.Set(name, value)
 	if value == "" {
 		values.Del(name)
 	}
 	return "?" + values.Encode()
+}
+
+// OtherLimit returns the limit, unless it is what it is without one.
+func (q query) OtherLimit() string {
+	if q.Limit == defaultLimit {
+		return ""
+	}
+	return strconv.Itoa(q.Limit)
 }
 
 // At returns the URL of one of the query's pages.
@@ -113,7 +128,7 @@ func (q *query) matcher(now time.Time) func(*certmanager.Status) bool {
 	_, parent, _ := strings.Cut(name, ".")
 	return func(s *certmanager.Status) bool {
 		switch {
-		case q.State == failing && s.Failure == nil, q.State != "" && q.State != failing && string(s.State) != q.State:
+		case q.State != "" && !isIn(s, q.State, now):
 			return false
 		case q.Reason != "" && (string(s.Reason) != q.Reason || !s.Next.After(now)), q.Issuer != "" && s.Issuer != q.Issuer:
 			return false
@@ -122,6 +137,17 @@ func (q *query) matcher(now time.Time) func(*certmanager.Status) bool {
 			return strings.Contains(of, name) || parent != "" && strings.HasPrefix(of, "*.") && of[2:] == parent
 		})
 	}
+}
+
+// isIn reports whether the certificate is in what "state" selects.
+func isIn(s *certmanager.Status, state string, now time.Time) bool {
+	switch state {
+	case failing:
+		return s.Failure != nil
+	case overdue:
+		return !s.Renewal.After(now) // zero: there is none yet
+	}
+	return string(s.State) == state
 }
 
 // An order compares two certificates.

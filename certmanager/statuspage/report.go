@@ -1,7 +1,6 @@
 package statuspage
 
 import (
-	"slices"
 	"time"
 
 	"github.com/everseal/everseal/certmanager"
@@ -46,7 +45,8 @@ func newReport(s source, q *query, now time.Time) *report {
 	}
 	matches := q.matcher(now)
 	best := selection{order: orderOf(q.Sort), most: q.Page * q.Limit}
-	for status := range s.All() {
+	var status certmanager.Status // one for all: what is kept is copied
+	for status = range s.All() {
 		if day := int(status.NotAfter.Sub(today) / (24 * time.Hour)); status.NotAfter.After(now) && day < expiryDays {
 			r.Expiries[day].Count++
 			if status.Failure != nil {
@@ -61,37 +61,8 @@ func newReport(s source, q *query, now time.Time) *report {
 	r.Pages = max((r.Matching+q.Limit-1)/q.Limit, 1)
 	r.Page = min(q.Page, r.Pages)
 	r.Certificates = []certificate{}
-	shown := best.first()
-	for _, status := range shown[min((r.Page-1)*q.Limit, len(shown)):min(r.Page*q.Limit, len(shown))] {
-		r.Certificates = append(r.Certificates, certificate{ready(status), *status})
+	for _, shown := range best.after((r.Page - 1) * q.Limit) {
+		r.Certificates = append(r.Certificates, certificate{ready(shown), *shown})
 	}
 	return r
-}
-
-// A selection keeps the first of what it is given, by an order. It keeps not many more than it is to return, so that the
-// first pages of a million cost little memory and time.
-type selection struct {
-	order order
-	most  int
-	kept  []*certmanager.Status
-	worst *certmanager.Status // of as many as there are to be; nil: there are fewer yet
-}
-
-func (s *selection) add(status *certmanager.Status) {
-	if s.worst != nil && s.order(status, s.worst) >= 0 {
-		return
-	}
-	kept := *status
-	if s.kept = append(s.kept, &kept); len(s.kept) >= 2*s.most+1000 {
-		s.kept = s.first()
-		s.worst = s.kept[s.most-1]
-	}
-}
-
-// first returns the first of them, in order.
-func (s *selection) first() []*certmanager.Status {
-	slices.SortFunc(s.kept, s.order)
-	clear(s.kept[min(s.most, len(s.kept)):])
-	s.kept = s.kept[:min(s.most, len(s.kept))]
-	return s.kept
 }

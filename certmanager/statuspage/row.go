@@ -140,6 +140,9 @@ func factsOf(s *certmanager.Status, now time.Time) []fact {
 	if s.Reason != "" && s.Next.After(now) {
 		add("Waits for", reasonWords(s.Reason))
 	}
+	if !s.Renewal.Equal(s.Next) {
+		addTime("Renewal due", s.Renewal)
+	}
 	add("Because", shortened(s.Deferred, maxMessage))
 	addTime("Failing since", s.Since)
 	return append(facts, advice(s)...)
