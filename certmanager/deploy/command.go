@@ -76,9 +76,29 @@ func (k *keeper) startCommand(ctx context.Context) {
 	if !k.together {
 		jobs = jobs[:1]
 	}
+	jobs = k.fitting(jobs)
 	command := k.prepare(jobs)
 	k.busy = true
 	go func() { k.ended <- outcome{jobs, command.run(ctx, k.timeout)} }()
+}
+
+// maxVariable is how many bytes a variable has for several targets. Linux takes 128 KiB, Windows 32,767 characters. One target's
+// hundred names always fit.
+const maxVariable = 32_000
+
+// fitting returns the first targets whose paths and names fit the variables: one at least. The next run is for the others.
+func (k *keeper) fitting(jobs []job) []job {
+	paths, domains := 0, 0
+	for i, j := range jobs {
+		paths += len(k.path(j.target)) + 1
+		for _, name := range j.names {
+			domains += len(name) + 1
+		}
+		if i > 0 && max(paths, domains) > maxVariable {
+			return jobs[:i]
+		}
+	}
+	return jobs
 }
 
 // prepare returns the command for some targets.

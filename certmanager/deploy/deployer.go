@@ -15,7 +15,7 @@ import (
 // Run beside that of the manager; none is to be changed after that. Manager and Dir are the only required ones.
 type Deployer struct {
 	Manager *certmanager.Manager
-	// Dir is the folder of the files, such as "/etc/everseal/live". It is made if it is missing, with mode 0755.
+	// Dir is the folder of the files, such as "/etc/everseal/live". It and those above it are made if they are missing, with mode 0755.
 	Dir string
 
 	// Names are those whose certificates get files, each by its own name. Zero: all certificates of the manager, by the

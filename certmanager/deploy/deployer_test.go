@@ -314,18 +314,28 @@ func TestKeysElsewhere(t *testing.T) {
 	})
 }
 
-// While another process is at work in the folder nothing is done there.
+// While another process is at work in the folder nothing is done there. One that does not end is reported.
 func TestAnotherProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "example.test")
 		unlock := lock(t, w.dir)
 		runs(t, w.deployer().Run)
-		time.Sleep(5 * time.Minute)
+		time.Sleep(50 * time.Second)
 		if seen := list(t, w.dir); len(seen) > 0 || w.count() > 0 {
 			t.Errorf("there is %q", seen)
 		}
+		time.Sleep(time.Minute)
+		n := w.count()
+		if n == 0 {
+			t.Fatal("nothing says that the folder is in use all the time")
+		}
+		if r := w.await(n); r.Err == nil || len(r.Names) > 0 || !strings.Contains(r.Err.Error(), "another process deploys in it") {
+			t.Errorf("%+v", r)
+		}
 		unlock()
-		w.succeeded(1)
+		for w.await(n).Err != nil {
+			n++
+		}
 	})
 }
 

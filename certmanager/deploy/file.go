@@ -80,7 +80,7 @@ func (a access) fits(info fs.FileInfo, mode fs.FileMode) bool {
 
 // replace puts a file in place of the one by its name, by one rename, so that there is always one of them as a whole.
 func (a access) replace(root *os.Root, f file) error {
-	unfinished := file{path.Join(path.Dir(f.name), ".new-"+path.Base(f.name)), f.content, f.mode}
+	unfinished := file{unfinishedName(f.name), f.content, f.mode}
 	if err := removeIfThere(root, unfinished.name); err != nil { // that a crash has left
 		return err
 	}
@@ -94,9 +94,15 @@ func (a access) replace(root *os.Root, f file) error {
 	return syncFolder(root, path.Dir(f.name))
 }
 
+// unfinishedName returns what a file is called until it is finished: the longest name of a file has 255 bytes.
+func unfinishedName(name string) string {
+	base := path.Base(name)
+	return path.Join(path.Dir(name), ".new-"+base[:min(len(base), 200)])
+}
+
 // link puts a link in place of what is there by its name.
 func link(root *os.Root, target, name string) error {
-	unfinished := path.Join(path.Dir(name), ".new-"+path.Base(name))
+	unfinished := unfinishedName(name)
 	if err := removeIfThere(root, unfinished); err != nil {
 		return err
 	}
@@ -109,16 +115,25 @@ func link(root *os.Root, target, name string) error {
 	return nil
 }
 
-// makeFolder makes a folder that may be there, readable by all whatever the umask.
+// makeFolder makes a folder that may be there, readable by all whatever the umask. It gets its name with its mode: a crash
+// between the two would leave one that nobody else can read.
 func makeFolder(root *os.Root, name string) error {
 	if info, err := root.Lstat(name); err == nil && info.IsDir() {
 		return nil
 	}
-	if err := root.Mkdir(name, folderMode); err != nil {
+	unfinished := unfinishedName(name)
+	if err := removeIfThere(root, unfinished); err != nil { // that a crash has left
 		return err
 	}
-	if err := root.Chmod(name, folderMode); err != nil {
+	if err := root.Mkdir(unfinished, folderMode); err != nil {
 		return err
+	}
+	err := root.Chmod(unfinished, folderMode)
+	if err == nil {
+		err = root.Rename(unfinished, name)
+	}
+	if err != nil {
+		return errors.Join(err, removeIfThere(root, unfinished))
 	}
 	return syncFolder(root, path.Dir(name))
 }
@@ -172,7 +187,7 @@ func removeDurably(root *os.Root, name string) error {
 }
 
 // errInUse is that another process is at work in the folder.
-var errInUse = errors.New("another process deploys in it")
+var errInUse = errors.New("another process deploys in it: end it if it hangs")
 
 // inFolder makes the folder if it is missing, and has it for itself while the function works in it.
 func inFolder(dir string, work func(*os.Root)) error {
@@ -197,13 +212,21 @@ func inFolder(dir string, work func(*os.Root)) error {
 	return nil
 }
 
-// makeDir makes Dir if it is missing, readable by all whatever the umask.
+// makeDir makes Dir, and the folders above it, if they are missing, readable by all whatever the umask.
 func makeDir(dir string) error {
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.MkdirAll(dir, folderMode); err != nil {
+	parent := filepath.Dir(dir)
+	if err := makeDir(parent); err != nil {
 		return err
 	}
-	return os.Chmod(dir, folderMode)
+	root, err := os.OpenRoot(parent)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(makeFolder(root, filepath.Base(dir)), root.Close()); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	return nil
 }

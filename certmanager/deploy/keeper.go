@@ -21,6 +21,7 @@ type keeper struct {
 
 	targets  map[string]*target // by name
 	dirFails backoff
+	inUse    time.Time    // since when another process is at work in Dir; zero: it is not
 	busy     bool         // a command runs
 	ended    chan outcome // what it has come to
 }
@@ -30,6 +31,7 @@ const (
 	passPause    = time.Second      // at least, whatever happens
 	settlePeriod = 5 * time.Second  // for which the command waits for more that changes, with Together
 	filesPause   = time.Minute      // at most, after failures to write files
+	longestUse   = time.Minute      // of Dir by another process, before that is a failure
 	commandPause = 10 * time.Minute // at most, after failures of the command
 )
 
@@ -40,7 +42,7 @@ func (k *keeper) run(ctx context.Context, woken <-chan struct{}) {
 		if now := time.Now(); ctx.Err() == nil && !now.Before(next) {
 			k.pass(ctx)
 			last = time.Now()
-			next = last.Add(passInterval)
+			next = k.nextPass(last)
 		}
 		k.startCommand(ctx)
 		wake := time.NewTimer(time.Until(k.nextCommand(next)))
@@ -63,13 +65,27 @@ func (k *keeper) run(ctx context.Context, woken <-chan struct{}) {
 	}
 }
 
+// nextPass returns when the pass after the last one is due: what failed is tried again at its time.
+func (k *keeper) nextPass(last time.Time) time.Time {
+	next := last.Add(passInterval)
+	for _, t := range k.targets {
+		if t.files.waits(last) && t.files.next.Before(next) {
+			next = t.files.next
+		}
+	}
+	if k.dirFails.waits(last) && k.dirFails.next.Before(next) {
+		next = k.dirFails.next
+	}
+	return next
+}
+
 // pass compares all files with what is served, and writes those that differ.
 func (k *keeper) pass(ctx context.Context) {
 	if k.dirFails.waits(time.Now()) {
 		return
 	}
 	err := inFolder(k.dir, func(root *os.Root) {
-		k.dirFails = backoff{}
+		k.dirFails, k.inUse = backoff{}, time.Time{}
 		seen := make(map[string]bool)
 		for name := range k.wanted() {
 			if ctx.Err() != nil {
@@ -82,7 +98,7 @@ func (k *keeper) pass(ctx context.Context) {
 		}
 		maps.DeleteFunc(k.targets, func(name string, t *target) bool { return !seen[name] && !t.isDue() })
 	})
-	if errors.Is(err, errInUse) {
+	if errors.Is(err, errInUse) && !k.isStuck(time.Now()) {
 		k.logger.LogAttrs(ctx, slog.LevelDebug, "another process deploys in the same folder", slog.String("path", k.dir))
 		return
 	}
@@ -90,6 +106,14 @@ func (k *keeper) pass(ctx context.Context) {
 		k.dirFails.fail(filesPause)
 		k.report(ctx, Result{Err: fmt.Errorf("deploy: Dir: %w", err), Attempts: k.dirFails.attempts, Next: k.dirFails.next})
 	}
+}
+
+// isStuck reports whether another process is at work in Dir for longer than a pass takes. It notes when that began.
+func (k *keeper) isStuck(now time.Time) bool {
+	if k.inUse.IsZero() {
+		k.inUse = now
+	}
+	return now.Sub(k.inUse) >= longestUse
 }
 
 // wanted returns the names whose certificates are to have files, some of them more than once.
@@ -112,7 +136,7 @@ func (k *keeper) bring(ctx context.Context, root *os.Root, name string) {
 	if err == nil && !t.files.waits(time.Now()) {
 		err = k.update(ctx, root, t)
 	}
-	if err == nil {
+	if err == nil || ctx.Err() != nil {
 		return
 	}
 	t.files.fail(filesPause)
@@ -153,7 +177,7 @@ func (k *keeper) update(ctx context.Context, root *os.Root, t *target) error {
 			return err
 		}
 	}
-	isNew := t.sums == nil
+	before := t.sums
 	if files != nil {
 		t.sums = sumOf(files)
 		if !k.layout.has(root, t.lineage, t.sums) {
@@ -165,7 +189,7 @@ func (k *keeper) update(ctx context.Context, root *os.Root, t *target) error {
 		}
 	}
 	t.served, t.names, t.files = served, status.Names, backoff{}
-	if t.changed || isNew && !k.isDone(root, t) {
+	if t.changed || !slices.Equal(before, t.sums) && !k.isDone(root, t) { // another process may have written them, and crashed
 		k.installed(ctx, t)
 	}
 	return nil

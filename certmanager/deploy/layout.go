@@ -120,19 +120,7 @@ func (f folder) install(root *os.Root, lineage string, files []file) error {
 		return err
 	}
 	version := path.Join(lineage, versionName(next))
-	if err := makeFolder(root, version); err != nil {
-		return err
-	}
-	for _, each := range files {
-		each.name = path.Join(version, each.name)
-		if err := f.write(root, each); err != nil {
-			return err
-		}
-	}
-	if err := syncFolder(root, version); err != nil {
-		return err
-	}
-	if err := link(root, versionName(next), path.Join(lineage, current)); err != nil {
+	if err := f.switchTo(root, version, files); err != nil {
 		return err
 	}
 	for _, name := range f.names() {
@@ -146,6 +134,36 @@ func (f folder) install(root *os.Root, lineage string, files []file) error {
 		return err
 	}
 	return prune(root, lineage, next)
+}
+
+// switchTo writes a version and makes the current link lead to it. What fails leaves nothing: where a disk is full, each
+// attempt would take more of it.
+func (f folder) switchTo(root *os.Root, version string, files []file) error {
+	err := f.writeVersion(root, version, files)
+	if err == nil {
+		err = link(root, path.Base(version), path.Join(path.Dir(version), current))
+	}
+	if err == nil {
+		return nil
+	}
+	if to, _ := root.Readlink(path.Join(path.Dir(version), current)); to == path.Base(version) {
+		return err // done all the same, as network shares may do
+	}
+	return errors.Join(err, root.RemoveAll(version))
+}
+
+// writeVersion writes a version's folder.
+func (f folder) writeVersion(root *os.Root, version string, files []file) error {
+	if err := makeFolder(root, version); err != nil {
+		return err
+	}
+	for _, each := range files {
+		each.name = path.Join(version, each.name)
+		if err := f.write(root, each); err != nil {
+			return err
+		}
+	}
+	return syncFolder(root, version)
 }
 
 // checkOurs returns an error if another program has made the folder, such as certbot: its files can't be replaced at once.
