@@ -18,7 +18,8 @@ import (
 	"github.com/everseal/everseal/storage"
 )
 
-// ErrNotNewer is wrapped by the error of [Manager.Import] for a certificate that ends before the one that its names have.
+// ErrNotNewer is wrapped by the error of [Manager.Import] for a certificate that ends before the one that its names have, or that
+// the manager has replaced since; and by that of [Manager.Transfer], see there.
 var ErrNotNewer = errors.New("the names have a certificate that ends later")
 
 // Import makes a certificate from elsewhere one of the manager's: it is stored, served at once, and replaced by one of the
@@ -28,12 +29,12 @@ var ErrNotNewer = errors.New("the names have a certificate that ends later")
 // The chain is PEM, in any order; what is not above the certificate is left out, and so is the root. The key is PEM
 // too, not encrypted: PKCS #8, PKCS #1 or SEC 1, of one of the KeyTypes. A certificate that has expired, is not for servers,
 // has names that no certificate can be obtained for, or does not belong to the key is refused, and so is one whose names
-// are in other certificates that are managed, or managed with several kinds of key and not with its own. If the names have a certificate that ends later, that stays, and the error
-// wraps [ErrNotNewer]: what was imported once and renewed can be imported again without harm. The very certificate
-// that is there is no error. For one whose key Config.Keys has to be replaced, Import waits for an attempt under way, as
+// are in other certificates that are managed, or managed with several kinds of key and not with its own. If the names have a certificate that ends later, or one that replaced
+// this, that stays, and the error wraps [ErrNotNewer]: what was imported once and renewed can be imported again without harm.
+// The very certificate that is there is no error. For one whose key Config.Keys has to be replaced, Import waits for an attempt under way, as
 // [Manager.Delete] does: ctx should have time for that.
 func (m *Manager) Import(ctx context.Context, certPEM, keyPEM []byte) error {
-	_, err := m.transfer(ctx, &Transfer{Certificate: certPEM, Key: keyPEM, Manage: true})
+	_, err := m.transfer(ctx, &Transfer{Certificate: certPEM, Key: keyPEM, Manage: true, isImport: true})
 	if err != nil && !errors.Is(err, errNotMade) {
 		return fmt.Errorf("certmanager: import: %w", err)
 	}
@@ -49,27 +50,31 @@ func (c *catalogue) check(s *subject) error {
 	return err
 }
 
-// keepImported stores the record, unless there is one that ends later, and reports whether that changes anything. Of one that
+// keepImported stores the record, unless there is one that is to stay, and reports whether that changes anything. Of one that
 // is the same, r takes over when it came. In a dry run nothing is stored.
-func (m *Manager) keepImported(ctx context.Context, e *entry, r *record.Certificate, dryRun bool) (changed bool, err error) {
+func (m *Manager) keepImported(ctx context.Context, e *entry, r *record.Certificate, t *Transfer) (changed bool, err error) {
 	for range deletionTries {
 		old, err := m.storedAt(ctx, e.certificateKey(r.Issuer)) // first: what is stored after that makes a conflict
 		if err != nil {
 			return false, err
 		}
 		current, err := m.obtainer.archive.newest(ctx, e)
-		switch {
-		case err != nil:
+		if err != nil {
 			return false, storageFailure(err)
-		case current != nil && current.Same(r):
-			*r = *current
-			return false, nil
-		case current != nil && current.End.After(r.End):
-			return false, fmt.Errorf("%w, at %s: to have this one served, delete that first", ErrNotNewer, current.End.UTC().Format(time.RFC3339))
-		case current != nil && !r.NewerThan(current, time.Now()):
-			r.Obtained = current.Obtained.Add(1)
 		}
-		if dryRun {
+		if current != nil {
+			if current.Same(r) {
+				*r = *current
+				return false, nil
+			}
+			if err := t.isNoBetter(r, current); err != nil {
+				return false, err
+			}
+			if !r.NewerThan(current, time.Now()) {
+				r.Obtained = current.Obtained.Add(1)
+			}
+		}
+		if t.DryRun {
 			return true, nil
 		}
 		if err = m.saveImported(ctx, e, r, old); !errors.Is(err, storage.ErrConflict) {
@@ -119,9 +124,11 @@ func (m *Manager) manageImported(e *entry) (*entry, error) {
 }
 
 // keyTypeOf returns the type of a key; empty: it is none that is supported.
-func keyTypeOf(key crypto.Signer) KeyType {
+func keyTypeOf(key crypto.Signer) KeyType { return keyTypeOfPublic(key.Public()) }
+
+func keyTypeOfPublic(key crypto.PublicKey) KeyType {
 	var t KeyType
-	switch public := key.Public().(type) {
+	switch public := key.(type) {
 	case *ecdsa.PublicKey:
 		t = KeyType(fmt.Sprintf("ecdsa-p%d", public.Curve.Params().BitSize))
 	case *rsa.PublicKey:
@@ -141,8 +148,10 @@ func parseKey(text []byte) (crypto.Signer, error) {
 	return record.ParseKeyPEM(text)
 }
 
-// maxImported bounds the certificates in a text.
-const maxImported = 64
+const (
+	maxImported = 64   // certificates in a text
+	maxRSA      = 8192 // bits of a key in them, as in crypto/tls: what is longer takes long to check a signature with
+)
 
 // parseChain returns the certificate of the key that is in the text, with those above it but the root.
 func parseChain(text []byte, key crypto.Signer) (*acme.Certificate, error) {
@@ -160,6 +169,9 @@ func parseChain(text []byte, key crypto.Signer) (*acme.Certificate, error) {
 		c, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
 			return nil, fmt.Errorf("certificate %d can't be parsed: %.200q", len(all)+1, err.Error())
+		}
+		if public, ok := c.PublicKey.(*rsa.PublicKey); ok && public.N.BitLen() > maxRSA {
+			return nil, fmt.Errorf("certificate %d has an RSA key of more than %d bits, which clients do not take", len(all)+1, maxRSA)
 		}
 		all = append(all, c)
 	}

@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -316,6 +317,7 @@ func importRefused(t *testing.T) {
 		"too long":        {make([]byte, storage.MaxValue+1), goodKey, "too long"},
 		"too long a key":  {good, make([]byte, storage.MaxValue+1), "too long"},
 		"too many":        {bytes.Repeat(good, 40), goodKey, "more than 64"},
+		"a long key":      {append(good, longRSA(t)...), goodKey, "more than 8192 bits"},
 	} {
 		err := m.Import(t.Context(), test.chain, test.key)
 		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "SECRETTEXT") {
@@ -338,6 +340,18 @@ func importRefused(t *testing.T) {
 	if new(certmanager.Manager).Import(t.Context(), good, goodKey) == nil {
 		t.Error("no error")
 	}
+}
+
+// longRSA returns the certificate of a CA with an RSA key that takes long to check a signature with, in PEM.
+func longRSA(t *testing.T) []byte {
+	key := ecdsaKey(t, elliptic.P256())
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	long := &rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), 8192, 1), E: 65537}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, long, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return chainPEM(der)
 }
 
 // TestImportOverAKeyKeptElsewhere imports in place of a certificate whose key Config.Keys has: it is deleted once nobody can

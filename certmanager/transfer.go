@@ -21,6 +21,8 @@ type Transfer struct {
 	Manage bool
 	// DryRun has nothing stored, served or managed.
 	DryRun bool
+
+	isImport bool // of Import: its caller wants this very certificate
 }
 
 // Transferred is what [Manager.Transfer] has done.
@@ -44,8 +46,11 @@ var ErrNotManaged = errors.New("the names are not managed")
 //
 // Only what the manager serves is taken: certificates of exactly the names of one that is managed, and of one name for which
 // Config.OnDemand, which is asked, allows one. The latter is stored, and takes no memory until a client wants it. What else
-// there is needs Manage; or the error wraps [ErrNotManaged] or [ErrDenied]. What is there already is no error; what ends later
-// stays, and the error wraps [ErrNotNewer]. If the storage fails, it wraps [ErrStorage].
+// there is needs Manage; or the error wraps [ErrNotManaged] or [ErrDenied]. What is there already is no error.
+//
+// Of two certificates for the same names the one stays that has the kind of key that they are managed with, or, if both have or
+// neither has, that ends later; and one that the manager has obtained since, in place of this or another, stays while
+// it is valid. Then the error wraps [ErrNotNewer]. If the storage fails, it wraps [ErrStorage].
 func (m *Manager) Transfer(ctx context.Context, t Transfer) (Transferred, error) {
 	done, err := m.transfer(ctx, &t)
 	if err != nil && !errors.Is(err, errNotMade) {
@@ -87,7 +92,7 @@ func (m *Manager) transfer(ctx context.Context, t *Transfer) (done Transferred, 
 	if err != nil {
 		return done, err
 	}
-	done.Changed, err = m.takeOver(ctx, n, r, t.DryRun)
+	done.Changed, err = m.takeOver(ctx, n, r, t)
 	if err != nil {
 		err = fmt.Errorf("%v: %w", &e.subject, err)
 	}
@@ -95,10 +100,10 @@ func (m *Manager) transfer(ctx context.Context, t *Transfer) (done Transferred, 
 }
 
 // takeOver stores the record, and has it served.
-func (m *Manager) takeOver(ctx context.Context, n newcomer, r *record.Certificate, dryRun bool) (changed bool, err error) {
+func (m *Manager) takeOver(ctx context.Context, n newcomer, r *record.Certificate, t *Transfer) (changed bool, err error) {
 	e := n.entry
-	changed, kept := m.keepImported(ctx, e, r, dryRun) // before it is managed, so that none is ordered meanwhile
-	if kept != nil && !errors.Is(kept, ErrNotNewer) || dryRun || n.isStored {
+	changed, kept := m.keepImported(ctx, e, r, t) // before it is managed, so that none is ordered meanwhile
+	if kept != nil && !errors.Is(kept, ErrNotNewer) || t.DryRun || n.isStored {
 		return changed, kept
 	}
 	if !n.isManaged {

@@ -47,6 +47,43 @@ func TestTransfer(t *testing.T) {
 	})
 }
 
+// TestTransferReplaced transfers again what the manager has replaced, perhaps because it was revoked, by what ends sooner: it
+// stays replaced.
+func TestTransferReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, local := newWorld(t), newLocalCA(t, "ours")
+		local.lifetime = 10 * 24 * time.Hour
+		m, stop := w.running(w.fromLocalCA(local, "example.com"))
+		defer stop()
+		other, otherKey := elsewhere(t, ecdsaKey(t, elliptic.P256()), 100*24*time.Hour, "example.com")
+		time.Sleep(time.Hour)
+		chain, key := elsewhere(t, ecdsaKey(t, elliptic.P256()), 90*24*time.Hour, "example.com")
+		first := certmanager.Transfer{Certificate: chain, Key: key}
+		if done, err := m.Transfer(t.Context(), first); err != nil || !done.Changed {
+			t.Fatalf("%+v, %v", done, err)
+		}
+		time.Sleep(62 * 24 * time.Hour)
+		for what, again := range map[string]func() error{
+			"transferred": func() error { _, err := m.Transfer(t.Context(), first); return err },
+			"imported":    func() error { return m.Import(t.Context(), chain, key) },
+			"another": func() error {
+				_, err := m.Transfer(t.Context(), certmanager.Transfer{Certificate: other, Key: otherKey})
+				return err
+			},
+		} {
+			if err := again(); !errors.Is(err, certmanager.ErrNotNewer) || !strings.Contains(err.Error(), "the manager has obtained another since") {
+				t.Errorf("%s again: %v", what, err)
+			}
+		}
+		if status := statusOf(t, m, "example.com"); status.Imported || time.Until(status.NotAfter) > 10*24*time.Hour {
+			t.Errorf("%+v", status)
+		}
+		if err := m.Import(t.Context(), other, otherKey); err != nil {
+			t.Errorf("one that was never there, by Import: %v", err)
+		}
+	})
+}
+
 // TestTransferRefused transfers what is not to be taken: nothing is stored.
 func TestTransferRefused(t *testing.T) {
 	chain, key := elsewhere(t, ecdsaKey(t, elliptic.P256()), time.Hour, "example.com")

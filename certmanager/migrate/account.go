@@ -128,9 +128,12 @@ func (r *run) chooseAccount(ctx context.Context, issuer string, accounts []*acco
 		}
 	}
 	if best != nil && !present && !r.DryRun {
-		if _, best.err = r.transferAccount(ctx, issuer, best, false); best.err != nil {
-			if endsAll(ctx, best.err) {
-				return best.err
+		if _, err := r.transferAccount(ctx, issuer, best, false); err != nil {
+			if endsAll(ctx, err) {
+				return err
+			}
+			for _, a := range accounts { // another process has stored one meanwhile
+				a.err = cmp.Or(a.err, err)
 			}
 			best = nil
 		}

@@ -11,7 +11,9 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/certmanager/migrate"
+	"github.com/everseal/everseal/storage/storagetest"
 )
 
 // accounts returns the sources of the accounts among the items.
@@ -117,4 +119,57 @@ func TestAccountKeys(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAccountMadeMeanwhile has another process store an account just before one of several is: that stays, and all are left.
+func TestAccountMadeMeanwhile(t *testing.T) {
+	folder := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.certbot(folder, nil)
+		w.certbotAccount(folder, "second", ecdsaKey(t), "valid")
+		other, err := newManager(t, w.config("example.com")).Account("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		faulty := &storagetest.Faulty{Store: w.store}
+		faulty.SetFaults(storagetest.Fault{Kind: storagetest.Slow, On: storagetest.Save, Prefix: "accounts", Times: 1, Hit: func(string) {
+			if _, err := other.Transfer(t.Context(), certmanager.AccountTransfer{Key: ecdsaKey(t)}); err != nil {
+				t.Error(err)
+			}
+		}})
+		w.store = faulty
+		report, err := (&migrate.Migration{Manager: newManager(t, w.config("example.com"))}).Certbot(t.Context(), folder)
+		if err != nil || len(report.Taken) != 0 || len(report.Left) != 2 {
+			t.Fatalf("%v, %v", report, err)
+		}
+		for _, item := range report.Left {
+			if !strings.Contains(item.Reason, "there is another account with the CA in the storage") {
+				t.Errorf("%s is left because %q", item.Source, item.Reason)
+			}
+		}
+	})
+}
+
+// TestStrangeAccountFolders has folders of dehydrated's that are named after no CA: they are left, and say nothing of which CA has
+// signed.
+func TestStrangeAccountFolders(t *testing.T) {
+	folder := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		all := w.obtainAll("example.com")
+		w.dehydrated(folder, all)
+		for _, name := range []string{"no base64!", "lost"} {
+			write(t, folder, "accounts/"+name+"/account_key.pem", pkcs8(t, ecdsaKey(t)))
+		}
+		report, err := (&migrate.Migration{Manager: newManager(t, w.config("example.com"))}).Dehydrated(t.Context(), folder)
+		if err != nil || len(report.Taken) != 2 || len(report.Left) != 2 || report.Taken[0].Issuer == "" {
+			t.Fatalf("%v, %v", report, err)
+		}
+		for _, item := range report.Left {
+			if !strings.Contains(item.Reason, "not the URL of a CA's directory") {
+				t.Errorf("%s is left because %q", item.Source, item.Reason)
+			}
+		}
+	})
 }

@@ -2,12 +2,17 @@ package migrate_test
 
 import (
 	"bytes"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"maps"
+	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/everseal/everseal/certmanager/migrate"
@@ -161,4 +166,43 @@ func TestNothingThere(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCertificatesOfCAs has a server's certificate that is made as that of a CA, as openssl req -x509 makes it: the report says why
+// it is left, and for which names it is.
+func TestCertificatesOfCAs(t *testing.T) {
+	folder := t.TempDir()
+	key := ecdsaKey(t)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{"example.com"}, NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := pair{chain: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), key: key}
+	w := newWorld(t)
+	w.pemSplit(folder, "a", p)
+	for tool, names := range map[string]int{"lego 4": 1, "pem": 0} {
+		report, err := sources()[tool].migrate(t.Context(), &migrate.Migration{Manager: newManager(t, w.config("example.com"))}, folder)
+		if err != nil || len(report.Left) != 1 || !strings.Contains(report.Left[0].Reason, "that of a CA, not of a server") || len(report.Left[0].Names) != names {
+			t.Errorf("%s: %v, %v", tool, report, err)
+		}
+	}
+}
+
+// TestTwoInOneFile has the certificate of another server before that of the key: the report is of what is taken.
+func TestTwoInOneFile(t *testing.T) {
+	folder := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		all := w.obtainAll("example.net", "example.com")
+		w.pemSplit(folder, "a", pair{chain: slices.Concat(all[0].leafPEM(), all[1].chain), key: all[1].key})
+		g := &migrate.Migration{Manager: newManager(t, w.config("example.com", "example.net")), Directory: w.ca.URL}
+		report, err := g.Lego(t.Context(), folder)
+		if err != nil || len(report.Taken) != 1 || report.Taken[0].Names[0] != "example.com" {
+			t.Fatalf("%v, %v", report, err)
+		}
+		served(t, g.Manager, "example.com")
+	})
 }

@@ -82,14 +82,17 @@ func (r *run) dehydratedAccounts() (directories []string, err error) {
 		return nil, r.foundAccount(account{source: "accounts", err: err})
 	}
 	for _, entry := range entries {
-		a := account{source: path.Join("accounts", entry.Name())}
-		directory, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(entry.Name(), "="))
-		if err != nil {
+		if !r.folder.isFolder("accounts", entry) {
 			continue
 		}
-		a.ca = strings.TrimSpace(string(directory))
-		directories = append(directories, a.ca)
-		r.dehydratedAccount(&a)
+		a := account{source: path.Join("accounts", entry.Name())}
+		directory, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(entry.Name(), "="))
+		if a.ca = strings.TrimSpace(string(directory)); err != nil || !strings.Contains(a.ca, "://") {
+			a.ca, a.err = "", errors.New("the folder's name is not the URL of a CA's directory, in base64")
+		} else {
+			r.dehydratedAccount(&a)
+			directories = append(directories, a.ca)
+		}
 		if err := r.foundAccount(a); err != nil {
 			return nil, err
 		}

@@ -21,10 +21,13 @@
 // and take no memory until a client asks for them. Others are left, and the report says how to have them; with
 // [Migration.All] they are taken too.
 //
+// Of two certificates for the same names the one is taken that has the kind of key that they are managed with, or else ends
+// later. What the manager has obtained itself since is not replaced by what it came from, though that may end later.
+//
 // If the CA that signed it is one of Config.Issuers, by the URL of its directory, the certificate is from then on as if the manager
 // had obtained it: renewal information (RFC 9773) is asked of that CA, and its renewal says what it replaces. Sources that do not
-// name the CA are helped by [Migration.Directory]; certificates of Let's Encrypt are known without. What another CA has signed
-// is served as well, and renewed by Config.Issuers when two thirds of its lifetime have passed; the report says so. Certificates
+// name the CA are helped by [Migration.Directory]; certificates of Let's Encrypt are known without, and so is
+// what it has not signed, though the source names it. What another CA has signed is served as well, and renewed by Config.Issuers when two thirds of its lifetime have passed; the report says so. Certificates
 // of CAs that are for tests only are left, unless Config.Issuers has that CA.
 //
 // For each CA among Config.Issuers, one account is taken: the one that most of the certificates were obtained with, if the source

@@ -49,7 +49,7 @@ var (
 type file struct {
 	data     []byte
 	changed  time.Time
-	isPublic bool // all users of the machine may read it
+	isPublic bool // all users of the machine may read it, and get there
 }
 
 // read returns what a file has. What is not a regular file is not opened, or, if it comes in between, not waited for.
@@ -79,7 +79,25 @@ func (f *folder) read(name string) (file, error) {
 	if err != nil {
 		return file{}, err
 	}
-	return file{data, info.ModTime(), info.Mode()&0o004 != 0 && runtime.GOOS != "windows"}, nil
+	isPublic := info.Mode()&0o004 != 0 && runtime.GOOS != "windows" && f.isOpenTo(at)
+	return file{data, info.ModTime(), isPublic}, nil
+}
+
+// isOpenTo reports whether all users may enter each folder on the way to a file: some tools leave it to one of them to keep others
+// out.
+func (f *folder) isOpenTo(name string) bool {
+	real, err := filepath.EvalSymlinks(filepath.Join(f.path, filepath.FromSlash(name)))
+	if err != nil || f.path == "" {
+		return true // for all that is known
+	}
+	for at := filepath.Dir(real); ; at = filepath.Dir(at) {
+		if info, err := os.Stat(at); err == nil && info.Mode()&0o001 == 0 {
+			return false
+		}
+		if at == filepath.Dir(at) {
+			return true
+		}
+	}
 }
 
 // openFile opens a file outside of any folder, as the caller names it, if it is a regular one.

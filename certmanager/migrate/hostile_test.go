@@ -214,3 +214,37 @@ func TestHostileNames(t *testing.T) {
 		}
 	})
 }
+
+// TestPublicKeys has a key that all may read, in a folder that all may enter, and in one that keeps them out.
+func TestPublicKeys(t *testing.T) {
+	folder := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.certbot(folder, w.obtainAll("example.com"))
+		for _, name := range []string{"archive/example.com/privkey3.pem", "archive", "archive/example.com", "live", "live/example.com", ".", ".."} {
+			if err := os.Chmod(filepath.Join(folder, name), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for at := folder; at != filepath.Dir(at); at = filepath.Dir(at) {
+			if info, err := os.Stat(at); err != nil || info.Mode()&1 == 0 {
+				t.Skipf("not all may enter %s", at)
+			}
+		}
+		g := &migrate.Migration{Manager: newManager(t, w.config("example.com")), DryRun: true}
+		for _, closed := range []string{"", "archive/example.com", "archive", "."} {
+			if closed != "" {
+				if err := os.Chmod(filepath.Join(folder, closed), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			report, err := g.Certbot(t.Context(), folder)
+			if err != nil || len(report.Taken) != 2 || strings.Contains(report.Taken[0].Reason, "could read its key") != (closed == "") {
+				t.Errorf("%q is closed: %v, %v", closed, report, err)
+			}
+			if err := os.Chmod(filepath.Join(folder, closed), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}

@@ -43,7 +43,7 @@ func (g *Migration) inFolder(ctx context.Context, name string, find func(context
 
 // begin returns a run that has found nothing yet.
 func (g *Migration) begin() (*run, error) {
-	r := &run{Migration: g, report: &Report{Taken: []Item{}, Left: []Item{}, DryRun: g.DryRun}, taken: make(map[string]int), votes: make(map[string]int)}
+	r := &run{Migration: g, report: &Report{Taken: []Item{}, Left: []Item{}, DryRun: g.DryRun}, taken: make(map[string]taken), votes: make(map[string]int)}
 	if g.Manager == nil {
 		return r, errNoManager
 	}

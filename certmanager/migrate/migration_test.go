@@ -297,7 +297,7 @@ func TestTwoForOneName(t *testing.T) {
 			w := newWorld(t)
 			sooner := w.obtainAll("example.com", "example.net")
 			time.Sleep(time.Hour)
-			later := w.obtainWith(rsaKey(t), "example.com")
+			later := w.obtain("example.com")
 			w.pemSplit(folder, order[0], sooner[0])
 			w.pemSplit(folder, order[1], later)
 			w.pemSplit(folder, "c", sooner[1])
@@ -322,6 +322,42 @@ func TestTwoForOneName(t *testing.T) {
 				t.Error("another one is served")
 			}
 		})
+	}
+}
+
+// TestTwoKinds has two certificates for the names of one subject, with two kinds of key: that of the subject's kind is taken, though
+// it ends sooner, whatever comes first.
+func TestTwoKinds(t *testing.T) {
+	for _, keyType := range []certmanager.KeyType{certmanager.ECDSAP256, certmanager.RSA2048} {
+		for _, order := range [][]string{{"a", "b"}, {"b", "a"}} {
+			folder := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				keys := []signer{ecdsaKey(t), rsaKey(t)}
+				if keyType == certmanager.RSA2048 {
+					slices.Reverse(keys)
+				}
+				sooner := w.obtainWith(keys[0], "example.com")
+				time.Sleep(time.Hour)
+				w.pemSplit(folder, order[0], sooner)
+				w.pemSplit(folder, order[1], w.obtainWith(keys[1], "example.com"))
+				config := w.config("example.com")
+				config.KeyTypes = []certmanager.KeyType{keyType}
+				dry := &migrate.Migration{Manager: newManager(t, config), DryRun: true, Directory: w.ca.URL}
+				for _, g := range []*migrate.Migration{dry, {Manager: dry.Manager, Directory: w.ca.URL}, {Manager: dry.Manager, Directory: w.ca.URL}} {
+					report, err := g.Lego(t.Context(), folder)
+					if err != nil || len(report.Taken) != 1 || len(report.Left) != 1 || !report.Taken[0].NotAfter.Equal(sooner.leaf(t).NotAfter) {
+						t.Fatalf("%s, %v: %v, %v", keyType, order, report, err)
+					}
+					if reason := leftFor(report, "/"+order[1]+".crt"); !strings.Contains(reason, "the kind of key that they are managed with") {
+						t.Errorf("it is left because %q", reason)
+					}
+				}
+				if c, ok := dry.Manager.Certificate("example.com"); !ok || string(c.Certificate[0]) != string(sooner.leaf(t).Raw) {
+					t.Error("another one is served")
+				}
+			})
+		}
 	}
 }
 

@@ -3,12 +3,23 @@ package migrate
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"math/big"
 	"strings"
 	"testing"
 
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/storage"
@@ -172,5 +183,140 @@ func TestEndless(t *testing.T) {
 	report, err = newRun(t).Secrets(t.Context(), strings.NewReader(text))
 	if err != nil || len(report.Left) != 1 || !strings.Contains(report.Left[0].Reason, "no private key") {
 		t.Errorf("%v, %v", report, err)
+	}
+}
+
+// repeated gives the text, and then the other again and again, so many bytes of it.
+func repeated(text, again string, n int) io.Reader {
+	return io.MultiReader(strings.NewReader(text), io.LimitReader(&forever{text: again}, int64(n)))
+}
+
+// A forever reader gives the text without end.
+type forever struct{ text string }
+
+func (f *forever) Read(p []byte) (int, error) {
+	return copy(p, strings.Repeat(f.text, len(p)/len(f.text)+1)), nil
+}
+
+// TestLongSpace has more space between two Secrets than an item may be long: the second one is not passed over in silence.
+func TestLongSpace(t *testing.T) {
+	const one = `{"type": "kubernetes.io/tls", "metadata": {"name": "a"}}`
+	for _, n := range []int{maxItem - 10, maxItem + 10} {
+		in := io.MultiReader(repeated(`{"items": [`+one, " ", n), repeated(","+one, " ", n), strings.NewReader(`], "kind": "List"}`))
+		report, err := newRun(t).Secrets(t.Context(), in)
+		if err != nil || len(report.Left) != 2 {
+			t.Errorf("%d bytes of space: %v, %v", n, report, err)
+		}
+	}
+}
+
+// TestDeepNesting passes over what is nested without end: it does not take memory without end.
+func TestDeepNesting(t *testing.T) {
+	for _, text := range []string{"[", `{"a":`} {
+		counted := &countedReader{in: repeated(`{"other": `, text, 64<<20)}
+		report, err := newRun(t).Secrets(t.Context(), counted)
+		if err != nil || len(report.Left) != 1 || counted.n > 1<<20 {
+			t.Errorf("%s: %d bytes were read: %v, %v", text, counted.n, report, err)
+		}
+	}
+}
+
+// A countedReader counts what is read.
+type countedReader struct {
+	in io.Reader
+	n  int
+}
+
+func (c *countedReader) Read(p []byte) (int, error) {
+	n, err := c.in.Read(p)
+	c.n += n
+	return n, err
+}
+
+// TestKeysInWrongPlaces has a private key where JSON has another kind of value: the report does not show it.
+func TestKeysInWrongPlaces(t *testing.T) {
+	for _, text := range []string{`"MHcCAQEEIsecret"`, `{"items": "MHcCAQEEIsecret"}`, `{"le": "MHcCAQEEIsecret"}`, `{"le": {"Certificates": "MHcCAQEEIsecret"}}`} {
+		secrets, err := newRun(t).Secrets(t.Context(), strings.NewReader(text))
+		if err != nil {
+			t.Error(err)
+		}
+		traefik, err := newRun(t).finish(t.Context(), func(ctx context.Context, r *run) error { return r.traefikFile(ctx, strings.NewReader(text)) })
+		if err != nil {
+			t.Error(err)
+		}
+		if strings.Contains(secrets.String()+traefik.String(), "MHc") || len(secrets.Left)+len(traefik.Left) == 0 {
+			t.Errorf("%s: the reports are\n%v%v", text, secrets, traefik)
+		}
+	}
+}
+
+// TestLongTexts has texts of the source's that are long: reports have little of them.
+func TestLongTexts(t *testing.T) {
+	r := newRun(t)
+	if err := r.found(t.Context(), certificate{source: strings.Repeat("s", maxItem), ca: strings.Repeat("c", maxFile)}); err != nil {
+		t.Fatal(err)
+	}
+	if item := r.report.Left[0]; len(item.Source)+len(item.CA) > 4*maxText {
+		t.Errorf("a report has %d bytes of a source's name, and %d of a CA's", len(item.Source), len(item.CA))
+	}
+}
+
+// TestParseJWK reads keys of which the two parts belong together, and do not.
+func TestParseJWK(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []*ecdsa.PrivateKey{key, other, {PublicKey: key.PublicKey, D: new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 256), big.NewInt(1))}} {
+		//lint:ignore SA1019 such a key can be made in no other way
+		text, err := json.Marshal(jose.JSONWebKey{Key: &ecdsa.PrivateKey{PublicKey: key.PublicKey, D: d.D}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := parseJWK(text); (err == nil) != (d == key) {
+			t.Errorf("%v, %v", got, err)
+		}
+	}
+}
+
+// TestSignedBy finds out which CA has signed a certificate, whatever the source says of the next one's.
+func TestSignedBy(t *testing.T) {
+	const other = "https://ca.example/directory"
+	m, err := certmanager.New(certmanager.Config{
+		Issuers: []certmanager.Issuer{&certmanager.ACME{DirectoryURL: acme.LetsEncrypt}, &certmanager.ACME{DirectoryURL: other}}, AgreeToTerms: true, Storage: new(storage.Memory),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	only := newRun(t).Manager
+	for _, test := range []struct {
+		manager                             *certmanager.Manager
+		said, directory, organization, want string
+	}{
+		{m, "", "", "Let's Encrypt", acme.LetsEncrypt},
+		{m, other, "", "Let's Encrypt", acme.LetsEncrypt},
+		{m, "", other, "Let's Encrypt", acme.LetsEncrypt},
+		{only, other, "", "Let's Encrypt", other}, // a proxy
+		{m, "acme-v02.api.letsencrypt.org", "", "Let's Encrypt", "acme-v02.api.letsencrypt.org"},
+		{m, acme.LetsEncrypt, "", "Another CA", ""},
+		{m, "", acme.LetsEncrypt, "Another CA", ""},
+		{m, "acme-v02.api.letsencrypt.org", "", "", ""},
+		{m, other, acme.LetsEncrypt, "Another CA", other},
+		{m, "", "", "Another CA", ""},
+		{m, "", "", "(STAGING) Let's Encrypt", acme.LetsEncryptStaging},
+		{m, "", "", "Let's Encrypt (STAGING)", acme.LetsEncryptStaging},
+		{m, other, "", "(STAGING) Let's Encrypt", other},
+		{only, other, "", "(STAGING) Let's Encrypt", acme.LetsEncryptStaging},
+		{m, acme.LetsEncryptStaging, "", "Another CA", acme.LetsEncryptStaging},
+	} {
+		r := &run{Migration: &Migration{Manager: test.manager, Directory: test.directory}}
+		leaf := &x509.Certificate{Issuer: pkix.Name{Organization: []string{test.organization}}}
+		if got := r.signedBy(test.said, leaf); got != test.want {
+			t.Errorf("%+v: %q", test, got)
+		}
 	}
 }

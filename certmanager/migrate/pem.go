@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -29,7 +30,7 @@ const (
 // certificates that they belong to, and what is above a certificate by its name.
 func (g *Migration) PEM(ctx context.Context, folder string) (*Report, error) {
 	return g.inFolder(ctx, folder, func(ctx context.Context, r *run) error {
-		s := pemSource{run: r, keys: make(map[fingerprint]*pemKey), leaves: make(map[fingerprint]bool), above: make(map[string][][]byte)}
+		s := pemSource{run: r, keys: make(map[fingerprint]*pemKey), leaves: make(map[fingerprint]bool), above: make(map[string][][]byte), ofCAs: make(map[fingerprint]bool)}
 		if err := s.walk(ctx, ".", 0); err != nil {
 			return err
 		}
@@ -46,7 +47,8 @@ type pemSource struct {
 	keys          map[fingerprint]*pemKey // by the public key
 	leaves        map[fingerprint]bool
 	found         []pemLeaf
-	above         map[string][][]byte // certificates of CAs by their subjects, in DER
+	above         map[string][][]byte  // certificates of CAs by their subjects, in DER
+	ofCAs         map[fingerprint]bool // the public keys of these
 	intermediates int
 	files         int
 }
@@ -142,6 +144,7 @@ func (s *pemSource) seeBlock(name string, block *pem.Block) error {
 	if c.IsCA {
 		if !slices.ContainsFunc(s.above[string(c.RawSubject)], func(der []byte) bool { return string(der) == string(c.Raw) }) && s.intermediates < maxIntermediates {
 			s.above[string(c.RawSubject)] = append(s.above[string(c.RawSubject)], c.Raw)
+			s.ofCAs[sha256.Sum256(c.RawSubjectPublicKeyInfo)] = true
 			s.intermediates++
 		}
 		return nil
@@ -167,15 +170,18 @@ func (s *pemSource) takeAll(ctx context.Context) error {
 			return err
 		}
 	}
-	var unused []string
-	for _, key := range s.keys {
-		if !key.isUsed {
-			unused = append(unused, key.path)
+	unused := make(map[string]error)
+	for hash, key := range s.keys {
+		switch {
+		case key.isUsed:
+		case s.ofCAs[hash]:
+			unused[key.path] = errors.New("the certificate for this key is that of a CA, not of a server")
+		case unused[key.path] == nil:
+			unused[key.path] = errors.New("no certificate is for this key")
 		}
 	}
-	slices.Sort(unused)
-	for _, name := range unused {
-		s.leave(Item{Kind: KindCertificate, Source: name}, errors.New("no certificate is for this key"))
+	for _, name := range slices.Sorted(maps.Keys(unused)) {
+		s.leave(Item{Kind: KindCertificate, Source: name}, unused[name])
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ type Item struct {
 	Kind   string `json:"kind"`   // "certificate" or "account"
 	Source string `json:"source"` // where it was found, such as the path in the folder
 
-	Names    []string  `json:"names,omitempty"`   // of the certificate
+	Names    []string  `json:"names,omitempty"`   // of the certificate, the first 100
 	Serial   string    `json:"serial,omitempty"`  // of the certificate, hexadecimal
 	NotAfter time.Time `json:"notAfter,omitzero"` // of the certificate, UTC
 	Account  string    `json:"account,omitempty"` // URL of the account; empty: the source has none

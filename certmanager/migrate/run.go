@@ -1,11 +1,10 @@
 package migrate
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,10 +20,16 @@ type run struct {
 	report *Report
 	folder *folder // nil: the source is none
 
-	taken    map[string]int // places in report.Taken by what a certificate is served for
-	votes    map[string]int // certificates that were obtained with an account, by how the source names it
+	taken    map[string]taken // by what a certificate is served for
+	votes    map[string]int   // certificates that were obtained with an account, by how the source names it
 	accounts []account
 	walked   int // folders in which accounts were looked for
+}
+
+// A taken certificate is one in the report.
+type taken struct {
+	place       int  // in Report.Taken
+	isOfItsKind bool // its key is what its names are managed with
 }
 
 // A certificate is one that was found.
@@ -42,14 +47,11 @@ func (r *run) found(ctx context.Context, c certificate) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	item := Item{Kind: KindCertificate, Source: c.source, CA: c.ca}
-	leaf := leafOf(c.chain)
+	leaf := leafOf(c.chain, c.key)
+	ca := r.signedBy(c.ca, leaf)
+	item := Item{Kind: KindCertificate, Source: printable(c.source), CA: printable(ca), Issuer: r.issuerAt(ca)}
 	item.describe(leaf)
-	if c.ca == "" {
-		item.CA = r.signedBy(leaf)
-	}
-	item.Issuer = r.issuerAt(item.CA)
-	if c.err == nil && item.Issuer == "" && isForTests(item.CA, leaf) {
+	if c.err == nil && item.Issuer == "" && isForTests(ca, leaf) {
 		c.err = errors.New("the CA that signed it is for tests: clients do not trust it")
 	}
 	if c.err == nil {
@@ -60,9 +62,15 @@ func (r *run) found(ctx context.Context, c certificate) error {
 		return nil
 	}
 	done, err := r.Manager.Transfer(ctx, certmanager.Transfer{Certificate: c.chain, Key: c.key, Issuer: item.Issuer, Manage: r.All, DryRun: r.DryRun})
+	served := string(done.KeyType) + " " + strings.Join(done.Names, " ")
+	now := taken{place: len(r.report.Taken), isOfItsKind: leaf != nil && isOfKind(leaf.PublicKey, done.KeyType)}
+	former, isSecond := r.taken[served]
 	switch {
 	case err != nil && endsAll(ctx, err):
-		return fmt.Errorf("%s: %w", printable(c.source), err)
+		return fmt.Errorf("%s: %w", item.Source, err)
+	case errors.Is(err, certmanager.ErrNotNewer) && isSecond:
+		r.leave(item, r.isWorse(now, former))
+		return nil
 	case err != nil:
 		r.leave(item, err)
 		return nil
@@ -72,7 +80,12 @@ func (r *run) found(ctx context.Context, c certificate) error {
 	if c.account != "" {
 		r.votes[c.account]++
 	}
-	r.take(item, string(done.KeyType)+" "+strings.Join(done.Names, " "))
+	if isSecond {
+		now = r.takeSecond(item, now, former)
+	} else {
+		r.report.Taken = append(r.report.Taken, item)
+	}
+	r.taken[served] = now
 	return nil
 }
 
@@ -91,25 +104,36 @@ func (c *certificate) remarks(item *Item, leaf *x509.Certificate) string {
 	return strings.Join(remarks, "; ")
 }
 
-// take notes a certificate that was taken. Of two for the same names the one that ends later is.
-func (r *run) take(item Item, served string) {
-	i, ok := r.taken[served]
-	if !ok {
-		r.taken[served] = len(r.report.Taken)
-		r.report.Taken = append(r.report.Taken, item)
-		return
+// takeSecond notes a certificate for names for which another one was taken: one of them is, as the manager judges them, and is
+// returned.
+func (r *run) takeSecond(item Item, now, former taken) taken {
+	before := &r.report.Taken[former.place]
+	if before.Serial == item.Serial && before.NotAfter.Equal(item.NotAfter) {
+		r.leave(item, fmt.Errorf("it is there twice: it was taken from %s", before.Source))
+		return former
 	}
-	former := &r.report.Taken[i]
-	if former.Serial == item.Serial && former.NotAfter.Equal(item.NotAfter) {
-		r.leave(item, fmt.Errorf("it is there twice: it was taken from %s", former.Source))
-		return
+	isBetter := !before.NotAfter.After(item.NotAfter)
+	if now.isOfItsKind != former.isOfItsKind {
+		isBetter = now.isOfItsKind
 	}
-	if former.NotAfter.After(item.NotAfter) { // in a dry run: the storage would have said so
-		*former, item = item, *former
+	if !isBetter { // in a dry run: the storage would have said so
+		r.leave(item, r.isWorse(now, former))
+		return former
 	}
-	*former, item = item, *former
+	now.place = former.place
+	*before, item = item, *before
 	item.Present = false
-	r.leave(item, fmt.Errorf("there are two for these names, and that of %s ends later", former.Source))
+	r.leave(item, r.isWorse(former, now))
+	return now
+}
+
+// isWorse returns why a certificate is left for another one.
+func (r *run) isWorse(left, other taken) error {
+	source := r.report.Taken[other.place].Source
+	if other.isOfItsKind && !left.isOfItsKind {
+		return fmt.Errorf("there are two for these names, and that of %s has the kind of key that they are managed with", source)
+	}
+	return fmt.Errorf("there are two for these names, and that of %s ends later", source)
 }
 
 // leave notes what is left, and why.
@@ -135,63 +159,31 @@ func (i *Item) describe(leaf *x509.Certificate) {
 	i.Serial, i.NotAfter = hex.EncodeToString(leaf.SerialNumber.Bytes()), leaf.NotAfter.UTC()
 }
 
-// leafOf returns the first certificate in the PEM that is not a CA's, or nil.
-func leafOf(text []byte) *x509.Certificate {
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != pemCertificate {
-			continue
-		}
-		if c, err := x509.ParseCertificate(block.Bytes); err == nil && !c.IsCA {
-			return c
-		}
+// signedBy returns the URL of the directory of the CA that has signed a certificate, or its host, by what the source says of it, or
+// else the migration; empty: it is not known. Settings are of the next certificate, and may be of another CA than this one's:
+// Let's Encrypt is known by the certificate itself.
+func (r *run) signedBy(said string, leaf *x509.Certificate) string {
+	said = cmp.Or(said, r.Directory)
+	if leaf == nil {
+		return said
 	}
-	return nil
-}
-
-// hasAbove reports whether the PEM has the certificate above the leaf, or needs none.
-func hasAbove(text []byte, leaf *x509.Certificate) bool {
-	if bytes.Equal(leaf.RawIssuer, leaf.RawSubject) {
-		return true
-	}
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if c, err := x509.ParseCertificate(block.Bytes); err == nil && bytes.Equal(c.RawSubject, leaf.RawIssuer) {
-			return true
-		}
-	}
-	return false
-}
-
-var errDamagedPEM = errors.New("a block of its PEM is cut off or damaged")
-
-// checkPEM returns an error if a block of the PEM is damaged: package pem passes over it, and a chain would be served without.
-func checkPEM(text []byte) error {
-	blocks := 0
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		blocks++
-	}
-	if blocks != bytes.Count(text, []byte("-----BEGIN ")) {
-		return errDamagedPEM
-	}
-	return nil
-}
-
-// signedBy returns the URL of the directory of the CA that has signed a certificate of which the source does not say it; empty: it
-// is not known.
-func (r *run) signedBy(leaf *x509.Certificate) string {
-	switch {
-	case r.Directory != "":
-		return r.Directory
-	case leaf == nil:
-		return ""
-	case slices.Contains(leaf.Issuer.Organization, "Let's Encrypt"):
-		return acme.LetsEncrypt
-	case slices.Contains(leaf.Issuer.Organization, stagingOrganization), slices.Contains(leaf.Issuer.Organization, "Let's Encrypt (STAGING)"):
+	isTheirs := slices.Contains(leaf.Issuer.Organization, "Let's Encrypt")
+	switch isSaid := strings.EqualFold(hostOf(said), hostOf(acme.LetsEncrypt)); {
+	case isOfStaging(leaf) && r.issuerAt(said) == "":
 		return acme.LetsEncryptStaging
+	case isTheirs && !isSaid && (said == "" || r.issuerAt(acme.LetsEncrypt) != ""): // or it may be a proxy that is said
+		return acme.LetsEncrypt
+	case isSaid && !isTheirs:
+		return ""
 	}
-	return ""
+	return said
 }
 
-const stagingOrganization = "(STAGING) Let's Encrypt"
+// isOfStaging reports whether the staging environment of Let's Encrypt has signed the certificate.
+func isOfStaging(leaf *x509.Certificate) bool {
+	organization := leaf.Issuer.Organization
+	return slices.Contains(organization, "(STAGING) Let's Encrypt") || slices.Contains(organization, "Let's Encrypt (STAGING)")
+}
 
 // isForTests reports whether the CA is known to be one for tests only.
 func isForTests(ca string, leaf *x509.Certificate) bool {
@@ -200,7 +192,7 @@ func isForTests(ca string, leaf *x509.Certificate) bool {
 			return true
 		}
 	}
-	return leaf != nil && slices.Contains(leaf.Issuer.Organization, stagingOrganization)
+	return leaf != nil && isOfStaging(leaf)
 }
 
 // issuerAt returns the ID of the issuer that is the CA; empty: none is, or the source does not name it.

@@ -8,8 +8,10 @@ import (
 	"io"
 )
 
-// maxItem bounds one certificate or account in a stream of JSON, in bytes.
-const maxItem = 4 << 20
+const (
+	maxItem    = 4 << 20 // of one certificate or account in a stream of JSON, in bytes
+	maxNesting = 10_000  // of what is passed over, as encoding/json has it
+)
 
 // A stream reads JSON of any length, of which no more than an item at a time is in memory.
 type stream struct {
@@ -85,15 +87,24 @@ func (s *stream) within(begin json.Delim, each func() error) error {
 	case t == nil:
 		return nil
 	case t != begin:
-		return fmt.Errorf("%w: %.20q where %v should be", errNotExpected, fmt.Sprint(t), begin)
+		return fmt.Errorf("%w: %T where %v should be", errNotExpected, t, begin) // what it is may be a part of a key
 	}
-	for s.decoder.More() {
+	for s.more() {
 		if err := each(); err != nil {
 			return unexpected(err)
 		}
 	}
-	_, err = s.token()
+	t, err = s.token()
+	if err == nil && t != begin+2 { // the ends of both are two behind their beginnings
+		err = errLongItem // more could not tell
+	}
 	return unexpected(err)
+}
+
+// more reports whether another element comes.
+func (s *stream) more() bool {
+	s.in.left = maxItem
+	return s.decoder.More()
 }
 
 // unexpected returns the error, or that the end of the JSON comes too soon.
@@ -113,7 +124,9 @@ func (s *stream) skip() error {
 		}
 		switch t {
 		case json.Delim('{'), json.Delim('['):
-			depth++
+			if depth++; depth > maxNesting {
+				return fmt.Errorf("%w: more than %d arrays and objects in one another", errNotExpected, maxNesting)
+			}
 		case json.Delim('}'), json.Delim(']'):
 			depth--
 		}
