@@ -31,7 +31,8 @@
 //
 // Modes and group are what Deployer.KeyMode and Group say, whatever the umask, for each version anew; a file system
 // that does not keep them is an error. A folder in which another program, such as certbot, keeps its files is left alone, and
-// an error says so. One Deployer is for one Dir; another process with the same waits while one is at work there.
+// an error says so. One Deployer is for one Dir; another process with the same waits while one is at work there, and says so
+// if that takes longer than a minute.
 //
 // # What is kept up
 //
@@ -53,7 +54,8 @@
 //	RENEWED_DOMAINS  all names of the certificate, separated by spaces
 //
 // One runs at a time, and files are kept up meanwhile. With Deployer.Together one run is for all names that change within
-// five seconds: RENEWED_LINEAGE has a line for each of them, and RENEWED_DOMAINS all names. A run that fails, or takes longer
+// five seconds, or for as many as 32,000 bytes of the variables have room for: RENEWED_LINEAGE has a line for each of them, and
+// RENEWED_DOMAINS all names. A run that fails, or takes longer
 // than Deployer.Timeout, is reported, and tried again after ten seconds, then twice as long, up to ten minutes, until one
 // succeeds. A file .done beside the certificates says for which the command has succeeded: after a crash, or an end of
 // the process before that, the next start runs it again, so that it has to bear being run once more than needed. What it
