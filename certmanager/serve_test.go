@@ -9,6 +9,7 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -23,15 +24,19 @@ import (
 	"github.com/everseal/everseal/storage"
 )
 
-// freeAddr returns an address of the loopback interface that nobody listens on.
+// freeAddr returns an address of the loopback interface that nobody listens on. The port is below those that systems give to outgoing
+// connections, so that none of them takes it meanwhile.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.N(20_000)))
+		if err == nil {
+			_ = ln.Close()
+			return ln.Addr().String()
+		}
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // A site is a server on real sockets, kept by a manager, with a CA that finds it.

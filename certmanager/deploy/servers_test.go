@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -33,15 +34,19 @@ func lookUp(t *testing.T, program string) string {
 	return ""
 }
 
-// freeAddress returns a host and port that nothing listens on.
+// freeAddress returns a host and port that nothing listens on. The port is below those that systems give to outgoing
+// connections, so that none of them takes it meanwhile.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.N(20_000)))
+		if err == nil {
+			_ = ln.Close()
+			return ln.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // startServer starts a server program, which ends with the test, and returns its process.
