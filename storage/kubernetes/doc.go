@@ -104,8 +104,9 @@
 //
 // Before a conflict is reported, the Secret is read: if it has the nonce of this Save, a proxy has run the request twice, and
 // that is success; if it has still the old revision, the server refused for a reason of its own, and the request is sent again.
-// So are those that the server was too busy for (429, or 5xx with Retry-After), and those that failed because others changed the
-// namespace's quota, which Kubernetes calls a conflict too.
+// So are those that the server was too busy for (429), and those that failed because others changed the namespace's quota, which
+// Kubernetes calls a conflict too. A PUT whose answer is lost is sent again, up to three times. A POST is not: it would bring back
+// what another has deleted since. It is read back.
 //
 // Any other error leaves open what happened, as [storage.Store] has it: the connection may have broken after the value
 // was stored.

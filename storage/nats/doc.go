@@ -56,8 +56,8 @@
 // in microseconds, and so are greater than those of one that had its name before. After a connection has broken, the server
 // may have lost messages and given their sequences to others: then the nonce is compared, too, which costs a read.
 //
-// If the answer does not come, or is a conflict, the store reads back what is stored: its own nonce means success. What was not stored is sent
-// again for three seconds. Conflict is said only if another revision is stored for certain; else the error leaves open what happened,
+// If the answer does not come, or is a conflict, the store reads back what is stored: its own nonce means success. What was not stored, nor
+// anything after it, is sent again for three seconds. Conflict is said only if another revision is stored for certain; else the error leaves open what happened,
 // as [storage.Store] has it.
 //
 // A Delete leaves a marker, so that watches hear of it. Markers that are older than an hour are removed when a List or Scan comes

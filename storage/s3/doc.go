@@ -60,7 +60,8 @@
 // often as the client's retryer allows: three times if nothing is said. The SDK does not do it on its own, as that would
 // turn a success into a conflict. What is refused is read back: an object with the nonce just made is a success, whoever has
 // sent the request twice. An object of another, after a request without an answer, is neither success nor conflict:
-// the error says that nobody knows.
+// the error says that nobody knows. With If-None-Match: * the object is read back at once instead, but for SlowDown, which
+// says that nothing was done: made again, the request would bring back what another has deleted since.
 //
 // # Deletion
 //

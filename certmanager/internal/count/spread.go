@@ -15,7 +15,7 @@ const (
 )
 
 // A Spread counts things of some kinds that come on all processors at once. Each is counted in a place that is chosen by
-// where in memory it was made, so that processors seldom want the same one, for they allocate from spans of their own: it takes
+// where in memory it lies, so that processors seldom want the same one, for they allocate from spans of their own: it takes
 // no lock and makes no allocation. The zero value is ready.
 type Spread struct {
 	shards [shards]shard
