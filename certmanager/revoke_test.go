@@ -283,7 +283,7 @@ func (w *world) killWhileRevoking(n int, reaches bool) (done bool) {
 	stop()
 	config := w.config("example.com")
 	config.OnEvent = nil
-	dead, begun := make(chan struct{}), false
+	dead := make(chan struct{})
 	var last string
 	const probes = 2 // writes when Run begins
 	config.Storage = mortal(w.store, n+probes, reaches, func(key string) {
@@ -299,7 +299,10 @@ func (w *world) killWhileRevoking(n int, reaches bool) (done bool) {
 	synctest.Wait()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	go func() { finished <- m.Revoke(ctx, "example.com", acme.ReasonSuperseded) }()
+	go func() {
+		finished <- m.Revoke(ctx, "example.com", acme.ReasonSuperseded)
+		close(finished)
+	}()
 	select {
 	case <-dead:
 	case err := <-finished:
@@ -311,10 +314,11 @@ func (w *world) killWhileRevoking(n int, reaches bool) (done bool) {
 			}
 		}
 	}
-	begun = w.keys("revocations") > 0 || w.revoked(old.SerialNumber) >= 0
 	cancel()
 	close(ended)
 	wait()
+	<-finished // a last write that reaches the storage is made after death was told
+	begun := w.keys("revocations") > 0 || w.revoked(old.SerialNumber) >= 0
 	_, stop = w.running(w.config("example.com"))
 	defer stop()
 	time.Sleep(time.Hour)
