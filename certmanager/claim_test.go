@@ -97,6 +97,7 @@ func TestKilledByLease(t *testing.T) {
 		}
 		wait := w.runUntil(m, ended)
 		<-dead
+		synctest.Wait() // until the write is made
 		close(ended)
 		wait()
 
