@@ -20,6 +20,8 @@ type compactKey struct {
 	point  *[65]byte // the public key, uncompressed: a part of the leaf's DER, which is kept anyway
 }
 
+var errDamagedKey = errors.New("the certificate's public key was changed in memory")
+
 // compact returns the key of the leaf, given as DER and parsed, as a compactKey where it can be one.
 func compact(key crypto.Signer, der []byte, leaf *x509.Certificate) crypto.Signer {
 	private, ok := key.(*ecdsa.PrivateKey)
@@ -63,7 +65,7 @@ func (c *compactKey) Sign(random io.Reader, digest []byte, opts crypto.SignerOpt
 func (c *compactKey) expand() (*ecdsa.PrivateKey, error) {
 	public, ok := c.Public().(*ecdsa.PublicKey)
 	if !ok {
-		return nil, errors.New("the certificate's public key was changed in memory")
+		return nil, errDamagedKey
 	}
 	//lint:ignore SA1019 there is no other way without a multiplication
 	return &ecdsa.PrivateKey{PublicKey: *public, D: new(big.Int).SetBytes(c.scalar[:])}, nil

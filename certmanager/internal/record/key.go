@@ -104,14 +104,7 @@ const MaxKey = 16 << 10
 
 // EncodeKey returns a key that Decode gave, or another one that can be read, as PKCS #8 in PEM.
 func EncodeKey(key crypto.PrivateKey) ([]byte, error) {
-	whole := key
-	if c, ok := key.(*compactKey); ok {
-		var err error
-		if whole, err = c.expand(); err != nil {
-			return nil, err
-		}
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(whole)
+	der, err := marshalKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("a private key of type %T can't be stored; a reference to it can: %w", key, err)
 	}
@@ -131,6 +124,9 @@ func decodeKey(text []byte) (key crypto.Signer, rest []byte, err error) {
 	der, err := decodeBase64(content)
 	if err != nil || len(der) > MaxKey {
 		return nil, nil, errors.New("its private key is not base64, or too long")
+	}
+	if key := parseP256(der); key != nil {
+		return key, rest, nil
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
