@@ -101,7 +101,7 @@ func (a *Account) changeKey(ctx context.Context, stored *accountRecord) error {
 	if directory.KeyChange == "" {
 		return fmt.Errorf("the CA has no keyChange in its directory: %w", errors.ErrUnsupported)
 	}
-	next, keyType := rec.NextKey, cmp.Or(keyTypeOf(former.Signer), accountKeyType) // one that the CA takes
+	next, keyType := rec.NextKey, cmp.Or(keyTypeOf(former.Public()), accountKeyType) // one that the CA takes
 	if next.IsZero() {
 		if next, err = stored.newKey(ctx, keyType); err != nil {
 			return err

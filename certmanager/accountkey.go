@@ -22,7 +22,7 @@ func (a *account) register(ctx context.Context, stored *accountRecord, rec *reco
 	if !errors.Is(err, acme.ErrBadSignatureAlgorithm) || rec.URL != "" {
 		return client, registered, err
 	}
-	keyType, ok := acceptedKeyType(err, keyTypeOf(rec.Key.Signer))
+	keyType, ok := acceptedKeyType(err, keyTypeOf(rec.Key.Public()))
 	if !ok {
 		return client, nil, err
 	}

@@ -44,7 +44,7 @@ func (a *Account) transfer(ctx context.Context, t *AccountTransfer) (changed boo
 	if t.Key == nil {
 		return false, errors.New("there is no key")
 	}
-	if keyTypeOf(t.Key) == "" {
+	if keyTypeOf(t.Key.Public()) == "" {
 		return false, errors.New("its key is none that CAs take: they take ECDSA with P-256 or P-384, and RSA with 2048, 3072 or 4096 bits")
 	}
 	issuer := a.account.issuer

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
@@ -121,23 +120,6 @@ func (m *Manager) manageImported(e *entry) (*entry, error) {
 		return added, nil
 	}
 	return nil, fmt.Errorf("%v: %w", &e.subject, errForgotten)
-}
-
-// keyTypeOf returns the type of a key; empty: it is none that is supported.
-func keyTypeOf(key crypto.Signer) KeyType { return keyTypeOfPublic(key.Public()) }
-
-func keyTypeOfPublic(key crypto.PublicKey) KeyType {
-	var t KeyType
-	switch public := key.(type) {
-	case *ecdsa.PublicKey:
-		t = KeyType(fmt.Sprintf("ecdsa-p%d", public.Curve.Params().BitSize))
-	case *rsa.PublicKey:
-		t = KeyType(fmt.Sprintf("rsa-%d", public.N.BitLen()))
-	}
-	if t.check() != nil {
-		return ""
-	}
-	return t
 }
 
 // parseKey returns the first private key in the text. Its errors do not show what it could not read.

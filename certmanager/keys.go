@@ -158,5 +158,5 @@ func (k *keyring) deleteUnused(ctx context.Context, all record.UnusedKeys, inUse
 
 // fits reports whether the key is of the type.
 func (t KeyType) fits(signer crypto.Signer) bool {
-	return signer != nil && t != "" && keyTypeOf(signer) == t
+	return signer != nil && t != "" && keyTypeOf(signer.Public()) == t
 }

@@ -9,6 +9,8 @@ import (
 	"crypto/rsa"
 	"fmt"
 	"slices"
+
+	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
 // A KeyType is a kind of private key for certificates.
@@ -46,6 +48,14 @@ func (t KeyType) check() error {
 	}
 	return fmt.Errorf("the key type %q is not supported: use %s, %s, %s, %s or %s",
 		string(t), ECDSAP256, ECDSAP384, RSA2048, RSA3072, RSA4096)
+}
+
+// keyTypeOf returns the type of a key, given the public one; empty: it is none that is supported.
+func keyTypeOf(public crypto.PublicKey) KeyType {
+	if t := KeyType(record.KeyTypeOf(public)); t.check() == nil {
+		return t
+	}
+	return ""
 }
 
 // isSlow reports whether making a key of the type takes long.

@@ -61,7 +61,7 @@ func (m *Manager) newcomer(ctx context.Context, leaf *x509.Certificate, key cryp
 
 // subjectFor returns what the certificate and its key are for.
 func subjectFor(leaf *x509.Certificate, key crypto.Signer) (given Subject, s subject, err error) {
-	kind := keyTypeOf(key)
+	kind := keyTypeOf(key.Public())
 	if kind == "" {
 		return given, s, fmt.Errorf("the key is of a type that is not supported: use one of %s, %s, %s, %s or %s", ECDSAP256, ECDSAP384, RSA2048, RSA3072, RSA4096)
 	}

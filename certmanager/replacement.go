@@ -37,7 +37,7 @@ func (t *Transfer) isReplaced(r, current *record.Certificate) bool {
 // isOfItsKind reports whether the certificate has the kind of key that its names are managed with.
 func isOfItsKind(r *record.Certificate) bool {
 	leaf, err := x509.ParseCertificate(r.Chain[0])
-	return err == nil && keyTypeOfPublic(leaf.PublicKey) == KeyType(r.KeyType)
+	return err == nil && keyTypeOf(leaf.PublicKey) == KeyType(r.KeyType)
 }
 
 // A stayError is why what is stored stays. It is [ErrNotNewer], though not all of these end later.

@@ -4,15 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"slices"
 
-	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
@@ -44,17 +40,6 @@ func leafOf(text, key []byte) *x509.Certificate {
 		}
 	}
 	return leaves[0]
-}
-
-// isOfKind reports whether a public key is of the kind.
-func isOfKind(public crypto.PublicKey, kind certmanager.KeyType) bool {
-	switch public := public.(type) {
-	case *ecdsa.PublicKey:
-		return string(kind) == fmt.Sprintf("ecdsa-p%d", public.Curve.Params().BitSize)
-	case *rsa.PublicKey:
-		return string(kind) == fmt.Sprintf("rsa-%d", public.N.BitLen())
-	}
-	return false
 }
 
 // hasAbove reports whether the PEM has the certificate above the leaf, or needs none.

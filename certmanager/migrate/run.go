@@ -12,6 +12,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
 // A run is one migration at work.
@@ -63,7 +64,7 @@ func (r *run) found(ctx context.Context, c certificate) error {
 	}
 	done, err := r.Manager.Transfer(ctx, certmanager.Transfer{Certificate: c.chain, Key: c.key, Issuer: item.Issuer, Manage: r.All, DryRun: r.DryRun})
 	served := string(done.KeyType) + " " + strings.Join(done.Names, " ")
-	now := taken{place: len(r.report.Taken), isOfItsKind: leaf != nil && isOfKind(leaf.PublicKey, done.KeyType)}
+	now := taken{place: len(r.report.Taken), isOfItsKind: leaf != nil && record.KeyTypeOf(leaf.PublicKey) == string(done.KeyType)}
 	former, isSecond := r.taken[served]
 	switch {
 	case err != nil && endsAll(ctx, err):

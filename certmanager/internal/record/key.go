@@ -3,6 +3,8 @@ package record
 import (
 	"bytes"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -101,6 +103,17 @@ const (
 // MaxKey bounds the DER of a private key, in bytes: what is longer takes long to check. One for RSA with 4096 bits has 2.4 KB,
 // 3.2 KB as a JSON Web Key.
 const MaxKey = 16 << 10
+
+// KeyTypeOf returns how the certificates' records call the kind of a key, given the public one; empty: it is neither for ECDSA nor RSA.
+func KeyTypeOf(public crypto.PublicKey) string {
+	switch public := public.(type) {
+	case *ecdsa.PublicKey:
+		return fmt.Sprintf("ecdsa-p%d", public.Curve.Params().BitSize)
+	case *rsa.PublicKey:
+		return fmt.Sprintf("rsa-%d", public.N.BitLen())
+	}
+	return ""
+}
 
 // EncodeKey returns a key that Decode gave, or another one that can be read, as PKCS #8 in PEM.
 func EncodeKey(key crypto.PrivateKey) ([]byte, error) {
