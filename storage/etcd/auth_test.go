@@ -102,7 +102,7 @@ func TestLeastPrivileges(t *testing.T) {
 		if name == "plain" {
 			want = "whether they want TLS"
 		}
-		wantError(t, err, want)
+		wanted.Want(t, err, want)
 	}
 
 	// The member forgets all tokens when it is killed, and the client gets another.

@@ -80,9 +80,9 @@ func TestCluster(t *testing.T) {
 	}
 	for n := 0; ; n++ {
 		_, err := s.Save(t.Context(), "a", nil, "")
-		wantError(t, err)
+		wanted.Want(t, err)
 		if errors.Is(err, rpctypes.ErrNoLeader) {
-			wantError(t, err, "most members")
+			wanted.Want(t, err, "most members")
 			break
 		}
 		if n > 1000 {
@@ -125,7 +125,7 @@ func TestLearner(t *testing.T) {
 	enginetest.Until(t, func() (bool, error) {
 		_, err := s.Load(t.Context(), "a")
 		if strings.Contains(err.Error(), "learner") {
-			wantError(t, err, "not supported for learner", "voting members")
+			wanted.Want(t, err, "not supported for learner", "voting members")
 			return true, nil
 		}
 		return false, err

@@ -37,7 +37,7 @@ func TestOpenRefuses(t *testing.T) {
 		if text := err.Error(); !strings.HasPrefix(text, "storage/etcd: ") || strings.Contains(text, "s3cr") || strings.ContainsAny(text, "\n\r") {
 			t.Errorf("Open(%q): %s", raw, text)
 		}
-		noPassword(t, err)
+		wanted.NoSecret(t, err)
 		if os.IsNotExist(err) {
 			t.Errorf("Open(%q): %v is taken for a missing record", raw, err)
 		}

@@ -99,7 +99,7 @@ func TestLeastPrivileges(t *testing.T) {
 			_, err = s.Load(t.Context(), "a")
 			_ = s.Close()
 		}
-		wantError(t, err, want...)
+		wanted.Want(t, err, want...)
 	}
 	refused(as(url.UserPassword("program", secret), "mine", inbox), "uthorization", "correct user and password")
 	refused(as(program, "other", inbox), "ermissions", "grant the user")
@@ -110,7 +110,7 @@ func TestLeastPrivileges(t *testing.T) {
 		t.Errorf("Load by who may read: %v", err)
 	}
 	_, err = reader.Save(t.Context(), "a", nil, "")
-	wantError(t, err, "ermissions", "grant the user")
+	wanted.Want(t, err, "ermissions", "grant the user")
 
 	// The connection comes back, with its certificate and password, when the server was killed.
 	s := as(program, "mine", inbox).open(t)

@@ -24,6 +24,8 @@ const (
 	minFirst        = 1e15            // a bucket's first sequence, as a time in microseconds
 	duplicateWindow = 2 * time.Minute // for which the server knows a message by its nonce
 	enoughReplicas  = 3
+
+	replicasNotSupported = 10074 // the server's code for more than one without a cluster
 )
 
 var (
@@ -41,7 +43,7 @@ func (s *Store) open(ctx context.Context, c *connection) (jetstream.Stream, erro
 	}
 	handle, err := c.client.Stream(ctx, c.stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		handle, err = c.client.CreateStream(ctx, s.newBucket(c))
+		handle, err = s.create(ctx, c)
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 			handle, err = c.client.Stream(ctx, c.stream) // another was faster
 		}
@@ -52,18 +54,25 @@ func (s *Store) open(ctx context.Context, c *connection) (jetstream.Stream, erro
 	return handle, s.check(handle.CachedInfo())
 }
 
+// create makes the bucket. Whether there is a cluster only those know that keep it: the server of this connection may be at the edge of
+// theirs, or have a cluster's name for what is at its own edge.
+func (s *Store) create(ctx context.Context, c *connection) (jetstream.Stream, error) {
+	if s.replicas != 0 {
+		return c.client.CreateStream(ctx, s.newBucket(s.replicas))
+	}
+	handle, err := c.client.CreateStream(ctx, s.newBucket(enoughReplicas))
+	var refusal *jetstream.APIError
+	if errors.As(err, &refusal) && refusal.ErrorCode == replicasNotSupported {
+		return c.client.CreateStream(ctx, s.newBucket(1))
+	}
+	return handle, err
+}
+
 // newBucket returns what is asked for: a key-value bucket whose reads the leader answers, and whose sequences are greater than
 // those of one that had its name before.
-func (s *Store) newBucket(c *connection) jetstream.StreamConfig {
-	replicas := s.replicas
-	if replicas == 0 {
-		replicas = 1
-		if c.conn.ConnectedClusterName() != "" {
-			replicas = enoughReplicas
-		}
-	}
+func (s *Store) newBucket(replicas int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name: c.stream, Description: "certificates and what belongs to them", Subjects: []string{s.subjects() + everything},
+		Name: s.streamName(), Description: "certificates and what belongs to them", Subjects: []string{s.subjects() + everything},
 		MaxMsgsPerSubject: 1, MaxMsgs: -1, MaxBytes: -1, MaxConsumers: -1, MaxMsgSize: -1,
 		Storage: jetstream.FileStorage, Replicas: replicas, Discard: jetstream.DiscardNew, Duplicates: duplicateWindow,
 		AllowRollup: true, DenyDelete: true, FirstSeq: uint64(time.Now().UnixMicro()),

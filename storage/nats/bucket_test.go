@@ -44,8 +44,8 @@ func TestBucketsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := newTarget(t)
 			_, bucket, _ := strings.Cut(d.url, "/tests-")
-			like := &Store{bucket: "tests-" + bucket, replicas: 1}
-			config := like.newBucket(&connection{stream: like.streamName()})
+			like := &Store{bucket: "tests-" + bucket}
+			config := like.newBucket(1)
 			test.spoil(&config)
 			if _, err := client.CreateStream(t.Context(), config); err != nil {
 				t.Fatal(err)
@@ -54,14 +54,14 @@ func TestBucketsRefused(t *testing.T) {
 			if err == nil {
 				_ = s.Close()
 			}
-			wantError(t, err, test.want, "bucket")
+			wanted.Want(t, err, test.want, "bucket")
 			given, err := New(client, Config{Bucket: like.bucket})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer given.Close()
 			_, err = given.Save(t.Context(), "a", nil, "")
-			wantError(t, err, test.want)
+			wanted.Want(t, err, test.want)
 			var broken *storage.ContractError
 			if err := storage.Check(t.Context(), given); err == nil || errors.As(err, &broken) {
 				t.Errorf("Check: %v", err)
@@ -83,7 +83,7 @@ func TestBucketMadeAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = s.Save(t.Context(), "a", []byte("y"), old)
-	wantError(t, err, `save "a"`)
+	wanted.Want(t, err, `save "a"`)
 	again := d.open(t)
 	revision, err := again.Save(t.Context(), "a", []byte("x"), "")
 	if err != nil || revision == old {
@@ -153,5 +153,5 @@ func TestWarnings(t *testing.T) {
 	if len(warnings) != 1 {
 		t.Fatalf("warnings of a bucket with one replica: %v", warnings)
 	}
-	wantError(t, warnings[0], "replicas: 1", "sync_interval: always")
+	wanted.Want(t, warnings[0], "replicas: 1", "sync_interval: always")
 }

@@ -73,12 +73,12 @@ func TestCluster(t *testing.T) {
 		t.Error("a Save succeeds with one server of three")
 	}
 	_, err := s.Save(t.Context(), "c", nil, "")
-	wantError(t, err, `save "c"`)
+	wanted.Want(t, err, `save "c"`)
 	for _, err := range s.List(t.Context(), "") {
 		if err == nil {
 			continue // a leader that does not know yet answers
 		}
-		wantError(t, err, "list")
+		wanted.Want(t, err, "list")
 	}
 	for _, node := range nodes[:2] {
 		go func() { _ = node.Start(t.Context()) }()

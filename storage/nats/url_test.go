@@ -37,7 +37,7 @@ func TestOpenRefuses(t *testing.T) {
 		if text := err.Error(); !strings.HasPrefix(text, "storage/nats: ") || strings.Contains(text, "s3cr") || strings.ContainsAny(text, "\n\r") {
 			t.Errorf("Open(%q): %s", raw, text)
 		}
-		noPassword(t, err)
+		wanted.NoSecret(t, err)
 		if os.IsNotExist(err) {
 			t.Errorf("Open(%q): %v is taken for a missing record", raw, err)
 		}
@@ -61,10 +61,10 @@ func TestOpenRefuses(t *testing.T) {
 func TestUnreachable(t *testing.T) {
 	s := target{"nats://" + url.UserPassword("u", secret).String() + "@" + nobody(t) + "/a"}.open(t)
 	_, err := s.Load(t.Context(), "certificates/a")
-	wantError(t, err, `load "certificates/a"`, s.place, "whether the servers run")
+	wanted.Want(t, err, `load "certificates/a"`, s.place, "whether the servers run")
 	_, err = s.Save(t.Context(), "certificates/a", nil, "")
-	wantError(t, err, `save "certificates/a"`, "whether the servers run")
+	wanted.Want(t, err, `save "certificates/a"`, "whether the servers run")
 	for _, err := range s.Watch(t.Context(), "") {
-		wantError(t, err, "watch", "whether the servers run")
+		wanted.Want(t, err, "watch", "whether the servers run")
 	}
 }

@@ -80,7 +80,7 @@ func testLeastPrivileges(t *testing.T, d target, n node) {
 		}
 	}
 	_, err := Open(t.Context(), d.url, Config{Prefix: "other"})
-	wantError(t, err, "Least privileges")
+	wanted.Want(t, err, "Least privileges")
 }
 
 // newTLSNode starts a server with TLS alone, which wants a certificate of its clients.
@@ -125,17 +125,17 @@ func TestTLS(t *testing.T) {
 				startWatch(t.Context(), t, s, "")
 			}
 			_, err := open("rediss", "127.0.0.1", url.Values{"cert": files["cert"], "key": files["key"]})
-			wantError(t, err, "x509", "agree on TLS")
+			wanted.Want(t, err, "x509", "agree on TLS")
 			// A server that is not the one of the certificate's name, and one that wants a certificate.
 			_, err = open("rediss", "127.0.0.2", files)
-			wantError(t, err, "x509", "127.0.0.2", "agree on TLS")
+			wanted.Want(t, err, "x509", "127.0.0.2", "agree on TLS")
 			for name, q := range map[string]url.Values{"rediss": {"cacert": files["cacert"]}, "redis": {}} {
 				s, err := open(name, "127.0.0.1", q)
 				if err == nil { // it can't tell an alert from a broken connection
 					_, err = s.Load(t.Context(), "a")
 					_ = s.Close()
 				}
-				wantError(t, err, "TLS")
+				wanted.Want(t, err, "TLS")
 			}
 		})
 	}

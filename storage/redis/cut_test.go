@@ -99,7 +99,7 @@ func TestServerForgets(t *testing.T) {
 		lose()
 		lost := func(err error) {
 			t.Helper()
-			wantError(t, err, "has lost the records", "restart this program")
+			wanted.Want(t, err, "has lost the records", "restart this program")
 		}
 		_, err := s.Load(t.Context(), "a")
 		lost(err)
@@ -126,7 +126,7 @@ func TestServerHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := s.Save(t.Context(), "a", []byte("y"), item.Revision)
-	wantError(t, err, "not known whether it was done", "timeout")
+	wanted.Want(t, err, "not known whether it was done", "timeout")
 	if errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v is taken for the caller's deadline", err)
 	}

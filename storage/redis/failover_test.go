@@ -50,7 +50,7 @@ func TestFailoverLoses(t *testing.T) {
 	}
 	defer sure.Close()
 	_, err = sure.Save(t.Context(), "a", []byte("lost too"), lost.Revision)
-	wantError(t, err, "too few replicas", "0 of 1")
+	wanted.Want(t, err, "too few replicas", "0 of 1")
 
 	master.End(syscall.SIGKILL)
 	replica.do(t, "replicaof", "no", "one")
@@ -225,7 +225,7 @@ func TestSlotMoves(t *testing.T) {
 		created <- err
 	}()
 	if err := <-created; err != nil {
-		wantError(t, err, "moving the slot")
+		wanted.Want(t, err, "moving the slot")
 	}
 	for _, key := range want[150:] {
 		migrate(s.record(key))

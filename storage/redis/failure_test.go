@@ -15,10 +15,13 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/enginetest"
 )
 
 // secret is a password that nobody has.
 const secret = `s3cr#t:/?@[%&='"\ é`
+
+var wanted = enginetest.Errors{Package: "storage/redis", Secrets: []string{password, secret}}
 
 // A failing is a server that can't be used, and what the error has to say.
 type failing struct {
@@ -38,67 +41,22 @@ func wantFailures(t *testing.T, all []failing) {
 				t.Fatalf("Open: %v", err)
 			}
 			if err != nil {
-				wantError(t, err, append(f.want, "prefix failing: open")...)
+				wanted.Want(t, err, append(f.want, "prefix failing: open")...)
 				return
 			}
 			defer s.Close()
 			_, err = s.Save(t.Context(), "certificates/a", []byte("x"), "")
-			wantError(t, err, append(f.want, `save "certificates/a"`, "prefix failing")...)
+			wanted.Want(t, err, append(f.want, `save "certificates/a"`, "prefix failing")...)
 			_, loadErr := s.Load(t.Context(), "certificates/a")
 			for _, scanErr := range s.Scan(t.Context(), "", "") {
-				noPassword(t, scanErr)
+				wanted.NoSecret(t, scanErr)
 			}
 			for _, watchErr := range s.Watch(t.Context(), "") {
-				noPassword(t, watchErr)
+				wanted.NoSecret(t, watchErr)
 			}
-			noPassword(t, loadErr)
-			noPassword(t, s.Delete(t.Context(), "certificates/a", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+			wanted.NoSecret(t, loadErr)
+			wanted.NoSecret(t, s.Delete(t.Context(), "certificates/a", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
 		})
-	}
-}
-
-func wantError(t *testing.T, err error, parts ...string) {
-	t.Helper()
-	if err == nil {
-		t.Fatal("it succeeds")
-	}
-	noPassword(t, err)
-	t.Log(err)
-	for _, part := range append(parts, "storage/redis: ") {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("%v\nhas no %q", err, part)
-		}
-	}
-	if n := strings.Count(err.Error(), "storage"); n != 1 || strings.ContainsAny(err.Error(), "\n\r\t") || len(err.Error()) > 1000 {
-		t.Errorf("%q has %d prefixes, %d bytes, or more than one line", err, n, len(err.Error()))
-	}
-	if errors.Is(err, storage.ErrConflict) || errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("%v is taken for an answer", err)
-	}
-}
-
-// noPassword walks through the error and what it wraps.
-func noPassword(t *testing.T, err error) {
-	t.Helper()
-	if err == nil {
-		return
-	}
-	for _, p := range []string{password, secret} {
-		for _, form := range []string{p, url.QueryEscape(p), url.PathEscape(p), url.UserPassword("", p).String()[1:], p[:5]} {
-			for _, text := range []string{err.Error(), fmt.Sprintf("%+v", err), fmt.Sprintf("%#v", err)} {
-				if strings.Contains(text, form) {
-					t.Errorf("the password is in %s", text)
-				}
-			}
-		}
-	}
-	switch wrapper := err.(type) {
-	case interface{ Unwrap() error }:
-		noPassword(t, wrapper.Unwrap())
-	case interface{ Unwrap() []error }:
-		for _, inner := range wrapper.Unwrap() {
-			noPassword(t, inner)
-		}
 	}
 }
 
@@ -194,7 +152,7 @@ func TestUnknownCommand(t *testing.T) {
 	}()
 	u := url.URL{Scheme: "redis", User: url.UserPassword("default", secret), Host: listener.Addr().String()}
 	_, err = Open(t.Context(), u.String(), Config{})
-	wantError(t, err, "unknown command", "proxy")
+	wanted.Want(t, err, "unknown command", "proxy")
 }
 
 // Reads go to the master alone: where it has become a replica under a connection, its old truth is refused.
@@ -204,11 +162,11 @@ func TestMasterBecomesReplica(t *testing.T) {
 	item := mustSave(t, s, "a", "old")
 	master.do(t, "replicaof", "127.0.0.1", strings.TrimPrefix(unreachableAddress(t), "127.0.0.1:"))
 	_, err := s.Load(t.Context(), "a")
-	wantError(t, err, "READONLY", "replica")
+	wanted.Want(t, err, "READONLY", "replica")
 	_, err = s.Save(t.Context(), "a", nil, item.Revision)
-	wantError(t, err, "READONLY", "replica")
-	wantError(t, last(s.List(t.Context(), "")), "READONLY", "replica")
-	wantError(t, last(s.Scan(t.Context(), "", "")), "READONLY", "replica")
+	wanted.Want(t, err, "READONLY", "replica")
+	wanted.Want(t, last(s.List(t.Context(), "")), "READONLY", "replica")
+	wanted.Want(t, last(s.Scan(t.Context(), "", "")), "READONLY", "replica")
 	master.do(t, "replicaof", "no", "one")
 	if item, err := s.Load(t.Context(), "a"); err != nil || string(item.Value) != "old" {
 		t.Errorf("Load by a master again: %q, %v", item.Value, err)
@@ -227,7 +185,7 @@ func TestMemoryFull(t *testing.T) {
 			old = ""
 		}
 		_, err := s.Save(t.Context(), key, make([]byte, storage.MaxValue), old)
-		wantError(t, err, "OOM", "memory is full", "save")
+		wanted.Want(t, err, "OOM", "memory is full", "save")
 	}
 	wantRecords(t, s, "a")
 	// A program that starts can read, and what is deleted makes room.
@@ -281,7 +239,7 @@ func TestDiskFails(t *testing.T) {
 		return nil
 	})
 	_, err := s.Save(t.Context(), "a", []byte("y"), item.Revision)
-	wantError(t, err, "MISCONF", "disk")
+	wanted.Want(t, err, "MISCONF", "disk")
 	for _, s := range []*Store{s, d.open(t)} {
 		if got, err := s.Load(t.Context(), "a"); err != nil || string(got.Value) != "x" {
 			t.Errorf("Load: %q, %v", got.Value, err)
@@ -297,9 +255,9 @@ func TestTooFewReplicas(t *testing.T) {
 	item := mustSave(t, s, "a", "x")
 	n.do(t, "config", "set", "min-replicas-to-write", "1")
 	_, err := s.Load(t.Context(), "a")
-	wantError(t, err, "NOREPLICAS", "min-replicas-to-write")
+	wanted.Want(t, err, "NOREPLICAS", "min-replicas-to-write")
 	_, err = s.Save(t.Context(), "a", nil, item.Revision)
-	wantError(t, err, "NOREPLICAS", "min-replicas-to-write")
+	wanted.Want(t, err, "NOREPLICAS", "min-replicas-to-write")
 }
 
 // A server forgets scripts when it is told to, and when it is restarted.
@@ -335,7 +293,7 @@ func TestStrangeRecords(t *testing.T) {
 	n.do(t, "set", s.record("a"), "a page")
 	n.do(t, "del", s.record("b"))
 	_, err := s.Load(t.Context(), "a")
-	wantError(t, err, "not written by this library", `load "a"`)
+	wanted.Want(t, err, "not written by this library", `load "a"`)
 	if _, err := s.Load(t.Context(), "b"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Load of what is only in the index: %v", err)
 	}
@@ -351,5 +309,5 @@ func TestStrangeRecords(t *testing.T) {
 	}
 	n.do(t, "del", s.index)
 	n.do(t, "set", s.index, "a page")
-	wantError(t, last(s.List(t.Context(), "")), "WRONGTYPE", "Config.Prefix")
+	wanted.Want(t, last(s.List(t.Context(), "")), "WRONGTYPE", "Config.Prefix")
 }

@@ -144,7 +144,7 @@ func testAnswerLost(t *testing.T, n node) {
 		n.do(t, "del", s.record("b"))
 		n.do(t, "zrem", s.index, "b")
 	})
-	wantError(t, err, io.EOF.Error(), `save "b"`)
+	wanted.Want(t, err, io.EOF.Error(), `save "b"`)
 	if _, err := other.Load(t.Context(), "b"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a record that was deleted has come back: %v", err)
 	}
@@ -152,7 +152,7 @@ func testAnswerLost(t *testing.T, n node) {
 	_, err = save("scripts/are/known", "z", item.Revision, func() {
 		n.do(t, "set", s.record("scripts/are/known"), string(format("CCCCCCCCCCCCCCCCCCCCCCCCCC", []byte("another's"))))
 	})
-	wantError(t, err, io.EOF.Error())
+	wanted.Want(t, err, io.EOF.Error())
 }
 
 // scriptRuns returns how many scripts have run.

@@ -40,7 +40,7 @@ func TestOpenRefuses(t *testing.T) {
 		if !strings.HasPrefix(text, "storage/redis: ") || strings.Contains(text, "s3cr") && !strings.Contains(raw, "s3cret=1") || !strings.Contains(text, want) {
 			t.Errorf("Open(%q): %s, want %q in it", raw, text, want)
 		}
-		noPassword(t, err)
+		wanted.NoSecret(t, err)
 	}
 	client := redis.NewClient(&redis.Options{})
 	defer client.Close()

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -17,56 +16,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/enginetest"
 	"github.com/everseal/everseal/storage/internal/server"
 )
 
 // secret is a secret key that nobody has.
 const secret = `s3cr#t:/?@[%&='"\ é`
 
-func wantError(t *testing.T, err error, parts ...string) {
-	t.Helper()
-	if err == nil {
-		t.Fatal("it succeeds")
-	}
-	noSecret(t, err)
-	t.Log(err)
-	for _, part := range append(parts, "storage/s3: ") {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("%v\nhas no %q", err, part)
-		}
-	}
-	if n := strings.Count(err.Error(), "storage/s3: "); n != 1 || strings.ContainsAny(err.Error(), "\n\r\t") || len(err.Error()) > 1000 {
-		t.Errorf("%q has %d prefixes, %d bytes, or more than one line", err, n, len(err.Error()))
-	}
-	if errors.Is(err, storage.ErrConflict) || errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("%v is taken for an answer", err)
-	}
-}
-
-// noSecret walks through the error and what it wraps.
-func noSecret(t *testing.T, err error) {
-	t.Helper()
-	if err == nil {
-		return
-	}
-	for _, p := range []string{rootSecret, userSecret, secret} {
-		for _, form := range []string{p, url.QueryEscape(p), url.PathEscape(p), url.UserPassword("", p).String()[1:]} {
-			for _, text := range []string{err.Error(), fmt.Sprintf("%+v", err), fmt.Sprintf("%#v", err)} {
-				if strings.Contains(text, form) {
-					t.Errorf("the secret is in %s", text)
-				}
-			}
-		}
-	}
-	switch wrapper := err.(type) {
-	case interface{ Unwrap() error }:
-		noSecret(t, wrapper.Unwrap())
-	case interface{ Unwrap() []error }:
-		for _, inner := range wrapper.Unwrap() {
-			noSecret(t, inner)
-		}
-	}
-}
+var wanted = enginetest.Errors{Package: "storage/s3", Secrets: []string{rootSecret, userSecret, secret}}
 
 func TestFailures(t *testing.T) {
 	real := realServer(t)
@@ -100,18 +57,18 @@ func TestFailures(t *testing.T) {
 			defer opened.Close()
 			s := through(t, opened, func(r *http.Request, next tripper) (*http.Response, error) { return next(r) })
 			_, err = s.Save(t.Context(), "certificates/a", []byte("x"), "")
-			wantError(t, err, append(test.want, `save "certificates/a"`, "prefix "+d.prefix, s.address)...)
+			wanted.Want(t, err, append(test.want, `save "certificates/a"`, "prefix "+d.prefix, s.address)...)
 			_, err = s.Load(t.Context(), "certificates/a")
-			wantError(t, err, test.want...)
-			wantError(t, s.Delete(t.Context(), "certificates/a", "abc"), test.want...)
+			wanted.Want(t, err, test.want...)
+			wanted.Want(t, s.Delete(t.Context(), "certificates/a", "abc"), test.want...)
 			for _, err := range s.List(t.Context(), "") {
-				wantError(t, err, test.want...)
+				wanted.Want(t, err, test.want...)
 			}
 			for _, err := range s.Scan(t.Context(), "", "") {
-				wantError(t, err, test.want...)
+				wanted.Want(t, err, test.want...)
 			}
 			for _, err := range s.Watch(t.Context(), "a") {
-				wantError(t, err, test.want...)
+				wanted.Want(t, err, test.want...)
 			}
 		})
 	}
@@ -141,10 +98,10 @@ func TestLeastPrivileges(t *testing.T) {
 	}
 	policy(`"s3:GetObject"`)
 	_, err = d.open(t).Save(t.Context(), "a", nil, "")
-	wantError(t, err, "AccessDenied", "allow s3:GetObject, s3:PutObject")
+	wanted.Want(t, err, "AccessDenied", "allow s3:GetObject, s3:PutObject")
 	d.prefix = "elsewhere"
 	_, err = d.open(t).Load(t.Context(), "a")
-	wantError(t, err, "AccessDenied")
+	wanted.Want(t, err, "AccessDenied")
 }
 
 // What others have put into the store's folder is neither read nor overwritten, and stops nobody.
@@ -222,7 +179,7 @@ func TestIgnoredConditions(t *testing.T) {
 		if !errors.Is(err, test.want) {
 			t.Errorf("%s: Save: %v, want %v", test.ignores, err, test.want)
 		}
-		wantError(t, err, test.ignores[:3], "save")
+		wanted.Want(t, err, test.ignores[:3], "save")
 		if test.promise == "" {
 			if err := storage.Check(t.Context(), d.open(t)); err != nil {
 				t.Errorf("with tombstones: %v", err)
@@ -244,7 +201,7 @@ func TestIgnoredConditions(t *testing.T) {
 		return conditional
 	})
 	_, err := d.open(t).Save(t.Context(), "a", nil, "")
-	wantError(t, err, "no conditional writes", "501")
+	wanted.Want(t, err, "no conditional writes", "501")
 }
 
 // A connection that leads nowhere must not hold up a caller whose context ends.

@@ -302,16 +302,16 @@ func TestReadAnswers(t *testing.T) {
 			save(t, s, "a", "1", "")
 			f.setFault(test.fault)
 			_, err := s.Load(t.Context(), "a")
-			wantError(t, err, test.want, `load "a"`)
+			wanted.Want(t, err, test.want, `load "a"`)
 			for _, err := range s.List(t.Context(), "") {
 				if !test.lists {
-					wantError(t, err, test.want, "list")
+					wanted.Want(t, err, test.want, "list")
 				}
 			}
 			n := 0
 			for _, err := range s.Scan(t.Context(), "", "") {
 				n++
-				wantError(t, err, test.want)
+				wanted.Want(t, err, test.want)
 			}
 			if n != 1 {
 				t.Errorf("Scan yields %d times, want an error", n)

@@ -38,7 +38,7 @@ func TestTLS(t *testing.T) {
 	}
 	asIs := func(r *http.Request, next tripper) (*http.Response, error) { return next(r) }
 	_, err = through(t, d.open(t), asIs).Load(t.Context(), "a")
-	wantError(t, err, "x509", "give the CA")
+	wanted.Want(t, err, "x509", "give the CA")
 	_, err = through(t, d.with("endpoint", "http://"+started.Address()).open(t), asIs).Load(t.Context(), "a")
-	wantError(t, err, "see whether")
+	wanted.Want(t, err, "see whether")
 }

@@ -35,7 +35,7 @@ func TestOpenRefuses(t *testing.T) {
 		if text := err.Error(); !strings.HasPrefix(text, "storage/s3: ") || strings.Contains(text, "s3cr") || strings.Contains(text, "\n") {
 			t.Errorf("Open(%q): %s", raw, text)
 		}
-		noSecret(t, err)
+		wanted.NoSecret(t, err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()

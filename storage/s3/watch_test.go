@@ -36,7 +36,7 @@ func TestWatchSurvivesFailedPolls(t *testing.T) {
 		case step == 1 && key == "a" && err == nil:
 			failing(maxFailedPolls)
 		case step == 2 && key == "" && err != nil:
-			if wantError(t, err, "watch", "SlowDown"); left != 0 {
+			if wanted.Want(t, err, "watch", "SlowDown"); left != 0 {
 				t.Errorf("Watch ends before the last %d requests that fail", left)
 			}
 		default:

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/server"
 )
 
 // A child is a copy of the test binary that does one thing until it is killed or its parent ends.
@@ -76,7 +77,7 @@ func (c *child) line(t *testing.T) string {
 			t.Fatal("the child has ended")
 		}
 		return line
-	case <-time.After(patience):
+	case <-time.After(server.Patience):
 		t.Fatal("the child says nothing")
 	}
 	return ""

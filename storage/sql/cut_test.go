@@ -10,7 +10,7 @@ import (
 
 	"github.com/everseal/everseal/storage"
 	"github.com/everseal/everseal/storage/internal/enginetest"
-	servers "github.com/everseal/everseal/storage/internal/server"
+	"github.com/everseal/everseal/storage/internal/server"
 )
 
 // Connections are cut at any byte. What was acknowledged stays, and nobody is told of a conflict who is alone.
@@ -25,7 +25,7 @@ func TestCutConnections(t *testing.T) {
 			d := kind.target(t)
 			direct := d.open(t)
 			u, _ := url.Parse(d.url)
-			c := servers.NewCutter(t, u.Host)
+			c := server.NewCutter(t, u.Host)
 			u.Host = c.Address()
 			s := target{u.String(), d.table}.open(t)
 			var revision storage.Revision
@@ -49,38 +49,36 @@ func TestServerRestarts(t *testing.T) {
 	t.Parallel() // with those that mostly wait
 	tests := []struct {
 		name      string
-		start     func() (*server, error)
-		target    func(s *server) target
+		start     func() (node, error)
+		target    func(n node) target
 		terminate syscall.Signal // ends it without waiting for its clients
 	}{
-		{"PostgreSQL", func() (*server, error) { return startPostgres() }, func(s *server) target {
-			return target{url: s.postgresURL("postgres", password, "postgres")}
+		{"PostgreSQL", func() (node, error) { return startPostgres() }, func(n node) target {
+			return target{url: n.postgresURL("postgres", password, "postgres")}
 		}, syscall.SIGINT},
-		{"MariaDB", func() (*server, error) { return startMariaDB() }, func(s *server) target {
-			return target{url: s.mariadbURL("everseal", password, "everseal")}
+		{"MariaDB", func() (node, error) { return startMariaDB() }, func(n node) target {
+			return target{url: n.mariadbURL("everseal", password, "everseal")}
 		}, syscall.SIGTERM},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			server, err := test.start()
-			if server != nil {
-				t.Cleanup(server.remove)
-			}
-			skipWithout(t, err)
-			s := test.target(server).open(t)
+			n, err := test.start()
+			t.Cleanup(n.remove)
+			server.Skip(t, err)
+			s := test.target(n).open(t)
 			w := enginetest.StartWriters(t, s)
 			w.Wait(t, 10)
 			for _, signal := range []syscall.Signal{syscall.SIGKILL, test.terminate} {
-				server.end(signal)
-				if err := server.start(); err != nil {
+				n.End(signal)
+				if err := n.Start(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				w.Wait(t, 10)
 			}
-			for i, n := range w.Stop() {
+			for i, count := range w.Stop() {
 				item, err := s.Load(t.Context(), fmt.Sprintf("writer/%d", i))
-				if err != nil || len(item.Value) < n {
-					t.Errorf("writer %d: %d increments are stored, %v; %d were acknowledged", i, len(item.Value), err, n)
+				if err != nil || len(item.Value) < count {
+					t.Errorf("writer %d: %d increments are stored, %v; %d were acknowledged", i, len(item.Value), err, count)
 				}
 			}
 		})

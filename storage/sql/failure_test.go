@@ -4,8 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
-	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -17,6 +15,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/enginetest"
+	"github.com/everseal/everseal/storage/internal/server"
 )
 
 // A failing is a store that can't work, and what its error has to say.
@@ -29,6 +29,8 @@ type failing struct {
 // secret is a password that nobody has.
 const secret = `s3cr#t:/?@[%&='"\ é`
 
+var wanted = enginetest.Errors{Package: "storage/sql", Secrets: []string{password, secret}}
+
 // wantFailures tries all methods of stores that can't work. Each error has to name the engine, the place, the key and
 // the cure, and no password, not even escaped.
 func wantFailures(t *testing.T, all []failing) {
@@ -40,69 +42,24 @@ func wantFailures(t *testing.T, all []failing) {
 			}
 			defer s.Close()
 			_, err = s.Save(t.Context(), "certificates/a", []byte("x"), "")
-			wantError(t, err, append(f.want, `save "certificates/a"`, "table failing", s.address)...)
+			wanted.Want(t, err, append(f.want, `save "certificates/a"`, "table failing", s.address)...)
 			_, loadErr := s.Load(t.Context(), "certificates/a")
 			for _, scanErr := range s.Scan(t.Context(), "", "") {
-				noPassword(t, scanErr)
+				wanted.NoSecret(t, scanErr)
 			}
 			for _, listErr := range s.List(t.Context(), "") {
-				noPassword(t, listErr)
+				wanted.NoSecret(t, listErr)
 			}
-			noPassword(t, loadErr)
-			noPassword(t, s.Delete(t.Context(), "certificates/a", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+			wanted.NoSecret(t, loadErr)
+			wanted.NoSecret(t, s.Delete(t.Context(), "certificates/a", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
 		})
-	}
-}
-
-func wantError(t *testing.T, err error, parts ...string) {
-	t.Helper()
-	if err == nil {
-		t.Fatal("it succeeds")
-	}
-	noPassword(t, err)
-	t.Log(err)
-	for _, part := range append(parts, "storage/sql: ") {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("%v\nhas no %q", err, part)
-		}
-	}
-	if n := strings.Count(err.Error(), "storage"); n != 1 || strings.ContainsAny(err.Error(), "\n\r\t") || len(err.Error()) > 1000 {
-		t.Errorf("%q has %d prefixes, %d bytes, or more than one line", err, n, len(err.Error()))
-	}
-	if errors.Is(err, storage.ErrConflict) || errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("%v is taken for an answer", err)
-	}
-}
-
-// noPassword walks through the error and what it wraps.
-func noPassword(t *testing.T, err error) {
-	t.Helper()
-	if err == nil {
-		return
-	}
-	for _, p := range []string{password, secret} {
-		for _, form := range []string{p, url.QueryEscape(p), url.PathEscape(p), url.UserPassword("", p).String()[1:], p[:5]} {
-			for _, text := range []string{err.Error(), fmt.Sprintf("%+v", err), fmt.Sprintf("%#v", err)} {
-				if strings.Contains(text, form) {
-					t.Errorf("the password is in %s", text)
-				}
-			}
-		}
-	}
-	switch wrapper := err.(type) {
-	case interface{ Unwrap() error }:
-		noPassword(t, wrapper.Unwrap())
-	case interface{ Unwrap() []error }:
-		for _, inner := range wrapper.Unwrap() {
-			noPassword(t, inner)
-		}
 	}
 }
 
 // unreachable returns the address of nobody.
 func unreachableAddress(t *testing.T) string {
 	t.Helper()
-	port, err := freePort()
+	port, err := server.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,23 +67,23 @@ func unreachableAddress(t *testing.T) string {
 }
 
 func TestPostgresFailures(t *testing.T) {
-	server, err := shared.postgres()
-	skipWithout(t, err)
-	err = server.postgresStatement(t.Context(), "CREATE ROLE reader LOGIN PASSWORD 'reader'", "CREATE DATABASE elsewhere",
+	d, err := sharedPostgres()
+	server.Skip(t, err)
+	err = d.postgresStatement(t.Context(), "CREATE ROLE reader LOGIN PASSWORD 'reader'", "CREATE DATABASE elsewhere",
 		"ALTER ROLE reader SET search_path TO pg_catalog")
 	if err != nil {
 		t.Fatal(err)
 	}
 	nobody := url.URL{Scheme: "postgres", User: url.UserPassword("postgres", secret), Host: unreachableAddress(t), Path: "/postgres"}
 	wrong := nobody
-	wrong.Host = "127.0.0.1:" + server.port
-	right := server.postgresURL("postgres", password, "postgres")
+	wrong.Host = d.Address()
+	right := d.postgresURL("postgres", password, "postgres")
 	wantFailures(t, []failing{
 		{"unreachable", nobody.String(), []string{"PostgreSQL", "refused", "whether the server runs"}},
 		{"no socket", "postgres://postgres@/postgres?host=" + t.TempDir(), []string{"PostgreSQL", "no such file", "whether the server runs"}},
 		{"wrong password", wrong.String(), []string{"PostgreSQL", "28P01", "correct user and password"}},
-		{"no database", server.postgresURL("postgres", password, "nowhere"), []string{"3D000", "create the database"}},
-		{"no rights", server.postgresURL("reader", "reader", "postgres"), []string{"the table is missing and can't be made", "42501", "Schema"}},
+		{"no database", d.postgresURL("postgres", password, "nowhere"), []string{"3D000", "create the database"}},
+		{"no rights", d.postgresURL("reader", "reader", "postgres"), []string{"the table is missing and can't be made", "42501", "Schema"}},
 		{"unknown CA", right + "?sslmode=verify-full", []string{"x509", "agree on TLS"}},
 		{"read-only", right + "?options=-cdefault_transaction_read_only%3Don", []string{"read only", "primary"}},
 	})
@@ -141,13 +98,11 @@ func TestPostgresFailures(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = s.Save(t.Context(), "a", nil, "")
-		wantError(t, err, "25006", "primary", server.port, `save "a"`)
+		wanted.Want(t, err, "25006", "primary", d.Port, `save "a"`)
 	})
 	t.Run("no TLS", func(t *testing.T) {
 		plain, err := startPostgres("-c", "fsync=off", "-c", "ssl=off")
-		if plain != nil {
-			defer plain.remove()
-		}
+		defer plain.remove()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,30 +113,28 @@ func TestPostgresFailures(t *testing.T) {
 }
 
 func TestMariaDBFailures(t *testing.T) {
-	server, err := shared.mariadb()
-	skipWithout(t, err)
-	err = server.statement(t.Context(), "CREATE USER reader@'%' IDENTIFIED BY 'reader'", "GRANT SELECT ON everseal.* TO reader@'%'",
+	d, err := sharedMariaDB()
+	server.Skip(t, err)
+	err = d.statement(t.Context(), "CREATE USER reader@'%' IDENTIFIED BY 'reader'", "GRANT SELECT ON everseal.* TO reader@'%'",
 		"CREATE USER encrypted@'%' IDENTIFIED BY 'encrypted' REQUIRE SSL")
 	if err != nil {
 		t.Fatal(err)
 	}
 	nobody := url.URL{Scheme: "mysql", User: url.UserPassword("everseal", secret), Host: unreachableAddress(t), Path: "/everseal"}
 	wrong := nobody
-	wrong.Host = "127.0.0.1:" + server.port
+	wrong.Host = d.Address()
 	wantFailures(t, []failing{
 		{"unreachable", nobody.String(), []string{"MySQL", "refused", "whether the server runs"}},
 		{"no socket", "mysql://everseal@/everseal?socket=" + t.TempDir() + "/none", []string{"MySQL", "no such file", "whether the server runs"}},
 		{"wrong password", wrong.String(), []string{"MySQL", "1045", "correct user and password"}},
-		{"no database", server.mariadbURL("everseal", password, "nowhere"), []string{"1049", "create the database"}},
-		{"no rights", server.mariadbURL("reader", "reader", "everseal"), []string{"the table is missing and can't be made", "1142", "Schema"}},
-		{"unknown CA", server.mariadbURL("everseal", password, "everseal") + "?tls=true", []string{"x509", "agree on TLS"}},
-		{"TLS wanted by the server", server.mariadbURL("encrypted", "encrypted", "everseal"), []string{"1045", "TLS"}},
+		{"no database", d.mariadbURL("everseal", password, "nowhere"), []string{"1049", "create the database"}},
+		{"no rights", d.mariadbURL("reader", "reader", "everseal"), []string{"the table is missing and can't be made", "1142", "Schema"}},
+		{"unknown CA", d.mariadbURL("everseal", password, "everseal") + "?tls=true", []string{"x509", "agree on TLS"}},
+		{"TLS wanted by the server", d.mariadbURL("encrypted", "encrypted", "everseal"), []string{"1045", "TLS"}},
 	})
 	t.Run("read-only", func(t *testing.T) {
 		replica, err := startMariaDB("--read-only=1")
-		if replica != nil {
-			defer replica.remove()
-		}
+		defer replica.remove()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -216,7 +169,7 @@ func TestSQLiteFailures(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = s.Save(t.Context(), "a", make([]byte, storage.MaxValue), revision)
-		wantError(t, err, "SQLite", "full", `save "a"`, "room")
+		wanted.Want(t, err, "SQLite", "full", `save "a"`, "room")
 		if item, err := s.Load(t.Context(), "a"); err != nil || string(item.Value) != "small" || item.Revision != revision {
 			t.Errorf("after that: %q, %v", item.Value, err)
 		}
@@ -267,7 +220,7 @@ func TestForeignTables(t *testing.T) {
 					t.Errorf("%s: %v", test.name, err)
 				}
 			case test.want == nil:
-				wantError(t, err, s.name, "set Config.Table")
+				wanted.Want(t, err, s.name, "set Config.Table")
 			case !errors.Is(err, test.want):
 				t.Errorf("%s: %v, want %v", test.name, err, test.want)
 			}
@@ -282,7 +235,7 @@ func TestForeignTables(t *testing.T) {
 func TestLeastPrivileges(t *testing.T) {
 	t.Run("PostgreSQL", func(t *testing.T) {
 		d := newPostgresTarget(t)
-		admin, _ := shared.postgres()
+		admin, _ := sharedPostgres()
 		statements := append(d.open(t).creation(), "CREATE ROLE worker LOGIN PASSWORD 'worker'", "GRANT SELECT, INSERT, UPDATE, DELETE ON "+d.table+" TO worker")
 		if err := admin.postgresStatement(t.Context(), statements...); err != nil {
 			t.Fatal(err)
@@ -293,7 +246,7 @@ func TestLeastPrivileges(t *testing.T) {
 	})
 	t.Run("MariaDB", func(t *testing.T) {
 		d := newMariaDBTarget(t)
-		admin, _ := shared.mariadb()
+		admin, _ := sharedMariaDB()
 		statements := append(d.open(t).creation(), "CREATE USER worker@'%' IDENTIFIED BY 'worker'", "GRANT SELECT, INSERT, UPDATE, DELETE ON everseal."+d.table+" TO worker@'%'")
 		if err := admin.statement(t.Context(), statements...); err != nil {
 			t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/server"
 )
 
 // durables are an engine of each sort: a file, a server, a folder.
@@ -180,7 +181,7 @@ func (c *child) steps(t *testing.T) (all []string) {
 			case kind == "step":
 				all = append(all, what)
 			}
-		case <-time.After(3 * patience):
+		case <-time.After(3 * server.Patience):
 			t.Fatalf("the child says nothing after %q", all)
 		}
 	}
@@ -244,7 +245,7 @@ func (k *trial) killOnce(t *testing.T, random *rand.Rand) {
 			served++
 		case <-moment:
 			due = true
-		case <-time.After(patience):
+		case <-time.After(server.Patience):
 			t.Fatalf("the child has obtained %d of %d certificates", served, len(k.names))
 		}
 	}

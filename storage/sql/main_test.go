@@ -20,6 +20,6 @@ func TestMain(m *testing.M) {
 		return
 	}
 	status := m.Run()
-	shared.stop()
+	shared.Stop()
 	os.Exit(status)
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/everseal/everseal/acme/acmetest"
 	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/server"
 )
 
 // childManage is a server with a manager, whose certificates are in a database. It prints its address, and then each
@@ -252,7 +253,7 @@ func TestManagerKilledWhileOrdering(t *testing.T) {
 		f.ca.SetFaults(acmetest.On("finalize", acmetest.DelayAnswer(time.Hour)))
 		one := f.start(t)
 		f.lead(one.address)
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), server.Patience)
 		defer cancel()
 		for len(f.ca.Certificates()) == 0 {
 			if ctx.Err() != nil {
@@ -275,7 +276,7 @@ func TestManagerKilledWhileOrdering(t *testing.T) {
 				t.Fatalf("%s: the other has ended", name)
 			}
 			others[name].lines <- line
-		case <-time.After(3 * patience):
+		case <-time.After(3 * server.Patience):
 			t.Fatalf("%s: the other does not go on", name)
 		}
 		f.wantServed(t, others[name])

@@ -98,7 +98,7 @@ func TestNotifyOnlyPrefixes(t *testing.T) {
 func TestWatchCut(t *testing.T) {
 	d := newPostgresTarget(t)
 	n, other := d.notifier(t, "certificates"), d.notifier(t, "certificates")
-	server, err := shared.postgres()
+	admin, err := sharedPostgres()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestWatchCut(t *testing.T) {
 		t.Fatalf("Watch yields %q, %v", key, err)
 	}
 	cut := fmt.Sprintf("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'LISTEN \"%s\"'", d.table)
-	if err := server.postgresStatement(t.Context(), cut); err != nil {
+	if err := admin.postgresStatement(t.Context(), cut); err != nil {
 		t.Fatal(err)
 	}
 	if key, err, _ := w.next(); key != "" || err == nil || errors.Is(err, context.Canceled) {
@@ -144,12 +144,12 @@ func TestWatchLate(t *testing.T) {
 	d := newPostgresTarget(t)
 	n := d.notifier(t, "certificates")
 	w := startWatch(t.Context(), t, n, "certificates")
-	server, err := shared.postgres()
+	admin, err := sharedPostgres()
 	if err != nil {
 		t.Fatal(err)
 	}
 	flood := fmt.Sprintf("SELECT pg_notify('%s', 'certificates/' || i) FROM generate_series(0, %d) i", d.table, maxHints)
-	if err := server.postgresStatement(t.Context(), flood); err != nil {
+	if err := admin.postgresStatement(t.Context(), flood); err != nil {
 		t.Fatal(err)
 	}
 	for listening := "1"; listening != "0"; { // until it has hung up

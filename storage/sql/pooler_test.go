@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/server"
 	"github.com/everseal/everseal/storage/storagetest"
 )
 
@@ -18,60 +19,41 @@ import (
 // connections to the server than the suite has to it.
 func startPgBouncer(t *testing.T) string {
 	t.Helper()
-	program, err := find("pgbouncer")
-	skipWithout(t, err)
-	behind, err := shared.postgres()
-	skipWithout(t, err)
-	s, err := newServer("postgres")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.remove)
+	behind, err := sharedPostgres()
+	server.Skip(t, err)
+	s, err := server.New("pgbouncer", "postgres")
+	server.Skip(t, err)
+	t.Cleanup(s.Remove)
 	if err := behind.postgresStatement(t.Context(), `DO $$ BEGIN
 		CREATE ROLE bouncer SUPERUSER LOGIN PASSWORD 'simple';
 	EXCEPTION WHEN duplicate_object THEN NULL; END $$`); err != nil {
 		t.Fatal(err)
 	}
-	users, err := s.write("users", lines(`"bouncer" "simple"`))
+	users, err := s.Write("users", `"bouncer" "simple"`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, err := s.write("pgbouncer.ini", lines(
-		"[databases]", "postgres = host=127.0.0.1 port="+behind.port+" user=bouncer password=simple",
-		"[pgbouncer]", "listen_addr = 127.0.0.1", "listen_port = "+s.port, "unix_socket_dir =", "auth_type = trust", "auth_file = "+users,
+	config, err := s.Write("pgbouncer.ini",
+		"[databases]", "postgres = host=127.0.0.1 port="+behind.Port+" user=bouncer password=simple",
+		"[pgbouncer]", "listen_addr = 127.0.0.1", "listen_port = "+s.Port, "unix_socket_dir =", "auth_type = trust", "auth_file = "+users,
 		"pool_mode = transaction", "default_pool_size = 5", "max_client_conn = 500",
-	))
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.program, s.arguments = program, []string{"--quiet", config}
-	u := url.URL{Scheme: "postgres", User: url.User("bouncer"), Host: "127.0.0.1:" + s.port, Path: "/postgres"}
-	s.ready = func(ctx context.Context) error {
+	s.Arguments = []string{"--quiet", config}
+	u := url.URL{Scheme: "postgres", User: url.User("bouncer"), Host: s.Address(), Path: "/postgres"}
+	s.Ready = func(ctx context.Context) error {
 		conn, err := pgx.Connect(ctx, u.String())
 		if err != nil {
 			return err
 		}
 		return conn.Close(ctx)
 	}
-	if err := s.start(); err != nil {
+	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return u.String()
-}
-
-// postgresStatement runs SQL as the user who may do everything.
-func (s *server) postgresStatement(ctx context.Context, statements ...string) error {
-	conn, err := pgx.Connect(ctx, s.postgresURL("postgres", password, "postgres"))
-	if err != nil {
-		return err
-	}
-	defer hangUp(ctx, conn)
-	for _, statement := range statements {
-		if _, err := conn.Exec(ctx, statement); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // What is prepared gets lost behind the pooler: the store runs its statements unprepared from then on, and loses none.
@@ -184,14 +166,14 @@ func testGaleraConflicts(t *testing.T, address func(node int) string) {
 	}
 }
 
-func startGalera(t *testing.T) [2]*server {
+func startGalera(t *testing.T) [2]node {
 	t.Helper()
 	provider := "/usr/lib/galera/libgalera_smm.so"
-	_, err := find("mariadbd")
-	skipWithout(t, err)
-	_, err = find("rsync")
-	skipWithout(t, err)
-	var nodes [2]*server
+	_, err := server.Find("mariadbd")
+	server.Skip(t, err)
+	_, err = server.Find("rsync")
+	server.Skip(t, err)
+	var nodes [2]node
 	var first string
 	for i := range nodes {
 		self := "127.0.0.1:" + nextPort(t)
@@ -201,9 +183,7 @@ func startGalera(t *testing.T) [2]*server {
 			"--wsrep-provider-options=gmcast.listen_addr=tcp://"+self+";ist.recv_addr=127.0.0.1:"+nextPort(t)+";gcache.size=32M",
 			"--binlog-format=ROW", "--innodb-autoinc-lock-mode=2", "--innodb-flush-log-at-trx-commit=0",
 		)
-		if s != nil {
-			t.Cleanup(s.remove)
-		}
+		t.Cleanup(s.remove)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -214,7 +194,7 @@ func startGalera(t *testing.T) [2]*server {
 
 func nextPort(t *testing.T) string {
 	t.Helper()
-	port, err := freePort()
+	port, err := server.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/server"
 	"github.com/everseal/everseal/storage/storagetest"
 )
 
@@ -54,14 +55,14 @@ func newSQLiteTarget(t testing.TB) target {
 }
 
 func newPostgresTarget(t testing.TB) target {
-	s, err := shared.postgres()
-	skipWithout(t, err)
+	s, err := sharedPostgres()
+	server.Skip(t, err)
 	return target{s.postgresURL("postgres", password, "postgres"), newTable()}
 }
 
 func newMariaDBTarget(t testing.TB) target {
-	s, err := shared.mariadb()
-	skipWithout(t, err)
+	s, err := sharedMariaDB()
+	server.Skip(t, err)
 	return target{s.mariadbURL("everseal", password, "everseal"), newTable()}
 }
 

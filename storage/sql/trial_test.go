@@ -24,6 +24,7 @@ import (
 	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/solver"
 	"github.com/everseal/everseal/storage"
+	"github.com/everseal/everseal/storage/internal/server"
 )
 
 // A marked store tells which processes of this machine are dead, as a storage.Dir does: who comes after one that was killed
@@ -261,7 +262,7 @@ func (k *trial) finish(t *testing.T) (lost int) {
 		t.Fatal(err)
 	}
 	defer running(t, m)()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*server.Patience)
 	defer cancel()
 	if err := m.Wait(ctx, k.names...); err != nil {
 		t.Fatal(err)

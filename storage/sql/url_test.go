@@ -26,7 +26,7 @@ func TestOpenRefuses(t *testing.T) {
 		if text := err.Error(); !strings.HasPrefix(text, "storage/sql: ") || strings.Contains(text, "s3cr") && !strings.Contains(raw, "sslmode=s3cr") {
 			t.Errorf("Open(%q): %s", raw, text)
 		}
-		noPassword(t, err)
+		wanted.NoSecret(t, err)
 	}
 	for _, table := range []string{"A", "a b", "a.b.c", ".a", "a.", `a"b`, "a`b", "a;b", strings.Repeat("a", 64)} {
 		if _, err := Open(t.Context(), "sqlite:a", Config{Table: table}); err == nil {
