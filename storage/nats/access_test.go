@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -105,6 +106,8 @@ func TestLeastPrivileges(t *testing.T) {
 	refused(as(program, "other", inbox), "ermissions", "grant the user")
 	refused(target{"nats://" + program.String() + "@" + node.Address() + "/mine?tls=false"}, "TLS")
 	refused(target{"nats://" + node.Address() + "/mine?tls=true"}, "TLS")
+	unknown := strings.Replace(as(program, "mine", inbox).url, "?ca="+certificate+"&", "?", 1)
+	refused(target{unknown}, "x509", "give the CA that has signed the servers' certificates (ca)")
 	reader := as(url.UserPassword("reader", password), "mine", "").open(t)
 	if _, err := reader.Load(t.Context(), "before"); err != nil {
 		t.Errorf("Load by who may read: %v", err)
