@@ -25,7 +25,7 @@ import (
 // declared are variables of which the pages' code takes it that they are there, on all pages or on one.
 var declared = map[string]string{
 	"ctx": "context.Context", "m": "*certmanager.Manager", "mux": "*http.ServeMux", "provider": "solver.Provider", "config": "certmanager.Config",
-	"store": "storage.Store", "sealed": "*storage.Sealed", "external": "*acme.ExternalAccount", "former": "storage.Store",
+	"store": "storage.Store", "sealed": "*storage.Sealed", "external": "*acme.ExternalAccount", "former": "storage.Store", "roots": "*x509.CertPool",
 	"google": "*certmanager.ACME", "allowed": "func(context.Context, string) (bool, error)", "storage/kubernetes/README.md: store": "*kubernetes.Store",
 }
 
