@@ -13,6 +13,9 @@
 // a server of one's own there are [Manager.Run], which does the work, and [Manager.TLSConfig],
 // [Manager.GetCertificate], [Manager.Listener] and [Manager.HTTPHandler], which join it to the server.
 //
+// Beside this package are pages: production.md before a server is put into service, operations.md after that, failures.md when
+// something fails, and cas.md, limits.md, fleets.md, ondemand.md and compatibility.md on what their names say.
+//
 // # What happens
 //
 // [New] checks the configuration and starts nothing. Run loads each certificate from the storage, and serves what is there

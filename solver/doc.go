@@ -1,6 +1,8 @@
 // Package solver proves to a CA that a server controls the domain names and IP addresses it asks certificates for. Each
 // solver implements [acme.Solver] for one type of challenge; package diagnose says why a proof failed, or would fail.
 //
+// Which one to take says challenges.md, what proxies and CDNs do to them proxies.md, and what a CA sees validation.md.
+//
 // # By the server itself
 //
 // [TLSALPN01] answers on port 443, in the TLS handshakes of the server that is there anyway. It does not work behind a
