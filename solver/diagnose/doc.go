@@ -18,7 +18,8 @@
 // complained of something, that comes first; and if all is right from here, what the CA says in its [acme.Problem] tells
 // what differs for it, such as an old address, or a firewall that lets only some networks in.
 //
-// The causes and their cures are on a page, certmanager/failures.md. A Report is one sentence of cause and one of cure. Text in it that came from the network is bounded and escaped.
+// A Report is one sentence of cause and one of cure. Text in it that came from the network is bounded and escaped. The
+// causes are on a page, certmanager/failures.md.
 //
 // # From where
 //
