@@ -24,7 +24,7 @@ func TestServer(t *testing.T) {
 	address := program.Address(t)
 	ca, trust, flags := program.StartCA(t, address)
 	server := program.Start(t, []string{trust}, append(flags, "-listen", address, "localhost")...)
-	server.Line("obtained")
+	server.Line("certificate obtained")
 
 	conn, err := grpc.NewClient("dns:///localhost"+address[strings.LastIndex(address, ":"):],
 		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: ca.Roots()})), grpc.WithNoProxy())

@@ -36,7 +36,7 @@ func TestServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := program.Start(t, []string{trust}, append(flags, "-listen", address, "-clients", file, "localhost")...)
-	server.Line("obtained")
+	server.Line("certificate obtained")
 
 	url := "https://localhost" + address[strings.LastIndex(address, ":"):] + "/"
 	stranger := client(t, &tls.Config{RootCAs: ca.Roots()})
