@@ -117,11 +117,15 @@ func Trust(t testing.TB, root []byte) (path, variable string) {
 	return path, "SSL_CERT_FILE=" + path
 }
 
-// StartCA starts a CA for which the name localhost leads to the address. The flags lead a program to it that has the
-// variable in its environment.
-func StartCA(t testing.TB, address string) (ca *acmetest.Server, variable string, flags []string) {
+// StartCA starts a CA, once it is prepared, for which the name localhost leads to the address. The flags lead a program to
+// it that has the variable in its environment.
+func StartCA(t testing.TB, address string, prepare ...func(*acmetest.Server)) (ca *acmetest.Server, variable string, flags []string) {
 	t.Helper()
-	ca = acmetest.NewServer()
+	ca = acmetest.NewUnstartedServer()
+	for _, f := range prepare {
+		f(ca)
+	}
+	ca.Start()
 	t.Cleanup(ca.Close)
 	ca.SetHost("localhost", address)
 	_, variable = Trust(t, ca.RootPEM())
