@@ -42,6 +42,7 @@ var imports = map[string][]string{
 	"storage/internal/server":     {"storage"}, // for tests alone
 	"storage/internal/enginetest": {"storage", "storage/internal/server"},
 	"acme/acmetest":               {"acme"},
+	"internal/program":            {"acme/acmetest"}, // for tests alone
 }
 
 const (
