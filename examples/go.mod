@@ -12,6 +12,12 @@ require (
 )
 
 require (
+	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
+	golang.org/x/oauth2 v0.37.0 // indirect
+)
+
+require (
+	github.com/go-acme/lego/v5 v5.6.0
 	github.com/go-jose/go-jose/v4 v4.1.9 // indirect
 	github.com/libdns/libdns v1.1.1 // indirect
 	golang.org/x/net v0.62.0 // indirect

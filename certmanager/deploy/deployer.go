@@ -88,27 +88,49 @@ func (d *Deployer) wakeups() chan struct{} {
 // killed, and run again by the next Run. It returns an error at once if a field can't be as it is, or if it is called while
 // it runs. All other failures are logged, go to OnResult, and are tried again.
 func (d *Deployer) Run(ctx context.Context) error {
-	s, err := d.settings()
+	k, err := d.keeper()
 	if err != nil {
 		return err
 	}
-	if err := d.begin(); err != nil {
+	defer d.end()
+	k.run(ctx, d.wakeups())
+	return nil
+}
+
+// Deploy does once what Run keeps up, for a program that a timer starts: it has the files hold what the manager serves now, runs
+// the command if it is due, waiting for nothing else that may change, and returns. Nothing is tried again: the error says all that
+// failed, which the next call, or Run, does again. While another process is at work in Dir it waits, for a minute at most.
+// After ctx has ended it returns its error; a command that runs at that moment is killed, and is due at the next call.
+func (d *Deployer) Deploy(ctx context.Context) error {
+	k, err := d.keeper()
+	if err != nil {
 		return err
 	}
 	defer d.end()
+	return k.once(ctx)
+}
+
+// keeper returns what does the Deployer's work, which has begun with that.
+func (d *Deployer) keeper() (*keeper, error) {
+	s, err := d.settings()
+	if err != nil {
+		return nil, err
+	}
+	if err := d.begin(); err != nil {
+		return nil, err
+	}
 	k := &keeper{settings: s, logger: d.Logger, onResult: d.OnResult, targets: make(map[string]*target), ended: make(chan outcome)}
 	if k.logger == nil {
 		k.logger = slog.Default()
 	}
-	k.run(ctx, d.wakeups())
-	return nil
+	return k, nil
 }
 
 func (d *Deployer) begin() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.running {
-		return errors.New("deploy: Run was called while it runs")
+		return errors.New("deploy: Run or Deploy was called while it runs")
 	}
 	d.running = true
 	return nil

@@ -8,6 +8,8 @@
 //	d.Manager = m
 //	go d.Run(ctx) // beside m.Run or m.Serve
 //
+// A program that a timer starts, and that ends when nothing is left to do, calls [Deployer.Deploy] in place of Run.
+//
 // README.md has configurations of the programs.
 //
 // # Files

@@ -65,6 +65,36 @@ func (k *keeper) run(ctx context.Context, woken <-chan struct{}) {
 	}
 }
 
+// once compares one time, and runs the command until it has succeeded or failed for all that it is due for.
+func (k *keeper) once(ctx context.Context) error {
+	var errs []error
+	told := k.onResult
+	k.onResult = func(r Result) {
+		errs = append(errs, r.Err)
+		if told != nil {
+			told(r)
+		}
+	}
+	for k.pass(ctx); !k.inUse.IsZero() && !k.dirFails.waits(time.Now()); k.pass(ctx) {
+		wait := time.NewTimer(passPause)
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return ctx.Err()
+		}
+	}
+	for _, t := range k.targets {
+		if t.isDue() {
+			t.due = time.Now()
+		}
+	}
+	for k.startCommand(ctx); k.busy; k.startCommand(ctx) {
+		k.finish(ctx, <-k.ended)
+	}
+	return errors.Join(append(errs, ctx.Err())...)
+}
+
 // nextPass returns when the pass after the last one is due: what failed is tried again at its time.
 func (k *keeper) nextPass(last time.Time) time.Time {
 	next := last.Add(passInterval)

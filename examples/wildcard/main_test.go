@@ -105,7 +105,10 @@ func TestNewProvider(t *testing.T) {
 		{"cloudflare", nil, "set CF_Token or CF_API_TOKEN"},
 		{"rfc2136", map[string]string{"RFC2136_NAMESERVER": "192.0.2.53", "RFC2136_TSIG_KEY": "key", "RFC2136_TSIG_SECRET": "AAAA"}, ""},
 		{"rfc2136", map[string]string{"RFC2136_NAMESERVER": "192.0.2.53", "RFC2136_TSIG_KEY": "key"}, "set RFC2136_NAMESERVER"},
-		{"route66", nil, `-dns "route66" is neither cloudflare nor rfc2136`},
+		{"libdns", map[string]string{"LIBDNS_PROVIDER": `{"server":"192.0.2.53:53"}`}, ""},
+		{"libdns", nil, "set LIBDNS_PROVIDER"},
+		{"libdns", map[string]string{"LIBDNS_PROVIDER": "secret"}, "LIBDNS_PROVIDER is not"},
+		{"route66", nil, `-dns "route66" is none of cloudflare, rfc2136, lego and libdns`},
 	} {
 		provider, err := newProvider(test.service, variables(test.env))
 		if test.failure == "" && (err != nil || provider == nil) || test.failure != "" && (err == nil || !strings.HasPrefix(err.Error(), test.failure)) {
