@@ -3,6 +3,7 @@ package solver
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -33,6 +34,12 @@ func (p pendingRecord) key() string {
 // isAs reports whether two are the same record of a zone.
 func (p pendingRecord) isAs(other pendingRecord) bool {
 	return p.Name == other.Name && p.Value == other.Value
+}
+
+// isAnswer reports whether the record answers one challenge: its value is a digest then (RFC 8555 §8.4).
+func (p pendingRecord) isAnswer() bool {
+	digest, err := base64.RawURLEncoding.DecodeString(p.Value)
+	return err == nil && len(digest) == sha256.Size && p.Name != ""
 }
 
 // save stores the record. One that is there already is as if new: its time says that it is not left behind.
