@@ -386,7 +386,7 @@ func TestSweepOperations(t *testing.T) {
 		if saves > 40 {
 			t.Errorf("%d writes, want those of the leases alone", saves)
 		}
-		const rules, chains = 7, 1
+		const rules, chains = 8, 1
 		if comparisons := listed - rules - chains; comparisons != 0 {
 			t.Errorf("keys were listed %d times more than for each rule and for the chains of issuers", comparisons)
 		}

@@ -7,10 +7,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"time"
 
+	"github.com/everseal/everseal/solver/internal/dnsclient"
 	"github.com/everseal/everseal/solver/internal/dnsserver"
 	"github.com/everseal/everseal/storage"
 )
@@ -20,6 +22,24 @@ type pendingRecord struct {
 	Name    string    `json:"name"` // bare
 	Value   string    `json:"value"`
 	Created time.Time `json:"created"` // UTC
+}
+
+// maxRecordValue bounds the value of a record in bytes, so that several fit into an answer.
+const maxRecordValue = 4 << 10
+
+// newPendingRecord returns the record as one that is created now.
+func newPendingRecord(r Record) (pendingRecord, error) {
+	p := pendingRecord{dnsclient.BareName(r.Name), r.Value, time.Now().UTC()}
+	if p.Name == "" {
+		return pendingRecord{}, errors.New("solver: Responder: the record has no name")
+	}
+	if _, err := dnsclient.QuestionName(p.Name); err != nil {
+		return pendingRecord{}, fmt.Errorf("solver: Responder: %w", err)
+	}
+	if p.Value == "" || len(p.Value) > maxRecordValue {
+		return pendingRecord{}, fmt.Errorf("solver: Responder: the record %.260q has a value of %d bytes, from 1 to %d are possible", p.Name, len(p.Value), maxRecordValue)
+	}
+	return p, nil
 }
 
 // pendingPrefix is what the keys of pending records begin with.

@@ -3,13 +3,13 @@ package solver
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/everseal/everseal/solver/internal/dnsclient"
 	"github.com/everseal/everseal/solver/internal/dnsserver"
@@ -75,9 +75,6 @@ type Responder struct {
 	server *dnsserver.Server // guarded by mu; nil: not used yet
 }
 
-// maxRecordValue bounds the value of a record in bytes, so that several fit into an answer.
-const maxRecordValue = 4 << 10
-
 // Ready reports what is wrong with Zones, Nameservers and Addresses.
 func (r *Responder) Ready() error {
 	_, err := r.ready()
@@ -104,14 +101,12 @@ func (r *Responder) AppendRecord(ctx context.Context, record Record) error {
 	if err != nil {
 		return err
 	}
-	p := pendingRecord{Name: dnsclient.BareName(record.Name), Value: record.Value, Created: time.Now().UTC()}
-	switch _, err := dnsclient.QuestionName(p.Name); {
-	case err != nil:
-		return fmt.Errorf("solver: Responder: %w", err)
-	case server.Zones.Around(p.Name) == "":
+	p, err := newPendingRecord(record)
+	if err != nil {
+		return err
+	}
+	if server.Zones.Around(p.Name) == "" {
 		return r.notDelegated(p.Name)
-	case p.Value == "" || len(p.Value) > maxRecordValue:
-		return fmt.Errorf("solver: Responder: the record %s has a value of %d bytes, from 1 to %d are possible", p.Name, len(p.Value), maxRecordValue)
 	}
 	if err := p.save(ctx, r.store()); err != nil {
 		return fmt.Errorf("solver: Responder: store the record %s: %w", p.Name, err)
@@ -127,9 +122,12 @@ func (r *Responder) notDelegated(name string) error {
 		name, r.Zones, fmt.Sprintf("%.260q CNAME %.260q", name, target))
 }
 
-// DeleteRecord deletes the record.
+// DeleteRecord deletes the record, also from a zone that is no longer one of Zones.
 func (r *Responder) DeleteRecord(ctx context.Context, record Record) error {
-	p := pendingRecord{Name: dnsclient.BareName(record.Name), Value: record.Value}
+	p, err := newPendingRecord(record)
+	if err != nil {
+		return err
+	}
 	if err := p.remove(ctx, r.store()); err != nil {
 		return fmt.Errorf("solver: Responder: delete the record %.260q: %w", p.Name, err)
 	}
@@ -162,24 +160,21 @@ func cannotListen(err error) error {
 		"such as \"192.0.2.53:53\"; if the port needs a privilege, grant it (CAP_NET_BIND_SERVICE), or lead port 53 to another one", err)
 }
 
-// Serve is Run on sockets that are open already, one of which may be nil. It closes them. It may be called again beside, for
-// other addresses.
+// Serve is Run on sockets that are open already. It closes them. It may be called again beside, for other addresses.
 func (r *Responder) Serve(ctx context.Context, packets net.PacketConn, listener net.Listener) error {
+	if packets == nil || listener == nil {
+		return errors.New("solver: Responder.Serve needs a socket for UDP and a listener for TCP: resolvers ask by both")
+	}
 	server, err := r.ready()
-	if err == nil {
-		err = server.Serve(ctx, packets, listener)
-		if err != nil {
-			err = fmt.Errorf("solver: Responder: %w", err)
-		}
+	if err != nil {
+		packets.Close()
+		listener.Close()
 		return err
 	}
-	if packets != nil {
-		packets.Close()
+	if err := server.Serve(ctx, packets, listener); err != nil {
+		return fmt.Errorf("solver: Responder: %w", err)
 	}
-	if listener != nil {
-		listener.Close()
-	}
-	return err
+	return nil
 }
 
 func (r *Responder) store() storage.Store {

@@ -247,7 +247,7 @@ func TestResponderRefuses(t *testing.T) {
 		"another zone":   {solver.Record{Name: "_acme-challenge.www.example.com", Value: "v"}, `by the record "_acme-challenge.www.example.com" CNAME "www.example.com._acme-challenge.example.com", with FollowCNAME set`},
 		"no value":       {solver.Record{Name: "a.acme.example.net"}, "0 bytes, from 1 to 4096"},
 		"a long value":   {solver.Record{Name: "a.acme.example.net", Value: strings.Repeat("v", 4097)}, "4097 bytes, from 1 to 4096"},
-		"no name":        {solver.Record{Value: "v"}, "no domain name"},
+		"no name":        {solver.Record{Value: "v"}, "has no name"},
 		"an empty label": {solver.Record{Name: "a..acme.example.net", Value: "v"}, "no domain name"},
 		"a long name":    {solver.Record{Name: strings.Repeat("a.", 120) + "acme.example.net", Value: "v"}, "no domain name"},
 		"no text":        {solver.Record{Name: "a\nb.elsewhere.example", Value: "v"}, `"a\nb.elsewhere.example" is in none`},
@@ -278,11 +278,18 @@ func TestResponderReady(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		solvertest.RequireError(t, r.Serve(t.Context(), nil, listener), want)
-		if _, err := listener.Accept(); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("%s: the listener is left open: %v", want, err)
+		packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		solvertest.RequireError(t, r.Serve(t.Context(), packets, listener), want)
+		for _, err := range []error{listener.Close(), packets.Close()} {
+			if !errors.Is(err, net.ErrClosed) {
+				t.Errorf("%s: a socket is left open: %v", want, err)
+			}
 		}
 	}
+	solvertest.RequireError(t, newResponder(nil).Serve(t.Context(), nil, nil), "needs a socket")
 }
 
 // Run says what to do if it cannot listen, and lets the other socket go.
