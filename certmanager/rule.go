@@ -26,6 +26,7 @@ func (s *sweep) rules() []rule {
 	return []rule{
 		{"challenges/http-01", every, s.judgeAnswer},
 		{"challenges/tls-alpn-01", every, s.judgeAnswer},
+		{"challenges/responder", every, s.judgeAnswer},
 		{record.AllWork, works.mayGo, works.judge},
 		{record.AllCertificates, certificates.mayGo, certificates.judge},
 		{record.AllCopies, every, s.judgeCopy},

@@ -103,6 +103,11 @@ func (l *litter) answer(key string, ago time.Duration, more string) string {
 		time.Now().Add(-ago).UTC().Format(time.RFC3339)+`"`+more+`}`))
 }
 
+// pending is a TXT record of a Responder, created so long ago.
+func (l *litter) pending(key string, ago time.Duration, value string) string {
+	return l.put("challenges/responder/"+key, []byte(`{"name":"_acme-challenge.example.com","value":"`+value+`","created":"`+time.Now().Add(-ago).UTC().Format(time.RFC3339)+`"}`))
+}
+
 func (l *litter) has(key string) bool {
 	_, err := l.store.Load(l.t.Context(), key)
 	return err == nil
@@ -169,6 +174,9 @@ func TestSweepVerdicts(t *testing.T) {
 			l.answer("http-01/young", 30*day, ""):                                        fades,
 			l.answer("http-01/later", 61*day, `,"version":2`):                            stays,
 			l.answer("tls-alpn-01/old.example.com", 61*day, ""):                          goes,
+			l.pending("old", 61*day, "LHDhK3oGRvkiefQnx7OOczTY5Tic_xZ6HcMOc_gmtoM"):      goes,
+			l.pending("young", 30*day, "LHDhK3oGRvkiefQnx7OOczTY5Tic_xZ6HcMOc_gmtoM"):    fades,
+			l.pending("standing", 400*day, "ca.example; accounturi=https://ca.example"):  stays,
 			l.answer("dns-01/old", 400*day, ""):                                          stays,
 			l.answer("new-01/old", 400*day, ""):                                          stays,
 			l.put(record.CorruptKey("certificates/local/x/y", []byte("x")), []byte("x")): fades,
@@ -378,7 +386,7 @@ func TestSweepOperations(t *testing.T) {
 		if saves > 40 {
 			t.Errorf("%d writes, want those of the leases alone", saves)
 		}
-		const rules, chains = 7, 1
+		const rules, chains = 8, 1
 		if comparisons := listed - rules - chains; comparisons != 0 {
 			t.Errorf("keys were listed %d times more than for each rule and for the chains of issuers", comparisons)
 		}

@@ -54,7 +54,7 @@ func zeroTypes() (quiet, dialing []reflect.Type) {
 		reflect.TypeFor[acmetest.Network](), reflect.TypeFor[acmetest.Server](),
 
 		reflect.TypeFor[solver.DNS](), reflect.TypeFor[solver.Exec](), reflect.TypeFor[solver.Propagation](),
-		reflect.TypeFor[solver.PropagationError](), reflect.TypeFor[solver.Record](), reflect.TypeFor[solver.ServerAnswer](),
+		reflect.TypeFor[solver.PropagationError](), reflect.TypeFor[solver.Record](), reflect.TypeFor[solver.Responder](), reflect.TypeFor[solver.ServerAnswer](),
 		reflect.TypeFor[solver.StandingRecordError](), reflect.TypeFor[solver.Webroot](),
 
 		reflect.TypeFor[diagnose.Cause](), reflect.TypeFor[diagnose.Hop](), reflect.TypeFor[diagnose.Lookup](),

@@ -98,17 +98,26 @@ func parseAnswer(key string, value []byte) (answer, error) {
 	return a, nil
 }
 
-// AnswerTime returns when an answer was published that is stored under challenges/http-01/ or challenges/tls-alpn-01/ (see
-// What is stored). An error says that the value is no such answer, or one of a later version of this package: it may mean
-// something else.
+// AnswerTime returns when an answer was published that is stored under challenges/http-01/, challenges/tls-alpn-01/ or
+// challenges/responder/ (see What is stored). An error says that the value is no such answer, or one of a later version of this
+// package: it may mean something else. The standing record of a [DNSPersist01] is no answer that could be over.
 func AnswerTime(value []byte) (time.Time, error) {
 	var a answer
+	if isJust(value, &a) && a.KeyAuthorization != "" && !a.Created.IsZero() {
+		return a.Created, nil
+	}
+	var p pendingRecord
+	if isJust(value, &p) && p.isAnswer() && !p.Created.IsZero() {
+		return p.Created, nil
+	}
+	return time.Time{}, errors.New("solver: the record is no answer to a challenge that this version knows")
+}
+
+// isJust reports whether a value is an object with no other fields than v has, which it reads.
+func isJust(value []byte, v any) bool {
 	decoder := json.NewDecoder(bytes.NewReader(value))
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&a); err != nil || a.KeyAuthorization == "" || a.Created.IsZero() {
-		return time.Time{}, errors.New("solver: the record is no answer to a challenge that this version knows")
-	}
-	return a.Created, nil
+	return decoder.Decode(v) == nil
 }
 
 // remove deletes the answer under key if it is a, or if it cannot be read and so answers nobody. The revision is that of a's

@@ -32,18 +32,24 @@ const (
 // not installed the test is skipped, but not in CI.
 func startBIND(t *testing.T, records ...string) *nameServer {
 	t.Helper()
+	return startBINDAs(t, "127.0.0.1", records...)
+}
+
+// startBINDAs starts BIND with zones that name it by the address host. It listens at 127.0.0.1 in any case.
+func startBINDAs(t *testing.T, host string, records ...string) *nameServer {
+	t.Helper()
 	program, folder, s := lookUpServer(t, "named"), t.TempDir(), newNameServer(t)
 	_, port, err := net.SplitHostPort(s.Address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	zones := map[string][]string{
-		mainZone:      append(records, "@ NS ns1", "ns1 A 127.0.0.1"),
-		delegatedZone: {"@ NS ns1", "ns1 A 127.0.0.1"},
+		mainZone:      append(records, "@ NS ns1", "ns1 A "+host),
+		delegatedZone: {"@ NS ns1", "ns1 A " + host},
 		".": {
-			"@ NS ns1", "ns1 A 127.0.0.1",
-			"example.test NS ns1.example.test", "ns1.example.test A 127.0.0.1",
-			"delegated.test NS ns1.delegated.test", "ns1.delegated.test A 127.0.0.1",
+			"@ NS ns1", "ns1 A " + host,
+			"example.test NS ns1.example.test", "ns1.example.test A " + host,
+			"delegated.test NS ns1.delegated.test", "ns1.delegated.test A " + host,
 		},
 	}
 	config := fmt.Sprintf(`key %[1]q { algorithm hmac-sha256; secret %[2]q; };

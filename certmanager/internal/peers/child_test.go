@@ -35,6 +35,7 @@ type childConfig struct {
 	HTTP01    bool        // http-01 is used; otherwise tls-alpn-01
 	DNS01     *nameServer // by which dns-01 is answered, which is used then
 	Webroot   string      // document root of another server, which answers http-01 then
+	Responder *zoneMember // by which dns-01 is answered, which is used then
 }
 
 // runChild is such a server. It tells its parent on standard output: "listening", with its two addresses, then
@@ -50,7 +51,14 @@ func runChild(encoded string) error {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		cancel()
 	}()
-	m, err := certmanager.New(config.manager())
+	settings := config.manager()
+	ended := make(chan error, 4)
+	if config.Responder != nil {
+		responder := config.Responder.responder(settings.Storage)
+		settings.Solvers = []acme.Solver{config.Responder.solver(responder)}
+		go func() { ended <- responder.Run(ctx) }()
+	}
+	m, err := certmanager.New(settings)
 	if err != nil {
 		return err
 	}
@@ -62,7 +70,6 @@ func runChild(encoded string) error {
 	if err != nil {
 		return err
 	}
-	ended := make(chan error, 3)
 	go func() { ended <- http.Serve(m.Listener(secure), http.HandlerFunc(page)) }()
 	go func() { ended <- http.Serve(plain, m.HTTPHandler(nil)) }()
 	fmt.Println("listening", secure.Addr(), plain.Addr())
