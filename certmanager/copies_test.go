@@ -56,6 +56,9 @@ func (c *copying) served(m *certmanager.Manager, name string) string {
 func TestColdStart(t *testing.T) {
 	for down, fault := range downKinds {
 		for _, n := range []int{3, 1050} { // one by one, and in one go
+			if raceDetector && n > 3 && down != "refuses" {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s/%d", down, n), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newCopying(t)
