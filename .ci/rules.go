@@ -28,6 +28,9 @@ const module = "github.com/everseal/everseal"
 // dependencies are all modules that the core's go.mod may name.
 var dependencies = []string{"github.com/go-jose/go-jose/v4", "golang.org/x/net", "golang.org/x/sync", "golang.org/x/text"}
 
+// top is what the repository's folder has, besides names with a dot in front.
+var top = []string{"LICENSE", "README.md", "acme", "certmanager", "examples", "go.mod", "go.sum", "go.work", "go.work.sum", "solver", "storage"}
+
 // imports says what the code of a folder and those below it, its tests left out, may import of the module: folders too,
 // with those below them that are not named here.
 var imports = map[string][]string{
@@ -42,7 +45,6 @@ var imports = map[string][]string{
 	"storage/internal/server":     {"storage"}, // for tests alone
 	"storage/internal/enginetest": {"storage", "storage/internal/server"},
 	"acme/acmetest":               {"acme"},
-	"internal/program":            {"acme/acmetest"}, // for tests alone
 }
 
 const (
@@ -58,6 +60,7 @@ var exports = map[string]int{"acme": 50, "solver": 24, "solver/diagnose": 16, "s
 func main() {
 	var c checker
 	c.checkDependencies()
+	c.checkTop()
 	c.checkFiles()
 	for folder, count := range c.exported {
 		if most, ok := exports[folder]; ok && count > most {
@@ -114,6 +117,19 @@ func (c *checker) checkDependencies() {
 	}
 	if len(mod.Replace)+len(mod.Exclude) > 0 {
 		c.report("go.mod: it replaces or excludes something, which does not hold for those who import it")
+	}
+}
+
+// checkTop looks at the repository's folder.
+func (c *checker) checkTop() {
+	entries, err := os.ReadDir(".")
+	if err != nil {
+		c.report("%v", err)
+	}
+	for _, entry := range entries {
+		if name := entry.Name(); !strings.HasPrefix(name, ".") && !slices.Contains(top, name) {
+			c.report("%s: nothing else belongs into this folder", name)
+		}
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1"
 
-	"github.com/everseal/everseal/internal/program"
+	"github.com/everseal/everseal/examples/internal/program"
 )
 
 func TestMain(m *testing.M) { program.Main(m, main) }

@@ -15,7 +15,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/everseal/everseal/acme/acmetest"
-	"github.com/everseal/everseal/internal/program"
+	"github.com/everseal/everseal/examples/internal/program"
 )
 
 func TestMain(m *testing.M) { program.Main(m, main) }

@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/everseal/everseal/internal/program"
+	"github.com/everseal/everseal/examples/internal/program"
 )
 
 func TestMain(m *testing.M) { program.Main(m, main) }

@@ -20,7 +20,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/everseal/everseal/internal/program"
+	"github.com/everseal/everseal/examples/internal/program"
 )
 
 func TestMain(m *testing.M) { program.Main(m, main) }
