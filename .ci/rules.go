@@ -57,11 +57,16 @@ const (
 // exports bounds the package-level functions and types that a package exports.
 var exports = map[string]int{"acme": 50, "solver": 24, "solver/diagnose": 16, "storage": 33, "certmanager": 40, "certmanager/deploy": 2, "certmanager/migrate": 3, "certmanager/statuspage": 1}
 
+// exampled are the packages in which go doc shows an Example of each type that a function of theirs makes, and of Config: one of
+// the type, of a method of its, or of that function.
+var exampled = []string{"certmanager", "storage"}
+
 func main() {
 	var c checker
 	c.checkDependencies()
 	c.checkTop()
 	c.checkFiles()
+	c.checkExamples()
 	for folder, count := range c.exported {
 		if most, ok := exports[folder]; ok && count > most {
 			c.report("%s: %d functions and types are exported, at most %d may be", folder, count, most)
@@ -79,7 +84,9 @@ func main() {
 type checker struct {
 	set      token.FileSet
 	files    int
-	exported map[string]int // by folder
+	exported map[string]int      // by folder
+	makers   map[string][]string // functions by what they make, such as "storage.Lease"
+	examples map[string]bool     // such as "storage.ExampleLease"
 	failed   bool
 }
 
@@ -135,7 +142,8 @@ func (c *checker) checkTop() {
 
 // checkFiles looks at all Go files of the core, and at those of nested modules for their size.
 func (c *checker) checkFiles() {
-	c.exported = make(map[string]int)
+	c.exported, c.examples = make(map[string]int), make(map[string]bool)
+	c.makers = map[string][]string{"certmanager.Config": {}}
 	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -170,16 +178,55 @@ func (c *checker) checkFile(path string) error {
 	if err != nil {
 		return err
 	}
+	for _, declaration := range file.Decls {
+		if f, ok := declaration.(*ast.FuncDecl); ok && f.Recv == nil {
+			c.noteExample(filepath.ToSlash(filepath.Dir(path)), f)
+		}
+		if !test {
+			c.checkSize(declaration)
+		}
+	}
 	if test {
 		return nil
-	}
-	for _, declaration := range file.Decls {
-		c.checkSize(declaration)
 	}
 	if !nested(path) {
 		c.checkCore(path, file)
 	}
 	return nil
+}
+
+// noteExample notes a function that is an Example, or makes something that is to have one.
+func (c *checker) noteExample(folder string, f *ast.FuncDecl) {
+	if strings.HasPrefix(f.Name.Name, "Example") {
+		c.examples[folder+"."+f.Name.Name] = true
+		return
+	}
+	if !f.Name.IsExported() || !slices.Contains(exampled, folder) || f.Type.Results == nil {
+		return
+	}
+	made := f.Type.Results.List[0].Type
+	if pointer, ok := made.(*ast.StarExpr); ok {
+		made = pointer.X
+	}
+	if t, ok := made.(*ast.Ident); ok && t.IsExported() {
+		c.makers[folder+"."+t.Name] = append(c.makers[folder+"."+t.Name], f.Name.Name)
+	}
+}
+
+// checkExamples looks for the Examples that there are to be.
+func (c *checker) checkExamples() {
+	for made, makers := range c.makers {
+		folder, name, _ := strings.Cut(made, ".")
+		found := false
+		for example := range c.examples {
+			of, ok := strings.CutPrefix(example, folder+".Example")
+			of, _, _ = strings.Cut(of, "_")
+			found = found || ok && (of == name || slices.Contains(makers, of))
+		}
+		if !found {
+			c.report("%s: there is no Example of it, of a method of its or of what makes it (%v)", made, makers)
+		}
+	}
 }
 
 // nested reports whether the file belongs to a nested module.
