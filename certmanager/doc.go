@@ -188,8 +188,8 @@
 // so that by a clock that is years ahead nothing valid is deleted, and deletes no more than a tenth of the certificates at once.
 //
 // With Config.SharedTickets the members of a fleet seal session tickets with the same keys, so that clients resume their
-// sessions behind a balancer. A key is in the storage, sealed, an hour before it is used, for eight hours; if the storage
-// fails, the last one is used for a day more, and then each member has its own.
+// sessions behind a balancer. A key is used for eight hours, and is in the storage, sealed, an hour before, but for the first
+// of all; if the storage fails, the last one is used for a day more, and then each member has its own.
 //
 // # What is stored
 //

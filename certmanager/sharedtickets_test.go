@@ -83,19 +83,17 @@ func (f *ticketFleet) storedTickets() (from []time.Time) {
 	return from
 }
 
-// TestTicketsOfAFleet has a client come to one member after another for weeks, in which each resumes the sessions of the others, once
-// the first key may be used.
+// TestTicketsOfAFleet has a client come to one member after another for weeks, in which each resumes the sessions of the others, from
+// the beginning.
 func TestTicketsOfAFleet(t *testing.T) {
 	inTicketFleet(t, 3, func(f *ticketFleet, c *ticketClient) {
-		began := time.Now()
 		c.connect(f.managers[0].TLSConfig())
-		if c.connect(f.managers[1].TLSConfig()) {
-			c.t.Error("a session is resumed with a key that was used before others could have it")
+		if !c.connect(f.managers[1].TLSConfig()) {
+			c.t.Error("a new fleet does not resume sessions")
 		}
-		if len(f.storedTickets()) != 1 || f.storedTickets()[0].Before(began.Add(time.Hour-time.Second)) {
-			c.t.Errorf("the keys are for %v; want one, for an hour from now", f.storedTickets())
+		if len(f.storedTickets()) != 1 {
+			c.t.Errorf("the keys are for %v; want one", f.storedTickets())
 		}
-		time.Sleep(time.Hour + time.Second)
 		known := make(map[time.Time]bool)
 		const steps, step = 250, 61 * time.Minute
 		for n := range steps {
@@ -141,8 +139,8 @@ func TestTicketsAtTheTurnOfAKey(t *testing.T) {
 	})
 }
 
-// TestTicketKeysAreStoredBeforeUse looks at the storage each minute: a key comes an hour before its time, give or take the time
-// between two reads, so that all members have it then.
+// TestTicketKeysAreStoredBeforeUse looks at the storage each minute: a key but the first comes an hour before its time, give or
+// take the time between two reads, so that all members have it then.
 func TestTicketKeysAreStoredBeforeUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -154,15 +152,15 @@ func TestTicketKeysAreStoredBeforeUse(t *testing.T) {
 		f, known := ticketFleet{world: w}, make(map[time.Time]bool)
 		for range 2 * 24 * 60 {
 			for _, from := range f.storedTickets() {
-				if lead := time.Until(from); !known[from] && (lead < 50*time.Minute || lead > 61*time.Minute) {
+				if lead := time.Until(from); len(known) > 0 && !known[from] && (lead < 50*time.Minute || lead > 61*time.Minute) {
 					t.Errorf("a key is stored %v before it is used", lead)
 				}
 				known[from] = true
 			}
 			time.Sleep(time.Minute)
 		}
-		if n := len(known); n != 6 {
-			t.Errorf("there were %d keys in two days, want 6", n)
+		if n := len(known); n != 7 {
+			t.Errorf("there were %d keys in two days, want 7", n)
 		}
 	})
 }
@@ -218,7 +216,7 @@ func TestTicketsRotatedAtOnce(t *testing.T) {
 // told once.
 func TestTicketsWithoutStorage(t *testing.T) {
 	inTicketFleet(t, 2, func(f *ticketFleet, c *ticketClient) {
-		time.Sleep(2 * time.Hour)
+		time.Sleep(time.Hour)
 		for _, store := range f.stores {
 			store.SetFaults(storagetest.Fault{Prefix: "tickets"})
 		}

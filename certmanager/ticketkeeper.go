@@ -15,7 +15,7 @@ import (
 
 const (
 	ticketPeriod   = 8 * time.Hour      // for which tickets are sealed with one key
-	ticketLead     = time.Hour          // for which a key is stored before tickets are sealed with it
+	ticketLead     = time.Hour          // for which a key, but the first, is stored before tickets are sealed with it
 	ticketGrace    = 24 * time.Hour     // for which tickets are sealed with the last key though the next one is overdue
 	ticketLifetime = 7 * 24 * time.Hour // after which crypto/tls takes no ticket
 	ticketInterval = 5 * time.Minute    // between two times that the keys are read
@@ -146,9 +146,13 @@ func (k *ticketKeeper) tell(ctx context.Context, err error, now time.Time) {
 }
 
 // withNextKey returns the keys with the next one, without those whose tickets are not taken any more, and whether it is time
-// to store that.
+// to store that. The first one of all is used at once: until the other members have read it they can't open its tickets, but
+// without it they could open none.
 func withNextKey(keys record.TicketKeys, now time.Time) (next record.TicketKeys, isDue bool) {
 	from := now.Add(ticketLead)
+	if len(keys) == 0 {
+		from = now
+	}
 	if n := len(keys); n > 0 {
 		due := keys[n-1].From.Add(ticketPeriod)
 		if from.Before(due) {
