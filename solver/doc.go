@@ -36,7 +36,36 @@
 //	_acme-challenge.example.com.  CNAME  example-com.validation.example.net.
 //
 // Any DNS provider of libdns is made a Provider by github.com/everseal/everseal/solver/libdns, a module of its own; any
-// of lego is made a solver by [LegoV5]. [Exec] runs a program, and [Webhook] calls a service.
+// of lego is made a solver by [LegoV5]. [Exec] runs a program, [Webhook] calls a service, and [Responder] needs neither.
+//
+// # Validation zones
+//
+// [Responder] is a Provider that edits no DNS service: it is the name server of zones in which nothing is but challenges. The
+// parent zone, at the service that has it today, gets NS records once. For one domain, and its wildcard, these are
+//
+//	_acme-challenge.example.com.  NS     ns1.example.com.
+//	ns1.example.com.              A      192.0.2.1
+//
+// with Zones "_acme-challenge.example.com" and Nameservers "ns1.example.com". For many domains, also of customers who keep
+// their DNS where it is, there is one zone, and each domain gets a CNAME into it, to any name there that is its own:
+//
+//	acme.example.net.                       NS     ns1.example.net.
+//	acme.example.net.                       NS     ns2.example.net.
+//	_acme-challenge.customer.example.       CNAME  customer.example.acme.example.net.
+//
+// with Zones "acme.example.net", both name servers in Nameservers, and FollowCNAME set in DNS01, which leaves Zone empty: it finds
+// both, the name of the record and its zone, by the DNS, as the CA does. Whoever sets the CNAME agrees that you have certificates for
+// the domain: which of your users the domain belongs to is yours to check. A name server's own name is best outside the zone; that of one within it, such as ns1.acme.example.net, needs Addresses, and the same addresses as glue in the parent zone.
+//
+// Members on one Storage answer alike. So Propagation.Quorum 1 is enough, and spares the wait for a member that is down, which
+// a CA's resolver passes over as well. A machine that doesn't reach its own public address needs Propagation.Recursive.
+//
+// To check it: the first command is answered with "status: NOERROR", the flag aa and an SOA record, also from elsewhere on the
+// Internet, by UDP and with +tcp; the second, by any resolver, with the NS records of the parent zone; the third shows the CNAME.
+//
+//	dig @ns1.example.net acme.example.net SOA
+//	dig acme.example.net NS
+//	dig _acme-challenge.customer.example TXT
 //
 // # What a CleanUp deletes
 //
@@ -51,4 +80,5 @@
 //	challenges/http-01/<SHA-256 of the token, in lower-case hexadecimal>
 //	challenges/tls-alpn-01/<identifier, as acme.ParseIdentifier writes it>
 //	challenges/dns-01/<SHA-256 of the name that the CA asks for, in lower-case hexadecimal>
+//	challenges/responder/<SHA-256 of a record's name, a space and its value, in lower-case hexadecimal>
 package solver

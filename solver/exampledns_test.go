@@ -55,6 +55,34 @@ func ExampleDNS01() {
 	// []
 }
 
+// Wildcards for customers, each of whom has set one CNAME, as for customer.example
+//
+//	_acme-challenge.customer.example.  CNAME  customer.example.acme.example.net.
+//
+// The zone acme.example.net is delegated to both machines that run this, with a storage in common.
+func ExampleResponder() {
+	store := storage.Dir("/shared/certificates")
+	responder := &solver.Responder{
+		Zones:       []string{"acme.example.net"},
+		Nameservers: []string{"ns1.example.net", "ns2.example.net"},
+		Storage:     store,
+	}
+	dns01 := &solver.DNS01{
+		Provider:    responder,
+		FollowCNAME: true,
+		Propagation: solver.Propagation{Quorum: 1},
+		Storage:     store,
+	}
+	fmt.Println(dns01.Ready())
+	// go responder.Run(ctx), and give dns01 to what obtains certificates.
+
+	err := responder.AppendRecord(context.Background(), solver.Record{Name: "_acme-challenge.other.example", Value: "a value"})
+	fmt.Println(err)
+	// Output:
+	// <nil>
+	// solver: Responder: "_acme-challenge.other.example" is in none of its Zones, which are ["acme.example.net"]: have it lead into one by the record "_acme-challenge.other.example" CNAME "other.example.acme.example.net", with FollowCNAME set, or delegate it by NS records and add it to Zones
+}
+
 // What an issuance by DNSPersist01 fails with tells what to set. It may be shown in any form.
 func ExampleStandingRecordError() {
 	var err error = fmt.Errorf("no certificate: %w", &solver.StandingRecordError{

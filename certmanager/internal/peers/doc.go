@@ -20,6 +20,8 @@
 //   - DNS challenges by zones that BIND serves, edited by RFC 2136 with TSIG: delegation by CNAME, many orders at once,
 //     a process killed while its record is there; Knot as a secondary that gets the zone late; lego's providers. The
 //     zones are compared record by record before and after
+//   - the library's own name server, with BIND as the parent zone that delegates to it and Unbound as the CA's resolver: one
+//     process and three, of which one is killed; each on port 53 of an address of the loopback network, which takes root
 //   - http-01 by nginx, which serves the answers as files while its workers are another user's; a process killed while
 //     its file is there
 //   - three server processes behind a balancer, with one storage
