@@ -381,7 +381,7 @@ func TestResponderUnreadable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	serveResponder(t, r).wants(t, "a.acme.example.net", dnsmessage.RCodeSuccess, "v1")
+	serveResponder(t, newResponder(r.Storage)).wants(t, "a.acme.example.net", dnsmessage.RCodeSuccess, "v1")
 }
 
 // A lockedBuffer is what a log is written to.

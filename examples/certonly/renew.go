@@ -77,7 +77,7 @@ func (k *keeper) failure(name string) error {
 func (k *keeper) settle(ctx context.Context) error {
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
-	for !k.settled(time.Now()) {
+	for !k.settled() {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -87,10 +87,14 @@ func (k *keeper) settle(ctx context.Context) error {
 	return nil
 }
 
-func (k *keeper) settled(now time.Time) bool {
+// settled reports whether everything that comes next is in the future, and nothing is at work.
+func (k *keeper) settled() bool {
 	for status := range k.All() {
-		polls := !status.NextPoll.IsZero() && !status.NextPoll.After(now)
-		if status.Action == certmanager.ActionLoad || !status.Next.After(now) || polls {
+		now := time.Now() // not before it was asked what comes next
+		switch {
+		case status.Action == certmanager.ActionLoad, !status.Next.After(now),
+			status.State == certmanager.StateObtaining, status.State == certmanager.StateRenewing,
+			!status.NextPoll.IsZero() && !status.NextPoll.After(now):
 			return false
 		}
 	}

@@ -178,7 +178,8 @@ type visitors struct {
 
 	mu                 sync.Mutex // guards what follows
 	changed            chan struct{}
-	members            map[string]bool // that have answered lately
+	round              int             // of what await waits for
+	members            map[string]bool // that have answered requests of this round
 	requests, repeated int
 }
 
@@ -188,7 +189,7 @@ func (p *program) visit(t *testing.T) *visitors {
 	for range 4 {
 		v.tasks.Go(func() {
 			for ctx.Err() == nil {
-				repeated := 0
+				round, repeated := v.current(), 0
 				page, _, err := p.get(context.WithoutCancel(ctx), "shop-1.example", new(tls.Config))
 				if err != nil {
 					repeated = 1
@@ -197,7 +198,7 @@ func (p *program) visit(t *testing.T) *visitors {
 				if err != nil || !strings.Contains(page, "of Alice,") {
 					t.Errorf("a visitor sees %v, %s", err, page)
 				}
-				v.note(memberOf(page), repeated)
+				v.note(memberOf(page), round, repeated)
 			}
 		})
 	}
@@ -205,12 +206,20 @@ func (p *program) visit(t *testing.T) *visitors {
 	return v
 }
 
-func (v *visitors) note(member string, repeated int) {
+func (v *visitors) current() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.round
+}
+
+func (v *visitors) note(member string, round, repeated int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.requests++
 	v.repeated += repeated
-	v.members[member] = true
+	if round == v.round {
+		v.members[member] = true
+	}
 	close(v.changed)
 	v.changed = make(chan struct{})
 }
@@ -219,6 +228,7 @@ func (v *visitors) note(member string, repeated int) {
 func (v *visitors) forget() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.round++
 	clear(v.members)
 }
 
