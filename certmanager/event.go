@@ -158,7 +158,7 @@ func (e *Event) level() slog.Level {
 
 // emit logs the event and has the configuration's function told of it.
 func (m *Manager) emit(ctx context.Context, e Event) {
-	if e.Kind == EventLoaded && m.config.OnEvent == nil && !m.logger.Enabled(ctx, slog.LevelDebug) {
+	if e.Kind == EventLoaded && e.quiet && m.config.OnEvent == nil && !m.logger.Enabled(ctx, slog.LevelDebug) {
 		return // of which there may be a million at a start
 	}
 	m.counters.attempts.count(&e)

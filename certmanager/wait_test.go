@@ -262,6 +262,9 @@ func TestLoadedLines(t *testing.T) {
 				w.obtainAll(config)
 				log := new(book)
 				config.Names, config.Logger = names, log.logger()
+				if test.managed%2 == 1 {
+					config.OnEvent = nil
+				}
 				ca.change(func(ca *localCA) { ca.err = errClosed })
 				_, stop := w.running(config)
 				defer stop()
