@@ -1,6 +1,7 @@
 package schedule_test
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -48,7 +49,7 @@ func TestSuggested(t *testing.T) {
 }
 
 func TestFirstPoll(t *testing.T) {
-	for early, least := range map[int]time.Duration{-1: 3, 0: 3, 1: 6, 2: 12, 3: 24, 4: 48, 5: 48, 1 << 40: 48} {
+	for early, least := range map[int]time.Duration{-1: 3, 0: 3, 1: 6, 2: 12, 3: 24, 4: 48, 5: 48, math.MaxInt: 48} {
 		for _, r := range []float64{0, 0.5, 1} {
 			want := least*time.Hour + time.Duration(r*float64(least*time.Hour))
 			if got := schedule.FirstPoll(early, r); got != want {
@@ -59,7 +60,7 @@ func TestFirstPoll(t *testing.T) {
 }
 
 func TestPollBackoff(t *testing.T) {
-	for failures, want := range map[int]time.Duration{-1: 1, 0: 1, 1: 1, 2: 2, 3: 4, 9: 256, 10: 360, 11: 360, 1 << 40: 360} {
+	for failures, want := range map[int]time.Duration{-1: 1, 0: 1, 1: 1, 2: 2, 3: 4, 9: 256, 10: 360, 11: 360, math.MaxInt: 360} {
 		if got := schedule.PollBackoff(failures, 0); got != want*time.Minute {
 			t.Errorf("after %d: %v, want %v minutes", failures, got, want)
 		}

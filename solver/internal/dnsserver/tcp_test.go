@@ -64,7 +64,7 @@ func TestTCPTimeouts(t *testing.T) {
 					if _, err := conn.Write(question[i : i+1]); err != nil {
 						return
 					}
-					time.Sleep(time.Second)
+					time.Sleep(700 * time.Millisecond)
 				}
 			}()
 		}, idleTimeout},
@@ -74,14 +74,18 @@ func TestTCPTimeouts(t *testing.T) {
 			receiveFramed(t, conn)
 		}, time.Second + idleTimeout},
 		"question after question": {func(_ *testing.T, conn net.Conn) {
-			for {
-				if _, err := conn.Write(question); err != nil {
-					return
+			go func() {
+				for {
+					if _, err := conn.Write(question); err != nil {
+						return
+					}
+					time.Sleep(700 * time.Millisecond)
 				}
+			}()
+			for {
 				if _, err := readFramed(conn); err != nil {
 					return
 				}
-				time.Sleep(time.Second)
 			}
 		}, connectionTimeout},
 		"an answer that is not taken": {func(t *testing.T, conn net.Conn) {
@@ -101,6 +105,7 @@ func TestTCPTimeouts(t *testing.T) {
 				if took := time.Since(began); took != test.want {
 					t.Errorf("closed after %v, want %v", took, test.want)
 				}
+				time.Sleep(time.Minute) // so that who still talks finds it closed: a bubble's time ends with its test
 			})
 		})
 	}
