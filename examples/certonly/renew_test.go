@@ -150,6 +150,9 @@ func TestUnits(t *testing.T) {
 		}
 	}
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
 		t.Skip("systemd-analyze is not installed: the units can't be tried")
 	}
 	for _, unit := range append(units, "certonly-renew.timer") {
