@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme/acmetest"
+	process "github.com/everseal/everseal/examples/internal/program"
 )
 
 // One certificate for several names, proved by files of another server: what is there, who may read it, and that nothing is done
@@ -58,7 +59,7 @@ func TestObtainStandalone(t *testing.T) {
 	w := newWorld(t, func(ca *acmetest.Server) {
 		ca.OnAccount = func(a acmetest.Account) { accounts = append(accounts, a) }
 	})
-	address := freeAddress(t)
+	address := process.Address(t)
 	w.lead(address)
 	w.run(0, append(w.at(w.ca), "-standalone", address, "localhost")...)
 	w.run(0, "obtain", "127.0.0.1") // as the first was

@@ -8,8 +8,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -156,19 +154,4 @@ func (w *world) serial(ca *acmetest.Server, names ...string) string {
 		connection.Close()
 	}
 	return pair.Leaf.SerialNumber.String()
-}
-
-// freeAddress returns a loopback address to listen on. Its port is below those that systems give to outgoing
-// connections, so that none of them takes it meanwhile.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.N(12_000)))
-		if err == nil {
-			listener.Close()
-			return listener.Addr().String()
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -21,6 +20,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/everseal/everseal/acme/acmetest"
+	"github.com/everseal/everseal/examples/internal/program"
 )
 
 // programVariable makes the test's binary the program itself.
@@ -50,7 +50,7 @@ func TestProgram(t *testing.T) {
 			[]string{"acme.example.net. NS ns1.example.net.", "acme.example.net. NS ns2.example.net.", "_acme-challenge.shop.example.org. CNAME shop.example.org.acme.example.net."}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dnsAddress, httpsAddress := freeAddress(t), freeAddress(t)
+			dnsAddress, httpsAddress := program.Address(t), program.Address(t)
 			resolver := startResolver(t, dnsAddress, test.records[len(test.records)-1])
 			ca := acmetest.NewUnstartedServer()
 			ca.Resolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -183,24 +183,4 @@ func startResolver(t *testing.T, program, cname string) string {
 		}
 	})
 	return packets.LocalAddr().String()
-}
-
-// freeAddress returns a loopback address to listen on, by TCP and UDP. Its port is below those that systems give to outgoing
-// connections, so that none of them takes it meanwhile.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.N(12_000)))
-		if err != nil {
-			continue
-		}
-		packets, err := net.ListenPacket("udp", listener.Addr().String())
-		listener.Close()
-		if err == nil {
-			packets.Close()
-			return listener.Addr().String()
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
 }

@@ -12,15 +12,17 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/everseal/everseal/examples/internal/program"
 )
 
 // startBIND starts BIND with a zone whose TXT records the key may change, and returns its address. Without BIND the test is
 // skipped, but not in CI.
 func startBIND(t *testing.T, zone string) string {
 	t.Helper()
-	program, err := exec.LookPath("named")
+	path, err := exec.LookPath("named")
 	if err != nil {
-		program, err = exec.LookPath("/usr/sbin/named")
+		path, err = exec.LookPath("/usr/sbin/named")
 	}
 	switch {
 	case err != nil && os.Getenv("CI") != "":
@@ -29,7 +31,7 @@ func startBIND(t *testing.T, zone string) string {
 		t.Skip("BIND is not installed (Debian's package bind9): its test is left out")
 	}
 	folder := t.TempDir()
-	address := freeAddress(t)
+	address := program.Address(t)
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +56,7 @@ zone %[5]q { type primary; file %[5]q; update-policy { grant %[1]q zonesub TXT; 
 	if err != nil {
 		t.Fatal(err)
 	}
-	named := exec.Command(program, "-g", "-n", "1", "-c", config)
+	named := exec.Command(path, "-g", "-n", "1", "-c", config)
 	ready, ended := make(chan struct{}), make(chan struct{})
 	output, err := named.StderrPipe()
 	if err == nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/acme/acmetest"
 	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/examples/internal/program"
 	"github.com/everseal/everseal/solver"
 	"github.com/everseal/everseal/storage"
 )
@@ -34,7 +34,7 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	obtained := make(chan certmanager.Event, 1)
-	address := freeAddress(t)
+	address := program.Address(t)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
@@ -115,19 +115,4 @@ func TestNewProvider(t *testing.T) {
 			t.Errorf("%s with %v: %v", test.service, test.env, err)
 		}
 	}
-}
-
-// freeAddress returns a loopback address to listen on. Its port is below those that systems give to outgoing
-// connections, so that none of them takes it meanwhile.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.N(20_000)))
-		if err == nil {
-			listener.Close()
-			return listener.Addr().String()
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -16,71 +15,19 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/everseal/everseal/acme/acmetest"
+	"github.com/everseal/everseal/examples/internal/program"
 )
 
-// programVariable makes the test's binary the program itself.
-const programVariable = "EVERSEAL_WILDCARD"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(programVariable) != "" {
-		main()
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
-
-// A program is the server as a process of its own.
-type program struct {
-	t     *testing.T
-	cmd   *exec.Cmd
-	lines *bufio.Scanner // of what it logs
-	said  []string
-}
-
-// start starts the program with variables beside those of the test.
-func start(t *testing.T, variables []string, args ...string) *program {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	cmd.Env = append(append(os.Environ(), programVariable+"=1"), variables...)
-	stderr, err := cmd.StderrPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &program{t: t, cmd: cmd, lines: bufio.NewScanner(stderr)}
-}
-
-// await waits for a line with the text.
-func (p *program) await(text string) {
-	p.t.Helper()
-	for p.lines.Scan() {
-		p.said = append(p.said, p.lines.Text())
-		if strings.Contains(p.lines.Text(), text) {
-			return
-		}
-	}
-	_ = p.cmd.Wait()
-	p.t.Fatalf("the program ended without saying %q; it said:\n%s", text, strings.Join(p.said, "\n"))
-}
+func TestMain(m *testing.M) { program.Main(m, main) }
 
 // stop tells the program to end, which it has to do in peace.
-func (p *program) stop() {
-	p.t.Helper()
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		p.t.Fatal(err)
-	}
-	for p.lines.Scan() {
-		p.said = append(p.said, p.lines.Text())
-	}
-	if err := p.cmd.Wait(); err != nil {
-		p.t.Errorf("%v; it said:\n%s", err, strings.Join(p.said, "\n"))
+func stop(t *testing.T, p *program.Program) {
+	t.Helper()
+	p.Signal(syscall.SIGTERM)
+	if status, said := p.End(); status != 0 {
+		t.Errorf("status %d; it said:\n%s", status, said)
 	}
 }
 
@@ -101,16 +48,16 @@ func TestProcess(t *testing.T) {
 			ca.Resolver = asking(bind)
 			ca.Start()
 			t.Cleanup(ca.Close)
-			folder, address := t.TempDir(), freeAddress(t)
+			folder, address := t.TempDir(), program.Address(t)
 			root := filepath.Join(folder, "root.pem")
 			if err := os.WriteFile(root, ca.RootPEM(), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			args := []string{"-agree", "-dns", service, "-ca", ca.URL, "-ca-root", root, "-resolver", bind, "-dir", filepath.Join(folder, "kept"), "-listen", address, domain}
-			p := start(t, variables, args...)
-			p.await(" are served at ")
+			p := program.Start(t, variables, args...)
+			p.Line(" are served at ")
 			visit(t, ca, address, domain, "shop."+domain)
-			p.stop()
+			stop(t, p)
 			issued := ca.Certificates()
 			if names := issued[0].DNSNames; len(issued) != 1 || len(names) != 2 || !slices.Contains(names, domain) || !slices.Contains(names, "*."+domain) {
 				t.Errorf("%d certificates were issued, the first for %q", len(issued), names)
@@ -118,10 +65,10 @@ func TestProcess(t *testing.T) {
 			if left, err := asking(bind).LookupTXT(t.Context(), "_acme-challenge."+domain+"."); len(left) > 0 {
 				t.Errorf("the zone has %q left (%v)", left, err)
 			}
-			again := start(t, variables, args...)
-			again.await(" are served at ")
+			again := program.Start(t, variables, args...)
+			again.Line(" are served at ")
 			visit(t, ca, address, "blog."+domain)
-			again.stop()
+			stop(t, again)
 			if n := len(ca.Orders()); n != 1 {
 				t.Errorf("there were %d orders", n)
 			}
@@ -195,10 +142,9 @@ func TestWrongUsage(t *testing.T) {
 		"-ca-root none example.com":  "CF_Token",
 		"example.com mx.example.com": "name one domain",
 	} {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], strings.Fields(args)...)
-		cmd.Env = []string{programVariable + "=1"}
-		if out, err := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), want) {
-			t.Errorf("wildcard %s: %v: %s", args, err, out)
+		nothing := []string{"CF_Token=", "HETZNER_API_TOKEN=", "RFC2136_NAMESERVER="}
+		if status, said := program.Start(t, nothing, strings.Fields(args)...).End(); status != 1 || !strings.Contains(said, want) {
+			t.Errorf("wildcard %s: status %d: %s", args, status, said)
 		}
 	}
 }

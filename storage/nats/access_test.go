@@ -14,12 +14,12 @@ import (
 	"github.com/everseal/everseal/storage/internal/enginetest"
 )
 
-// leastPrivileges is what the package's documentation lists for a user, and the bucket mine.
-const leastPrivileges = `permissions: {
-	publish: [ "$KV.mine.>", "$JS.API.STREAM.INFO.KV_mine", "$JS.API.STREAM.MSG.GET.KV_mine", "$JS.API.STREAM.PURGE.KV_mine",
-		"$JS.API.CONSUMER.CREATE.KV_mine.>", "$JS.API.CONSUMER.INFO.KV_mine.>", "$JS.API.CONSUMER.MSG.NEXT.KV_mine.>", "$JS.API.CONSUMER.DELETE.KV_mine.>" ]
-	subscribe: [ "_INBOX_program.>" ]
-}`
+// mayPublish and mayHear are what the package's documentation lists for a user, and the bucket mine.
+var (
+	mayPublish = []string{"$KV.mine.>", "$JS.API.STREAM.INFO.KV_mine", "$JS.API.STREAM.MSG.GET.KV_mine", "$JS.API.STREAM.PURGE.KV_mine",
+		"$JS.API.CONSUMER.CREATE.KV_mine.>", "$JS.API.CONSUMER.INFO.KV_mine.>", "$JS.API.CONSUMER.MSG.NEXT.KV_mine.>", "$JS.API.CONSUMER.DELETE.KV_mine.>"}
+	mayHear = []string{"_INBOX_program.>"}
+)
 
 // wantWorks uses all that two handles on one place can do.
 func wantWorks(t *testing.T, s, other *Store) {
@@ -62,6 +62,7 @@ func TestLeastPrivileges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	leastPrivileges := fmt.Sprintf(`permissions: { publish: [ "%s" ], subscribe: [ "%s" ] }`, strings.Join(mayPublish, `", "`), strings.Join(mayHear, `", "`))
 	node, err := newServer()
 	var certificate, key, seedFile string
 	if err == nil {

@@ -73,11 +73,7 @@ func TestCredentials(t *testing.T) {
 		fmt.Sprintf("resolver_preload: { %s: %s, %s: %s }", account.public, operator.signed(t, claims), system.public, operator.signed(t, jwt.NewAccountClaims(system.public))))
 	s = start(t, s, err)
 	admin := account.credentials(t, s, "admin.creds", jwt.Permissions{})
-	program := account.credentials(t, s, "program.creds", jwt.Permissions{
-		Pub: jwt.Permission{Allow: jwt.StringList{"$KV.mine.>", "$JS.API.STREAM.INFO.KV_mine", "$JS.API.STREAM.MSG.GET.KV_mine", "$JS.API.STREAM.PURGE.KV_mine",
-			"$JS.API.CONSUMER.CREATE.KV_mine.>", "$JS.API.CONSUMER.INFO.KV_mine.>", "$JS.API.CONSUMER.MSG.NEXT.KV_mine.>", "$JS.API.CONSUMER.DELETE.KV_mine.>"}},
-		Sub: jwt.Permission{Allow: jwt.StringList{"_INBOX_program.>"}},
-	})
+	program := account.credentials(t, s, "program.creds", jwt.Permissions{Pub: jwt.Permission{Allow: mayPublish}, Sub: jwt.Permission{Allow: mayHear}})
 	foreign := newIdentity(t, nkeys.CreateAccount).credentials(t, s, "foreign.creds", jwt.Permissions{})
 	as := func(file, more string) target {
 		return target{"nats://" + s.Address() + "/mine?creds=" + file + more}

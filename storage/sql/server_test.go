@@ -16,16 +16,16 @@ var shared server.Shared
 type node struct{ *server.Server }
 
 func sharedPostgres() (node, error) {
-	s, err := shared.Server("PostgreSQL", func() (*server.Server, error) {
-		n, err := startPostgres("-c", "fsync=off")
-		return n.Server, err
-	})
-	return node{s}, err
+	return sharedNode("PostgreSQL", startPostgres, "-c", "fsync=off")
 }
 
 func sharedMariaDB() (node, error) {
-	s, err := shared.Server("MariaDB", func() (*server.Server, error) {
-		n, err := startMariaDB("--innodb-flush-log-at-trx-commit=0")
+	return sharedNode("MariaDB", startMariaDB, "--innodb-flush-log-at-trx-commit=0")
+}
+
+func sharedNode(name string, start func(options ...string) (node, error), options ...string) (node, error) {
+	s, err := shared.Server(name, func() (*server.Server, error) {
+		n, err := start(options...)
 		return n.Server, err
 	})
 	return node{s}, err

@@ -140,15 +140,20 @@ func StartCA(t testing.TB, address string, prepare ...func(*acmetest.Server)) (c
 	return ca, variable, []string{"-ca", ca.URL, "-agree", "-preflight", "off", "-storage", t.TempDir()}
 }
 
-// Address returns a loopback address to listen at. Its port is below those that systems give to outgoing connections, so
-// that none of them takes it meanwhile.
+// Address returns a loopback address to listen at, by TCP and UDP. Its port is below those that systems give to outgoing
+// connections, so that none of them takes it meanwhile.
 func Address(t testing.TB) string {
 	t.Helper()
 	const lowest, highest = 10_000, 22_000
 	for range 100 {
 		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lowest+rand.N(highest-lowest)))
+		if err != nil {
+			continue
+		}
+		packets, err := net.ListenPacket("udp", listener.Addr().String())
+		listener.Close()
 		if err == nil {
-			listener.Close()
+			packets.Close()
 			return listener.Addr().String()
 		}
 	}

@@ -1,6 +1,9 @@
 package dnsserver
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Records are the TXT records that there are at one time. Names are bare: in lower case, without a final dot. The zero value
 // has none.
@@ -14,10 +17,8 @@ func (r *Records) Add(name, value string) {
 	if r.texts == nil {
 		r.texts, r.above = make(map[string][]string), make(map[string]bool)
 	}
-	for _, known := range r.texts[name] {
-		if known == value {
-			return
-		}
+	if slices.Contains(r.texts[name], value) {
+		return
 	}
 	r.texts[name] = append(r.texts[name], value)
 	for _, above, ok := strings.Cut(name, "."); ok && !r.above[above]; _, above, ok = strings.Cut(above, ".") {
