@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,4 +86,36 @@ func TestCluster(t *testing.T) {
 	}
 	w.Wait(t, 10)
 	w.Check(t, s)
+}
+
+// Through whichever server, a watch hears all that is changed after it has said that it listens, and readings are whole: the servers that
+// do not have what was made for them learn of it later than the client.
+func TestReadersOfCluster(t *testing.T) {
+	nodes := startCluster(t)
+	var stores []*Store
+	for _, node := range nodes {
+		stores = append(stores, target{"nats://" + node.Address() + "/mine"}.open(t))
+	}
+	enginetest.Until(t, func() (storage.Item, error) {
+		_, err := stores[0].Save(t.Context(), "first", nil, "")
+		return storage.Item{}, err
+	})
+	for round := range 30 {
+		for _, s := range stores {
+			w := startWatch(t.Context(), t, s, "changing")
+			save(t, stores[round%len(stores)], "changing")
+			w.want(t, "changing")
+			w.stop()
+			var keys []string
+			for key, err := range s.List(t.Context(), "") {
+				if err != nil {
+					t.Fatal(err)
+				}
+				keys = append(keys, key)
+			}
+			if slices.Sort(keys); !slices.Equal(keys, []string{"changing", "first"}) {
+				t.Fatalf("List yields %q", keys)
+			}
+		}
+	}
 }

@@ -138,7 +138,10 @@ func (s *Store) walk(ctx context.Context, c *connection, r *reading, yield func(
 		if lost++; !isLost(err) || lost > maxLost || time.Since(progress) > patience {
 			return err
 		}
-		r.forget(ctx, c)
+		// A reader that nobody knows may be one that the server of this connection has not heard of yet: it is asked once more.
+		if lost%2 == 0 || !errors.Is(err, driver.ErrNoResponders) {
+			r.forget(ctx, c)
+		}
 		if err := wait.Before(ctx, 6+lost); err != nil {
 			return err
 		}
@@ -181,9 +184,12 @@ func (s *Store) readPage(ctx context.Context, c *connection, r *reading, yield f
 					return false, err
 				}
 				if got < want { // some were deleted, or are late
-					return true, r.look(ctx, c)
+					err = r.look(ctx, c)
 				}
-				return true, nil
+				if err == nil && got == 0 && r.pending > 0 {
+					err = errGap
+				}
+				return true, err
 			}
 			got++
 			record, ok, err := s.take(c, r, message)

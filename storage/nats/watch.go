@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	driver "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/everseal/everseal/storage"
@@ -90,6 +89,9 @@ func (s *Store) listen(ctx context.Context, c *connection, prefix string) (h *hi
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := h.reach(ctx, listener); err != nil {
+		return nil, nil, err
+	}
 	messages, err := listener.Messages(jetstream.PullExpiry(pullTime), jetstream.PullHeartbeat(heartbeat), jetstream.WithMessagesErrOnMissingHeartbeat(true))
 	if err != nil {
 		return nil, nil, err
@@ -105,6 +107,23 @@ func (s *Store) listen(ctx context.Context, c *connection, prefix string) (h *hi
 		cancel()
 		<-h.ended
 	}, nil
+}
+
+// reach asks the listener until it answers. In a cluster the server of this connection learns of it a little after it was made, and
+// what is sent before is lost; Messages would ask no second time.
+func (h *hints) reach(ctx context.Context, listener jetstream.Consumer) error {
+	return h.connection.again(ctx, func(context.Context) error {
+		batch, err := listener.FetchNoWait(1)
+		if err != nil {
+			return err
+		}
+		for message := range batch.Messages() {
+			if err := h.note(message); err != nil {
+				return err
+			}
+		}
+		return batch.Error()
+	})
 }
 
 // Hints are the keys that wait for the caller of a Watch. They are collected at all times: the servers would take a caller that
@@ -124,19 +143,19 @@ type hints struct {
 
 // collect receives messages until hints are lost or the context ends.
 func (h *hints) collect(ctx context.Context, messages jetstream.MessagesContext) error {
-	defer context.AfterFunc(ctx, messages.Stop)()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	go h.guard(ctx, end)
 	for {
-		message, err := messages.Next(jetstream.NextMaxWait(glance))
-		switch conn := h.connection.conn; {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case h.closed():
-			return errClosed
-		case !conn.IsConnected() || conn.Stats().Reconnects != h.reconnects:
-			return errBroke
-		case errors.Is(err, driver.ErrTimeout):
-			continue
-		case err != nil:
+		// Without a time limit of its own: each call begins the wait for a sign of life anew.
+		message, err := messages.Next(jetstream.NextContext(ctx))
+		if lost := h.lost(); lost != nil {
+			return lost
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
 			return err
 		}
 		if err := h.note(message); err != nil {
@@ -145,13 +164,35 @@ func (h *hints) collect(ctx context.Context, messages jetstream.MessagesContext)
 	}
 }
 
-func (h *hints) closed() bool {
+// guard ends the context when the connection is lost.
+func (h *hints) guard(ctx context.Context, end context.CancelCauseFunc) {
+	look := time.NewTicker(glance)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.connection.ended:
+		case <-look.C:
+		}
+		if err := h.lost(); err != nil {
+			end(err)
+			return
+		}
+	}
+}
+
+// lost returns why nothing more comes from the connection.
+func (h *hints) lost() error {
 	select {
 	case <-h.connection.ended:
-		return true
+		return errClosed
 	default:
-		return false
 	}
+	if conn := h.connection.conn; !conn.IsConnected() || conn.Stats().Reconnects != h.reconnects {
+		return errBroke
+	}
+	return nil
 }
 
 // note adds the key of a message.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"syscall"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -114,6 +115,21 @@ func TestWatchLost(t *testing.T) {
 	w = startWatch(t.Context(), t, s, "")
 	node.End(os.Kill)
 	w.wantEnd(t, errBroke)
+}
+
+// A watch ends when its server says nothing any more though the connection stands: one that waits for ever leaves its process with
+// old certificates.
+func TestWatchSilence(t *testing.T) {
+	one, err := newServer()
+	node := start(t, one, err)
+	w := startWatch(t.Context(), t, targetAt(node.Address()).open(t), "")
+	if err := node.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	w.wantEnd(t, jetstream.ErrNoHeartbeat)
+	if err := node.Signal(syscall.SIGCONT); err != nil {
+		t.Error(err)
+	}
 }
 
 // A watch of a store that is closed ends.
