@@ -73,15 +73,15 @@ func (a *archive) item(ctx context.Context, key string) (storage.Item, error) {
 
 // read returns the certificate of what is stored, or nil if that can't be used: then it is copied aside.
 func (a *archive) read(ctx context.Context, issuer *gatedIssuer, s *subject, item storage.Item) (*record.Certificate, error) {
-	key := s.certificateKey(issuer.ID())
 	r, err := a.decode(item.Value, s)
+	if err == nil {
+		return r, nil
+	}
+	key := s.certificateKey(issuer.ID())
 	if later := ofLaterRelease(key, err); later != nil {
 		return nil, later
 	}
-	if err != nil {
-		return nil, a.setAside(ctx, key, item.Value, Event{Names: s.names(), Issuer: issuer.ID(), Err: err})
-	}
-	return r, nil
+	return nil, a.setAside(ctx, key, item.Value, Event{Names: s.names(), Issuer: issuer.ID(), Err: err})
 }
 
 // keysOf returns the storage keys of a subject's certificates, of all issuers.

@@ -18,6 +18,7 @@ import (
 // A gatedIssuer is an issuer as one manager asks it: behind a gate that all its names share.
 type gatedIssuer struct {
 	Issuer
+	id    string // the Issuer's
 	bound Issuer // by the Issuer's own means; nil: it has none
 	gate  gate.Gate
 	polls polls
@@ -36,7 +37,11 @@ func bind(issuers []Issuer, s Services, emit func(context.Context, Event), wrong
 		binder, ok := issuerAs[interface {
 			Bind(Services) (Issuer, error)
 		}](issuer)
-		if a, isACME := issuer.(*ACME); !ok || isACME && a == nil {
+		if a, isACME := issuer.(*ACME); issuer == nil || isACME && a == nil {
+			continue // as was noted
+		}
+		gated[i].id = issuer.ID()
+		if !ok {
 			continue
 		}
 		var err error
@@ -45,6 +50,9 @@ func bind(issuers []Issuer, s Services, emit func(context.Context, Event), wrong
 	}
 	return gated
 }
+
+// ID returns the issuer's ID, which does not change.
+func (i *gatedIssuer) ID() string { return i.id }
 
 // errNotBound is why an issuer can't issue.
 var errNotBound = errors.New("certmanager: the issuer is not bound to a manager: one that wraps another needs a method Unwrap that returns that, and passes Request.Bound on")
