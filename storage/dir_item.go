@@ -110,11 +110,12 @@ func readOpened(f *os.File, name string, limit int) ([]byte, error) {
 	if info.Size() > int64(limit) {
 		return nil, fmt.Errorf("%s has %d bytes, no record is as large; move it away", name, info.Size())
 	}
-	content := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
-	if _, err := content.ReadFrom(io.LimitReader(f, int64(limit))); err != nil {
+	content := make([]byte, info.Size()) // records are replaced, never written to
+	n, err := io.ReadFull(f, content)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, err
 	}
-	return content.Bytes(), nil
+	return content[:n], nil
 }
 
 // headerKey returns the key in the header of a file whose name is shortened and can't tell it.

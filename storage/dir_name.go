@@ -43,6 +43,9 @@ func folderName(key string) string {
 // hexadecimal digits; so do a dot at either end and the first letter of a name that Windows keeps for
 // a device. Names that come out too long keep their beginning and are made unique by a hash.
 func encodeSegment(segment string) string {
+	if isPlainName(segment) {
+		return segment
+	}
 	device := isDevice(segment)
 	var name strings.Builder
 	for i := range len(segment) {
@@ -65,6 +68,9 @@ func encodeSegment(segment string) string {
 // decodeSegment undoes encodeSegment if that can be done: ok is false for shortened names and for
 // most of those that encodeSegment does not make. The caller encodes again to rule out the others.
 func decodeSegment(name string) (segment string, ok bool) {
+	if isPlainName(name) {
+		return name, true
+	}
 	var b strings.Builder
 	for i := 0; i < len(name); i++ {
 		switch {
@@ -99,6 +105,16 @@ func decodeFileName(name string) (key string, ok bool) {
 	}
 	key = strings.Join(segments, "/")
 	return key, CheckKey(key) == nil && fileName(key) == name
+}
+
+// isPlainName reports whether a segment is its own name, as most are.
+func isPlainName(segment string) bool {
+	for i := range len(segment) {
+		if !isPlain(segment[i]) {
+			return false
+		}
+	}
+	return len(segment) <= maxName && !strings.HasPrefix(segment, ".") && !strings.HasSuffix(segment, ".") && !isDevice(segment)
 }
 
 // isDevice reports whether Windows takes a file of this name, whatever follows its first dot, for a device.
