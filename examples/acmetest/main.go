@@ -1,4 +1,5 @@
-// Acmetest is package acmetest's CA as a command: see usage.txt.
+// Acmetest is package acmetest's CA as a command, for tests of clients and servers in whatever language: -h lists its flags, and
+// usage.txt has the same text.
 package main
 
 import (
