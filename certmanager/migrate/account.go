@@ -94,8 +94,12 @@ func (r *run) settleAccounts(ctx context.Context) error {
 	for i := range r.accounts {
 		a := &r.accounts[i]
 		issuer := r.issuerAt(a.ca)
-		if a.err == nil && issuer == "" {
-			a.err = errors.New("its CA is none of Config.Issuers, or the source does not say which it is")
+		switch {
+		case a.err != nil || issuer != "":
+		case a.ca == "":
+			a.err = errors.New("the source does not say which CA it is with: set Migration.Directory")
+		default:
+			a.err = errors.New("its CA is none of Config.Issuers")
 		}
 		if a.err != nil {
 			r.leave(a.item(issuer), a.err)

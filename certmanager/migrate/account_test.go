@@ -2,7 +2,12 @@ package migrate_test
 
 import (
 	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -11,8 +16,10 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/certmanager/migrate"
+	"github.com/everseal/everseal/storage"
 	"github.com/everseal/everseal/storage/storagetest"
 )
 
@@ -172,4 +179,59 @@ func TestStrangeAccountFolders(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAutocertAccount has autocert's account be one with the CA of Migration.Directory, or else with that of its certificates.
+func TestAutocertAccount(t *testing.T) {
+	const other = "https://ca.example/directory"
+	production, staging, unknown := "Let's Encrypt", "(STAGING) Let's Encrypt", "Another CA"
+	all := []string{acme.LetsEncrypt, acme.LetsEncryptStaging, other}
+	for _, test := range []struct {
+		signers   []string // of the certificates in the folder
+		directory string
+		issuers   []string
+		want      string // with which the account is taken, or why it is left
+	}{
+		{nil, "", all, acme.LetsEncrypt},
+		{nil, "", all[1:], "none of Config.Issuers"},
+		{[]string{production}, "", all, acme.LetsEncrypt},
+		{[]string{staging}, "", all, acme.LetsEncryptStaging},
+		{[]string{staging}, "", all[:1], "none of Config.Issuers"},
+		{[]string{production, staging}, "", all, acme.LetsEncrypt},
+		{[]string{unknown}, "", all, "set Migration.Directory"},
+		{[]string{unknown}, other, all, other},
+		{[]string{staging}, other, all, other},
+		{[]string{unknown}, other, all[:2], "none of Config.Issuers"},
+	} {
+		folder, config := t.TempDir(), certmanager.Config{AgreeToTerms: true, Storage: new(storage.Memory)}
+		for _, directory := range test.issuers {
+			config.Issuers = append(config.Issuers, &certmanager.ACME{DirectoryURL: directory})
+		}
+		write(t, folder, "acme_account+key", oldKey(t, ecdsaKey(t)))
+		for i, signer := range test.signers {
+			write(t, folder, fmt.Sprintf("%d.example.com", i), selfSigned(t, signer))
+		}
+		report, err := (&migrate.Migration{Manager: newManager(t, config), Directory: test.directory}).Autocert(t.Context(), folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		items := slices.Concat(report.Taken, report.Left)
+		i := slices.IndexFunc(items, func(item migrate.Item) bool { return item.Kind == migrate.KindAccount })
+		isTaken := i >= 0 && i < len(report.Taken) && items[i].CA == test.want
+		isLeft := i >= len(report.Taken) && strings.Contains(items[i].Reason, test.want)
+		if !isTaken && !isLeft {
+			t.Errorf("%+v: the report is\n%v", test, report)
+		}
+	}
+}
+
+// selfSigned returns a certificate that says that the organization has signed it.
+func selfSigned(t *testing.T, organization string) []byte {
+	key := ecdsaKey(t)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{Organization: []string{organization}}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }

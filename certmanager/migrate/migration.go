@@ -18,8 +18,8 @@ type Migration struct {
 	// All has certificates taken whose names are not managed, too. They are managed from then on, but for the next start have
 	// them in the Config: who manages nothing serves nothing.
 	All bool
-	// Directory is the URL of the directory of the CA that has signed what the source names no CA for. Zero: that is not known,
-	// unless it is Let's Encrypt.
+	// Directory is the URL of the directory of the CA that has signed what the source names no CA for, and has its account. Zero:
+	// that is not known, unless the certificates are of Let's Encrypt or its staging environment.
 	Directory string
 	// DryRun has nothing stored: the report is what would be.
 	DryRun bool

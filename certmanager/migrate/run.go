@@ -93,7 +93,11 @@ func (r *run) found(ctx context.Context, c certificate) error {
 // remarks returns what is to be known of a certificate that is taken.
 func (c *certificate) remarks(item *Item, leaf *x509.Certificate) string {
 	var remarks []string
-	if item.Issuer == "" {
+	switch {
+	case item.Issuer != "":
+	case c.ca == "" && item.CA == "":
+		remarks = append(remarks, "the source does not say which CA it is of: set Migration.Directory if that is one of Config.Issuers; it is served, and these renew it")
+	default:
 		remarks = append(remarks, "its CA is none of Config.Issuers: it is served, and these renew it")
 	}
 	if leaf != nil && !hasAbove(c.chain, leaf) {

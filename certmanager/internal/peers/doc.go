@@ -28,7 +28,8 @@
 //   - moving in: certbot, lego, Caddy, dehydrated, CertMagic and autocert obtain certificates, and package migrate takes over what
 //     they have: a manager serves it without one request, and renews it with the same account. What is in testdata was
 //     made once by acme.sh, lego of version 5 and Traefik; see the README there. The programs must be installed where the
-//     environment variable CI is set, and their tests are skipped without them elsewhere
+//     environment variable CI is set, and their tests are skipped without them elsewhere. Lego of version 5 is built, from the
+//     module in folder lego5, where CI or EVERSEAL_LARGE_SERVERS=1 is set: that takes minutes
 //   - curl and openssl as clients of a server whose certificate came from Pebble; these programs must be installed
 //     where the environment variable CI is set, and their tests are skipped without them elsewhere
 //

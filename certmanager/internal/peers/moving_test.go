@@ -42,6 +42,8 @@ func tools() []tool {
 	return []tool{
 		{"certbot", true, certbot, (*migrate.Migration).Certbot, 3, 0},
 		{"lego4", true, lego4, (*migrate.Migration).Lego, 3, 0},
+		{"lego5", true, lego5, (*migrate.Migration).Lego, 3, 0},
+		{"lego4to5", true, lego4to5, (*migrate.Migration).Lego, 3, 0},
 		{"caddy", true, caddy, (*migrate.Migration).CertMagic, 3, 0},
 		{"dehydrated", true, dehydrated, (*migrate.Migration).Dehydrated, 2, 0},
 		{"certmagic", false, certMagic, (*migrate.Migration).CertMagic, 3, 0},
@@ -228,7 +230,8 @@ func (p *pebble) latest(domain string) []*x509.Certificate {
 	last := make(map[string]*x509.Certificate)
 	for _, certificate := range p.certificates("") {
 		if isBelow(certificate.DNSNames[0], domain) {
-			last[fmt.Sprint(certificate.DNSNames, keyTypeOf(certificate))] = certificate
+			names := slices.Sorted(slices.Values(certificate.DNSNames)) // lego 5 has them in any order
+			last[fmt.Sprint(names, keyTypeOf(certificate))] = certificate
 		}
 	}
 	return slices.Collect(maps.Values(last))

@@ -238,22 +238,6 @@ func rename(t *testing.T, folder, from, to string) {
 	}
 }
 
-// lego5 is the program of github.com/go-acme/lego/v5.
-func lego5(t *testing.T, w *workplace, domain string) string {
-	program, folder := lookUp(t, "lego5"), t.TempDir()
-	settings := []string{"run", "--path", folder, "--server", w.directory, "--accept-tos", "--email", "admin@" + domain}
-	webroot := w.webroot(t, domain)
-	environment := []string{"LEGO_CA_CERTIFICATES=" + w.root, "LEGO_DISABLE_CNAME_SUPPORT=true", "HTTPREQ_ENDPOINT=" + w.records}
-	for _, arguments := range [][]string{
-		{"-d", domain, "-d", "www." + domain, "--http", "--http.webroot", webroot},
-		{"-d", "rsa." + domain, "--key-type", "RSA2048", "--http", "--http.webroot", webroot},
-		{"-d", "*.wild." + domain, "-d", "wild." + domain, "--dns", "httpreq", "--dns.propagation.disable-ans", "--dns.propagation.disable-rns"},
-	} {
-		run(t, environment, program, append(settings[:len(settings):len(settings)], arguments...)...)
-	}
-	return folder
-}
-
 // traefik is a program around package pkg/provider/acme of Traefik.
 func traefik(t *testing.T, w *workplace, domain string) string {
 	program, folder, web := lookUp(t, "traefik-acme"), t.TempDir(), freeAddress(t)

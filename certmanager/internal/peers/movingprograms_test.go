@@ -51,6 +51,63 @@ func lego4(t *testing.T, w *workplace, domain string) string {
 	return folder
 }
 
+// lego5 is lego of version 5, by its command line and by a file of settings, in which a certificate has a name of its own. One of the
+// certificates it has renewed once.
+func lego5(t *testing.T, w *workplace, domain string) string {
+	program, folder, email := buildLego5(t), t.TempDir(), "admin@"+domain
+	webroot := w.webroot(t, domain)
+	settings := []string{"run", "--path", folder, "--server", w.directory, "--accept-tos", "--email", email}
+	byWebroot := slices.Concat(settings, []string{"-d", domain, "-d", "www." + domain, "--http", "--http.webroot", webroot})
+	config := filepath.Join(t.TempDir(), "lego.yml")
+	writeFile(t, config, fmt.Sprintf(`
+storage: %q
+servers:
+  pebble: {url: %q}
+accounts:
+  %[3]s: {server: pebble, email: %[3]s, acceptsTermsOfService: true}
+challenges:
+  web: {http: {webroot: %[4]q}}
+certificates:
+  mail: {challenge: web, account: %[3]s, keyType: RSA2048, domains: [%[5]s]}
+`, folder, w.directory, email, webroot, "rsa."+domain))
+	environment := []string{"LEGO_CA_CERTIFICATES=" + w.root, "LEGO_DISABLE_CNAME_SUPPORT=true", "HTTPREQ_ENDPOINT=" + w.records}
+	for _, arguments := range [][]string{
+		byWebroot,
+		slices.Concat(byWebroot, []string{"--renew-force", "--no-random-sleep"}),
+		slices.Concat(settings, []string{"-d", "*.wild." + domain, "-d", "wild." + domain,
+			"--dns", "httpreq", "--dns.propagation.disable-ans", "--dns.propagation.disable-rns"}),
+		{"--config", config},
+	} {
+		run(t, environment, program, arguments...)
+	}
+	return folder
+}
+
+// lego4to5 returns a folder of lego of version 4 that version 5 has made its own.
+func lego4to5(t *testing.T, w *workplace, domain string) string {
+	program := buildLego5(t)
+	folder := lego4(t, w, domain)
+	run(t, nil, "sh", "-c", `cd "$1" && echo y | "$2" migrate --path "$3"`, "sh", t.TempDir(), program, folder)
+	return folder
+}
+
+// buildLego5 builds lego's program from its module, which no package of Debian has, with one DNS provider of its many: see the go.mod
+// in its folder. That takes minutes, unless Go's cache has what it is built of.
+func buildLego5(t *testing.T) string {
+	t.Helper()
+	if os.Getenv("CI") == "" && os.Getenv("EVERSEAL_LARGE_SERVERS") == "" {
+		t.Skip("lego 5 takes minutes to build: set EVERSEAL_LARGE_SERVERS=1 to have it built")
+	}
+	program := filepath.Join(t.TempDir(), "lego5")
+	command := exec.CommandContext(t.Context(), "go", "build", "-tags", "lego_dnslight,lego_dns_httpreq", "-o", program, "github.com/go-acme/lego/v5")
+	command.Dir = "lego5"
+	command.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=readonly", "CGO_ENABLED=0")
+	if output, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", command, err, output)
+	}
+	return program
+}
+
 // dehydrated returns its base folder, usually /var/lib/dehydrated. It is a shell script that starts a program for each member of
 // what the CA says: so there are few certificates, and few authorizations for them.
 func dehydrated(t *testing.T, w *workplace, domain string) string {
