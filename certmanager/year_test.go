@@ -328,6 +328,10 @@ func TestYear(t *testing.T) {
 
 // TestOddYears has things happen in such a year.
 func TestOddYears(t *testing.T) {
+	down := 3 * day
+	if raceDetector {
+		down = day // each member probes each minute
+	}
 	onDay := func(day int, f func(*year)) func(*year, int) {
 		return func(y *year, hour int) {
 			if hour == 24*day {
@@ -336,8 +340,8 @@ func TestOddYears(t *testing.T) {
 		}
 	}
 	for name, v := range map[string]yearVariant{
-		"the CA is down for three days": {
-			late: 3*day + 2*time.Hour, hourly: onDay(100, func(y *year) { y.ca.close(3 * day) }),
+		"the CA is down for days": {
+			late: down + 2*time.Hour, hourly: onDay(100, func(y *year) { y.ca.close(down) }),
 		},
 		"a twentieth is to be replaced at once": {
 			quiet: true, late: 15 * time.Minute, interval: day, hourly: onDay(110, func(y *year) { y.ca.pull(20) }),
