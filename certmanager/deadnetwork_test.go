@@ -20,11 +20,7 @@ func TestPreflightWithoutDNS(t *testing.T) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
-		n := 100
-		if raceDetector {
-			n = 30 // in one turn, as a hundred
-		}
-		names := siteNames(n)
+		names := siteNames(100)
 		took := func(preflight certmanager.Preflight) time.Duration {
 			config := w.config(names...)
 			config.Preflight = preflight
@@ -44,7 +40,7 @@ func TestPreflightWithoutDNS(t *testing.T) {
 		w.store = newWorld(t).store
 		// One more second is the turn of those that wait until the CA has answered the first ones.
 		if warn := took(certmanager.PreflightWarn); warn > off+2100*time.Millisecond {
-			t.Errorf("%d certificates took %v, and %v with the checks of a network without DNS", n, off, warn)
+			t.Errorf("100 certificates took %v, and %v with the checks of a network without DNS", off, warn)
 		}
 	})
 }
