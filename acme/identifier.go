@@ -123,7 +123,7 @@ func parseAddress(s string) (Identifier, error) {
 
 // fullStop returns a stop of UTS 46 as a full stop, and any other character as it is.
 func fullStop(r rune) rune {
-	if strings.ContainsRune("。．｡", r) {
+	if r == '。' || r == '．' || r == '｡' {
 		return '.'
 	}
 	return r
@@ -151,7 +151,8 @@ func toASCII(name string) (string, error) {
 
 func labelToASCII(label string) (string, error) {
 	isOdd := func(r rune) bool {
-		return r < utf8.RuneSelf && !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-", r)
+		isLetter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+		return r < utf8.RuneSelf && !isLetter && r != '-' && (r < '0' || r > '9')
 	}
 	if i := strings.IndexFunc(label, isOdd); i >= 0 {
 		return "", fmt.Errorf("the label %.60q holds %q; letters, digits and hyphens are possible", label, label[i])

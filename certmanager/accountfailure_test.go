@@ -91,7 +91,10 @@ func TestThousandNamesWhileTheCAIsDown(t *testing.T) {
 				w.obtainOnce("first.example.com")
 			}
 			names := siteNames(1000)
-			if registered || raceDetector {
+			switch {
+			case raceDetector:
+				names = names[:50] // an attempt of each in each minute would be as much beyond all bounds
+			case registered:
 				names = names[:200] // the same, and a start that has the account
 			}
 			before := w.asked()

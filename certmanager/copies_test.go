@@ -97,6 +97,9 @@ func TestColdStart(t *testing.T) {
 					if len(lines) == 0 || len(lines) > 3 || lines[0].Level != slog.LevelWarn {
 						t.Errorf("the log has %d lines on copies, the first of %+v", len(lines), lines[:min(len(lines), 1)])
 					}
+					if raceDetector && n > 3 {
+						return // what follows goes name by name
+					}
 					time.Sleep(5 * time.Hour)
 					if serial := w.served(m, names[0]); serial == "" || w.ca.count() != n {
 						t.Errorf("%d certificates were issued while the storage was down", w.ca.count()-n)

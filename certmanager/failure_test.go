@@ -286,12 +286,18 @@ func TestOneRefusedNameAmongForty(t *testing.T) {
 func TestThousandFailingNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
+		config := w.config()
 		names := make([]string, 1000)
+		if raceDetector {
+			names = names[:100] // for fewer workers
+			config.Workers = 50
+		}
 		for i := range names {
 			names[i] = fmt.Sprintf("bad-%03d.example.com", i)
 			w.ca.Refuse(names[i])
 		}
-		m, stop := w.running(w.config(names...))
+		config.Names = names
+		m, stop := w.running(config)
 		defer stop()
 		for _, name := range names {
 			w.await(certmanager.EventFailed, name, 1)

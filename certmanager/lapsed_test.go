@@ -34,11 +34,14 @@ func wantInVain(t *testing.T, m *certmanager.Manager, name string) {
 // TestFailingNamesLeaveNoRecords has thousands of names be wanted on demand in vain: an hour after their back-off
 // nothing of them is left in the storage, and work goes on meanwhile.
 func TestFailingNamesLeaveNoRecords(t *testing.T) {
+	names, atOnce := 3000, 500
+	if raceDetector {
+		names, atOnce = 600, 100
+	}
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		local := newLocalCA(t, "local")
 		local.change((*localCA).refusing)
-		const names, atOnce = 3000, 500
 		config := w.onDemandFrom(local)
 		config.MaxNewNames = names
 		m, stop := w.running(config)

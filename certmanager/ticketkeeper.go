@@ -26,8 +26,9 @@ const (
 // stores the next one, an hour before it is used, if no other member was faster. No handshake waits for it.
 type ticketKeeper struct {
 	*Manager
-	keys record.TicketKeys // as they were read last
-	told bool              // that there are none to be used
+	keys     record.TicketKeys // as they were read last
+	revision storage.Revision  // of what they were read from; "" if that was no record, or none that can be used
+	told     bool              // that there are none to be used
 }
 
 // keepTickets keeps the keys until ctx ends.
@@ -69,6 +70,8 @@ func (k *ticketKeeper) updateOnce(ctx context.Context) error {
 		return &ticketRecordError{err}
 	case err != nil:
 		return err
+	case item.Revision == k.revision:
+		keys = k.keys
 	default:
 		if keys, err = record.DecodeTicketKeys(item.Value); err != nil {
 			return &ticketRecordError{err}
@@ -80,18 +83,19 @@ func (k *ticketKeeper) updateOnce(ctx context.Context) error {
 	}
 	next, isDue := withNextKey(keys, now)
 	if !isDue || k.config.Role == RoleServe {
-		k.keys = keys
+		k.keys, k.revision = keys, item.Revision
 		return nil
 	}
 	value, err := next.Encode()
 	if err != nil {
 		return err
 	}
-	if _, err := k.store.Save(ctx, record.TicketsKey, value, item.Revision); err != nil {
-		k.keys = keys
+	revision, err := k.store.Save(ctx, record.TicketsKey, value, item.Revision)
+	if err != nil {
+		k.keys, k.revision = keys, item.Revision
 		return err
 	}
-	k.keys = next
+	k.keys, k.revision = next, revision
 	return nil
 }
 
@@ -125,7 +129,7 @@ func (k *ticketKeeper) publish(now time.Time) {
 func (k *ticketKeeper) tell(ctx context.Context, err error, now time.Time) {
 	_, unusable := errors.AsType[*ticketRecordError](err)
 	if unusable {
-		k.keys = nil
+		k.keys, k.revision = nil, ""
 		k.publish(now)
 		err = fmt.Errorf("certmanager: the keys of session tickets, at %s in the storage, can't be used: %w: sessions of other members are not resumed until that is mended; once the record is deleted, new keys are made", record.TicketsKey, err)
 	}

@@ -115,17 +115,6 @@ func TestWaitForRenewal(t *testing.T) {
 	})
 }
 
-// obtainAll has a manager obtain all certificates, of which there may be more than events are kept, and stops it.
-func (w *world) obtainAll(config certmanager.Config) {
-	w.t.Helper()
-	m, stop := w.start(config)
-	defer stop()
-	if err := m.Wait(w.t.Context()); err != nil {
-		w.t.Fatal(err)
-	}
-	synctest.Wait()
-}
-
 // TestLoad has a second manager take over warm: it serves before it runs, and does not ask the storage again for what it
 // has just loaded.
 func TestLoad(t *testing.T) {
@@ -133,7 +122,7 @@ func TestLoad(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w, ca, names := newWorld(t), newLocalCA(t, "local"), siteNames(n)
 			config := w.issuedBy([]certmanager.Issuer{ca}, names...)
-			w.obtainAll(config)
+			ca.stock(t, w.store, names...)
 			counting := &storagetest.Faulty{Store: w.store}
 			config.Storage, config.Names = counting, append(names, "new.example.org")
 			log := new(book)
@@ -259,7 +248,7 @@ func TestLoadedLines(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w, ca, names := newWorld(t), newLocalCA(t, "local"), siteNames(test.managed)
 				config := w.issuedBy([]certmanager.Issuer{ca}, names[:test.stored]...)
-				w.obtainAll(config)
+				ca.stock(t, w.store, names[:test.stored]...)
 				log := new(book)
 				config.Names, config.Logger = names, log.logger()
 				if test.managed%2 == 1 {
