@@ -52,7 +52,7 @@ func bind(issuers []Issuer, s Services, emit func(context.Context, Event), wrong
 }
 
 // ID returns the issuer's ID, which does not change.
-func (i *gatedIssuer) ID() string { return i.id }
+func (g *gatedIssuer) ID() string { return g.id }
 
 // errNotBound is why an issuer can't issue.
 var errNotBound = errors.New("certmanager: the issuer is not bound to a manager: one that wraps another needs a method Unwrap that returns that, and passes Request.Bound on")
