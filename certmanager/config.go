@@ -127,7 +127,7 @@ type Config struct {
 	// NoHTTP says that Serve does not listen for plain HTTP.
 	NoHTTP bool
 
-	// Logger is told what the manager does. Nil: slog.Default().
+	// Logger is told what the manager does, and what solvers wait for that have no Logger of their own. Nil: slog.Default().
 	Logger *slog.Logger
 	// OnEvent, if set, is called with what happens to certificates: with one event after another, beside the
 	// work, which it does not hold up. It may call the manager. Of the events that wait while it has not returned,
