@@ -17,7 +17,7 @@ import (
 //
 // A provider's own timeout and interval, from its method Timeout, hold if Propagation has none. One with
 // a method Sequential is called for one record after another, with that pause between two presented; what was
-// presented is waited for side by side.
+// presented is waited for side by side. After one that failed there is no pause.
 //
 // Some things a lego provider decides for itself:
 //
@@ -224,8 +224,11 @@ func (l *Lego) afterPause(ctx context.Context, name string, f func() error) erro
 		}
 		wait := gap - time.Since(last)
 		if wait <= 0 || last.IsZero() {
-			defer func() { l.turn <- time.Now() }()
-			return f()
+			defer func() { l.turn <- last }()
+			if err = f(); err == nil {
+				last = time.Now() // what failed is not validated, and needs no time to itself: lego does without a pause then, too
+			}
+			return err
 		}
 		l.turn <- last
 		if !told {
