@@ -209,10 +209,7 @@ func (d *DNS01) present(ctx context.Context, p acme.Proof, challengeType string)
 	editor := d.editor(ctx, p)
 	record, err := editor.place(ctx, name, value, d.TTL)
 	if err == nil {
-		err = memoryOf(d.store(), name).add(ctx, record)
-	}
-	if err == nil {
-		err = editor.create(ctx, record)
+		err = memoryOf(d.store(), name).during(ctx, record, editor.create)
 	}
 	if err != nil {
 		return fmt.Errorf("solver: %s for %s: %w", challengeType, p.Identifier.Value, err)
