@@ -54,7 +54,8 @@ type Config struct {
 	Vantage diagnose.Vantage
 
 	// Storage keeps account, certificates and work under way. Nil: a storage.Dir in systemd's
-	// $STATE_DIRECTORY, or else in the folder "everseal" of the user's configuration folder.
+	// $STATE_DIRECTORY, or else in the folder "everseal" of the user's configuration folder. The log says which one it
+	// is: a folder, or what a method String of the storage's returns, or else its type.
 	Storage storage.Store
 
 	// Keys, if set, makes and keeps the private keys of certificates and accounts. Nil: they are made here and are in the

@@ -163,6 +163,7 @@ func (m *Manager) run(ctx context.Context) error {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	defer cancel()
+	m.tellStart(ctx)
 	m.obtainer.writable.begin()
 	entries := m.prepareStart()
 	tasks.Go(func() { m.dispatcher.Run(ctx) })
