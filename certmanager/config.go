@@ -145,7 +145,8 @@ type Subject struct {
 	Profile  string    // the kind of certificate, if a CA has several; zero: as ACME.Profile says
 
 	// Solvers prove control of these names, in place of Config.Solvers; the built-in ones come after them.
-	// A *solver.TLSALPN01 or *solver.HTTP01 stands for the manager's own. Zero: Config.Solvers.
+	// A *solver.TLSALPN01 or *solver.HTTP01 stands for the manager's own, which has Addr and Storage of the one in
+	// Config.Solvers. Zero: Config.Solvers.
 	Solvers []acme.Solver
 }
 
