@@ -90,6 +90,9 @@ func TestSolverError(t *testing.T) {
 				if !ok || failed.Proof.Identifier.Value != "example.com" || !errors.Is(err, errAPI) {
 					t.Fatalf("error %v, want a SolverError for example.com", err)
 				}
+				if want := name != "Present"; failed.Presented != want {
+					t.Errorf("presented: %t, want %t", failed.Presented, want)
+				}
 				if want := "acme: example.com: http-01: the API is down"; err.Error() != want {
 					t.Errorf("error %q, want %q", err, want)
 				}

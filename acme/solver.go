@@ -35,8 +35,9 @@ type Solver interface {
 
 // A SolverError reports that a solver could not answer for an identifier: another solver may.
 type SolverError struct {
-	Proof Proof
-	Err   error // the solver's
+	Proof     Proof
+	Presented bool  // Present has returned nil: what failed came after it, such as Wait
+	Err       error // the solver's
 }
 
 // Error names the identifier and the type of challenge, and says why.

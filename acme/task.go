@@ -16,6 +16,7 @@ type task struct {
 	proof  Proof
 	before *Problem // what the CA had to say of the challenge beforehand
 
+	presented  bool            // its answer is published
 	accepted   bool            // by an earlier attempt: the CA may validate at any time
 	answer     json.RawMessage // that the CA was sent; nil: an empty object
 	acceptedAt time.Time       // when the CA was told; zero: it was told before, or twice
@@ -53,7 +54,11 @@ func (t *task) seemsForgotten(a *Authorization, now time.Time) bool {
 // present publishes the answers and waits until the CA can be expected to see them.
 func (i *issuance) present(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(ctx)
-	err := eachTask(group, i.tasks, func(t *task) error { return t.failed(present(groupCtx, t.solver, t.proof)) })
+	err := eachTask(group, i.tasks, func(t *task) error {
+		err := present(groupCtx, t.solver, t.proof)
+		t.presented = err == nil
+		return t.failed(err)
+	})
 	if err != nil {
 		return err
 	}
@@ -66,7 +71,7 @@ func (t *task) failed(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &SolverError{Proof: t.proof, Err: err}
+	return &SolverError{Proof: t.proof, Presented: t.presented, Err: err}
 }
 
 // accept tells the CA of the answers that it was not told of before.

@@ -127,6 +127,7 @@ func (i *acmeIssuance) issue(ctx context.Context) (*acme.Certificate, error) {
 	flight := &preflight{issuer: i.issuer, client: i.account.client, request: r, end: end, seen: newFindings()}
 	defer flight.finish()
 	finalized := n.FinalizedAt
+	var left []leftAnswer
 	certificate, err := i.account.client.Issue(ctx, acme.Request{
 		Identifiers:    r.Identifiers,
 		NotAfter:       notAfter(time.Now(), i.issuer.Lifetime),
@@ -140,11 +141,7 @@ func (i *acmeIssuance) issue(ctx context.Context) (*acme.Certificate, error) {
 		FinalizedAt:    n.FinalizedAt,
 		Presented:      n.Proofs,
 		Explain:        flight.explain(),
-		CleanUpFailed: func(p acme.Proof, err error) {
-			if r.Warn != nil {
-				r.Warn(fmt.Errorf("%s: the answer to %s may still be published: %w", p.Identifier.Value, p.Type, err))
-			}
-		},
+		CleanUpFailed:  func(p acme.Proof, err error) { left = append(left, leftAnswer{p, err}) },
 		Before: func(ctx context.Context, s acme.Step) error {
 			if s.Action == acme.ActionAccept {
 				return flight.checkAll(ctx, beside, s.Proofs)
@@ -152,6 +149,7 @@ func (i *acmeIssuance) issue(ctx context.Context) (*acme.Certificate, error) {
 			return i.before(ctx, s)
 		},
 	})
+	err = i.tellLeft(left, err)
 	if err == nil {
 		flight.finish()
 		flight.succeeded()
@@ -165,6 +163,27 @@ func (i *acmeIssuance) issue(ctx context.Context) (*acme.Certificate, error) {
 		_ = i.record(ctx)
 	}
 	return nil, err
+}
+
+// A leftAnswer is one that could not be taken away.
+type leftAnswer struct {
+	proof acme.Proof
+	err   error
+}
+
+// tellLeft warns of answers that may still be published. That one which could not be published could not be taken away
+// either is no news of its own: the error says both then.
+func (i *acmeIssuance) tellLeft(left []leftAnswer, err error) error {
+	failed, ok := errors.AsType[*acme.SolverError](err)
+	for _, l := range left {
+		switch {
+		case ok && !failed.Presented && failed.Proof.URL == l.proof.URL:
+			err = fmt.Errorf("%w; if it was published all the same, it still is: %v", err, l.err)
+		case i.request.Warn != nil:
+			i.request.Warn(fmt.Errorf("%s: the answer to %s may still be published: %w", l.proof.Identifier.Value, l.proof.Type, l.err))
+		}
+	}
+	return err
 }
 
 // before notes a step that is about to be taken.

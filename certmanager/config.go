@@ -54,7 +54,8 @@ type Config struct {
 	Vantage diagnose.Vantage
 
 	// Storage keeps account, certificates and work under way. Nil: a storage.Dir in systemd's
-	// $STATE_DIRECTORY, or else in the folder "everseal" of the user's configuration folder.
+	// $STATE_DIRECTORY, or else in the folder "everseal" of the user's configuration folder. The log says which one it
+	// is: a folder, or what a method String of the storage's returns, or else its type.
 	Storage storage.Store
 
 	// Keys, if set, makes and keeps the private keys of certificates and accounts. Nil: they are made here and are in the
@@ -127,7 +128,7 @@ type Config struct {
 	// NoHTTP says that Serve does not listen for plain HTTP.
 	NoHTTP bool
 
-	// Logger is told what the manager does. Nil: slog.Default().
+	// Logger is told what the manager does, and what solvers wait for that have no Logger of their own. Nil: slog.Default().
 	Logger *slog.Logger
 	// OnEvent, if set, is called with what happens to certificates: with one event after another, beside the
 	// work, which it does not hold up. It may call the manager. Of the events that wait while it has not returned,
@@ -144,7 +145,8 @@ type Subject struct {
 	Profile  string    // the kind of certificate, if a CA has several; zero: as ACME.Profile says
 
 	// Solvers prove control of these names, in place of Config.Solvers; the built-in ones come after them.
-	// A *solver.TLSALPN01 or *solver.HTTP01 stands for the manager's own. Zero: Config.Solvers.
+	// A *solver.TLSALPN01 or *solver.HTTP01 stands for the manager's own, which has Addr and Storage of the one in
+	// Config.Solvers. Zero: Config.Solvers.
 	Solvers []acme.Solver
 }
 

@@ -17,7 +17,7 @@ import (
 func (c *Config) check(wrong *misconfiguration) []subject {
 	c.checkIssuers(wrong)
 	checkSolvers("Config.Solvers", c.Solvers, wrong)
-	wrong.add(c.Preflight.check(), c.Role.check(), c.checkHTTP())
+	wrong.add(c.Preflight.check(), c.Role.check(), c.checkHTTP(), c.checkListeners())
 	if c.MaxLoaded < 0 {
 		wrong.addf("Config.MaxLoaded is %d: zero means that there is no bound", c.MaxLoaded)
 	}
@@ -65,6 +65,9 @@ func (c *Config) checkIssuers(wrong *misconfiguration) {
 		if a, isACME := issuer.(*ACME); issuer == nil || isACME && a == nil {
 			wrong.add(errors.New("Config.Issuers: one is nil"))
 			continue
+		}
+		if a, ok := issuerAs[*ACME](issuer); ok && a != nil {
+			c.checkStandIns("ACME.Solvers", a.Solvers, wrong)
 		}
 		id := issuer.ID()
 		if len(id) > longestID {
@@ -153,6 +156,7 @@ func (c *Config) normalize(given []Subject, wrong *misconfiguration) []subject {
 			continue
 		}
 		checkSolvers("Subject.Solvers", s.Solvers, wrong)
+		c.checkStandIns("Subject.Solvers", s.Solvers, wrong)
 		for _, id := range normal.identifiers {
 			if strings.HasPrefix(id.Value, "*.") && !c.provesWildcards(id, normal.solvers) {
 				wrong.addf("%s: a CA issues for a wildcard only on proof by DNS: add a solver for dns-01, such as solver.DNS01, to Config.Solvers", id.Value)

@@ -155,6 +155,27 @@ func (m *Manager) running() <-chan struct{} {
 	return m.stopped
 }
 
+// awaitRun is running for callers who may have just called Run beside: it waits a while for it to begin.
+func (m *Manager) awaitRun(ctx context.Context) (stopped <-chan struct{}, err error) {
+	patience := time.NewTimer(beginPatience)
+	defer patience.Stop()
+	for {
+		m.mu.Lock()
+		begun, stopped := m.begun, m.stopped
+		m.mu.Unlock()
+		if stopped != nil {
+			return stopped, nil
+		}
+		select {
+		case <-begun:
+		case <-patience.C:
+			return nil, errNotRunning
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", errNotRunning, ctx.Err())
+		}
+	}
+}
+
 // run is the manager at work after begin.
 func (m *Manager) run(ctx context.Context) error {
 	defer m.announcer.finish()
@@ -163,6 +184,7 @@ func (m *Manager) run(ctx context.Context) error {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	defer cancel()
+	m.tellStart(ctx)
 	m.obtainer.writable.begin()
 	entries := m.prepareStart()
 	tasks.Go(func() { m.dispatcher.Run(ctx) })
@@ -214,7 +236,8 @@ func (m *Manager) end() {
 
 // Renew replaces the certificate that covers name now, whatever its age, with all kinds of key that it has, and returns when
 // that is done: nil, or why it failed. It counts against the CA's rate limits. If an issuance is under way, it joins that:
-// what replaces the certificate that is served when Renew is called is what it waits for.
+// what replaces the certificate that is served when Renew is called is what it waits for. A Run that has not begun is waited
+// for, as long as ctx and ten seconds at most: then the error says that the manager isn't running.
 func (m *Manager) Renew(ctx context.Context, name string) error {
 	if m.store == nil {
 		return errNotMade
@@ -223,15 +246,16 @@ func (m *Manager) Renew(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("certmanager: %w", err)
 	}
-	e, stopped := m.catalogue.covering(id.Value), m.running()
+	e := m.catalogue.covering(id.Value)
 	if e == nil {
 		return fmt.Errorf("certmanager: %s is not managed", id.Value)
 	}
-	if stopped == nil {
-		return fmt.Errorf("certmanager: %s: %w", id.Value, errNotRunning)
-	}
 	if m.config.Role == RoleServe {
 		return fmt.Errorf("certmanager: %s: %w", id.Value, errReadsOnly)
+	}
+	stopped, err := m.awaitRun(ctx)
+	if err != nil {
+		return fmt.Errorf("certmanager: %s: %w", id.Value, err)
 	}
 	commands := make(map[*entry]<-chan error)
 	for a := range familyOf(e).all() {

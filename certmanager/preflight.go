@@ -119,7 +119,7 @@ func (f *preflight) require(ctx context.Context, p acme.Proof) error {
 	if diagnosis.Cause == "" {
 		return nil
 	}
-	return &acme.SolverError{Proof: p, Err: &diagnosed{errors.New("the CA was not asked to validate"), []*diagnose.Report{diagnosis}}}
+	return &acme.SolverError{Proof: p, Presented: true, Err: &diagnosed{errors.New("the CA was not asked to validate"), []*diagnose.Report{diagnosis}}}
 }
 
 // check warns of a fault, if checks tell anything there.

@@ -67,19 +67,16 @@ func withStorage[S acme.Solver](s S, store storage.Store) S {
 }
 
 // prepared returns the solvers as the manager uses them: those that keep something, with its storage, those that ask
-// name servers, from its vantage point, and behind them the built-in ones that are not among them.
+// name servers, from its vantage point, those that log, to its logger, and behind them the built-in ones that are not
+// among them.
 func (p *proving) prepared(given []acme.Solver) []acme.Solver {
 	solvers := slices.Clone(given)
 	for i, s := range solvers {
-		switch s := s.(type) {
+		switch s.(type) {
 		case *solver.TLSALPN01:
 			solvers[i] = p.overTLS
 		case *solver.HTTP01:
 			solvers[i] = p.overHTTP
-		case *solver.Lego:
-			logged := *s
-			logged.Logger = cmp.Or(s.Logger, p.logger)
-			solvers[i] = &logged
 		default:
 			solvers[i] = withStorage(s, p.store)
 		}
@@ -87,6 +84,11 @@ func (p *proving) prepared(given []acme.Solver) []acme.Solver {
 			WithDNS(*solver.DNS) acme.Solver
 		}); ok {
 			solvers[i] = looking.WithDNS(p.vantage.ForSolvers())
+		}
+		if telling, ok := solvers[i].(interface {
+			WithLogger(*slog.Logger) acme.Solver
+		}); ok {
+			solvers[i] = telling.WithLogger(p.logger)
 		}
 	}
 	if !slices.Contains(solvers, acme.Solver(p.overTLS)) {

@@ -2,10 +2,12 @@ package certmanager
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"net"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,6 +66,31 @@ func TestSolversAskFromTheVantage(t *testing.T) {
 	}
 	if outside.Private || own.Private {
 		t.Error("what was given is changed")
+	}
+}
+
+// Solvers that say something say it to the manager's logger, unless they have one of their own.
+func TestSolversTellTheManagersLogger(t *testing.T) {
+	managers, own := slog.New(slog.DiscardHandler), slog.New(slog.DiscardHandler)
+	for _, given := range []*slog.Logger{nil, own} {
+		lego := solver.LegoV4(legoProvider{})
+		lego.Logger = given
+		m, err := New(Config{
+			Issuers: []Issuer{&ACME{DirectoryURL: "https://ca.example/directory"}}, Storage: new(storage.Memory), Logger: managers,
+			Solvers: []acme.Solver{&solver.DNS01{Provider: noProgram, Logger: given}, &solver.DNS01{Provider: noProgram, Storage: new(storage.Memory), Logger: given},
+				&solver.DNSAccount01{Provider: noProgram, Logger: given}, &solver.DNSPersist01{Logger: given}, lego, &solver.TLSALPN01{Logger: given}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range m.proving.solvers[:6] {
+			if checked, ok := s.(*checkedSolver); ok {
+				s = checked.Solver
+			}
+			if used := reflect.ValueOf(s).Elem().FieldByName("Logger").Interface(); used != cmp.Or(given, managers) {
+				t.Errorf("%T, given %p, tells %p", s, given, used)
+			}
+		}
 	}
 }
 

@@ -54,6 +54,47 @@ func TestRenew(t *testing.T) {
 	})
 }
 
+// TestCallsBeforeRun renews and revokes while Run is about to be called, and when nobody calls it.
+func TestCallsBeforeRun(t *testing.T) {
+	for what, call := range map[string]func(*certmanager.Manager, context.Context) error{
+		"renew":  func(m *certmanager.Manager, ctx context.Context) error { return m.Renew(ctx, "example.com") },
+		"revoke": func(m *certmanager.Manager, ctx context.Context) error { return m.Revoke(ctx, "example.com", 0) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			inBubbleWorld(t, func(t *testing.T, w *world) {
+				_, stop := w.start(w.config("example.com"))
+				first := w.await(certmanager.EventObtained, "example.com", 1)
+				stop()
+				m, err := certmanager.New(w.config("example.com"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				if err := call(m, t.Context()); err == nil || !strings.Contains(err.Error(), "isn't running: call Run or Serve") || time.Since(began) != 10*time.Second {
+					t.Errorf("without Run, error %v after %v", err, time.Since(began))
+				}
+				began = time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				if err := call(m, ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "isn't running") || time.Since(began) != time.Second {
+					t.Errorf("without Run, error %v after %v", err, time.Since(began))
+				}
+				ended := make(chan error, 1)
+				go func() { ended <- call(m, t.Context()) }()
+				time.Sleep(5 * time.Second)
+				stop = w.run(m)
+				defer stop()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+				if serial := statusOf(t, m, "example.com").Serial; serial == first.Serial {
+					t.Errorf("the certificate %s is not replaced", serial)
+				}
+			})
+		})
+	}
+}
+
 // TestRenewErrors asks for what can't be.
 func TestRenewErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

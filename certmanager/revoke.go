@@ -25,7 +25,8 @@ import (
 //
 // What is to be revoked is stored before anything else is done, and tried again after a failure, and after a restart, until
 // it is done or the certificate has ended; if the names are deleted meanwhile, without waiting for a successor. That the
-// manager can't reach the CA at the moment, or ctx ends, does not end it.
+// manager can't reach the CA at the moment, or ctx ends, does not end it. A Run that has not begun is waited for, as
+// [Manager.Renew] does.
 func (m *Manager) Revoke(ctx context.Context, name string, reason acme.RevocationReason) error {
 	if m.store == nil {
 		return errNotMade
@@ -37,11 +38,11 @@ func (m *Manager) Revoke(ctx context.Context, name string, reason acme.Revocatio
 	if m.config.Role == RoleServe {
 		return fmt.Errorf("certmanager: revoke %s: %w", id.Value, errReadsOnly)
 	}
-	stopped := m.running()
-	if stopped == nil {
-		return fmt.Errorf("certmanager: revoke %s: %w", id.Value, errNotRunning)
+	stopped, err := m.awaitRun(ctx)
+	if err != nil {
+		return fmt.Errorf("certmanager: revoke %s: %w", id.Value, err)
 	}
-	all, err := m.revocationsOf(ctx, id.Value)
+	all, err := m.revocationsOf(ctx, id.Value, stopped)
 	if err != nil {
 		return fmt.Errorf("certmanager: revoke %s: %w", id.Value, err)
 	}
@@ -56,13 +57,16 @@ func (m *Manager) Revoke(ctx context.Context, name string, reason acme.Revocatio
 }
 
 // revocationsOf returns what is to be revoked for a name.
-func (m *Manager) revocationsOf(ctx context.Context, name string) ([]record.Revocation, error) {
+func (m *Manager) revocationsOf(ctx context.Context, name string, stopped <-chan struct{}) ([]record.Revocation, error) {
 	e := m.catalogue.covering(name)
 	if e == nil {
 		return m.storedRevocations(ctx, name)
 	}
 	var all []record.Revocation
 	for a := range familyOf(e).all() {
+		if err := a.awaitLoaded(ctx, stopped); err != nil {
+			return nil, err
+		}
 		r, err := m.revocationOf(ctx, a)
 		if err != nil {
 			return nil, err
@@ -75,6 +79,24 @@ func (m *Manager) revocationsOf(ctx context.Context, name string) ([]record.Revo
 		return nil, errors.New("it has no certificate")
 	}
 	return all, nil
+}
+
+// awaitLoaded returns nil once the storage was asked for the entry.
+func (e *entry) awaitLoaded(ctx context.Context, stopped <-chan struct{}) error {
+	for !e.progress.isLoaded() && !e.roles.has(forgotten) {
+		changed := e.progress.changes()
+		if e.progress.isLoaded() {
+			return nil // meanwhile
+		}
+		select {
+		case <-changed:
+		case <-stopped:
+			return errNotRunning
+		case <-ctx.Done():
+			return fmt.Errorf("it is not loaded from the storage yet: %w", ctx.Err())
+		}
+	}
+	return nil
 }
 
 // revocationOf returns what is to be revoked for an entry; nil: it has no certificate.

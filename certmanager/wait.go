@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	beginPatience = 10 * time.Second // that Wait has with a Run that has not begun
+	beginPatience = 10 * time.Second // with a Run that has not begun
 	maxUnserved   = 20               // names in the error of Wait
 )
 
@@ -74,20 +74,9 @@ func (m *Manager) serves(name string) bool {
 
 // awaitChange returns nil when something may have changed for the name, or why nothing will.
 func (m *Manager) awaitChange(ctx context.Context, name string) error {
-	m.mu.Lock()
-	begun, stopped := m.begun, m.stopped
-	m.mu.Unlock()
-	if stopped == nil {
-		patience := time.NewTimer(beginPatience)
-		defer patience.Stop()
-		select {
-		case <-begun:
-			return nil
-		case <-patience.C:
-			return errNotRunning
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", errNotRunning, ctx.Err())
-		}
+	stopped, err := m.awaitRun(ctx)
+	if err != nil {
+		return err
 	}
 	e := m.catalogue.covering(name)
 	if e == nil {

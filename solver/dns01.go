@@ -3,6 +3,7 @@ package solver
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -50,6 +51,9 @@ type DNS01 struct {
 
 	// TTL is that of the record, in whole seconds. Zero: one minute.
 	TTL time.Duration
+
+	// Logger is told when a record takes long to spread. Nil: [slog.Default].
+	Logger *slog.Logger
 
 	memory storage.Memory
 }
@@ -134,7 +138,7 @@ func (d *DNS01) WithStorage(s storage.Store) acme.Solver {
 }
 
 func (d *DNS01) withStorage(s storage.Store) *DNS01 {
-	return &DNS01{Provider: d.Provider, Storage: s, DNS: d.DNS, Propagation: d.Propagation, Zone: d.Zone, FollowCNAME: d.FollowCNAME, TTL: d.TTL}
+	return &DNS01{Provider: d.Provider, Storage: s, DNS: d.DNS, Propagation: d.Propagation, Zone: d.Zone, FollowCNAME: d.FollowCNAME, TTL: d.TTL, Logger: d.Logger}
 }
 
 // WithStorage does as [DNS01.WithStorage].
@@ -168,6 +172,29 @@ func (d *DNSAccount01) WithDNS(dns *DNS) acme.Solver {
 	return (*DNSAccount01)((*DNS01)(d).withDNS(dns))
 }
 
+// WithLogger returns a DNS01 with the same fields that tells that Logger, or d itself if it has one of its own. What d
+// remembers without a Storage is not shared.
+func (d *DNS01) WithLogger(logger *slog.Logger) acme.Solver {
+	if d.Logger != nil {
+		return d
+	}
+	return d.withLogger(logger)
+}
+
+func (d *DNS01) withLogger(logger *slog.Logger) *DNS01 {
+	with := d.withStorage(d.Storage)
+	with.Logger = logger
+	return with
+}
+
+// WithLogger does as [DNS01.WithLogger].
+func (d *DNSAccount01) WithLogger(logger *slog.Logger) acme.Solver {
+	if d.Logger != nil {
+		return d
+	}
+	return (*DNSAccount01)((*DNS01)(d).withLogger(logger))
+}
+
 // editor returns what creates records as the fields say, in a call on behalf of a CA.
 func (d *DNS01) editor(ctx context.Context, p acme.Proof) *zoneEditor {
 	dns := d.DNS.client(ctx, p.DirectoryURL).InZone(d.Zone)
@@ -182,10 +209,7 @@ func (d *DNS01) present(ctx context.Context, p acme.Proof, challengeType string)
 	editor := d.editor(ctx, p)
 	record, err := editor.place(ctx, name, value, d.TTL)
 	if err == nil {
-		err = memoryOf(d.store(), name).add(ctx, record)
-	}
-	if err == nil {
-		err = editor.create(ctx, record)
+		err = memoryOf(d.store(), name).during(ctx, record, editor.create)
 	}
 	if err != nil {
 		return fmt.Errorf("solver: %s for %s: %w", challengeType, p.Identifier.Value, err)
@@ -200,7 +224,7 @@ func (d *DNS01) wait(ctx context.Context, p acme.Proof, challengeType string) er
 	}
 	editor := d.editor(ctx, p)
 	return d.Propagation.waitFor(ctx, &spread{
-		dns: editor.dns, name: dnsclient.BareName(name), match: textMatch{text: value}, advise: editor.adviser(name),
+		dns: editor.dns, name: dnsclient.BareName(name), match: textMatch{text: value}, advise: editor.adviser(name), logger: d.Logger,
 	})
 }
 

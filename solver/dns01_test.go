@@ -1,7 +1,9 @@
 package solver_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -284,4 +286,69 @@ func TestDNS01ProviderFails(t *testing.T) {
 			t.Errorf("the error is %v, want %s…", err, wantDelete)
 		}
 	})
+}
+
+// What a provider says that it has not created is not deleted, unless an earlier Present may have created it. What it
+// does not say that of is deleted.
+func TestDNS01DeletesWhatMayHaveBeenCreated(t *testing.T) {
+	refused, lost := fmt.Errorf("no: %w", solver.ErrNotCreated), errors.New("no answer")
+	proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
+	name, _ := txtOf(t, proof)
+	appended, deleted := "append "+name+" in example.com", "delete "+name+" in example.com"
+	for what, test := range map[string]struct {
+		failures []error // of each Present
+		want     []string
+	}{
+		"refused":           {[]error{refused}, []string{appended}},
+		"refused twice":     {[]error{refused, refused}, []string{appended, appended}},
+		"of unknown fate":   {[]error{lost}, []string{appended, deleted}},
+		"created, then no":  {[]error{nil, refused}, []string{appended, appended, deleted}},
+		"unknown, then no":  {[]error{lost, refused}, []string{appended, appended, deleted}},
+		"refused, then yes": {[]error{refused, nil}, []string{appended, appended, deleted}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			inZones(t, []string{"example.com"}, func(t *testing.T, d *solver.DNS01, p *zoneProvider) {
+				for _, failure := range test.failures {
+					p.failing(func(string, solver.Record) error { return failure })
+					if err := d.Present(t.Context(), proof); !errors.Is(err, failure) {
+						t.Fatalf("the error is %v, want %v", err, failure)
+					}
+				}
+				p.failing(nil)
+				solvertest.CleanUp(t, d, proof)
+				p.wantCalls(t, test.want...)
+				if keys := keysOf(t, d.Storage); len(keys) > 0 {
+					t.Errorf("%q are left in the storage", keys)
+				}
+			})
+		})
+	}
+}
+
+// Another process that presents the same meanwhile is not made to forget it.
+func TestDNS01ForgetsItsOwnNoteAlone(t *testing.T) {
+	inZones(t, []string{"example.com"}, func(t *testing.T, d *solver.DNS01, p *zoneProvider) {
+		proof := solvertest.NewProof(acme.TypeDNS01, "example.com")
+		other := &solver.DNS01{Provider: p, Storage: d.Storage, DNS: d.DNS}
+		d.Provider = refusingProvider{p, func() {
+			time.Sleep(time.Second)
+			solvertest.Present(t, other, proof)
+		}}
+		if err := d.Present(t.Context(), proof); !errors.Is(err, solver.ErrNotCreated) {
+			t.Fatalf("the error is %v", err)
+		}
+		solvertest.CleanUp(t, other, proof)
+		p.wantRecords(t)
+	})
+}
+
+// A refusingProvider creates nothing, after it has done something else.
+type refusingProvider struct {
+	*zoneProvider
+	first func()
+}
+
+func (p refusingProvider) AppendRecord(context.Context, solver.Record) error {
+	p.first()
+	return solver.ErrNotCreated
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/everseal/everseal/acme"
@@ -42,6 +43,9 @@ type DNSPersist01 struct {
 
 	// TTL is that of a record set, in whole seconds. Zero: one hour. A CA may rely for as long on what it saw.
 	TTL time.Duration
+
+	// Logger is told when a record takes long to spread. Nil: [slog.Default].
+	Logger *slog.Logger
 }
 
 // A StandingRecordError reports that the record for dns-persist-01 is not there, or not everywhere.
@@ -131,7 +135,7 @@ func (d *DNSPersist01) Wait(ctx context.Context, p acme.Proof) error {
 		return err
 	}
 	editor := d.editor(ctx, p)
-	s := &spread{dns: editor.dns, name: dnsclient.BareName(r.Name), match: standing(p)}
+	s := &spread{dns: editor.dns, name: dnsclient.BareName(r.Name), match: standing(p), logger: d.Logger}
 	if d.Provider != nil {
 		s.advise = editor.adviser(r.Name)
 	}
@@ -149,6 +153,13 @@ func (d *DNSPersist01) CleanUp(context.Context, acme.Proof) error { return nil }
 func (d *DNSPersist01) WithDNS(dns *DNS) acme.Solver {
 	with := *d
 	with.DNS = over(d.DNS, dns)
+	return &with
+}
+
+// WithLogger does as [DNS01.WithLogger].
+func (d *DNSPersist01) WithLogger(logger *slog.Logger) acme.Solver {
+	with := *d
+	with.Logger = cmp.Or(d.Logger, logger)
 	return &with
 }
 

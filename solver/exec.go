@@ -34,7 +34,7 @@ import (
 // records at once: a script that must not be takes a lock first (flock). The value may begin with a hyphen,
 // name and zone do not: a record whose do, as by a CNAME, is an error.
 //
-// An exit status other than 0 is a failure; the end of what the program printed stands in the error then. In
+// An exit status other than 0 is a failure, after which the program is told to delete what it may have created; the end of what the program printed stands in the error then. In
 // the place of what may be secret stands its name, such as <CF_Token> or <Args[0]>: values of Env, and of
 // Args but for the names of options, from five bytes on; and from eight bytes on those of the environment that
 // the program has from this process. Parts of the record are none, nor are files that there are, nor what is
@@ -99,7 +99,7 @@ func (e *Exec) run(ctx context.Context, action string, r Record) error {
 	}
 	for _, name := range []string{r.Name, r.Zone} {
 		if strings.HasPrefix(name, "-") {
-			return fmt.Errorf("solver: the name %.260q begins with a hyphen, so that %s may take it for an option: choose another for where the CNAME leads", name, e.Path)
+			return notCreated{fmt.Errorf("solver: the name %.260q begins with a hyphen, so that %s may take it for an option: choose another for where the CNAME leads", name, e.Path)}
 		}
 	}
 	timeout := e.Timeout
@@ -130,7 +130,11 @@ func (e *Exec) run(ctx context.Context, action string, r Record) error {
 	case running.Err() != nil:
 		return fmt.Errorf("solver: %s %s was stopped after %v: %w; give it more time by Exec.Timeout; it printed last: %w", e.Path, action, timeout, running.Err(), printed)
 	}
-	return fmt.Errorf("solver: %s %s: %w; it printed last: %w", e.Path, action, err, printed)
+	err = fmt.Errorf("solver: %s %s: %w; it printed last: %w", e.Path, action, err, printed)
+	if command.Process == nil { // it was not started
+		return notCreated{err}
+	}
+	return err
 }
 
 // secrets returns what the program may have been told in confidence.

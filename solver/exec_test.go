@@ -116,6 +116,20 @@ func TestExecFails(t *testing.T) {
 	}
 }
 
+// A program that was not started has created nothing; of one that failed it is not known.
+func TestExecSaysWhatWasNotCreated(t *testing.T) {
+	for text, want := range map[string]bool{"#!/nowhere/sh\n": true, "#!/bin/sh\nexit 1\n": false} {
+		if err := (&solver.Exec{Path: script(t, text)}).AppendRecord(t.Context(), execRecord); err == nil || errors.Is(err, solver.ErrNotCreated) != want {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	hyphen := execRecord
+	hyphen.Name = "-" + hyphen.Name
+	if err := (&solver.Exec{Path: script(t, "#!/bin/sh\n")}).AppendRecord(t.Context(), hyphen); !errors.Is(err, solver.ErrNotCreated) {
+		t.Errorf("a name that begins with a hyphen: %v", err)
+	}
+}
+
 // What a program prints is kept up to a bound, however much it is.
 func TestExecKeepsLittleOfTheOutput(t *testing.T) {
 	e := &solver.Exec{Path: script(t, "#!/bin/sh\nhead -c 100000000 /dev/zero; echo the end; exit 1\n")}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/internal/dnsclient"
 	"github.com/everseal/everseal/solver/internal/escape"
 )
 
@@ -16,7 +17,7 @@ import (
 //
 // A provider's own timeout and interval, from its method Timeout, hold if Propagation has none. One with
 // a method Sequential is called for one record after another, with that pause between two presented; what was
-// presented is waited for side by side.
+// presented is waited for side by side. After one that failed there is no pause.
 //
 // Some things a lego provider decides for itself:
 //
@@ -34,7 +35,7 @@ type Lego struct {
 	// Propagation says when the record counts as spread.
 	Propagation Propagation
 
-	// Logger is told when a record has to wait for the pause after another. Nil: [slog.Default].
+	// Logger is told when a record has to wait for the pause after another, or takes long to spread. Nil: [slog.Default].
 	Logger *slog.Logger
 
 	provider legoProvider
@@ -122,6 +123,13 @@ func (l *Lego) WithDNS(dns *DNS) acme.Solver {
 	return &with
 }
 
+// WithLogger does as [DNS01.WithLogger].
+func (l *Lego) WithLogger(logger *slog.Logger) acme.Solver {
+	with := *l
+	with.Logger = cmp.Or(l.Logger, logger)
+	return &with
+}
+
 // Type returns "dns-01".
 func (l *Lego) Type() string { return acme.TypeDNS01 }
 
@@ -150,7 +158,9 @@ func (l *Lego) Wait(ctx context.Context, p acme.Proof) error {
 		propagation.Timeout = cmp.Or(propagation.Timeout, timeout)
 		propagation.Interval = cmp.Or(propagation.Interval, interval)
 	}
-	return propagation.wait(ctx, l.DNS.client(ctx, p.DirectoryURL), name, value)
+	return propagation.waitFor(ctx, &spread{
+		dns: l.DNS.client(ctx, p.DirectoryURL), name: dnsclient.BareName(name), match: textMatch{text: value}, logger: l.Logger,
+	})
 }
 
 // CleanUp has the provider take the record away.
@@ -214,8 +224,11 @@ func (l *Lego) afterPause(ctx context.Context, name string, f func() error) erro
 		}
 		wait := gap - time.Since(last)
 		if wait <= 0 || last.IsZero() {
-			defer func() { l.turn <- time.Now() }()
-			return f()
+			defer func() { l.turn <- last }()
+			if err = f(); err == nil {
+				last = time.Now() // what failed is not validated, and needs no time to itself: lego does without a pause then, too
+			}
+			return err
 		}
 		l.turn <- last
 		if !told {

@@ -223,6 +223,34 @@ func TestLegoSequential(t *testing.T) {
 	})
 }
 
+// A record that was refused does not hold up the next.
+func TestLegoDoesNotPauseAfterAFailure(t *testing.T) {
+	inLegoZone(t, func(t *testing.T, p *legoProvider) {
+		s := solver.LegoV5(sequentialProvider{p, time.Minute})
+		proofs := legoProofs()
+		p.zones.failing(failOn("append"))
+		if err := s.Present(t.Context(), proofs[0]); !errors.Is(err, errProvider) {
+			t.Fatalf("the error is %v", err)
+		}
+		p.zones.failing(nil)
+		for i, want := range []time.Duration{0, time.Minute} {
+			solvertest.Present(t, s, proofs[i+1])
+			if took := time.Since(bubbleStart); took != want {
+				t.Errorf("record %d was presented after %v, want %v", i+1, took, want)
+			}
+		}
+		p.zones.failing(failOn("append"))
+		if err := s.Present(t.Context(), proofs[0]); !errors.Is(err, errProvider) {
+			t.Fatalf("the error is %v", err)
+		}
+		p.zones.failing(nil)
+		solvertest.Present(t, s, proofs[0])
+		if took := time.Since(bubbleStart); took != 2*time.Minute {
+			t.Errorf("the last was presented after %v, want the pause after the one that succeeded alone", took)
+		}
+	})
+}
+
 // While one waits for its turn another's record can be taken away, and the wait ends with the context.
 func TestLegoWaitsForItsTurn(t *testing.T) {
 	inLegoZone(t, func(t *testing.T, p *legoProvider) {

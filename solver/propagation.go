@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/everseal/everseal/solver/internal/dnsclient"
 )
 
 // A Propagation says when a record counts as spread, so that a CA can be told to validate. The zero value asks
@@ -50,15 +48,12 @@ const (
 	maxReconsiderInterval = 5 * time.Minute
 	unusableServerPeriod  = 15 * time.Second // as Propagation.Quorum says
 	unusableServerTries   = 2
+
+	toldPeriod = 10 * time.Second // until a wait is logged
 )
 
-// wait returns once servers enough have a TXT record with the value at the name, and Delay has passed. If
-// ctx or Timeout ends it, the error is a *PropagationError.
-func (p *Propagation) wait(ctx context.Context, c *dnsclient.Client, name, value string) error {
-	return p.waitFor(ctx, &spread{dns: c, name: dnsclient.BareName(name), match: textMatch{text: value}})
-}
-
-// waitFor is wait for what is to be followed.
+// waitFor returns once servers enough have the record, and Delay has passed. If ctx or Timeout ends it, the error is a
+// *PropagationError.
 func (p *Propagation) waitFor(ctx context.Context, s *spread) error {
 	if !p.Off {
 		s.propagation, s.findings = p, make(chan func())

@@ -20,6 +20,11 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
+// wait waits for a TXT record.
+func (p *Propagation) wait(ctx context.Context, c *dnsclient.Client, name, value string) error {
+	return p.waitFor(ctx, &spread{dns: c, name: name, match: textMatch{text: value}})
+}
+
 // propagate waits for the value "value" at solvertest.ChallengeName, and returns how long that took.
 func propagate(t *testing.T, d *solvertest.DNS, p Propagation) (time.Duration, error) {
 	t.Helper()

@@ -46,17 +46,15 @@ type ServerAnswer struct {
 
 // String returns the answer as half a sentence.
 func (a ServerAnswer) String() string {
-	said := a.Said
-	if said == "" {
-		said = "nothing yet"
+	return cmp.Or(a.place(), "a server without an address") + " says " + cmp.Or(a.Said, "nothing yet")
+}
+
+// place returns name and address, as far as there are.
+func (a ServerAnswer) place() string {
+	if a.Server == "" || a.Address == "" {
+		return a.Server + a.Address
 	}
-	switch {
-	case a.Server == "":
-		return fmt.Sprintf("%s says %s", cmp.Or(a.Address, "a server without an address"), said)
-	case a.Address == "":
-		return fmt.Sprintf("%s says %s", a.Server, said)
-	}
-	return fmt.Sprintf("%s (%s) says %s", a.Server, a.Address, said)
+	return fmt.Sprintf("%s (%s)", a.Server, a.Address)
 }
 
 // failure puts together what was seen.

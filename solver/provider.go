@@ -2,6 +2,7 @@ package solver
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/everseal/everseal/solver/internal/challenge"
@@ -26,11 +27,24 @@ type Record struct {
 // If both lego and libdns know a service, libdns is to be preferred: a Provider follows CNAMEs as told, serves all three
 // types of challenges, and cleans up in any process.
 type Provider interface {
-	// AppendRecord adds the record beside others of the same name. That it is there already is no error.
+	// AppendRecord adds the record beside others of the same name. That it is there already is no error. After an error
+	// the record is deleted, in case it was created all the same, unless the error wraps ErrNotCreated.
 	AppendRecord(ctx context.Context, r Record) error
 	// DeleteRecord takes away this record and no other of the same name. That it is not there is no error.
 	DeleteRecord(ctx context.Context, r Record) error
 }
+
+// ErrNotCreated is wrapped by errors of AppendRecord of which it is certain that nothing was created, such as a refusal by
+// the service: nothing is to be deleted then. [Webhook] and [Exec] wrap it. Providers of libdns and lego do not tell:
+// what they have failed to create is deleted, as lego does too.
+var ErrNotCreated = errors.New("solver: the record was not created")
+
+// notCreated is an error that wraps ErrNotCreated, and does not say so.
+type notCreated struct{ error }
+
+func (e notCreated) Is(target error) bool { return target == ErrNotCreated }
+
+func (e notCreated) Unwrap() error { return e.error }
 
 // label returns the record's name relative to its zone, "@" for the zone itself.
 func (r Record) label() string {

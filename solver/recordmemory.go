@@ -44,18 +44,38 @@ func memoryOf(s storage.Store, name string) recordMemory {
 	return recordMemory{s, "challenges/dns-01/" + hex.EncodeToString(digest[:])}
 }
 
-// add notes that a record is about to be created.
-func (m recordMemory) add(ctx context.Context, r Record) error {
-	err := m.change(ctx, func(records []createdRecord) []createdRecord {
-		records = slices.DeleteFunc(records, func(other createdRecord) bool {
-			return other.Zone == r.Zone && other.Name == r.Name && other.Value == r.Value
-		})
-		return append(records, createdRecord{r, time.Now().UTC()})
-	})
+// during notes a record, has it created, and forgets it if it was not; one that was noted before may be there since then.
+func (m recordMemory) during(ctx context.Context, r Record, create func(context.Context, Record) error) error {
+	note, known, err := m.add(ctx, r)
 	if err != nil {
 		return fmt.Errorf("remember the TXT record %.260q before it is created: %w", r.Name, err)
 	}
-	return nil
+	err = create(ctx, r)
+	if errors.Is(err, ErrNotCreated) && !known {
+		_ = m.change(ctx, func(records []createdRecord) []createdRecord { // otherwise it is deleted
+			return slices.DeleteFunc(records, note.isAs)
+		})
+	}
+	return err
+}
+
+// add notes that a record is about to be created, and reports whether it was known.
+func (m recordMemory) add(ctx context.Context, r Record) (note createdRecord, known bool, err error) {
+	note = createdRecord{r, time.Now().UTC()}
+	err = m.change(ctx, func(records []createdRecord) []createdRecord {
+		count := len(records)
+		records = slices.DeleteFunc(records, func(other createdRecord) bool {
+			return other.Zone == r.Zone && other.Name == r.Name && other.Value == r.Value
+		})
+		known = len(records) < count
+		return append(records, note)
+	})
+	return note, known, err
+}
+
+// isAs reports whether both are one note, and not one of a record that was presented anew.
+func (r createdRecord) isAs(other createdRecord) bool {
+	return r.Record == other.Record && r.Created.Equal(other.Created)
 }
 
 // clear has the records deleted that have the value, and those left behind, and then the memory of them.

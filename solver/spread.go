@@ -1,9 +1,11 @@
 package solver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"sync"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/everseal/everseal/solver/internal/challenge"
 	"github.com/everseal/everseal/solver/internal/dnsclient"
+	"github.com/everseal/everseal/solver/internal/escape"
 	"github.com/everseal/everseal/solver/internal/reach"
 )
 
@@ -23,6 +26,7 @@ type spread struct {
 	name        string
 	match       textMatch
 	advise      func(ctx context.Context, c *dnsclient.Client) string // as zoneEditor.advice does; may be nil
+	logger      *slog.Logger                                          // nil: slog.Default
 
 	target  string // where the CNAMEs of name led last
 	servers []*spreadServer
@@ -56,11 +60,7 @@ type probeResult struct {
 
 // check returns nil once servers enough have the record.
 func (s *spread) check(ctx context.Context) error {
-	timeout := s.propagation.Timeout
-	if timeout <= 0 {
-		timeout = propagationTimeout
-	}
-	checking, cancel := context.WithTimeout(ctx, timeout)
+	checking, cancel := context.WithTimeout(ctx, s.timeout())
 	defer cancel()
 	begun := time.Now()
 	if s.watch(checking) {
@@ -73,6 +73,13 @@ func (s *spread) check(ctx context.Context) error {
 	return failure
 }
 
+func (s *spread) timeout() time.Duration {
+	if timeout := s.propagation.Timeout; timeout > 0 {
+		return timeout
+	}
+	return propagationTimeout
+}
+
 // watch asks all servers side by side, and looks up which they are now and then, until enough have the
 // record; it returns false if ctx ends before, or no server is to be asked. No goroutine is left then.
 func (s *spread) watch(ctx context.Context) bool {
@@ -81,6 +88,7 @@ func (s *spread) watch(ctx context.Context) bool {
 	defer cancel()
 	s.find(ctx, 0)
 	s.study(ctx)
+	long := time.After(toldPeriod)
 	for !s.enough() {
 		if s.isInside() {
 			return false
@@ -88,11 +96,31 @@ func (s *spread) watch(ctx context.Context) bool {
 		select {
 		case finding := <-s.findings:
 			finding()
+		case <-long:
+			s.tell(ctx)
 		case <-ctx.Done():
 			return false
 		}
 	}
 	return true
+}
+
+// tell logs that the record is waited for, and what one server without it said last: rather one that answers.
+func (s *spread) tell(ctx context.Context) {
+	seen := s.failure(toldPeriod)
+	var lacking ServerAnswer
+	for _, server := range seen.Servers {
+		if !server.Found && (lacking == ServerAnswer{} || server.Answered && !lacking.Answered) {
+			lacking = server
+		}
+	}
+	said := cmp.Or(lacking.Said, "nothing yet")
+	if seen.Err != nil {
+		said = seen.Err.Error()
+	}
+	loggerOr(s.logger).LogAttrs(ctx, slog.LevelInfo, "a TXT record has not spread yet, and is waited for",
+		slog.String("name", s.name), slog.String("server", lacking.place()), slog.String("answer", escape.Text(said, 400)),
+		slog.Duration("timeout", s.timeout()))
 }
 
 // study checks, shortly before time is out, whether there is a record that nearly is the one.

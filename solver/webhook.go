@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -24,7 +25,8 @@ import (
 //
 // where fqdn is the name of the record to create or delete, so that the service follows no CNAMEs itself. Any
 // status of the 2xx kind is success, and its body is not read. Redirects are not followed. The beginning of any
-// other answer stands in the error, but for what it repeats of the credentials and the URL, from five bytes on.
+// other answer stands in the error, but for what it repeats of the credentials and the URL, from five bytes on. A status
+// of the 4xx kind says that nothing was done: what was not created so is not deleted.
 type Webhook struct {
 	URL      string // the endpoint, such as "https://dns.example.com/acme"; the only required field
 	Username string // for HTTP basic authentication; empty: none
@@ -90,7 +92,11 @@ func (w *Webhook) post(ctx context.Context, action string, r Record) error {
 		err = wrapped.Err // without the URL
 	}
 	if err != nil {
-		return fmt.Errorf("solver: %v: %s: %w", w, action, escape.Error(maskedError{err, secrets}))
+		failure := fmt.Errorf("solver: %v: %s: %w", w, action, escape.Error(maskedError{err, secrets}))
+		if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" {
+			return notCreated{failure} // nothing was sent
+		}
+		return failure
 	}
 	defer response.Body.Close()
 	if response.StatusCode >= 200 && response.StatusCode <= 299 {
@@ -102,7 +108,11 @@ func (w *Webhook) post(ctx context.Context, action string, r Record) error {
 	if len(reason) == maxReason {
 		text = secrets.maskCut(string(reason), false)
 	}
-	return fmt.Errorf("solver: %v: %s: the answer is %.60q, %.200q", w, action, secrets.mask(response.Status), strings.TrimSpace(text))
+	err = fmt.Errorf("solver: %v: %s: the answer is %.60q, %.200q", w, action, secrets.mask(response.Status), strings.TrimSpace(text))
+	if response.StatusCode >= 400 && response.StatusCode <= 499 {
+		return notCreated{err} // RFC 9110 §15.5: the request was not fulfilled; of other answers it is not known
+	}
+	return err
 }
 
 // secrets returns what the service is told in confidence: as it stands in the fields, and as it is sent.

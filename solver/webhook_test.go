@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -129,6 +130,29 @@ func TestWebhookFails(t *testing.T) {
 				t.Errorf("the error is\n%v, want\n%s", err, want)
 			}
 		})
+	}
+}
+
+// Of which failures it is certain that no record was created.
+func TestWebhookSaysWhatWasNotCreated(t *testing.T) {
+	for status, want := range map[int]bool{400: true, 401: true, 403: true, 404: true, 429: true, 303: false, 500: false, 502: false, 504: false} {
+		w := startWebhook(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+		if err := w.AppendRecord(t.Context(), solver.Record{Name: "_acme-challenge.example.com", Value: "value"}); err == nil || errors.Is(err, solver.ErrNotCreated) != want {
+			t.Errorf("%d: %v", status, err)
+		}
+	}
+	cut := startWebhook(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	if err := cut.AppendRecord(t.Context(), solver.Record{Name: "_acme-challenge.example.com", Value: "value"}); err == nil || errors.Is(err, solver.ErrNotCreated) {
+		t.Errorf("the connection is cut: %v", err)
+	}
+	unheard, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unheard.Close()
+	nobody := &solver.Webhook{URL: "http://" + unheard.Addr().String()}
+	if err := nobody.AppendRecord(t.Context(), solver.Record{Name: "_acme-challenge.example.com", Value: "value"}); !errors.Is(err, solver.ErrNotCreated) {
+		t.Errorf("nobody listens: %v", err)
 	}
 }
 

@@ -26,6 +26,7 @@ func TestWithStorage(t *testing.T) {
 		Zone:        "example.com",
 		FollowCNAME: true,
 		TTL:         time.Hour,
+		Logger:      slog.New(slog.DiscardHandler),
 	}
 	for _, given := range []storingSolver{
 		&solver.HTTP01{Addr: ":80"}, &solver.TLSALPN01{Logger: slog.New(slog.DiscardHandler)}, dns01, (*solver.DNSAccount01)(dns01),
