@@ -52,9 +52,12 @@ func (s *Store) cure(err error) string {
 	return ""
 }
 
+// String returns endpoints and prefix.
+func (s *Store) String() string { return s.place }
+
 // failure returns the error of an operation on a key, which may be empty.
 func (s *Store) failure(ctx context.Context, operation, key string, err error) error {
-	text := "storage/etcd: " + s.place + ": " + operation
+	text := "storage/etcd: " + s.String() + ": " + operation
 	if key != "" {
 		text += " " + strconv.Quote(key)
 	}

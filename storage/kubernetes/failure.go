@@ -14,9 +14,14 @@ import (
 	"unicode"
 )
 
+// String returns the API server, the namespace and the store's name.
+func (s *Store) String() string {
+	return fmt.Sprintf("%s, namespace %s, store %s", s.host, s.namespace, s.name)
+}
+
 // failure returns the error of an operation on a key, or a prefix, which may be empty.
 func (s *Store) failure(ctx context.Context, operation, key string, err error) error {
-	text := fmt.Sprintf("storage/kubernetes: %s, namespace %s, store %s: %s", s.host, s.namespace, s.name, operation)
+	text := "storage/kubernetes: " + s.String() + ": " + operation
 	if key != "" {
 		text += " " + strconv.Quote(key)
 	}

@@ -107,9 +107,14 @@ func isUnreachable(err error) bool {
 	return err != nil && !isReply(err) && !errors.Is(err, errClosed)
 }
 
+// String returns which servers and prefix it is.
+func (s *Store) String() string {
+	return "Redis " + s.place() + ", prefix " + strings.Trim(s.markKey, "{}")
+}
+
 // failure returns the error of an operation on a key, which may be empty.
 func (s *Store) failure(ctx context.Context, operation, key string, err error) error {
-	text := "storage/redis: " + s.place() + ", prefix " + strings.Trim(s.markKey, "{}") + ": " + operation
+	text := "storage/redis: " + s.String() + ": " + operation
 	if key != "" {
 		text += " " + strconv.Quote(key)
 	}

@@ -110,7 +110,7 @@ func cureOf(err error) string {
 
 // failure returns the error of an operation on a key, which may be empty.
 func (s *Store) failure(ctx context.Context, operation, key string, err error) error {
-	text := "storage/s3: " + s.place() + ": " + operation
+	text := "storage/s3: " + s.String() + ": " + operation
 	if key != "" {
 		text += " " + strconv.Quote(key)
 	}
@@ -129,8 +129,8 @@ func (s *Store) failure(ctx context.Context, operation, key string, err error) e
 	return fmt.Errorf("%s: %w", text, cause{err})
 }
 
-// place returns where the records are.
-func (s *Store) place() string {
+// String returns where the records are: the bucket, the address and the prefix.
+func (s *Store) String() string {
 	address := s.address
 	if address == "" {
 		address = "AWS"

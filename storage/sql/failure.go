@@ -62,7 +62,7 @@ func (s *Store) cure(c class) string {
 
 // failure returns the error of an operation on a key, which may be empty.
 func (s *Store) failure(ctx context.Context, operation, key string, err error) error {
-	text := "storage/sql: " + s.place() + ": " + operation
+	text := "storage/sql: " + s.String() + ": " + operation
 	if key != "" {
 		text += " " + strconv.Quote(key)
 	}
@@ -81,8 +81,8 @@ func (s *Store) failure(ctx context.Context, operation, key string, err error) e
 	return fmt.Errorf("%s: %w", text, cause{err})
 }
 
-// place returns the engine, its address and the table.
-func (s *Store) place() string {
+// String returns the engine, its address and the table.
+func (s *Store) String() string {
 	if s.address == "" {
 		return fmt.Sprintf("%s, table %s", s.name, s.table)
 	}

@@ -123,7 +123,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	if err := s.pool.close(); err != nil {
-		return fmt.Errorf("storage/sql: closing %s: %w", s.place(), cause{err})
+		return fmt.Errorf("storage/sql: closing %s: %w", s.String(), cause{err})
 	}
 	return nil
 }

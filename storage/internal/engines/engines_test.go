@@ -2,7 +2,9 @@ package engines
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -89,6 +91,30 @@ func eachEngine(t *testing.T, test func(t *testing.T, p place)) {
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
 			test(t, e.place(t))
+		})
+	}
+}
+
+// TestString has each store say where its records are, as a manager's log does.
+func TestString(t *testing.T) {
+	for _, e := range engines {
+		if e.name == "Dir" {
+			continue // it is a string, the folder's
+		}
+		t.Run(e.name, func(t *testing.T) {
+			p := e.place(t)
+			s := openStore(t, p.url)
+			said := fmt.Sprint(s)
+			if !strings.Contains(said, p.address) || said == "" || strings.ContainsAny(said, "\n{&") {
+				t.Errorf("it calls itself %q, want one line with the address %q", said, p.address)
+			}
+			u, err := url.Parse(p.url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if password, _ := u.User.Password(); password != "" && strings.Contains(said, password) {
+				t.Errorf("%q has the password", said)
+			}
 		})
 	}
 }
