@@ -261,6 +261,27 @@ func TestHangingCA(t *testing.T) {
 	}
 }
 
+// TestTimeoutIsRemembered has an attempt end because the CA does not answer: a process that is started then waits as long as the one
+// before would have.
+func TestTimeoutIsRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		front := w.front()
+		front.answerWith(only("finalize", hang))
+		config := w.config("example.com")
+		acmeOf(config).HTTPClient = front.client()
+		_, stop := w.start(config)
+		failed := w.await(certmanager.EventFailed, "example.com", 1)
+		synctest.Wait()
+		stop()
+		m, stop := w.running(config)
+		defer stop()
+		if s := statusOf(t, m, "example.com"); s.Failure == nil || !s.Failure.Time.Equal(failed.Time) || !s.Next.Equal(failed.Next) {
+			t.Errorf("after a restart: %+v, failure %+v; want that of %v and the next attempt at %v", s, s.Failure, failed.Time, failed.Next)
+		}
+	})
+}
+
 func TestOneRefusedNameAmongForty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

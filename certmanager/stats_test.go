@@ -68,7 +68,7 @@ func TestStats(t *testing.T) {
 	})
 }
 
-// TestOverdue has renewals fail: the status still says when they were to be, and the figures count them.
+// TestOverdue has renewals fail: the status still says when they were to be, and the figures count them until one succeeds.
 func TestOverdue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, ca := newWorld(t), newLocalCA(t, "local")
@@ -90,6 +90,11 @@ func TestOverdue(t *testing.T) {
 		after := statusOf(t, m, "example.com")
 		if s := m.Stats(); after.Failure == nil || !after.Next.After(time.Now()) || !after.Renewal.Equal(before.Renewal) || s.Overdue != 1 {
 			t.Errorf("to be renewed at %v, tried next at %v, %d are overdue", after.Renewal, after.Next, s.Overdue)
+		}
+		broken.Store(false)
+		time.Sleep(time.Until(after.Next) + time.Minute)
+		if s := m.Stats(); s.Overdue != 0 || statusOf(t, m, "example.com").Serial == before.Serial {
+			t.Errorf("after a renewal %d are overdue", s.Overdue)
 		}
 	})
 }
