@@ -81,9 +81,9 @@ func (k *ticketKeeper) updateOnce(ctx context.Context) error {
 	if n := len(keys); n > 0 && keys[n-1].From.After(now.Add(2*ticketLead)) {
 		return &ticketRecordError{fmt.Errorf("it has a key for %s, and now it is %s: one of two clocks is wrong", keys[n-1].From.Format(time.RFC3339), now.UTC().Format(time.RFC3339))}
 	}
+	k.keys, k.revision = keys, item.Revision
 	next, isDue := withNextKey(keys, now)
 	if !isDue || k.config.Role == RoleServe {
-		k.keys, k.revision = keys, item.Revision
 		return nil
 	}
 	value, err := next.Encode()
@@ -92,7 +92,6 @@ func (k *ticketKeeper) updateOnce(ctx context.Context) error {
 	}
 	revision, err := k.store.Save(ctx, record.TicketsKey, value, item.Revision)
 	if err != nil {
-		k.keys, k.revision = keys, item.Revision
 		return err
 	}
 	k.keys, k.revision = next, revision
