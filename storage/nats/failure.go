@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net"
 	"strconv"
 	"strings"
 	"unicode"
@@ -45,12 +47,23 @@ func (s *Store) cure(err error) string {
 		return "hints or records may have been lost; begin again"
 	case strings.Contains(text, "tls: ") || strings.Contains(text, "x509: ") || is(driver.ErrSecureConnRequired, driver.ErrSecureConnWanted):
 		return "make both sides agree on TLS (the parameter tls), and give the CA that has signed the servers' certificates (ca), and a client certificate if they want one (cert, key)"
-	case is(driver.ErrNoServers, driver.ErrReconnectBufExceeded, driver.ErrConnectionReconnecting, driver.ErrConnectionClosed):
+	case unreachable(err) || is(driver.ErrReconnectBufExceeded, driver.ErrConnectionReconnecting):
 		return cureUnreachable
 	case refused(err) || passing(err):
 		return "see whether JetStream runs, and most of the bucket's servers run and reach each other"
 	}
 	return ""
+}
+
+// unreachable reports whether the network has failed, and not what the servers ask of a client: the driver returns what connect(2),
+// read(2) or the resolver said, and the bare EOF of a server, or of a balancer before it, that ends the connection at once.
+func unreachable(err error) bool {
+	if text := err.Error(); errors.Is(err, driver.ErrTLS) || strings.Contains(text, "tls: ") || strings.Contains(text, "x509: ") {
+		return false
+	}
+	_, network := errors.AsType[*net.OpError](err)
+	return network || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, driver.ErrNoServers) || errors.Is(err, driver.ErrConnectionClosed)
 }
 
 // String returns servers and bucket.

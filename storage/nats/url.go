@@ -105,7 +105,7 @@ func Open(ctx context.Context, rawURL string, c Config) (*Store, error) {
 
 // waits reports whether a store with that error may work later.
 func waits(err error) bool {
-	return refused(err) || passing(err) || errors.Is(err, driver.ErrNoServers) || errors.Is(err, driver.ErrConnectionClosed)
+	return refused(err) || passing(err) || unreachable(err)
 }
 
 // dial returns a client that keeps its connection until it is closed.

@@ -2,11 +2,21 @@ package nats
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	driver "github.com/nats-io/nats.go"
+
+	"github.com/everseal/everseal/storage/internal/server"
 )
 
 func TestOpenRefuses(t *testing.T) {
@@ -66,5 +76,38 @@ func TestUnreachable(t *testing.T) {
 	wanted.Want(t, err, `save "certificates/a"`, "whether the servers run")
 	for _, err := range s.Watch(t.Context(), "") {
 		wanted.Want(t, err, "watch", "whether the servers run")
+	}
+}
+
+// A server whose connections end before it has said anything, as they do behind a balancer whose servers are all down, can't be reached
+// either. The store works once it can.
+func TestConnectionsEndAtOnce(t *testing.T) {
+	node := sharedServer(t)
+	c := server.NewCutter(t, node.Address())
+	c.LeaveWhole(true)
+	c.Refuse(true)
+	s := through(c, node, targetAt(node.Address())).open(t)
+	_, err := s.Load(t.Context(), "a")
+	wanted.Want(t, err, `load "a"`, "whether the servers run")
+	c.Refuse(false)
+	save(t, s, "a")
+}
+
+// What the network says, a store outlives; what the servers, or their certificates, say, it does not.
+func TestUnreachableErrors(t *testing.T) {
+	for err, want := range map[error]bool{
+		io.EOF: true,
+		&net.OpError{Op: "read", Net: "tcp", Err: os.ErrDeadlineExceeded}:                                       true,
+		&net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "nats.example.com"}}: true,
+		driver.ErrNoServers:     true,
+		driver.ErrAuthorization: false,
+		&net.OpError{Op: "remote error", Err: tls.AlertError(116)}:                                   false,
+		fmt.Errorf("%w: connection closed by remote after TLS handshake: %w", driver.ErrTLS, io.EOF): false,
+		&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}:                         false,
+		&fs.PathError{Op: "open", Path: "client.pem", Err: fs.ErrNotExist}:                           false,
+	} {
+		if got := unreachable(err); got != want {
+			t.Errorf("unreachable(%v) = %t", err, got)
+		}
 	}
 }
