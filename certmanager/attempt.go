@@ -23,9 +23,6 @@ const (
 // errHeld is why an attempt waits for another process.
 var errHeld = errors.New("another process is obtaining the certificate, or was killed at it")
 
-// errNoRecord is why an attempt waits though nothing failed.
-var errNoRecord = errors.New("its record in the storage is gone: it was lost, and is obtained anew soon, or deleted by another process")
-
 // An attempt is one task of obtaining or renewing an entry's certificate.
 type attempt struct {
 	*obtainer
@@ -75,8 +72,10 @@ func (a *attempt) run(ctx context.Context) outcome {
 		return a.notHeld(ctx, err)
 	}
 	a.heedPlan()
-	if until, gone := a.isGone(); gone {
-		return outcome{kind: lifecycle.Deferred, until: until, err: fmt.Errorf("certmanager: %v: %w", &a.entry.subject, errNoRecord), events: events}
+	if deleted, err := a.isDeleted(ctx); err != nil {
+		return a.failed(ctx, a.entry, err)
+	} else if deleted {
+		return a.forgetDeleted(ctx, a.entry)
 	}
 	if a.isCurrent() {
 		a.left.memory = nil

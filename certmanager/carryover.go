@@ -1,16 +1,11 @@
 package certmanager
 
-import (
-	"time"
-
-	"github.com/everseal/everseal/certmanager/internal/record"
-)
+import "github.com/everseal/everseal/certmanager/internal/record"
 
 // A carryover is what one attempt leaves for the next in memory.
 type carryover struct {
 	memory  *memory             // of work that did not come to a certificate
 	unsaved *record.Certificate // issued and served, but the storage has not taken it
-	gone    time.Time           // when the record of what is served was first found gone
 	lease   claim               // to that of the work
 	former  claim               // to that of the work with an issuer as an earlier release had it
 }

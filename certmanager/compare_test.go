@@ -62,22 +62,25 @@ func TestMembersWithoutWatch(t *testing.T) {
 // watchPause is how long after a Watch has failed another is begun.
 const watchPause = time.Minute
 
-// TestComparisonsDelete has records deleted, and a storage that seems to have lost some: only what is gone for certain is
-// forgotten.
+// TestComparisonsDelete has certificates deleted, and a storage that has lost some, or seems to: only what was deleted for certain
+// is forgotten.
 func TestComparisonsDelete(t *testing.T) {
 	key := func(name string) string { return "certificates/local/" + name + "/" + string(certmanager.ECDSAP256) }
 	for _, test := range []struct {
 		name   string
 		delete []string // keys; nil: all
+		marked bool     // by a Delete, and not by hand
 		fault  storagetest.Fault
 		want   int // that are served afterwards
 	}{
-		{"one deleted", []string{key("site1.example")}, storagetest.Fault{Times: -1}, 4},
-		{"all deleted", nil, storagetest.Fault{}, 5},
-		{"a scan that ends too soon", []string{}, storagetest.Fault{On: storagetest.Scan | storagetest.List}, 5},
-		{"a scan that hangs", []string{}, storagetest.Fault{On: storagetest.Scan | storagetest.List, Kind: storagetest.Hang}, 5},
-		{"one that can't be read", []string{}, storagetest.Fault{On: storagetest.Load | storagetest.Scan, Prefix: key("site2.example")}, 5},
-		{"none can be read", []string{key("site1.example")}, storagetest.Fault{On: storagetest.Load, Prefix: "certificates"}, 5},
+		{"one deleted", []string{key("site1.example")}, true, storagetest.Fault{}, 4},
+		{"one lost", []string{key("site1.example")}, false, storagetest.Fault{}, 5},
+		{"all lost", nil, false, storagetest.Fault{}, 5},
+		{"it can't be found out", []string{key("site1.example")}, true, storagetest.Fault{On: storagetest.Load, Prefix: "deletions"}, 5},
+		{"a scan that ends too soon", []string{}, false, storagetest.Fault{On: storagetest.Scan | storagetest.List}, 5},
+		{"a scan that hangs", []string{}, false, storagetest.Fault{On: storagetest.Scan | storagetest.List, Kind: storagetest.Hang}, 5},
+		{"one that can't be read", []string{}, false, storagetest.Fault{On: storagetest.Load | storagetest.Scan, Prefix: key("site2.example")}, 5},
+		{"none can be read", []string{key("site1.example")}, true, storagetest.Fault{On: storagetest.Load, Prefix: "certificates"}, 5},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			names := manyNames("site%d.example", 5)
@@ -99,6 +102,9 @@ func TestComparisonsDelete(t *testing.T) {
 				}
 			}
 			for _, k := range gone {
+				if test.marked {
+					noteDeletion(t, store, k)
+				}
 				remove(t, store, k)
 			}
 			if test.fault.On != 0 {

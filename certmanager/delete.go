@@ -27,8 +27,10 @@ const (
 //
 // It waits for an attempt under way, here or in another process, to give the lease of the work back, so that ctx should
 // have time for that. Other running managers on the storage stop serving a certificate as soon as the storage's Watch, or the
-// next comparison with it, tells them that its record is gone, and do not order it again until they are started anew.
-// One that has the name without a certificate learns nothing: its Config, or a Forget there, has to.
+// next comparison with it, tells them that its record is gone, and do not order it again until they are started anew:
+// by what is noted of the deletion until the certificate has ended. A record that is gone without that was lost, or deleted by
+// hand; its certificate is served on and obtained anew, with [EventCorrupt]. A manager that has the name without a certificate
+// learns nothing: its Config, or a Forget there, has to.
 //
 // The error says of each record that was not deleted why; Delete can be called again, and after a crash too. A
 // certificate goes before the record of its work: what is left of a deletion that was broken off serves nobody.

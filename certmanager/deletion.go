@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/storage"
@@ -27,19 +29,54 @@ func (a *archive) deleteCertificates(ctx context.Context, subject string) (keyTy
 	return keyTypes, nil
 }
 
-// deleteCertificate deletes a stored certificate, and before it the key if that is kept elsewhere: there would be nothing left
-// to tell of it.
-func (a *archive) deleteCertificate(ctx context.Context, key string) error {
-	c, err := a.at(ctx, key)
-	if err != nil {
-		return err
+// deleteCertificate deletes a stored certificate, whatever it is changed to meanwhile, and before it the key if that is kept
+// elsewhere: there would be nothing left to tell of it.
+func (a *archive) deleteCertificate(ctx context.Context, key string) (err error) {
+	for range deletionTries {
+		item, loadErr := a.item(ctx, key)
+		if loadErr != nil || item.Revision == "" {
+			return loadErr
+		}
+		if err = a.deleteItem(ctx, key, item); !errors.Is(err, storage.ErrConflict) {
+			return err
+		}
 	}
-	if c != nil {
+	return err
+}
+
+// deleteItem deletes what is stored at the key of a certificate. Before it is gone it is noted that it was deleted, and not lost.
+func (a *archive) deleteItem(ctx context.Context, key string, item storage.Item) error {
+	now := time.Now()
+	deletion := record.Deletion{Deleted: now, Obtained: now}
+	if c, err := record.DecodeCertificate(item.Value, nil, &a.intermediates); err == nil {
+		deletion.Obtained, deletion.End = c.Obtained, c.NotAfter
 		if err := a.deleteDistantKey(ctx, c); err != nil {
 			return err
 		}
 	}
-	return a.delete(ctx, key)
+	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
+	defer cancel()
+	_, err := storage.Update(ctx, a.store, record.DeletionKey(key), func([]byte) ([]byte, error) { return deletion.Encode() })
+	if err == nil {
+		err = a.store.Delete(ctx, key, item.Revision)
+	}
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return slowStorage(ctx, err)
+}
+
+// wasDeleted reports whether the certificate of that time, whose record is gone from the key, was deleted, and not lost.
+func (a *archive) wasDeleted(ctx context.Context, key string, obtained time.Time) (deleted bool, err error) {
+	item, err := a.item(ctx, record.DeletionKey(key))
+	if err != nil || item.Revision == "" {
+		return false, err
+	}
+	d, err := record.DecodeDeletion(item.Value)
+	if err != nil {
+		return false, fmt.Errorf("the stored record %s: %w", record.DeletionKey(key), err)
+	}
+	return d.Concerns(obtained), nil
 }
 
 // deleteThis deletes a certificate, in DER, if it is what is stored at the key, and before it the key if that is kept elsewhere.

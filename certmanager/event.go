@@ -29,7 +29,7 @@ const (
 	// These two are of no certificate: Names is empty.
 	EventUnavailable EventKind = "unavailable"
 	EventAvailable   EventKind = "available"
-	EventCorrupt     EventKind = "corrupt" // a stored record can't be used; it was copied aside and is replaced
+	EventCorrupt     EventKind = "corrupt" // a stored record can't be used, and was copied aside, or is gone; it is replaced
 	EventWarning     EventKind = "warning" // something wants attention, work continues
 )
 

@@ -9,10 +9,7 @@ import (
 	"github.com/everseal/everseal/storage"
 )
 
-const (
-	watchInterval = time.Minute     // between attempts to listen to a storage that tells of changes
-	goneGrace     = 2 * time.Minute // for which a certificate is not ordered whose record is gone: it may be deleted, and not lost
-)
+const watchInterval = time.Minute // between attempts to listen to a storage that tells of changes
 
 // follow has certificates served that other processes store, and forgets those that they delete, until ctx ends: as the
 // storage tells of them, or as comparisons with it find.
@@ -61,7 +58,7 @@ func (m *Manager) watch(ctx context.Context, w storage.Watcher, listens func()) 
 }
 
 // reload serves what the storage has at the key of a certificate that is served or awaited. If it is gone that was
-// there, the certificate is forgotten.
+// there, the certificate was deleted, and is forgotten, or was lost.
 func (m *Manager) reload(ctx context.Context, key string) {
 	id, name, keyType, ok := record.ParseCertificateKey(key)
 	if !ok {
@@ -95,32 +92,9 @@ func (m *Manager) reload(ctx context.Context, key string) {
 			m.obtainer.residents.keep(e, wasEvicted)
 			m.obtainer.leave(e) // another member was faster with what a survey found
 		case item.Revision == "":
-			m.forgetDeleted(ctx, e, id)
+			m.miss(ctx, e, id)
 		}
 	}
-}
-
-// forgetDeleted forgets an entry whose certificate of the issuer is gone from the storage, if that is what was served, and
-// it has none of another issuer.
-func (m *Manager) forgetDeleted(ctx context.Context, e *entry, issuer string) {
-	s := e.held()
-	if s == nil || s.issuer != issuer || e.roles.has(unkept) {
-		return
-	}
-	r, err := m.obtainer.archive.newest(ctx, e)
-	switch {
-	case err != nil:
-		return
-	case r != nil:
-		if m.obtainer.serve(e, r) {
-			m.dispatcher.Update(e)
-		}
-		m.obtainer.residents.add(e)
-		return
-	}
-	serial := e.serial()
-	m.drop(e)
-	m.emit(ctx, Event{Kind: EventDeleted, Names: e.names(), Issuer: issuer, Serial: serial, NotAfter: s.end()})
 }
 
 // subject returns the entry with the kind of key of the subject that is named so in storage keys, or nil.

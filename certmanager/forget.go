@@ -50,22 +50,17 @@ func (m *Manager) forget(names []string) []*entry {
 	entries := m.catalogue.forget(names)
 	wanted := m.admission.forgetDemands(names)
 	entries = append(entries, m.catalogue.discard(wanted)...)
-	m.abandon(entries)
+	m.obtainer.abandon(entries, errForgotten)
 	return entries
 }
 
-// drop ends all that is done for an entry and its alternatives.
-func (m *Manager) drop(e *entry) {
-	m.abandon(m.catalogue.discard([]*entry{e}))
-}
-
-// abandon ends the work on entries that were forgotten.
-func (m *Manager) abandon(entries []*entry) {
+// abandon ends the work on entries that are managed no more.
+func (o *obtainer) abandon(entries []*entry, why error) {
 	for _, e := range entries {
-		abandon(&e.progress, fmt.Errorf("certmanager: %v: %w", &e.subject, errForgotten))
+		abandon(&e.progress, fmt.Errorf("certmanager: %v: %w", &e.subject, why))
 	}
-	m.obtainer.unqueue(entries...)
-	m.dispatcher.Update(entries...)
+	o.unqueue(entries...)
+	o.update(entries...)
 }
 
 // abandon ends the task under way, and tells all who wait for one why there will be none.

@@ -30,7 +30,7 @@ func (k *keeping) run(run context.Context) outcome {
 	if err != nil {
 		return k.notKept(run, event, err)
 	}
-	k.left.unsaved, k.left.gone = nil, time.Time{}
+	k.left.unsaved = nil
 	e.roles.unset(unkept)
 	served := k.serve(e, kept)
 	if kept != r {

@@ -29,6 +29,7 @@ func (s *sweep) rules() []rule {
 		{"challenges/responder", every, s.judgeAnswer},
 		{record.AllWork, works.mayGo, works.judge},
 		{record.AllCertificates, certificates.mayGo, certificates.judge},
+		{record.AllDeletions, every, s.judgeDeletion},
 		{record.AllCopies, every, s.judgeCopy},
 		{probePrefix, every, s.judgeProbe},
 		{record.BudgetPrefix, every, s.judgeBudget},
@@ -39,6 +40,12 @@ func (s *sweep) rules() []rule {
 func (s *sweep) judgeAnswer(_ context.Context, r storage.Record) (goes bool, err error) {
 	published, err := solver.AnswerTime(r.Value)
 	return err == nil && s.stage.isOld(published, quietAge), nil
+}
+
+// judgeDeletion is for what is left of a deleted certificate: who still serves it knows by then that it has ended.
+func (s *sweep) judgeDeletion(_ context.Context, r storage.Record) (goes bool, err error) {
+	d, err := record.DecodeDeletion(r.Value)
+	return err == nil && s.stage.isOld(d.Deleted, endedAge) && (d.End.IsZero() || s.stage.isOld(d.End, endedAge)), nil
 }
 
 // judgeCopy is for the copy of a record that could not be read.

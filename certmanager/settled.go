@@ -8,26 +8,6 @@ import (
 	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
-// isGone reports whether the certificate that is served, and was stored, is in the storage no more, and until when it is to
-// be seen whether it was deleted, and is to be forgotten. One that was lost is obtained anew after that.
-func (a *attempt) isGone() (until time.Time, gone bool) {
-	for _, s := range a.stored {
-		if s.revision != "" {
-			a.left.gone = time.Time{}
-			return until, false
-		}
-	}
-	if a.entry.held() == nil || a.entry.roles.has(unkept) {
-		return until, false
-	}
-	now := time.Now()
-	if a.left.gone.IsZero() || a.left.gone.After(now) {
-		a.left.gone = now
-	}
-	until = a.left.gone.Add(goneGrace)
-	return until, now.Before(until)
-}
-
 // isCurrent reports whether there is nothing left to do: another process was faster.
 func (a *attempt) isCurrent() bool {
 	now := time.Now()

@@ -108,6 +108,21 @@ func (l *litter) pending(key string, ago time.Duration, value string) string {
 	return l.put("challenges/responder/"+key, []byte(`{"name":"_acme-challenge.example.com","value":"`+value+`","created":"`+time.Now().Add(-ago).UTC().Format(time.RFC3339)+`"}`))
 }
 
+// deletion is of a certificate that was deleted so long ago, and has ended so long ago; zero: nobody knows.
+func (l *litter) deletion(name string, deleted, ended time.Duration) string {
+	l.t.Helper()
+	now := time.Now()
+	d := record.Deletion{Deleted: now.Add(-deleted), Obtained: now.Add(-deleted - 30*day)}
+	if ended > 0 {
+		d.End = now.Add(-ended)
+	}
+	value, err := d.Encode()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return l.put(record.DeletionKey(record.CertificateKey("local", name, "ecdsa-p256")), value)
+}
+
 func (l *litter) has(key string) bool {
 	_, err := l.store.Load(l.t.Context(), key)
 	return err == nil
@@ -186,6 +201,11 @@ func TestSweepVerdicts(t *testing.T) {
 			l.put("budgets/local/default/domain/b.com", budgetFullAt(30*24*time.Hour)):   fades,
 			l.put("budgets/local/default/domain/c.com", []byte("x")):                     stays,
 			l.put("probe/other", []byte("x")):                                            stays,
+			l.deletion("ended", 100*day, 31*day):                                         goes,
+			l.deletion("alive", 100*day, 29*day):                                         fades,
+			l.deletion("unreadable", 31*day, 0):                                          goes,
+			l.deletion("young", 20*day, 25*day):                                          fades,
+			l.put("deletions/local/later/ecdsa-p256", []byte(`{"version":9}`)):           stays,
 
 			l.put("accounts/former/default", []byte("x")): stays,
 			l.put("authorities/former", []byte("x")):      stays,
@@ -386,7 +406,7 @@ func TestSweepOperations(t *testing.T) {
 		if saves > 40 {
 			t.Errorf("%d writes, want those of the leases alone", saves)
 		}
-		const rules, chains = 8, 1
+		const rules, chains = 9, 1
 		if comparisons := listed - rules - chains; comparisons != 0 {
 			t.Errorf("keys were listed %d times more than for each rule and for the chains of issuers", comparisons)
 		}

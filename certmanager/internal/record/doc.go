@@ -9,6 +9,7 @@
 //	accounts/<issuer>/external-<hash>            one bound to an external account (RFC 8555 §7.3.4)
 //	authorities/<issuer>                         an issuer that signs by itself: its root and intermediate, with their keys
 //	budgets/<issuer>/<account>/<which>/<what>    how often the CA was asked lately, see below
+//	deletions/<issuer>/<subject>/<key type>      that the certificate was deleted, and not lost
 //	corrupt/<hash>/<key>                         copy of a value found at the key, which could not be read
 //	tickets/keys                                 keys of session tickets that a fleet shares
 //
@@ -106,6 +107,13 @@
 //
 // and PEM as in a certificate's record: the private key of the root, the root, the private key of the intermediate, and that.
 // The JSON has the name constraints that root and intermediate were made with (RFC 5280 §4.2.1.10).
+//
+// # Deletion
+//
+//	{"version":1,"deleted":"…","obtained":"…","end":"…"}
+//
+// The certificate that was obtained then, or an earlier one, was deleted from its key: who finds no record there that was
+// there does not take it for lost. The end is the certificate's; it is missing if its record could not be read.
 //
 // # Tickets
 //

@@ -34,6 +34,8 @@ func TestGoldenCurrent(t *testing.T) {
 		"work-plan":             goldenPlan(),
 		"account-nextkey":       goldenAccount(t),
 		"authority":             goldenAuthority(t),
+		"deletion":              &record.Deletion{Deleted: begin.Add(time.Hour), Obtained: begin.Add(123456789), End: begin.AddDate(0, 3, 0)},
+		"deletion-unreadable":   &record.Deletion{Deleted: begin, Obtained: begin},
 		"account-reference": &record.Account{Directory: "https://ca.example.com/directory", Key: record.Key{Reference: "kms://eu/keys/7"},
 			NextKey: record.Key{Reference: "kms://eu/keys/8"}, URL: "https://ca.example.com/account/1"},
 		"work-unused": &record.Work{Unused: record.UnusedKeys{{Reference: "kms://eu/keys/3"}, {Reference: "kms://eu/keys/4", Delete: begin}}},
@@ -68,6 +70,8 @@ func given(value interface{ Encode() ([]byte, error) }) string {
 		return shown(*v)
 	case *record.Budget:
 		return shown(*v)
+	case *record.Deletion:
+		return shown(*v)
 	}
 	return shown(value)
 }
@@ -90,6 +94,8 @@ func decodeCurrent(t *testing.T, name string) string {
 		value, err = record.DecodeAuthority(data)
 	case "budget":
 		value, err = record.DecodeBudget(data)
+	case "deletion":
+		value, err = record.DecodeDeletion(data)
 	case "revocation":
 		value, err = record.DecodeRevocation(data)
 	case "tickets":

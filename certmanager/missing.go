@@ -1,0 +1,91 @@
+package certmanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/everseal/everseal/certmanager/internal/lifecycle"
+)
+
+var (
+	errDeleted = errors.New("another process has deleted it")
+	errLost    = errors.New("its record is gone from the storage, though no Manager.Delete has deleted it: it is served on, and obtained anew")
+)
+
+// miss is for an entry whose certificate of the issuer is gone from the storage. If that is what was served, what the storage has of
+// another issuer is served. If it has none, the entry is forgotten if the certificate was deleted, and else obtained anew.
+func (m *Manager) miss(ctx context.Context, e *entry, issuer string) {
+	s := e.held()
+	if s == nil || s.issuer != issuer || e.roles.has(unkept) {
+		return
+	}
+	archive := &m.obtainer.archive
+	r, err := archive.newest(ctx, e)
+	if err == nil && r != nil {
+		if m.obtainer.serve(e, r) {
+			m.dispatcher.Update(e)
+		}
+		m.obtainer.residents.add(e)
+		return
+	}
+	deleted := false
+	if err == nil {
+		deleted, err = archive.wasDeleted(ctx, e.certificateKey(issuer), s.obtainedAt())
+	}
+	switch {
+	case err != nil:
+		m.logger.LogAttrs(ctx, slog.LevelDebug, "the record of a certificate is gone, and it can't be found out why", slog.Any("names", e.names()), slog.Any("error", err))
+	case deleted:
+		m.obtainer.forgetDeleted(ctx, e)
+	default:
+		m.obtainer.replaceLost(ctx, e)
+	}
+}
+
+// isDeleted reports whether the certificate that is served, and was stored, has been deleted by another process.
+func (a *attempt) isDeleted(ctx context.Context) (bool, error) {
+	for _, s := range a.stored {
+		if s.revision != "" {
+			return false, nil
+		}
+	}
+	s := a.entry.held()
+	if s == nil || a.entry.roles.has(unkept) {
+		return false, nil
+	}
+	return a.archive.wasDeleted(ctx, a.entry.certificateKey(s.issuer), s.obtainedAt())
+}
+
+// forgetDeleted ends the management of an entry whose certificate another process has deleted.
+func (o *obtainer) forgetDeleted(ctx context.Context, e *entry) outcome {
+	event := Event{Kind: EventDeleted, Names: e.names(), Serial: e.serial()}
+	if s := e.held(); s != nil {
+		event.Issuer, event.NotAfter = s.issuer, s.end()
+	}
+	o.abandon(o.catalogue.discard([]*entry{e}), errDeleted)
+	o.emit(ctx, event)
+	return outcome{kind: lifecycle.Deferred, err: fmt.Errorf("certmanager: %v: %w", &e.subject, errDeleted)}
+}
+
+// replaceLost has a certificate obtained anew whose record was lost: the next start would find none.
+func (o *obtainer) replaceLost(ctx context.Context, e *entry) {
+	if o.role == RoleServe {
+		return // those that obtain find out by themselves
+	}
+	queued := false
+	e.progress.change(func(s *lifecycle.State) {
+		queued = s.Queued()
+		s.Queue()
+	})
+	if queued {
+		return
+	}
+	event := Event{Kind: EventCorrupt, Names: e.names(), Serial: e.serial(), Err: fmt.Errorf("certmanager: %v: %w", &e.subject, errLost)}
+	if s := e.held(); s != nil {
+		event.Issuer, event.NotAfter = s.issuer, s.end()
+	}
+	o.emit(ctx, event)
+	o.update(e)
+}
