@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
 )
@@ -15,7 +16,8 @@ var (
 )
 
 // miss is for an entry whose certificate of the issuer is gone from the storage. If that is what was served, what the storage has of
-// another issuer is served. If it has none, the entry is forgotten if the certificate was deleted, and else obtained anew.
+// another issuer is served. If it has none, the entry is forgotten if the certificate was deleted, or had ended and was obtained on
+// demand: whoever still wants it asks. Else it is obtained anew.
 func (m *Manager) miss(ctx context.Context, e *entry, issuer string) {
 	s := e.held()
 	if s == nil || s.issuer != issuer || e.roles.has(unkept) {
@@ -30,8 +32,8 @@ func (m *Manager) miss(ctx context.Context, e *entry, issuer string) {
 		m.obtainer.residents.add(e)
 		return
 	}
-	deleted := false
-	if err == nil {
+	deleted := e.roles.has(onDemand) && !time.Now().Before(s.end()) // by a sweep, say
+	if err == nil && !deleted {
 		deleted, err = archive.wasDeleted(ctx, e.certificateKey(issuer), s.obtainedAt())
 	}
 	switch {

@@ -107,6 +107,31 @@ func TestLostRecordIsTold(t *testing.T) {
 	})
 }
 
+// A certificate that was obtained on demand ends, for it can't be renewed, and another member's sweep deletes it: nobody has to have it back.
+func TestEndedRecordOnDemandIsSwept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ca := newWorld(t), newLocalCA(t, "local")
+		config := w.fromLocalCA(ca)
+		config.OnDemand = func(context.Context, certmanager.Question) error { return nil }
+		m, stop := w.start(config)
+		defer stop()
+		synctest.Wait()
+		if _, err := ask(t, m, "example.com"); err != nil {
+			t.Fatal(err)
+		}
+		ca.change((*localCA).refusing)
+		time.Sleep(time.Until(statusOf(t, m, "example.com").NotAfter) + time.Hour)
+		if s := statusOf(t, m, "example.com"); s.State != certmanager.StateExpired {
+			t.Fatalf("it is %+v", s)
+		}
+		remove(t, w.store, "certificates/local/example.com/ecdsa-p256")
+		synctest.Wait()
+		if _, ok := m.Status("example.com"); ok || w.count(certmanager.EventCorrupt) != 0 {
+			t.Errorf("it is managed: %t; it was taken for lost %d times", ok, w.count(certmanager.EventCorrupt))
+		}
+	})
+}
+
 // A name is deleted, managed again by the one who has deleted it, and the record of its new certificate lost: the older deletion does
 // not count for that.
 func TestLostAfterDeletion(t *testing.T) {
