@@ -123,7 +123,7 @@ func (l *listing) folder(name string) error {
 
 func (l *listing) entry(name string, kind fs.FileMode) error {
 	switch {
-	case kind.IsDir() && !strings.HasPrefix(name, "."):
+	case kind.IsDir() && mayHoldKeys(path.Base(name)):
 		return l.folder(name)
 	case !kind.IsRegular() || !strings.HasSuffix(name, itemSuffix):
 		return nil
