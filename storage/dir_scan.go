@@ -110,12 +110,11 @@ func (s *scan) folder(in scanLevel) error {
 		if err := ended(s.ctx); err != nil {
 			return err
 		}
-		key := in.key + part.key
 		enter := s.record
-		if strings.HasSuffix(key, "/") {
+		if strings.HasSuffix(part.name, "/") {
 			enter = s.enter
 		}
-		if err := enter(in, part.name, key); err != nil {
+		if err := enter(in, part.name, in.key+part.key); err != nil {
 			return err
 		}
 	}
