@@ -109,6 +109,45 @@ func TestScanFolderOther(t *testing.T) {
 	}
 }
 
+// A folder that is removed while it is listed has nothing, and a record whose file gives way to a link is none any more.
+func TestDirScanGone(t *testing.T) {
+	d := Dir(t.TempDir())
+	for _, key := range []string{"a/b", "a/c", "d"} {
+		mustSave(t, d, key)
+	}
+	var keys []string
+	for r, err := range d.Scan(t.Context(), "", "") {
+		if err != nil {
+			t.Errorf("Scan: %v", err)
+		}
+		if keys = append(keys, r.Key); r.Key == "a/b" {
+			file := filepath.Join(string(d), "a", "c.item")
+			if err := errors.Join(os.Remove(file), os.Symlink("b.item", file)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if want := []string{"a/b", "d"}; !slices.Equal(keys, want) {
+		t.Errorf("Scan yields %q, want %q", keys, want)
+	}
+	root, err := os.OpenRoot(string(d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	f, err := openScanFolder(root, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	if err := os.RemoveAll(filepath.Join(string(d), "a")); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.names(func(name string) error { return errors.New("it has " + name) }); err != nil {
+		t.Errorf("a folder that has been removed: %v, want nothing", err)
+	}
+}
+
 // asNobody does action as a user that the permissions of files hold for.
 func asNobody(t *testing.T, action func()) {
 	t.Helper()

@@ -206,6 +206,9 @@ func TestDirScanForeignFiles(t *testing.T) {
 	if got := scanKeys(t, d, "", ""); !slices.Equal(got, keys) {
 		t.Errorf("Scan yields %.300q, want %.300q", got, keys)
 	}
+	if got, want := scanKeys(t, d, long, ""), []string{long + "/a", long + "/" + long}; !slices.Equal(got, want) {
+		t.Errorf("Scan below the shortened folder yields %.300q, want %.300q", got, want)
+	}
 }
 
 // A file that is too large for a record is an error of its key, and the scan continues.
@@ -237,7 +240,10 @@ func TestDirScanTooLarge(t *testing.T) {
 
 // A scan whose context ends between two records ends with that, without a key.
 func TestDirScanEnded(t *testing.T) {
-	d := dirOfThree(t)
+	d := storage.Dir(t.TempDir())
+	for _, key := range []string{"certificates/a", "certificates/b", "certificates/c"} {
+		mustCreate(t, d, key, "x")
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var yielded []string
