@@ -71,23 +71,6 @@ func readItem(root *os.Root, key string) (Item, error) {
 	return decodeItem(key, content), nil
 }
 
-// readItem does the same, with what is open of the record's folders: each record of certificates has one of its own, and all
-// of them lie in one.
-func (n *nearFolder) readItem(key string) (Item, error) {
-	name := fileName(key)
-	folder := path.Dir(path.Dir(name))
-	f, err := n.openFile(folder, strings.TrimPrefix(name, folder+"/"))
-	if err != nil {
-		return Item{}, err
-	}
-	defer f.Close()
-	content, err := readOpened(f, name, maxItem)
-	if err != nil {
-		return Item{}, err
-	}
-	return decodeItem(key, content), nil
-}
-
 // readFile reads a regular file of at most limit bytes. It does not wait for a writer if a named
 // pipe was put in the file's place.
 func readFile(root *os.Root, name string, limit int) ([]byte, error) {
@@ -96,10 +79,6 @@ func readFile(root *os.Root, name string, limit int) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return readOpened(f, name, limit)
-}
-
-func readOpened(f *os.File, name string, limit int) ([]byte, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err

@@ -15,52 +15,37 @@ import (
 // passed by.
 func (d Dir) List(ctx context.Context, prefix string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		if err := AdmitPrefix(ctx, prefix); err != nil {
-			yield("", err)
-			return
-		}
-		root, err := openFolder(string(d), false)
-		if errors.Is(err, fs.ErrNotExist) {
-			err = ended(ctx)
-		} else if err == nil {
-			defer root.Close()
+		err := d.walk(ctx, prefix, func(root *os.Root) error {
 			l := listing{ctx: ctx, root: root, near: nearFolder{root: root}, yield: yield}
 			defer l.near.close()
-			err = l.prefix(prefix)
-		}
-		if err != nil && !errors.Is(err, errStopped) {
-			yield("", d.failure("list", prefix, err))
+			return l.prefix(prefix)
+		})
+		if err != nil {
+			yield("", err)
 		}
 	}
 }
 
-// Scan yields the records that are prefix or lie below it, in the order of their keys; see [Scanner].
-func (d Dir) Scan(ctx context.Context, prefix, cursor string) iter.Seq2[Record, error] {
-	return func(yield func(Record, error) bool) {
-		root, err := openFolder(string(d), false)
-		near := nearFolder{root: root}
-		if err == nil {
-			defer root.Close()
-			defer near.close()
-		}
-		// If the folder could not be opened, List says why, or that there is nothing.
-		scanKeys(d.List(ctx, prefix), cursor, func(key string) (Item, error) {
-			if err := ended(ctx); err != nil {
-				return Item{}, err
-			}
-			if root == nil {
-				return d.Load(ctx, key)
-			}
-			item, err := near.readItem(key)
-			if err != nil {
-				return Item{}, d.failure("load", key, err)
-			}
-			return item, nil
-		})(yield)
+// walk does action, which goes through what is prefix or lies below it, unless the folder is missing. That the caller wants no
+// more is no error.
+func (d Dir) walk(ctx context.Context, prefix string, action func(root *os.Root) error) error {
+	if err := AdmitPrefix(ctx, prefix); err != nil {
+		return err
 	}
+	root, err := openFolder(string(d), false)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = ended(ctx)
+	} else if err == nil {
+		defer root.Close()
+		err = action(root)
+	}
+	if err == nil || errors.Is(err, errStopped) {
+		return nil
+	}
+	return d.failure("list", prefix, err)
 }
 
-// errStopped ends a listing whose caller wants no more keys.
+// errStopped ends a walk whose caller wants no more.
 var errStopped = errors.New("the caller wants no more")
 
 // A listing is one iteration over the keys of a Dir.
@@ -78,18 +63,33 @@ func (l *listing) prefix(prefix string) error {
 	if err := ended(l.ctx); err != nil {
 		return err
 	}
-	info, err := l.root.Lstat(fileName(prefix))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	found, err := isRecord(l.root, prefix)
+	if err != nil {
 		return err
 	}
-	if err == nil && info.Mode().IsRegular() && !l.yield(prefix, nil) {
+	if found && !l.yield(prefix, nil) {
 		return errStopped
 	}
 	folder := folderName(prefix)
-	if info, err := l.root.Stat(folder); err == nil && !info.IsDir() {
+	if isOther(l.root, folder) {
 		return nil
 	}
 	return l.folder(folder)
+}
+
+// isRecord reports whether there is a file of key's.
+func isRecord(root *os.Root, key string) (bool, error) {
+	info, err := root.Lstat(fileName(key))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && info.Mode().IsRegular(), err
+}
+
+// isOther reports whether what has a folder's name is none.
+func isOther(root *os.Root, folder string) bool {
+	info, err := root.Stat(folder)
+	return err == nil && !info.IsDir()
 }
 
 // folder yields the keys of all files in and below the folder, which may have been removed meanwhile.
@@ -123,7 +123,7 @@ func (l *listing) folder(name string) error {
 
 func (l *listing) entry(name string, kind fs.FileMode) error {
 	switch {
-	case kind.IsDir() && !strings.HasPrefix(name, "."):
+	case kind.IsDir() && mayHoldKeys(path.Base(name)):
 		return l.folder(name)
 	case !kind.IsRegular() || !strings.HasSuffix(name, itemSuffix):
 		return nil

@@ -30,13 +30,18 @@ func folderName(key string) string {
 	}
 	segments := strings.Split(key, "/")
 	for i, segment := range segments {
-		name := encodeSegment(segment)
-		if before, found := strings.CutSuffix(name, itemSuffix); found {
-			name = before + "%2e" + strings.TrimPrefix(itemSuffix, ".")
-		}
-		segments[i] = name
+		segments[i] = encodeFolder(segment)
 	}
 	return strings.Join(segments, "/")
+}
+
+// encodeFolder makes the name of a folder of a segment: one that no file has.
+func encodeFolder(segment string) string {
+	name := encodeSegment(segment)
+	if before, found := strings.CutSuffix(name, itemSuffix); found {
+		return before + "%2e" + strings.TrimPrefix(itemSuffix, ".")
+	}
+	return name
 }
 
 // encodeSegment makes a file name of a segment. Bytes that are not plain become "%" and two lower-case
@@ -65,6 +70,34 @@ func encodeSegment(segment string) string {
 	return name.String()[:shortPrefix] + shortMark + hex.EncodeToString(digest[:])
 }
 
+// decodeFolder returns the segment whose folder is name; ok is false if no segment's is, and for a shortened name, which
+// does not tell.
+func decodeFolder(name string) (segment string, ok bool) {
+	segment, ok = decodeSegment(name)
+	return segment, ok && encodeFolder(segment) == name
+}
+
+// decodeFile does the same for a file.
+func decodeFile(name string) (segment string, ok bool) {
+	encoded, found := strings.CutSuffix(name, itemSuffix)
+	if !found {
+		return "", false
+	}
+	segment, ok = decodeSegment(encoded)
+	return segment, ok && encodeSegment(segment) == encoded
+}
+
+// mayHoldKeys reports whether a folder of this name is one of a key's: others are foreign, and so are Dir's own.
+func mayHoldKeys(name string) bool {
+	_, ok := decodeFolder(name)
+	return ok || isShortened(name)
+}
+
+// isShortened reports whether the name of a folder or a file looks as encodeSegment shortens it.
+func isShortened(name string) bool {
+	return len(name) > shortPrefix && strings.HasPrefix(name[shortPrefix:], shortMark)
+}
+
 // decodeSegment undoes encodeSegment if that can be done: ok is false for shortened names and for
 // most of those that encodeSegment does not make. The caller encodes again to rule out the others.
 func decodeSegment(name string) (segment string, ok bool) {
@@ -78,7 +111,7 @@ func decodeSegment(name string) (segment string, ok bool) {
 			b.WriteByte(name[i])
 		case name[i] == '%' && i+2 < len(name):
 			decoded, err := hex.DecodeString(name[i+1 : i+3])
-			if err != nil {
+			if err != nil || !isKeyByte(decoded[0]) {
 				return "", false
 			}
 			b.Write(decoded)
@@ -93,18 +126,18 @@ func decodeSegment(name string) (segment string, ok bool) {
 // decodeFileName returns the key whose file is name; ok is false if no key's is, and for a name with a
 // shortened part, which does not tell.
 func decodeFileName(name string) (key string, ok bool) {
-	encoded, found := strings.CutSuffix(name, itemSuffix)
-	if !found || strings.Contains(name, shortMark) {
-		return "", false
-	}
-	segments := strings.Split(encoded, "/")
-	for i, segment := range segments {
-		if segments[i], ok = decodeSegment(segment); !ok {
+	segments := strings.Split(name, "/")
+	last := len(segments) - 1
+	for i, segment := range segments[:last] {
+		if segments[i], ok = decodeFolder(segment); !ok {
 			return "", false
 		}
 	}
+	if segments[last], ok = decodeFile(segments[last]); !ok {
+		return "", false
+	}
 	key = strings.Join(segments, "/")
-	return key, CheckKey(key) == nil && fileName(key) == name
+	return key, CheckKey(key) == nil
 }
 
 // isPlainName reports whether a segment is its own name, as most are.
