@@ -80,6 +80,7 @@ func New(config Config) (*Manager, error) {
 	}
 	keys := newKeyring(config.Keys, m.logger, max(1, runtime.GOMAXPROCS(0)/2))
 	m.proving.prepare(&config, store, m.logger)
+	m.proving.overTLS.served = m.isServed
 	m.admission = newAdmission(config.MaxNewNames)
 	m.recalls = newRecalls()
 	m.obtainer = obtainer{
