@@ -48,6 +48,7 @@ const maxPlainHeader = 256 << 10
 // left as they are. On plain HTTP everything is bounded.
 //
 // [Manager.Load] before it has the first handshakes served at once. [Manager.Wait] beside it tells when all are served.
+// Listeners of one's own, as systemd opens them, are for [Manager.Listener].
 //
 // It returns nil when ctx has ended and requests under way were answered, and an error if an address
 // is taken, the storage can't be used or a server fails. A srv.TLSConfig is used, with the manager's
