@@ -92,6 +92,24 @@ func TestSettleRenews(t *testing.T) {
 	}
 }
 
+// TestSettleTellsOfRenewals has a renewal fail: the error says so, though what is there is served still.
+func TestSettleTellsOfRenewals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.obtainOnce("example.com")
+		time.Sleep(70 * day)
+		w.ca.Refuse("example.com")
+		m, stop := w.start(w.config("example.com"))
+		defer stop()
+		if err := m.Settle(t.Context()); !errors.Is(err, acme.ErrRejectedIdentifier) {
+			t.Errorf("error %v", err)
+		}
+		if s := statusOf(t, m, "example.com"); s.State != certmanager.StateValid {
+			t.Errorf("status %+v", s)
+		}
+	})
+}
+
 // TestSettleWaitsForOthers has another process at work on the certificate.
 func TestSettleWaitsForOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
