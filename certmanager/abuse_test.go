@@ -173,7 +173,7 @@ func TestFloodsOfValidations(t *testing.T) {
 				config.Storage = s
 				m, stop := w.running(config)
 				defer stop()
-				h := m.HTTPHandler(nil)
+				h := m.HTTPHandler(http.NotFoundHandler())
 				calls, heap, began := s.Calls(0xff), heapInUse(), time.Now()
 				withHello(t, nil, func(hello *tls.ClientHelloInfo) {
 					var clients sync.WaitGroup

@@ -82,6 +82,8 @@ func refusedConfigs(t *testing.T) []refusedConfig {
 		{"fewer than none in memory", certmanager.Config{MaxLoaded: -1}, []string{"Config.MaxLoaded", "-1"}},
 		{"fewer than no new names", certmanager.Config{MaxNewNames: -1}, []string{"Config.MaxNewNames", "-1", "20"}},
 		{"no issuer", certmanager.Config{Issuers: []certmanager.Issuer{local, nil}}, []string{"Config.Issuers", "nil"}},
+		{"two for http-01", certmanager.Config{Solvers: []acme.Solver{new(solver.HTTP01), new(solver.TLSALPN01), &solver.HTTP01{Addr: ":80"}}}, []string{"Config.Solvers", "2", "*solver.HTTP01"}},
+		{"two for tls-alpn-01", withIssuer(certmanager.ACME{DirectoryURL: "https://ca.example.com/", Solvers: []acme.Solver{new(solver.TLSALPN01), new(solver.TLSALPN01)}}), []string{"ACME.Solvers", "2", "*solver.TLSALPN01"}},
 		{"no solver", certmanager.Config{Solvers: []acme.Solver{nil}}, []string{"Config.Solvers", "nil"}},
 		{"a solver without a provider", certmanager.Config{Solvers: []acme.Solver{new(solver.DNS01)}}, []string{"Config.Solvers", "dns-01", "Provider"}},
 		{"a program without a path", certmanager.Config{Solvers: []acme.Solver{&solver.DNSAccount01{Provider: new(solver.Exec)}}}, []string{"Exec.Path"}},

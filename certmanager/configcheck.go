@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -84,16 +85,28 @@ func (c *Config) checkIssuers(wrong *misconfiguration) {
 
 // checkSolvers reports solvers that can't ever work. A solver can have a method that says so.
 func checkSolvers(field string, solvers []acme.Solver, wrong *misconfiguration) {
+	overHTTP, overTLS := 0, 0
 	for _, s := range solvers {
-		if s == nil {
+		switch s.(type) {
+		case nil:
 			wrong.addf("%s: one is nil", field)
 			continue
+		case *solver.HTTP01:
+			overHTTP++
+		case *solver.TLSALPN01:
+			overTLS++
 		}
 		if checked, ok := acme.As[interface{ Ready() error }](s); ok {
 			if err := checked.Ready(); err != nil {
 				wrong.addf("%s: %w", field, err)
 			}
 		}
+	}
+	if overHTTP > 1 {
+		wrong.addf("%s: %d are a *solver.HTTP01, of which a manager has one: leave one", field, overHTTP)
+	}
+	if overTLS > 1 {
+		wrong.addf("%s: %d are a *solver.TLSALPN01, of which a manager has one: leave one", field, overTLS)
 	}
 }
 

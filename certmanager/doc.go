@@ -40,7 +40,8 @@
 // and renewals in good time; within that, registered domains take turns.
 //
 // [Manager.Load] reads the storage before Run, so that a process that takes over from another serves from its first
-// handshake; [Manager.Wait] waits until certificates are served.
+// handshake; [Manager.Wait] waits until certificates are served, and [Manager.Settle] until nothing is due any more, for
+// programs that end then.
 //
 // # Handshakes
 //
@@ -141,8 +142,13 @@
 // the storage, so any process on it can give them. Wildcards need a DNS solver, such as solver.DNS01, in
 // Config.Solvers, or for one certificate in [Subject].Solvers.
 //
-// The first solver that can answer for a name is used, and after a failure of its the next one. Before the
-// CA is told to validate, the manager checks itself, from [Config].Vantage: whether the name leads here, the
+// The first solver that can answer for a name is used, and after a failure of its the next one: those that are given, and
+// then the two that are built in. Of these tls-alpn-01 is first if Serve or Listener has port 443, else http-01 if
+// HTTPHandler was called: a [Manager.TLSConfig] says nothing of the port. If none of these was called, and no handshake came so
+// far, tls-alpn-01 is used only for names that no other solver proves, and for a minute no CA is asked unless its answer
+// is seen: the failure says how a server is joined to the manager.
+//
+// Before the CA is told to validate, the manager checks itself, from [Config].Vantage: whether the name leads here, the
 // answer can be seen, and CAA records let the CA issue. What it sees wrong is a warning, or with
 // [PreflightRequire] a failure, as [Config].Preflight says. When the CA has failed to validate a name, the
 // manager checks once more while the answer is published, and the error, the log and the event carry what

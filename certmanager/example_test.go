@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/everseal/everseal/acme/acmetest"
 	"github.com/everseal/everseal/certmanager"
@@ -23,18 +24,21 @@ func Example() {
 	log.Fatal(m.Serve(context.Background(), &http.Server{Handler: http.FileServer(http.Dir("public"))}))
 }
 
-// A server of one's own, here with a CA for tests: Listener joins it to the manager, and Run does the
-// manager's work beside it.
+// A server with listeners of its own, as systemd hands them over (net.FileListener(os.NewFile(3, ""))), or here at free ports with a
+// CA for tests: Listener and HTTPHandler join them to the manager, which answers CAs there and redirects from plain HTTP, and
+// Run does the manager's work beside.
 func ExampleManager_Listener() {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	secure, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
 	}
 	ca := acmetest.NewServer()
 	defer ca.Close()
-	ca.SetHost("example.com", listener.Addr().String())
-
-	obtained := make(chan certmanager.Event, 1)
+	ca.SetHost("example.com", secure.Addr().String())
 	m, err := certmanager.New(certmanager.Config{
 		Names:        []string{"example.com"},
 		Issuers:      []certmanager.Issuer{&certmanager.ACME{DirectoryURL: ca.URL, HTTPClient: ca.Client()}},
@@ -42,41 +46,74 @@ func ExampleManager_Listener() {
 		Preflight:    certmanager.PreflightOff, // the name leads here for this CA alone
 		Storage:      new(storage.Memory),
 		Logger:       slog.New(slog.DiscardHandler),
-		OnEvent: func(e certmanager.Event) {
-			if e.Kind == certmanager.EventObtained {
-				obtained <- e
-			}
-		},
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
-	server := &http.Server{Handler: http.NotFoundHandler()}
-	go server.Serve(m.Listener(listener))
-	defer server.Close()
+	server := &http.Server{Handler: http.NotFoundHandler(), ReadHeaderTimeout: 30 * time.Second}
+	redirects := &http.Server{Handler: m.HTTPHandler(nil), ReadTimeout: 10 * time.Second}
+	go server.Serve(m.Listener(secure))
+	go redirects.Serve(plain)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() { ended <- m.Run(ctx) }()
-	fmt.Println("obtained:", (<-obtained).Names)
+	fmt.Println("obtained:", m.Wait(ctx))
 
-	client := &http.Client{Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: ca.Roots()},
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, listener.Addr().String())
+	client := &http.Transport{
+		TLSClientConfig:   &tls.Config{RootCAs: ca.Roots()},
+		ForceAttemptHTTP2: true,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			to := plain
+			if address == "example.com:443" {
+				to = secure
+			}
+			return new(net.Dialer).DialContext(ctx, network, to.Addr().String())
 		},
-	}}
-	answer, err := client.Get("https://example.com/")
-	if err != nil {
-		log.Fatal(err)
 	}
-	answer.Body.Close()
-	fmt.Println("served:", answer.TLS.PeerCertificates[0].DNSNames)
+	defer client.CloseIdleConnections()
+	for _, url := range []string{"http://example.com/a?b=c", "https://example.com/"} {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		answer, err := client.RoundTrip(request)
+		if err != nil {
+			log.Fatal(err)
+		}
+		answer.Body.Close()
+		fmt.Printf("%s %s %q\n", answer.Proto, answer.Status, answer.Header.Get("Location"))
+	}
+	fmt.Println("ended:", server.Shutdown(ctx), redirects.Shutdown(ctx))
 	cancel()
 	fmt.Println("Run returned:", <-ended)
 	// Output:
-	// obtained: [example.com]
-	// served: [example.com]
+	// obtained: <nil>
+	// HTTP/1.1 302 Found "https://example.com/a?b=c"
+	// HTTP/2.0 404 Not Found ""
+	// ended: <nil> <nil>
 	// Run returned: <nil>
+}
+
+// A program that a timer starts: it does what is due, says what failed, and ends.
+func ExampleManager_Settle() {
+	store := new(storage.Memory) // in practice a folder
+	for range 2 {
+		m, err := certmanager.New(certmanager.Config{
+			Names: []string{"www.internal"}, Issuers: []certmanager.Issuer{new(certmanager.LocalCA)}, Storage: store, Logger: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error)
+		go func() { ended <- m.Run(ctx) }()
+		failed := m.Settle(ctx)
+		cancel()
+		fmt.Println(<-ended, failed, "obtained:", m.Counts().Obtained)
+	}
+	// Output:
+	// <nil> <nil> obtained: 1
+	// <nil> <nil> obtained: 0
 }
 
 // A process that takes over from another loads what that has left, so that it serves from its first handshake, and waits

@@ -27,6 +27,7 @@ const ALPNProto = solver.ALPNProto
 // configuration is used. Both are to be set in the configuration itself: a clone for which other keys are set needs
 // WrapSession and UnwrapSession set to nil.
 func (m *Manager) TLSConfig() *tls.Config {
+	m.proving.joined.Store(true)
 	config := &tls.Config{
 		GetCertificate: m.GetCertificate,
 		NextProtos:     []string{"h2", "http/1.1", ALPNProto},
@@ -58,6 +59,20 @@ func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 	}
 	m.counters.handshakes.Add(outcome, hello)
 	return certificate, err
+}
+
+// isServed reports whether some server may have the manager's certificates, as far as the manager knows: a tls.Config of its
+// was handed out, a handshake came, or other members of the fleet are those that serve.
+func (m *Manager) isServed() bool {
+	if m.config.Role == RoleRenew || m.proving.joined.Load() {
+		return true
+	}
+	for i := range outcomes() {
+		if m.counters.handshakes.Count(uint8(i)) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // certificateFor is GetCertificate, and says what came of it unless that is an error.

@@ -48,6 +48,7 @@ type Manager struct {
 	mu      sync.Mutex    // guards what follows
 	begun   chan struct{} // closed when Run begins; replaced when it has ended
 	stopped chan struct{} // closed when Run takes up no more work; nil: not running
+	ended   bool          // Run has ended, once or more
 	loaded  time.Time     // when Load filled the memory from the storage
 }
 
@@ -80,6 +81,7 @@ func New(config Config) (*Manager, error) {
 	}
 	keys := newKeyring(config.Keys, m.logger, max(1, runtime.GOMAXPROCS(0)/2))
 	m.proving.prepare(&config, store, m.logger)
+	m.proving.overTLS.served = m.isServed
 	m.admission = newAdmission(config.MaxNewNames)
 	m.recalls = newRecalls()
 	m.obtainer = obtainer{
@@ -124,8 +126,8 @@ func (m *Manager) Manage(subjects ...Subject) error {
 
 // Run is the manager at work: it loads certificates from the storage, unless [Manager.Load] has just done so, obtains
 // those that are missing and renews them, until ctx ends. Then it returns nil, with no goroutine left; certificates in memory
-// go on being served. It returns an error at once if it runs already, or if the storage can't be written and has nothing
-// to serve: what is stored is served, though nothing is ordered until the storage can be written.
+// go on being served, and Run can be called once more. It returns an error at once if it runs already, or if the storage can't
+// be written and has nothing to serve: what is stored is served, though nothing is ordered until the storage can be written.
 func (m *Manager) Run(ctx context.Context) error {
 	if err := m.begin(); err != nil {
 		return err
@@ -155,13 +157,16 @@ func (m *Manager) running() <-chan struct{} {
 	return m.stopped
 }
 
-// awaitRun is running for callers who may have just called Run beside: it waits a while for it to begin.
+// awaitRun is running for callers who may have just called Run beside, be it once more: it waits a while for it to begin.
 func (m *Manager) awaitRun(ctx context.Context) (stopped <-chan struct{}, err error) {
 	patience := time.NewTimer(beginPatience)
 	defer patience.Stop()
 	for {
 		m.mu.Lock()
-		begun, stopped := m.begun, m.stopped
+		begun, stopped, notRunning := m.begun, m.stopped, errNotRunning
+		if m.ended {
+			notRunning = errEnded
+		}
 		m.mu.Unlock()
 		if stopped != nil {
 			return stopped, nil
@@ -169,9 +174,9 @@ func (m *Manager) awaitRun(ctx context.Context) (stopped <-chan struct{}, err er
 		select {
 		case <-begun:
 		case <-patience.C:
-			return nil, errNotRunning
+			return nil, notRunning
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %w", errNotRunning, ctx.Err())
+			return nil, fmt.Errorf("%w: %w", notRunning, ctx.Err())
 		}
 	}
 }
@@ -225,7 +230,7 @@ func (m *Manager) stop() {
 // end makes the manager one that does not run, and fails the handshakes that wait.
 func (m *Manager) end() {
 	m.mu.Lock()
-	m.stopped, m.begun = nil, make(chan struct{})
+	m.stopped, m.begun, m.ended = nil, make(chan struct{}), true
 	m.mu.Unlock()
 	m.admission.end()
 	m.recalls.end()
@@ -237,7 +242,8 @@ func (m *Manager) end() {
 // Renew replaces the certificate that covers name now, whatever its age, with all kinds of key that it has, and returns when
 // that is done: nil, or why it failed. It counts against the CA's rate limits. If an issuance is under way, it joins that:
 // what replaces the certificate that is served when Renew is called is what it waits for. A Run that has not begun is waited
-// for, as long as ctx and ten seconds at most: then the error says that the manager isn't running.
+// for, as long as ctx and ten seconds at most, also after an earlier one has ended: then the error says that the manager isn't
+// running. If Run ends meanwhile, it says so at once.
 func (m *Manager) Renew(ctx context.Context, name string) error {
 	if m.store == nil {
 		return errNotMade
@@ -271,7 +277,7 @@ func (m *Manager) Renew(ctx context.Context, name string) error {
 		case err := <-done:
 			errs = append(errs, err)
 		case <-stopped:
-			return fmt.Errorf("certmanager: %s: %w", id.Value, errNotRunning)
+			return fmt.Errorf("certmanager: %s: %w", id.Value, errEnded)
 		case <-ctx.Done():
 			s := a.progress.snapshot(time.Now())
 			return s.ended(ctx.Err())
@@ -283,4 +289,5 @@ func (m *Manager) Renew(ctx context.Context, name string) error {
 var (
 	errNotMade    = errors.New("certmanager: this Manager was not made by New")
 	errNotRunning = errors.New("the manager isn't running: call Run or Serve")
+	errEnded      = errors.New("the manager isn't running any more: Run has ended")
 )

@@ -22,11 +22,13 @@ type proving struct {
 	http01    *solver.HTTP01
 	overTLS   *checkedSolver // tlsALPN01, as used
 	overHTTP  *checkedSolver // http01, as used
+	joined    atomic.Bool    // TLSConfig was called, or the Config has tlsALPN01: somebody serves it
+	listening atomic.Bool    // Serve or Listener was called
 	mounted   atomic.Bool    // HTTPHandler was called
-	solvers   []acme.Solver  // in the order of preference
+	solvers   []acme.Solver  // of the Config, in the order of preference
 }
 
-// prepare prepares the solvers, in the order of preference: those given, then the built-in ones.
+// prepare prepares the solvers that are given, and the built-in ones.
 func (p *proving) prepare(config *Config, store storage.Store, logger *slog.Logger) {
 	p.store, p.logger, p.vantage = store, logger, config.Vantage
 	p.http01, p.tlsALPN01 = new(solver.HTTP01), new(solver.TLSALPN01)
@@ -51,6 +53,13 @@ func (p *proving) prepare(config *Config, store storage.Store, logger *slog.Logg
 		p.overHTTP.seen.Store(true)
 	}
 	p.solvers = p.prepared(config.Solvers)
+	p.joined.Store(slices.Contains(p.solvers, acme.Solver(p.overTLS)))
+}
+
+// listen notes that a server of the manager's own answers on port 443.
+func (p *proving) listen() {
+	p.listening.Store(true)
+	p.overTLS.seen.Store(true)
 }
 
 // A storingSolver keeps something, and can do so in its user's storage if it has none of its own.
@@ -67,8 +76,7 @@ func withStorage[S acme.Solver](s S, store storage.Store) S {
 }
 
 // prepared returns the solvers as the manager uses them: those that keep something, with its storage, those that ask
-// name servers, from its vantage point, those that log, to its logger, and behind them the built-in ones that are not
-// among them.
+// name servers, from its vantage point, and those that log, to its logger.
 func (p *proving) prepared(given []acme.Solver) []acme.Solver {
 	solvers := slices.Clone(given)
 	for i, s := range solvers {
@@ -91,17 +99,11 @@ func (p *proving) prepared(given []acme.Solver) []acme.Solver {
 			solvers[i] = telling.WithLogger(p.logger)
 		}
 	}
-	if !slices.Contains(solvers, acme.Solver(p.overTLS)) {
-		solvers = append(solvers, p.overTLS)
-	}
-	if !slices.Contains(solvers, acme.Solver(p.overHTTP)) {
-		solvers = append(solvers, mounted{p.overHTTP, &p.mounted})
-	}
 	return solvers
 }
 
 // solversFor returns those that can prove control of some name of the subject to an issuer, in the order of preference:
-// the issuer's own, the subject's or the Config's.
+// the issuer's own, the subject's or the Config's, and behind them the built-in ones that are not among them.
 func (p *proving) solversFor(s *subject, own []acme.Solver) []acme.Solver {
 	solvers := p.solvers
 	switch {
@@ -110,21 +112,32 @@ func (p *proving) solversFor(s *subject, own []acme.Solver) []acme.Solver {
 	case len(s.solvers) > 0:
 		solvers = p.prepared(s.solvers)
 	}
-	return slices.DeleteFunc(slices.Clone(solvers), func(able acme.Solver) bool {
-		return !slices.ContainsFunc(s.identifiers, func(id acme.Identifier) bool {
-			base, wildcard := strings.CutPrefix(id.Value, "*.")
-			return supports(able, acme.Identifier{Type: id.Type, Value: base}, wildcard)
-		})
+	var builtIn []acme.Solver
+	if p.mounted.Load() && !slices.Contains(solvers, acme.Solver(p.overHTTP)) {
+		builtIn = append(builtIn, p.overHTTP)
+	}
+	if !slices.Contains(solvers, acme.Solver(p.overTLS)) && (p.overTLS.isServed() || !provesAll(s, slices.Concat(solvers, builtIn))) {
+		at := len(builtIn) // that HTTPHandler was called says more of port 80 than a tls.Config does of port 443
+		if p.listening.Load() {
+			at = 0
+		}
+		builtIn = slices.Insert(builtIn, at, acme.Solver(p.overTLS))
+	}
+	solvers = slices.Concat(solvers, builtIn)
+	return slices.DeleteFunc(solvers, func(able acme.Solver) bool {
+		return !slices.ContainsFunc(s.identifiers, func(id acme.Identifier) bool { return proves(able, id) })
 	})
 }
 
-// mounted is http-01 by a handler of the user's server, if it was mounted there.
-type mounted struct {
-	*checkedSolver
-	is *atomic.Bool
+// provesAll reports whether for each name of the subject there is a solver that can prove control of it.
+func provesAll(s *subject, solvers []acme.Solver) bool {
+	return !slices.ContainsFunc(s.identifiers, func(id acme.Identifier) bool {
+		return !slices.ContainsFunc(solvers, func(able acme.Solver) bool { return proves(able, id) })
+	})
 }
 
-// Supports reports whether the identifier can be answered for.
-func (s mounted) Supports(id acme.Identifier, wildcard bool) bool {
-	return s.is.Load() && acme.Supports(s.Solver, id, wildcard)
+// proves reports whether the solver can prove control of the name.
+func proves(able acme.Solver, id acme.Identifier) bool {
+	base, wildcard := strings.CutPrefix(id.Value, "*.")
+	return supports(able, acme.Identifier{Type: id.Type, Value: base}, wildcard)
 }

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
 	"reflect"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,6 +135,64 @@ func under(s storage.Store) storage.Store {
 		return wrapper.Unwrap()
 	}
 	return s
+}
+
+// The built-in solvers come after those given, first the one whose server is known; tls-alpn-01 is left out if nothing is
+// known to answer it and others prove all names.
+func TestBuiltInSolvers(t *testing.T) {
+	const http, alpn, dns = acme.TypeHTTP01, acme.TypeTLSALPN01, acme.TypeDNS01
+	listener := func(m *Manager) { m.Listener(nil) }
+	config := func(m *Manager) { m.TLSConfig() }
+	handler := func(m *Manager) { m.HTTPHandler(nil) }
+	handshake := func(m *Manager) { _, _ = m.GetCertificate(new(tls.ClientHelloInfo)) }
+	zone := &solver.DNS01{Provider: noProgram}
+	for name, test := range map[string]struct {
+		role   Role
+		given  []acme.Solver
+		joined []func(*Manager)
+		want   []string
+	}{
+		"nothing":                     {want: []string{alpn}},
+		"a tls.Config":                {joined: []func(*Manager){config}, want: []string{alpn}},
+		"a handler":                   {joined: []func(*Manager){handler}, want: []string{http}},
+		"a handler and a tls.Config":  {joined: []func(*Manager){handler, config}, want: []string{http, alpn}},
+		"a handler and a handshake":   {joined: []func(*Manager){handler, handshake}, want: []string{http, alpn}},
+		"a handler and a listener":    {joined: []func(*Manager){handler, listener}, want: []string{alpn, http}},
+		"a handler beside who serves": {role: RoleRenew, joined: []func(*Manager){handler}, want: []string{http, alpn}},
+		"dns-01":                      {given: []acme.Solver{zone}, want: []string{dns}},
+		"dns-01 and a tls.Config":     {given: []acme.Solver{zone}, joined: []func(*Manager){config}, want: []string{dns, alpn}},
+		"dns-01 and all":              {given: []acme.Solver{zone}, joined: []func(*Manager){listener, handler}, want: []string{dns, alpn, http}},
+		"http-01 of one's own":        {given: []acme.Solver{&solver.HTTP01{Addr: ":80"}}, want: []string{http}},
+		"tls-alpn-01 of one's own":    {given: []acme.Solver{new(solver.TLSALPN01)}, joined: []func(*Manager){handler}, want: []string{alpn, http}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, err := New(Config{Issuers: []Issuer{&ACME{DirectoryURL: "https://ca.example/directory"}}, Storage: new(storage.Memory), Solvers: test.given, Role: test.role})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, join := range test.joined {
+				join(m)
+			}
+			var got []string
+			for _, s := range m.proving.solversFor(subjectOf("example.com"), nil) {
+				got = append(got, s.Type())
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("%v, want %v", got, test.want)
+			}
+		})
+	}
+	t.Run("some names by others", func(t *testing.T) {
+		m, err := New(Config{Issuers: []Issuer{&ACME{DirectoryURL: "https://ca.example/directory"}}, Storage: new(storage.Memory), Solvers: []acme.Solver{&solver.DNS01{Provider: noProgram, Zone: "example.net"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := subjectOf("example.net")
+		s.identifiers = append(s.identifiers, subjectOf("example.com").identifiers...)
+		if all := m.proving.solversFor(s, nil); len(all) != 2 || all[1].Type() != alpn {
+			t.Errorf("%d solvers: who proves example.com?", len(all))
+		}
+	})
 }
 
 // Of a server at an address that no CA reaches nothing is to be learned: the CA is asked at once, and no server is

@@ -54,7 +54,7 @@ func TestRenew(t *testing.T) {
 	})
 }
 
-// TestCallsBeforeRun renews and revokes while Run is about to be called, and when nobody calls it.
+// TestCallsBeforeRun renews and revokes while Run is about to be called, and when nobody calls it, also when it has ended before.
 func TestCallsBeforeRun(t *testing.T) {
 	for what, call := range map[string]func(*certmanager.Manager, context.Context) error{
 		"renew":  func(m *certmanager.Manager, ctx context.Context) error { return m.Renew(ctx, "example.com") },
@@ -87,8 +87,19 @@ func TestCallsBeforeRun(t *testing.T) {
 				if err := <-ended; err != nil {
 					t.Error(err)
 				}
-				if serial := statusOf(t, m, "example.com").Serial; serial == first.Serial {
+				serial := statusOf(t, m, "example.com").Serial
+				if serial == first.Serial {
 					t.Errorf("the certificate %s is not replaced", serial)
+				}
+				stop()
+				if err := call(m, t.Context()); err == nil || !strings.Contains(err.Error(), "isn't running any more: Run has ended") {
+					t.Errorf("after Run: %v", err)
+				}
+				go func() { ended <- call(m, t.Context()) }()
+				time.Sleep(5 * time.Second)
+				defer w.run(m)() // once more
+				if err := <-ended; err != nil || statusOf(t, m, "example.com").Serial == serial {
+					t.Errorf("with a second Run: %v", err)
 				}
 			})
 		})

@@ -91,7 +91,7 @@ func (e *entry) awaitLoaded(ctx context.Context, stopped <-chan struct{}) error 
 		select {
 		case <-changed:
 		case <-stopped:
-			return errNotRunning
+			return errEnded
 		case <-ctx.Done():
 			return fmt.Errorf("it is not loaded from the storage yet: %w", ctx.Err())
 		}
@@ -194,7 +194,7 @@ func (m *Manager) revokeStored(ctx context.Context, r *record.Revocation, stoppe
 	select {
 	case m.pursuits <- p:
 	case <-stopped:
-		return errNotRunning
+		return errEnded
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -202,7 +202,7 @@ func (m *Manager) revokeStored(ctx context.Context, r *record.Revocation, stoppe
 	case err := <-first:
 		return err
 	case <-stopped:
-		return errNotRunning
+		return errEnded
 	case <-ctx.Done():
 		return ctx.Err()
 	}

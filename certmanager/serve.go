@@ -48,6 +48,7 @@ const maxPlainHeader = 256 << 10
 // left as they are. On plain HTTP everything is bounded.
 //
 // [Manager.Load] before it has the first handshakes served at once. [Manager.Wait] beside it tells when all are served.
+// Listeners of one's own, as systemd opens them, are for [Manager.Listener].
 //
 // It returns nil when ctx has ended and requests under way were answered, and an error if an address
 // is taken, the storage can't be used or a server fails. A srv.TLSConfig is used, with the manager's
@@ -83,7 +84,7 @@ func (m *Manager) Serve(ctx context.Context, srv *http.Server) error {
 		listeners = append(listeners, plain)
 		m.proving.overHTTP.seen.Store(true)
 	}
-	m.proving.overTLS.seen.Store(true)
+	m.proving.listen()
 	srv.TLSConfig = m.serverConfig(srv.TLSConfig)
 	m.setTimeouts(srv)
 	return m.runServers(ctx, servers, listeners)
@@ -175,7 +176,7 @@ func closeAll(listeners []net.Listener) error {
 	return errors.Join(errs...)
 }
 
-// redirect sends clients to the same URL on HTTPS.
+// redirect sends clients to the same URL on HTTPS, at the port of the address; nil: at 443.
 func redirect(secure net.Addr) http.Handler {
 	suffix := ""
 	if addr, ok := secure.(*net.TCPAddr); ok && addr.Port != 443 {
@@ -212,17 +213,23 @@ func hostFor(host string) (string, bool) {
 }
 
 // Listener returns a listener that serves ln over TLS with the manager's certificates. Call it before
-// Run: the manager takes it that whoever connects to ln, a CA too, is answered from then on.
+// Run: the manager takes it that whoever connects to port 443, a CA too, comes to ln and is answered from then on. For a
+// listener on another port there is [Manager.TLSConfig].
 func (m *Manager) Listener(ln net.Listener) net.Listener {
 	if m.store != nil {
-		m.proving.overTLS.seen.Store(true)
+		m.proving.listen()
 	}
 	return tls.NewListener(ln, m.TLSConfig())
 }
 
-// HTTPHandler returns a handler for plain HTTP on port 80 that answers http-01 challenges and passes
-// everything else on to next (nil: 404). Once it was called, http-01 is used where tls-alpn-01 can't be.
+// HTTPHandler returns a handler for plain HTTP on port 80 that answers http-01 challenges and passes everything else on to
+// next. Nil redirects to the same URL on HTTPS, at port 443, as Serve does; a server without one passes
+// [http.NotFoundHandler]. Call it before Run: once it was called, http-01 is used, and tls-alpn-01 after a failure of it; after
+// Serve or Listener were called, too, the other way round.
 func (m *Manager) HTTPHandler(next http.Handler) http.Handler {
+	if next == nil {
+		next = redirect(nil)
+	}
 	if m.store == nil {
 		return new(solver.HTTP01).Handler(next) // Run says what is wrong
 	}

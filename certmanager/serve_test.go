@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -223,6 +224,33 @@ func TestServeRedirects(t *testing.T) {
 		response := raw(t, s.plain, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", test.method, test.target, test.host))
 		if response.StatusCode != test.status || response.Header.Get("Location") != test.location {
 			t.Errorf("%s %s of %q: %d, location %q; want %d, %q", test.method, test.target, test.host, response.StatusCode, response.Header.Get("Location"), test.status, test.location)
+		}
+	}
+}
+
+// A server of one's own has the same for port 80, by HTTPHandler alone.
+func TestHTTPHandlerRedirects(t *testing.T) {
+	s := newSite(t, "example.com")
+	m, err := certmanager.New(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		method, url string
+		status      int
+		location    string
+	}{
+		{"GET", "http://example.com:80/a/b?c=d&e=%2f", 302, "https://example.com/a/b?c=d&e=%2f"},
+		{"HEAD", "http://[2001:db8::1]/", 302, "https://[2001:db8::1]/"},
+		{"GET", "http://example.com/.well-known/acme-challenge/unknown", 302, "https://example.com/.well-known/acme-challenge/unknown"},
+		{"POST", "http://example.com/", 400, ""},
+	} {
+		for _, handler := range []http.Handler{m.HTTPHandler(nil), new(certmanager.Manager).HTTPHandler(nil)} {
+			answer := httptest.NewRecorder()
+			handler.ServeHTTP(answer, httptest.NewRequest(test.method, test.url, nil))
+			if answer.Code != test.status || answer.Header().Get("Location") != test.location {
+				t.Errorf("%s %s: %d, location %q; want %d, %q", test.method, test.url, answer.Code, answer.Header().Get("Location"), test.status, test.location)
+			}
 		}
 	}
 }

@@ -18,11 +18,11 @@ const (
 
 // Wait returns nil once certificates that have not expired are served for all the names, with all kinds of key; without names, for all that are
 // managed when it is called. It is for tests, and for servers that must not open before: [Manager.Serve] needs no such
-// thing. It makes nothing come sooner.
+// thing. It makes nothing come sooner, and waits through failures: see [Manager.Settle] for what ends with them.
 //
 // The error when ctx ends first names those that are not served, twenty of them at most, with what their last attempt
 // failed for or what they wait for; errors.Is finds ctx's error in it, and theirs. It comes at once if a name is not
-// managed, or if the manager has ended, and after ten seconds if Run has not begun.
+// managed, or when Run ends, and after ten seconds if Run has not begun.
 func (m *Manager) Wait(ctx context.Context, names ...string) error {
 	if m.store == nil {
 		return errNotMade
@@ -90,7 +90,7 @@ func (m *Manager) awaitChange(ctx context.Context, name string) error {
 	case <-changed:
 		return nil
 	case <-stopped:
-		return errNotRunning
+		return errEnded
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -99,12 +99,10 @@ func (k *keeper) fetch(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	began := time.Now()
-	if err := k.settle(ctx); err != nil {
-		return err
-	}
+	err := k.Settle(ctx)
 	status, _ := k.Status(name)
 	if status.State == certmanager.StateExpired || status.Failure != nil && status.Failure.Time.Before(began) {
 		return k.Renew(ctx, name)
 	}
-	return k.failure(name)
+	return err
 }

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
-	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/certmanager/deploy"
 	"golang.org/x/sync/errgroup"
 )
@@ -48,57 +46,10 @@ func (p *program) renew(ctx context.Context, args []string) error {
 func (k *keeper) renew(ctx context.Context, names []string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := k.settle(ctx); err != nil {
-		return err
-	}
 	for _, name := range names {
-		_ = k.Renew(ctx, name) // its status has the error
+		_ = k.Renew(ctx, name) // Settle tells of it
 	}
-	var errs []error
-	for _, name := range k.files.Names {
-		errs = append(errs, k.failure(name))
-	}
-	return errors.Join(errs...)
-}
-
-// failure returns why a certificate is not what it should be.
-func (k *keeper) failure(name string) error {
-	status, _ := k.Status(name)
-	switch {
-	case status.Failure != nil:
-		return status.Failure.Err
-	case status.State == certmanager.StateWaiting || status.State == certmanager.StateExpired:
-		return fmt.Errorf("%s: %s", name, status.Deferred)
-	}
-	return nil
-}
-
-// settle returns when nothing is due any more: what has failed is due later.
-func (k *keeper) settle(ctx context.Context) error {
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for !k.settled() {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
-// settled reports whether everything that comes next is in the future, and nothing is at work.
-func (k *keeper) settled() bool {
-	for status := range k.All() {
-		now := time.Now() // not before it was asked what comes next
-		switch {
-		case status.Action == certmanager.ActionLoad, !status.Next.After(now),
-			status.State == certmanager.StateObtaining, status.State == certmanager.StateRenewing,
-			!status.NextPoll.IsZero() && !status.NextPoll.After(now):
-			return false
-		}
-	}
-	return k.Stats().Running == 0
+	return k.Settle(ctx)
 }
 
 // keep renews and writes files until it is told to end.

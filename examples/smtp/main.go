@@ -76,7 +76,7 @@ func run(ctx context.Context, addresses [3]*string, mail *inbox, config certmana
 	server.MaxMessageBytes = 25 << 20
 	server.MaxRecipients = 100
 	server.ReadTimeout, server.WriteTimeout = 5*time.Minute, 5*time.Minute // RFC 5321 §4.5.3.2
-	web := &http.Server{Handler: manager.HTTPHandler(nil), ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
+	web := &http.Server{Handler: manager.HTTPHandler(http.NotFoundHandler()), ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
 
 	var listeners [3]net.Listener
 	for i, address := range addresses {
