@@ -19,7 +19,7 @@ const pollTimeout = 10 * time.Second
 // hangs has the CA answer no question from now on, and returns a channel that is sent the names in question. One that is stuck does
 // not obey its context either, before release is called.
 func (ca *informingCA) hangs(stuck bool) (asked <-chan string, release func()) {
-	names, released := make(chan string, 100), make(chan struct{})
+	names, released := make(chan string, 10_000), make(chan struct{})
 	ca.informs(func(ctx context.Context, leaf *x509.Certificate) (*acme.RenewalInfo, error) {
 		names <- leaf.DNSNames[0]
 		if stuck {
