@@ -42,7 +42,7 @@ func TestStoredWindowWithoutInstant(t *testing.T) {
 						storePlan(t, w.store, workKey("ca"), record.Plan{Issuer: "ca", Serial: first.Serial, Start: first.NotBefore.Add(window[0]),
 							End: first.NotBefore.Add(window[1]), Polled: time.Now().Add(-time.Minute), Next: time.Now().Add(next)})
 						began := time.Now()
-						m, stop = w.running(config)
+						_, stop = w.running(config)
 						defer func() { stop() }()
 						if n := ca.count(); n != 1 {
 							t.Fatalf("%d certificates at the start", n)
