@@ -41,8 +41,8 @@ func TestHandshakesTakeNoLock(t *testing.T) {
 }
 
 // BenchmarkLookupBesideWrites has a handshake look its certificate up among 100,000, while nothing else is done, and while
-// certificates are put under management, served and evicted without a pause. Of a thousand look-ups one takes longer than ns-p99.9; one
-// that waited for a write would take as long as that, which is 1/writes of a second.
+// certificates are put under management, served and evicted without a pause. The longest look-ups tell of the processors, which the
+// garbage of the writes keeps busy.
 func BenchmarkLookupBesideWrites(b *testing.B) {
 	for _, writes := range []bool{false, true} {
 		b.Run(fmt.Sprintf("writes=%t", writes), func(b *testing.B) {
@@ -74,7 +74,8 @@ func BenchmarkLookupBesideWrites(b *testing.B) {
 			close(done)
 			writer.Wait()
 			slices.Sort(took)
-			b.ReportMetric(float64(took[len(took)*999/1000]), "ns-p99.9")
+			b.ReportMetric(float64(took[len(took)/2]), "ns-median")
+			b.ReportMetric(float64(took[len(took)*99/100]), "ns-p99")
 			b.ReportMetric(float64(written)/b.Elapsed().Seconds(), "writes/s")
 		})
 	}
