@@ -140,17 +140,15 @@ type addressed struct {
 
 func (c addressed) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.from) }
 
-// TestFloodsOfValidations has clients come who behave as CAs do, from many addresses, for answers that are not there: the
-// storage is asked at a bounded rate, and memory stays as it is.
-func TestFloodsOfValidations(t *testing.T) {
-	n := 30_000
-	if raceDetector {
-		n /= 30
-	}
+// A flood is one of requests for answers that there are not. It makes the one of a number.
+type flood func(m *certmanager.Manager, h http.Handler, hello *tls.ClientHelloInfo, i int)
+
+// floods returns those of all ways by which a listener is asked.
+func floods() map[string]flood {
 	from := func(i int) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)}), 4711)
 	}
-	for name, ask := range map[string]func(*certmanager.Manager, http.Handler, *tls.ClientHelloInfo, int){
+	return map[string]flood{
 		"acme-tls/1": func(m *certmanager.Manager, _ http.Handler, hello *tls.ClientHelloInfo, i int) {
 			hello = named(hello, fmt.Sprintf("n%d.example.com", i))
 			hello.SupportedProtos, hello.Conn = []string{certmanager.ALPNProto}, addressed{from: from(i)}
@@ -164,7 +162,39 @@ func TestFloodsOfValidations(t *testing.T) {
 				panic("an answer from nowhere")
 			}
 		},
-	} {
+	}
+}
+
+// pour has 200 clients make so many requests together, each at most a hundred in a second.
+func (f flood) pour(t *testing.T, m *certmanager.Manager, n int) {
+	t.Helper()
+	h := m.HTTPHandler(http.NotFoundHandler())
+	withHello(t, nil, func(hello *tls.ClientHelloInfo) {
+		var clients sync.WaitGroup
+		var next atomic.Int64
+		for range 200 {
+			clients.Go(func() {
+				for i := next.Add(1); i <= int64(n); i = next.Add(1) {
+					f(m, h, hello, int(i))
+					time.Sleep(10 * time.Millisecond)
+				}
+			})
+		}
+		clients.Wait()
+	})
+}
+
+// mostFloodCalls returns how many calls of the storage a flood may come to that takes so long.
+func mostFloodCalls(took time.Duration) int { return 200 + 30*int(took/time.Second+1) }
+
+// TestFloodsOfValidations has clients come who behave as CAs do, from many addresses, for answers that are not there: the
+// storage is asked at a bounded rate, and memory stays as it is.
+func TestFloodsOfValidations(t *testing.T) {
+	n := 30_000
+	if raceDetector {
+		n /= 30
+	}
+	for name, flood := range floods() {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
@@ -173,25 +203,12 @@ func TestFloodsOfValidations(t *testing.T) {
 				config.Storage = s
 				m, stop := w.running(config)
 				defer stop()
-				h := m.HTTPHandler(http.NotFoundHandler())
 				calls, heap, began := s.Calls(0xff), heapInUse(), time.Now()
-				withHello(t, nil, func(hello *tls.ClientHelloInfo) {
-					var clients sync.WaitGroup
-					var next atomic.Int64
-					for range 200 {
-						clients.Go(func() {
-							for i := next.Add(1); i <= int64(n); i = next.Add(1) {
-								ask(m, h, hello, int(i))
-								time.Sleep(10 * time.Millisecond)
-							}
-						})
-					}
-					clients.Wait()
-				})
+				flood.pour(t, m, n)
 				took := time.Since(began)
 				calls, heap = s.Calls(0xff)-calls, heapInUse()-heap
 				t.Logf("%d calls of the storage for %d requests within %v, %d KB", calls, n, took, heap>>10)
-				if most := 200 + 30*int(took/time.Second+1); calls > most || heap > 24<<20 {
+				if most := mostFloodCalls(took); calls > most || heap > 24<<20 {
 					t.Errorf("%d calls of the storage within %v, want %d at most; %d KB are taken", calls, took, most, heap>>10)
 				}
 				if w.newOrders() != 0 {

@@ -104,7 +104,7 @@ func BenchmarkAdd(b *testing.B) {
 }
 
 // fill returns a manager that has certificates for n names of the format.
-func fill(b *testing.B, n int, format string) *Manager {
+func fill(b testing.TB, n int, format string) *Manager {
 	b.Helper()
 	m, err := New(Config{Issuers: []Issuer{&ACME{DirectoryURL: "https://ca.example.com/directory"}}, Storage: new(storage.Memory)})
 	if err != nil {
@@ -118,7 +118,7 @@ func fill(b *testing.B, n int, format string) *Manager {
 	return m
 }
 
-func add(b *testing.B, m *Manager, names []string) {
+func add(b testing.TB, m *Manager, names []string) {
 	b.Helper()
 	subjects := make([]subject, len(names))
 	for i, name := range names {

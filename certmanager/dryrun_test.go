@@ -19,11 +19,11 @@ import (
 // stagingURL is that of the directory of staging in a world: apart from it, both CAs have the same URLs.
 const stagingURL = "https://staging.example.com/directory"
 
-// A renamed transport has the directory of the CA at stagingURL, too.
+// A renamed transport has the directory of a CA in memory, whatever host the URL has.
 type renamed struct{ http.RoundTripper }
 
 func (n renamed) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.String() != stagingURL {
+	if r.URL.Path != "/directory" {
 		return n.RoundTripper.RoundTrip(r)
 	}
 	directory := r.Clone(r.Context())

@@ -54,7 +54,7 @@ func BenchmarkHandshake(b *testing.B) {
 }
 
 // shakeHands has the client read one byte from the server, before which the tickets of TLS 1.3 come.
-func shakeHands(b *testing.B, client, server *tls.Config, resumed bool) {
+func shakeHands(b testing.TB, client, server *tls.Config, resumed bool) {
 	local, remote := net.Pipe()
 	served := make(chan error, 1)
 	go func() {

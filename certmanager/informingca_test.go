@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/hex"
+	"net/http"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -126,4 +127,9 @@ func informed(t *testing.T, change func(*certmanager.Config), f func(w *world, c
 func after(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
+}
+
+// outOfOrder is what a CA says that is.
+func outOfOrder(context.Context, *x509.Certificate) (*acme.RenewalInfo, error) {
+	return nil, &acme.Problem{Status: http.StatusInternalServerError}
 }

@@ -73,10 +73,11 @@ func (p *poll) delayed(ctx context.Context, err error) outcome {
 
 func (p *poll) key() string { return p.entry.workKey(p.issuers[0].ID()) }
 
-// heed takes over a plan that another process has made, and reports whether there is one that is kept up.
+// heed takes over a plan that another process has made, and reports whether there is one that is kept up. One that has a window
+// and no instant of it is not: whoever polls chooses one for all.
 func (p *poll) heed(plan *record.Plan, patience time.Duration) bool {
-	now := time.Now()
-	if !plan.Is(p.issuer.ID(), p.serial) || !isKept(plan, now, patience) {
+	now, undecided := time.Now(), !plan.Start.IsZero() && plan.Renewal.IsZero()
+	if undecided || !plan.Is(p.issuer.ID(), p.serial) || !isKept(plan, now, patience) {
 		return false
 	}
 	if left := p.entry.left; left != nil {
@@ -169,22 +170,25 @@ func (p *poll) ask(leaf *x509.Certificate) outcome {
 	if errors.Is(err, errors.ErrUnsupported) {
 		return p.again(p.issuer.polls.refuse(now).Add(spreadOf(p.catalogue.index.Len())))
 	}
-	if err != nil {
-		plan.Failures++
-		plan.Next = p.failed(ctx, err, plan.Failures).UTC()
-		p.keep(plan)
-		return outcome{kind: lifecycle.Polled}
-	}
-	p.issuer.polls.answer()
 	planned := p.entry.progress.snapshot(now).renewal
 	if !old.Renewal.IsZero() {
 		planned = old.Renewal
 	}
-	window, valid := schedule.Span(info.SuggestedWindow), schedule.Span{Start: leaf.NotBefore, End: p.entry.end()}
-	interval := max(info.RetryAfter, p.pollInterval)
-	plan.Start, plan.End, plan.Explanation, plan.Failures = window.Start.UTC(), window.End.UTC(), record.Page(info.ExplanationURL), 0
+	if err != nil {
+		plan.Failures++
+		plan.Next = p.failed(ctx, err, plan.Failures).UTC()
+	} else {
+		p.issuer.polls.answer()
+		interval := max(info.RetryAfter, p.pollInterval)
+		plan.Start, plan.End, plan.Explanation, plan.Failures = info.SuggestedWindow.Start.UTC(), info.SuggestedWindow.End.UTC(), record.Page(info.ExplanationURL), 0
+		plan.Next = now.Add(interval + rand.N(interval/pollJitter)).UTC()
+	}
+	if plan.Start.IsZero() {
+		p.keep(plan)
+		return outcome{kind: lifecycle.Polled}
+	}
+	window, valid := schedule.Span{Start: plan.Start, End: plan.End}, schedule.Span{Start: leaf.NotBefore, End: p.entry.end()}
 	plan.Renewal = schedule.Suggested(window, valid, planned, rand.Float64()).UTC()
-	plan.Next = now.Add(interval + rand.N(interval/pollJitter)).UTC()
 	p.keep(plan)
 	return outcome{kind: lifecycle.Polled, events: p.rescheduled(&old, &plan, planned)}
 }

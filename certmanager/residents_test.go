@@ -11,7 +11,7 @@ import (
 )
 
 // residentsOf returns the entries of n names, all with a certificate, and the room for some of them.
-func residentsOf(t *testing.T, most, n int) (*residents, []*entry) {
+func residentsOf(t testing.TB, most, n int) (*residents, []*entry) {
 	t.Helper()
 	r, all := &residents{most: most}, make([]*entry, n)
 	for i := range all {

@@ -307,3 +307,35 @@ func TestHandshakesDuringAStartThatHangs(t *testing.T) {
 		}
 	})
 }
+
+// 100,000 names are added, none of whose records can be read, and half of them forgotten: no handshake for what is served waits.
+func TestHandshakesBesideManageThatHangs(t *testing.T) {
+	n := 100_000
+	if raceDetector {
+		n /= 20
+	}
+	synctest.Test(t, func(t *testing.T) {
+		served, names := manyNames("served%d.example", 5), manyNames("site%d.example", n)
+		store, config := stocked(t, served...)
+		config.Storage = struct{ storage.Store }{store}
+		m, stop := runQuietly(t, config)
+		defer stop()
+		awaitValid(t, m, len(served))
+		store.SetFaults(storagetest.Fault{Kind: storagetest.Hang})
+		for _, write := range []func() error{
+			func() error { return m.Manage(subjectsOf(names)...) },
+			func() error { return m.Forget(names[n/2:]...) },
+		} {
+			began, written := time.Now(), make(chan error)
+			go func() { written <- write() }()
+			for _, name := range served {
+				if c, err := ask(t, m, name); c == nil || err != nil || time.Since(began) > 0 {
+					t.Errorf("%s is answered after %v: %v", name, time.Since(began), err)
+				}
+			}
+			if err := <-written; err != nil || time.Since(began) > 0 {
+				t.Errorf("%v after %v", err, time.Since(began))
+			}
+		}
+	})
+}
