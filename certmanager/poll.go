@@ -183,7 +183,7 @@ func (p *poll) ask(leaf *x509.Certificate) outcome {
 		plan.Start, plan.End, plan.Explanation, plan.Failures = info.SuggestedWindow.Start.UTC(), info.SuggestedWindow.End.UTC(), record.Page(info.ExplanationURL), 0
 		plan.Next = now.Add(interval + rand.N(interval/pollJitter)).UTC()
 	}
-	if plan.Start.IsZero() {
+	if plan.Start.IsZero() || err != nil && !plan.Renewal.IsZero() {
 		p.keep(plan)
 		return outcome{kind: lifecycle.Polled}
 	}
