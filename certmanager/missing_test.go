@@ -149,6 +149,7 @@ func TestLostAfterDeletion(t *testing.T) {
 		if err := m.Wait(t.Context(), "example.com"); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // it is served before it is stored
 		issued := ca.count()
 		remove(t, w.store, "certificates/local/example.com/ecdsa-p256")
 		time.Sleep(time.Minute)
