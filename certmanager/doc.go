@@ -182,14 +182,14 @@
 // # What operators do
 //
 // [Manager.Forget] ends management and serving at once, [Manager.Delete] deletes what is stored too, which other processes
-// on the storage follow. The record of a certificate that vanishes otherwise was lost: it is served on, and obtained anew. [Manager.Renew] replaces a certificate now, or joins its issuance under way; [Manager.RenewAll] queues
-// many. [Manager.Revoke] has the successor served first. [Manager.Import] takes over a certificate from elsewhere, package migrate,
+// on the storage follow. The record of a certificate that vanishes otherwise was lost: it is served on, and obtained anew.
+// [Manager.Renew] replaces a certificate now, or joins its issuance under way; [Manager.RenewAll] queues many. [Manager.Revoke] has the successor served first. [Manager.Import] takes over a certificate from elsewhere, package migrate,
 // by [Manager.Transfer] and [Account.Transfer], all that another tool has, with its account.
 //
 // Each day, or as Config.SweepInterval says, one member of a fleet sweeps the storage, slowly and resumably: it lists keys, and
 // reads and deletes what nobody can need any more. These are answers to challenges and records of work of two months ago,
-// certificates that nobody manages a month after their end, with their keys, what is noted of deletions, and copies of corrupt records that it has seen for
-// three months. What is managed here, what another member was lately at work on, what it can't read or does not know, and
+// certificates that nobody manages a month after their end, with their keys, what is noted of deletions, and copies of corrupt
+// records that it has seen for three months. What is managed here, what another member was lately at work on, what it can't read or does not know, and
 // accounts, authorities and revocations stay. It goes by its clock only up to a month beyond the newest certificate it knows,
 // so that by a clock that is years ahead nothing valid is deleted, and deletes no more than a tenth of the certificates at once.
 //

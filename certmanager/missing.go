@@ -62,10 +62,7 @@ func (a *attempt) isDeleted(ctx context.Context) (bool, error) {
 
 // forgetDeleted ends the management of an entry whose certificate another process has deleted.
 func (o *obtainer) forgetDeleted(ctx context.Context, e *entry) outcome {
-	event := Event{Kind: EventDeleted, Names: e.names(), Serial: e.serial()}
-	if s := e.held(); s != nil {
-		event.Issuer, event.NotAfter = s.issuer, s.end()
-	}
+	event := missingEvent(EventDeleted, e)
 	o.abandon(o.catalogue.discard([]*entry{e}), errDeleted)
 	o.emit(ctx, event)
 	return outcome{kind: lifecycle.Deferred, err: fmt.Errorf("certmanager: %v: %w", &e.subject, errDeleted)}
@@ -84,10 +81,17 @@ func (o *obtainer) replaceLost(ctx context.Context, e *entry) {
 	if queued {
 		return
 	}
-	event := Event{Kind: EventCorrupt, Names: e.names(), Serial: e.serial(), Err: fmt.Errorf("certmanager: %v: %w", &e.subject, errLost)}
+	event := missingEvent(EventCorrupt, e)
+	event.Err = fmt.Errorf("certmanager: %v: %w", &e.subject, errLost)
+	o.emit(ctx, event)
+	o.update(e)
+}
+
+// missingEvent returns an event about the certificate of an entry whose record is gone.
+func missingEvent(kind EventKind, e *entry) Event {
+	event := Event{Kind: kind, Names: e.names(), Serial: e.serial()}
 	if s := e.held(); s != nil {
 		event.Issuer, event.NotAfter = s.issuer, s.end()
 	}
-	o.emit(ctx, event)
-	o.update(e)
+	return event
 }
