@@ -12,7 +12,7 @@ import (
 
 // A catalogue leads from names to entries. What an entry serves changes without it. The zero value is empty.
 type catalogue struct {
-	index index.Index[*entry]
+	index index.Index[*front]
 
 	waiting atomic.Int32 // len(heirs), for those who would not lock mu for nothing
 
@@ -22,8 +22,16 @@ type catalogue struct {
 
 // lookup returns the entry for a name that a client asks for, by the name itself or the wildcard that covers it, or nil.
 func (c *catalogue) lookup(name string) *entry {
-	e, _ := c.index.Lookup(name)
-	return e
+	if f := c.front(name); f != nil {
+		return f.entry
+	}
+	return nil
+}
+
+// front is lookup for what a handshake reads first.
+func (c *catalogue) front(name string) *front {
+	f, _ := c.index.Lookup(name)
+	return f
 }
 
 // covering returns the entry for the name, or that of the wildcard that covers it, or nil: one that is configured before
@@ -56,7 +64,7 @@ func (c *catalogue) add(subjects []subject) ([]*entry, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	in := locked{c}
-	names := make(map[string]*entry, len(subjects))
+	names := make(map[string]*front, len(subjects))
 	added := make([]*entry, 0, len(subjects))
 	var configured []*entry
 	for i := range subjects {
@@ -72,20 +80,20 @@ func (c *catalogue) add(subjects []subject) ([]*entry, error) {
 		e := newEntry(*s, managed)
 		added = slices.AppendSeq(added, familyOf(e).all())
 		for _, id := range s.identifiers {
-			names[id.Value] = e
+			names[id.Value] = e.front
 		}
 	}
 	for _, e := range configured {
 		familyOf(e).unset(onDemand)
 	}
-	for name, e := range names {
+	for name, f := range names {
 		if holder := in.holder(name); holder != nil {
 			// A certificate obtained on demand is served, and renewed without asking for leave, until the configured one comes.
 			familyOf(holder).unset(onDemand)
 			if c.heirs == nil {
 				c.heirs = make(map[string]*entry)
 			}
-			c.heirs[name] = e
+			c.heirs[name] = f.entry
 			delete(names, name)
 		}
 	}
@@ -107,7 +115,7 @@ func (c *catalogue) adopt(e *entry) bool {
 	for a := range familyOf(e).all() {
 		a.roles.set(managed | onDemand)
 	}
-	c.index.Put(name, e)
+	c.index.Put(name, e.front)
 	return true
 }
 
@@ -131,7 +139,7 @@ func (c *catalogue) inherit(e *entry) []*entry {
 		if holder := in.holder(id.Value); holder != nil {
 			former = append(former, familyOf(holder).unset(managed)...)
 		}
-		c.index.Put(id.Value, heir)
+		c.index.Put(id.Value, heir.front)
 	}
 	return former
 }
@@ -149,7 +157,8 @@ func (c *catalogue) evict(entries ...*entry) []*entry {
 // all returns the entries, in an order that differs from one manager to the next.
 func (c *catalogue) all() iter.Seq[*entry] {
 	return func(yield func(*entry) bool) {
-		for name, e := range c.index.All() {
+		for name, f := range c.index.All() {
+			e := f.entry
 			if name != e.identifiers[0].Value {
 				continue
 			}

@@ -99,7 +99,7 @@ func TestChoice(t *testing.T) {
 		t.Run(fmt.Sprint(test.kinds, test.want), func(t *testing.T) {
 			e := newServedEntry(test.kinds...)
 			var got *tls.Certificate
-			if n := testing.AllocsPerRun(100, func() { got = familyOf(e).certificateFor(test.hello) }); n != 0 {
+			if n := testing.AllocsPerRun(100, func() { got = e.certificateFor(test.hello) }); n != 0 {
 				t.Errorf("%v allocations", n)
 			}
 			if got == nil || string(got.Certificate[0]) != string(test.want) {
@@ -107,7 +107,7 @@ func TestChoice(t *testing.T) {
 			}
 		})
 	}
-	if c := familyOf(newServedEntry(ECDSAP256, ECDSAP384)).certificateFor(old); c != nil {
+	if c := newServedEntry(ECDSAP256, ECDSAP384).certificateFor(old); c != nil {
 		t.Error("served with what the client does not understand, before it is seen whether there is nothing better")
 	}
 }
@@ -125,7 +125,7 @@ func BenchmarkChoice(b *testing.B) {
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {
-				familyOf(e).certificateFor(hellos[i&63])
+				e.certificateFor(hellos[i&63])
 				i++
 			}
 		})

@@ -20,16 +20,17 @@ type entry struct {
 	subject
 	alternative *entry // for the same names with the next kind of key; nil: there is none. The catalogue leads to the first
 
-	holding
-	roles    roles // beside it, for a handshake reads both
+	*front
 	progress progress
 	left     *carryover // by the last attempt for the next; nil: nothing. Only the task under way uses it
 }
 
 func newEntry(s subject, r role) *entry {
-	e := &entry{subject: s}
+	e := &entry{subject: s, front: new(front)}
+	e.entry = e
 	e.roles.set(r)
 	if len(s.keyTypes) > 1 {
+		e.roles.set(choosing)
 		s.keyTypes = s.keyTypes[1:]
 		e.alternative = newEntry(s, r|alternate)
 	}

@@ -52,22 +52,6 @@ func (f family) unset(r role) (all []*entry) {
 	return all
 }
 
-// certificateFor returns what the client is to be served with, of the first kind of key that it understands, if that is in
-// memory and there is nothing else to be thought of; nil: there is.
-func (f family) certificateFor(hello *tls.ClientHelloInfo) *tls.Certificate {
-	e := f.first
-	if e != nil && e.alternative != nil {
-		e = f.choose(hello)
-	}
-	if e == nil || !e.roles.areUsual() {
-		return nil
-	}
-	if s := e.served.Load(); s != nil {
-		return &s.Certificate
-	}
-	return nil
-}
-
 // choose returns the first that has a certificate that the client understands, or nil. One that has expired is chosen for
 // want of another.
 func (f family) choose(hello *tls.ClientHelloInfo) *entry {

@@ -84,9 +84,9 @@ func (m *Manager) certificateFor(hello *tls.ClientHelloInfo) (c *tls.Certificate
 	if m.config.Role == RoleRenew {
 		return nil, outcomeUnknown, nil
 	}
-	e := m.catalogue.lookup(hello.ServerName)
-	if c = familyOf(e).certificateFor(hello); c == nil {
-		c, err = m.missing(hello, e)
+	f := m.catalogue.front(hello.ServerName)
+	if c = f.certificateFor(hello); c == nil {
+		c, err = m.missing(hello, f)
 	}
 	if c == nil {
 		var again bool
@@ -106,22 +106,22 @@ func (m *Manager) certificateFor(hello *tls.ClientHelloInfo) (c *tls.Certificate
 }
 
 // missing finds a certificate, or the reason why there is none, when the name as the client sent it has none ready, or one
-// that was not asked for lately or may have expired. The entry is that of the name, or nil.
-func (m *Manager) missing(hello *tls.ClientHelloInfo, e *entry) (*tls.Certificate, error) {
+// that was not asked for lately or may have expired. The front is that of the name, or nil.
+func (m *Manager) missing(hello *tls.ClientHelloInfo, f *front) (*tls.Certificate, error) {
 	name := hello.ServerName
 	if name == "" {
 		return m.unnamed(hello)
 	}
 	if lower := lowerASCII(name); lower != name {
-		name, e = lower, m.catalogue.lookup(lower)
+		name, f = lower, m.catalogue.front(lower)
 	}
 	if serving := m.catalogue.serving(name); serving != nil {
 		if chosen := familyOf(serving).choose(hello); chosen != nil {
 			return m.present(hello, name, chosen)
 		}
 	}
-	if e != nil {
-		return m.pending(hello, name, e)
+	if f != nil {
+		return m.pending(hello, name, f.entry)
 	}
 	if m.config.OnDemand == nil {
 		return nil, nil

@@ -10,9 +10,12 @@ type locked struct{ *catalogue }
 
 // known returns the entry of the subject, or nil. A name may be in one certificate only, but one that a client wanted
 // gives way to one that is configured.
-func (c locked) known(s *subject, added map[string]*entry) (*entry, error) {
+func (c locked) known(s *subject, added map[string]*front) (*entry, error) {
 	for _, id := range s.identifiers {
-		other := added[id.Value]
+		var other *entry
+		if f := added[id.Value]; f != nil {
+			other = f.entry
+		}
 		if other == nil {
 			other = c.heirs[id.Value]
 		}
@@ -71,7 +74,7 @@ func (c locked) remove(entries []*entry) {
 			}
 			if heir := c.heirs[id.Value]; heir != nil {
 				delete(c.heirs, id.Value)
-				c.index.Put(id.Value, heir)
+				c.index.Put(id.Value, heir.front)
 				continue
 			}
 			gone = append(gone, id.Value)

@@ -23,6 +23,7 @@ const (
 	seen                       // its record, by the comparison with the storage that is under way
 	polling                    // this process asks the issuer when to renew what is served, or is the first to
 	heeding                    // another process does, as far as is known
+	choosing                   // it has alternatives, among which the client's hello decides
 	alternate                  // of another entry, by which alone the catalogue leads to it
 )
 

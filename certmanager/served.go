@@ -28,11 +28,38 @@ type facts struct {
 
 // newServed returns the record as crypto/tls serves it. A server never reads Leaf.
 func newServed(r *record.Certificate) *served {
+	s, chain := beside(len(r.Chain))
+	copy(chain, r.Chain)
+	s.Certificate = tls.Certificate{Certificate: chain, PrivateKey: r.Key.Signer}
 	challenges, validated := proofsOf(r.Validations)
-	return &served{
-		Certificate: tls.Certificate{Certificate: r.Chain, PrivateKey: r.Key.Signer},
-		facts:       facts{r.Issuer, r.Obtained.UnixNano(), r.NotBefore.Unix(), r.End.Unix(), validated, r.EndOf, challenges, r.Imported, 0},
+	s.facts = facts{r.Issuer, r.Obtained.UnixNano(), r.NotBefore.Unix(), r.End.Unix(), validated, r.EndOf, challenges, r.Imported, 0}
+	return s
+}
+
+// beside returns a served and room for a chain of n certificates, for the usual ones in the memory just before it: among a
+// million names a handshake waits for each place of memory that it reads.
+func beside(n int) (*served, [][]byte) {
+	switch n {
+	case 1:
+		s := new(struct {
+			chain [1][]byte
+			served
+		})
+		return &s.served, s.chain[:]
+	case 2:
+		s := new(struct {
+			chain [2][]byte
+			served
+		})
+		return &s.served, s.chain[:]
+	case 3:
+		s := new(struct {
+			chain [3][]byte
+			served
+		})
+		return &s.served, s.chain[:]
 	}
+	return new(served), make([][]byte, n)
 }
 
 func (f *facts) obtainedAt() time.Time { return time.Unix(0, f.obtained) }
