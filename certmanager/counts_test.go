@@ -29,6 +29,7 @@ func TestCounts(t *testing.T) {
 		if err := m.Renew(t.Context(), "example.com"); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // it is counted once it is stored
 		c := m.Counts()
 		made := make(map[string]int)
 		for _, r := range c.Requests {
