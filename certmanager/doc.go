@@ -20,9 +20,9 @@
 //
 // [New] checks the configuration and starts nothing. Run loads each certificate from the storage, and serves what is there
 // while it is still at it. From then on due times drive everything: what is missing is due at once, what is there is due
-// when two thirds of its lifetime have passed (half, if it lives less than ten days), spread by a twenty-fourth of the
-// lifetime, and never before half of what was left when it was obtained, unless the CA says otherwise. Between due times
-// nothing runs.
+// when nine to eleven sixteenths of its lifetime have passed (eight to nine, if it lives less than ten days), so that what was
+// obtained in one hour is renewed over days, and never before half of what was left when it was obtained, unless the CA says
+// otherwise. Between due times nothing runs.
 //
 // One path obtains and renews. It takes the lease on the certificate's work in the storage, sees whether another process
 // was faster, and has the first [Issuer] that can issue. Before each step that must not be repeated a record of the work

@@ -22,7 +22,7 @@ import (
 var ErrNotNewer = errors.New("the names have a certificate that ends later")
 
 // Import makes a certificate from elsewhere one of the manager's: it is stored, served at once, and replaced by one of the
-// Config's issuers when two thirds of its lifetime have passed. Its names are managed from then on, as by
+// Config's issuers when it is due by its age. Its names are managed from then on, as by
 // [Manager.Manage], with the type of its key, or as they were if they are managed already.
 //
 // The chain is PEM, in any order; what is not above the certificate is left out, and so is the root. The key is PEM

@@ -107,7 +107,7 @@ func TestImport(t *testing.T) {
 				}
 			}
 			synctest.Wait()
-			if s := statusOf(t, m.Manager, names[0]); time.Until(s.Next) < lifetime*2/3-lifetime/20 || time.Until(s.Next) > lifetime*2/3+lifetime/20 {
+			if s := statusOf(t, m.Manager, names[0]); time.Until(s.Next) < lifetime*9/16 || time.Until(s.Next) > lifetime*11/16 {
 				t.Errorf("%s: the renewal is due in %v", names[0], time.Until(s.Next))
 			}
 		}

@@ -21,8 +21,8 @@ func TestNinetyDays(t *testing.T) {
 		lifetime       time.Duration
 		earliest, last time.Duration // age at which a certificate is renewed
 	}{
-		{"ninety-day certificates", 90 * 24 * time.Hour, 58 * 24 * time.Hour, 62 * 24 * time.Hour},
-		{"six-day certificates", 6 * 24 * time.Hour, 68 * time.Hour, 76 * time.Hour},
+		{"ninety-day certificates", 90 * 24 * time.Hour, 50 * 24 * time.Hour, 62 * 24 * time.Hour},
+		{"six-day certificates", 6 * 24 * time.Hour, 71 * time.Hour, 82 * time.Hour},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -225,8 +225,8 @@ func TestFleet(t *testing.T) {
 			time.Sleep(91 * 24 * time.Hour)
 		}
 		certificates := len(w.ca.Certificates())
-		if orders := w.newOrders(); orders != certificates || orders > 7*len(names) {
-			t.Errorf("%d orders and %d certificates in a year, want at most one each 58 days and name", orders, certificates)
+		if orders := w.newOrders(); orders != certificates || orders > 8*len(names) {
+			t.Errorf("%d orders and %d certificates in a year, want at most one each 50 days and name", orders, certificates)
 		}
 	})
 }

@@ -35,7 +35,7 @@ func TestMillionPulledForward(t *testing.T) {
 			}
 		}
 		for i, n := range rest {
-			n.serve(began.Add(-rand.N(29 * day)))
+			n.serve(began.Add(-rand.N(24 * day)))
 			n.state.PollAt(began.Add(rand.N(hearing)))
 			if i%20 == 0 {
 				n.kind = pulled

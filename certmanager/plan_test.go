@@ -308,9 +308,10 @@ func TestReplacingOrderIsResumed(t *testing.T) {
 		front := w.front()
 		config := w.config("example.com")
 		acmeOf(config).HTTPClient = front.client()
-		_, stop := w.serving(config)
+		m, stop := w.serving(config)
 		front.answerWith(only("challenge", hang))
-		time.Sleep(62 * day)
+		time.Sleep(50 * day)
+		time.Sleep(time.Until(statusOf(t, m, "example.com").Next) + time.Hour)
 		synctest.Wait()
 		stop()
 		if n := len(w.ca.Orders()); n != 2 {

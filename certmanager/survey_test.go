@@ -144,8 +144,8 @@ func TestSurveyLeavesAlone(t *testing.T) {
 		if n := local.count() - issued; n != 0 {
 			t.Errorf("%d were issued that are denied or not wanted", n)
 		}
-		if n := p.count(); n > 3*(1+33) {
-			t.Errorf("the policy was asked %d times in the last month of three certificates", n)
+		if n := p.count(); n > 3*(1+41) {
+			t.Errorf("the policy was asked %d times since the three certificates were due", n)
 		}
 		if all := statuses(m); len(all) != 0 {
 			t.Errorf("what has ended is under management: %+v", all)

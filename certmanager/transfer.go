@@ -42,7 +42,7 @@ var ErrNotManaged = errors.New("the names are not managed")
 // Transfer takes over a certificate from another program, as [Manager.Import] does, with what is known of where it comes from.
 // One that an issuer of the manager's has signed is from then on as if the manager had obtained it when it began: it is renewed
 // when that issuer says so (RFC 9773), as what it is, and not before any other would be. One that somebody else has signed is
-// served until two thirds of its lifetime have passed, and then replaced by one of the manager's issuers.
+// served until it is due by its age, and then replaced by one of the manager's issuers.
 //
 // Only what the manager serves is taken: certificates of exactly the names of one that is managed, and of one name for which
 // Config.OnDemand, which is asked, allows one. The latter is stored, and takes no memory until a client wants it. What else

@@ -62,7 +62,7 @@ func TestTransferReplaced(t *testing.T) {
 		if done, err := m.Transfer(t.Context(), first); err != nil || !done.Changed {
 			t.Fatalf("%+v, %v", done, err)
 		}
-		time.Sleep(62 * 24 * time.Hour)
+		time.Sleep(time.Until(statusOf(t, m, "example.com").Next) + time.Hour)
 		for what, again := range map[string]func() error{
 			"transferred": func() error { _, err := m.Transfer(t.Context(), first); return err },
 			"imported":    func() error { return m.Import(t.Context(), chain, key) },

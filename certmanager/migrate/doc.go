@@ -27,8 +27,9 @@
 // If the CA that signed it is one of Config.Issuers, by the URL of its directory, the certificate is from then on as if the manager
 // had obtained it: renewal information (RFC 9773) is asked of that CA, and its renewal says what it replaces. Sources that do not
 // name the CA are helped by [Migration.Directory]; certificates of Let's Encrypt are known without, and so is
-// what it has not signed, though the source names it. What another CA has signed is served as well, and renewed by Config.Issuers when two thirds of its lifetime have passed; the report says so. Certificates
-// of CAs that are for tests only are left, unless Config.Issuers has that CA.
+// what it has not signed, though the source names it. What another CA has signed is served as well, and renewed by Config.Issuers
+// when it is due by its age; the report says so. Certificates of CAs that are for tests only are left, unless Config.Issuers
+// has that CA.
 //
 // For each CA among Config.Issuers, one account is taken: the one that most of the certificates were obtained with, if the source
 // says that, else the one that was last changed. If the manager has another account there, that stays.

@@ -14,9 +14,9 @@ func ExampleRenewal() {
 		fmt.Println(schedule.Renewal(notBefore, notAfter, r).Format(time.DateTime))
 	}
 	// Output:
-	// 2026-12-29 03:00:00
-	// 2026-12-31 00:00:00
-	// 2027-01-01 20:54:36
+	// 2026-12-21 15:00:00
+	// 2026-12-27 06:00:00
+	// 2027-01-01 20:43:48
 }
 
 func ExampleRefusalBackoff() {

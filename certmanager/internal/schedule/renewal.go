@@ -1,38 +1,31 @@
 package schedule
 
-import (
-	"math"
-	"time"
-)
+import "time"
 
-const (
-	// Of a shorter lifetime a third is too little to get over a CA's bad days.
-	shortLifetime = 10 * 24 * time.Hour
-	// The jitter's window is this part of the lifetime.
-	renewalWindow = 24
-)
+// Of a shorter lifetime a third is too little to get over a CA's bad days.
+const shortLifetime = 10 * 24 * time.Hour
 
-// Renewal returns when a certificate that is valid from notBefore to notAfter ought to be renewed: after two thirds of
-// its lifetime, or after half of one that is shorter than ten days. The random number r in [0,1) chooses uniformly from
-// a window around that point, as long as a twenty-fourth of the lifetime: of 90 days, from 45 hours before the point to
-// 45 hours after it. An r outside of [0,1) counts as the nearer end of it. The result is before notAfter and not before
-// notBefore; a lifetime that is empty or negative gives notBefore.
+// Renewal returns when a certificate that is valid from notBefore to notAfter ought to be renewed: when nine to eleven
+// sixteenths of its lifetime have passed, or eight to nine of one that is shorter than ten days. The random number r in [0,1) chooses
+// uniformly from that: of 90 days, from 15 hours after the fiftieth to 21 hours after the sixty-first. What many names
+// obtained in one hour is spread by it over days at the first renewal, and over more with each. An r outside of [0,1) counts
+// as the nearer end of it. The result is before notAfter and not before notBefore; a lifetime that is empty or
+// negative gives notBefore.
 func Renewal(notBefore, notAfter time.Time, r float64) time.Time {
 	lifetime := notAfter.Sub(notBefore)
 	if lifetime <= 0 {
 		return notBefore
 	}
-	point := lifetime / 3 * 2
+	earliest, latest := lifetime/16*9, lifetime/16*11
 	if lifetime < shortLifetime {
-		point = lifetime / 2
+		earliest, latest = lifetime/2, lifetime/16*9
 	}
-	window := lifetime / renewalWindow
-	return notBefore.Add(point - window/2 + part(window, r))
+	return notBefore.Add(earliest + part(max(0, latest-earliest), r))
 }
 
 // AfterIssuance returns a due time, as Renewal gave it, or a later one: a certificate that has just been obtained is not to
 // be renewed before half of what is left of its lifetime has passed, however much the clocks of CA and machine disagree
-// and whatever the CA has backdated. The random number r spreads what is moved over a forty-eighth of what is left. An
+// and whatever the CA has backdated. The random number r spreads what is moved over a sixteenth of what is left. An
 // obtained time that is not before notAfter changes nothing.
 func AfterIssuance(due, obtained, notAfter time.Time, r float64) time.Time {
 	left := notAfter.Sub(obtained)
@@ -40,7 +33,7 @@ func AfterIssuance(due, obtained, notAfter time.Time, r float64) time.Time {
 	if left <= 0 || !due.Before(earliest) {
 		return due
 	}
-	return earliest.Add(part(left/renewalWindow/2, 2*r-math.Floor(2*r)))
+	return earliest.Add(part(left/16, r))
 }
 
 const (

@@ -18,23 +18,24 @@ func TestRenewal(t *testing.T) {
 		r        float64
 		want     time.Duration
 	}{
-		{"90 days", 90 * day, 0.5, 60 * day},
-		{"90 days, earliest", 90 * day, 0, 60*day - 45*time.Hour},
-		{"90 days, a quarter", 90 * day, 0.25, 60*day - 22*time.Hour - 30*time.Minute},
-		{"90 days, latest", 90 * day, 1, 60*day + 45*time.Hour},
-		{"45 days", 45 * day, 0.5, 30 * day},
-		{"12 days", 12 * day, 0.5, 8 * day},
-		{"just under 10 days", 10*day - 24, 0.5, 5*day - 12},
-		{"160 hours", 160 * time.Hour, 0.5, 80 * time.Hour},
-		{"two minutes", 2 * time.Minute, 0.5, time.Minute},
-		{"two minutes, latest", 2 * time.Minute, 1, 62*time.Second + 500*time.Millisecond},
+		{"90 days", 90 * day, 0.5, 56*day + 6*time.Hour},
+		{"90 days, earliest", 90 * day, 0, 50*day + 15*time.Hour},
+		{"90 days, a quarter", 90 * day, 0.25, 53*day + 10*time.Hour + 30*time.Minute},
+		{"90 days, latest", 90 * day, 1, 61*day + 21*time.Hour},
+		{"45 days", 45 * day, 1, 30*day + 22*time.Hour + 30*time.Minute},
+		{"16 days", 16 * day, 0.5, 10 * day},
+		{"just under 10 days", 10*day - 16, 0, 5*day - 8},
+		{"160 hours", 160 * time.Hour, 0.5, 85 * time.Hour},
+		{"160 hours, latest", 160 * time.Hour, 1, 90 * time.Hour},
+		{"two minutes", 2 * time.Minute, 0, time.Minute},
+		{"two minutes, latest", 2 * time.Minute, 1, 67*time.Second + 500*time.Millisecond},
 		{"one nanosecond", 1, 0.5, 0},
 		{"none", 0, 0.5, 0},
 		{"negative", -90 * day, 0.5, 0},
-		{"r below 0", 90 * day, -7, 60*day - 45*time.Hour},
-		{"r above 1", 90 * day, 7, 60*day + 45*time.Hour},
-		{"r infinite", 90 * day, math.Inf(1), 60*day + 45*time.Hour},
-		{"r not a number", 90 * day, math.NaN(), 60*day - 45*time.Hour},
+		{"r below 0", 90 * day, -7, 50*day + 15*time.Hour},
+		{"r above 1", 90 * day, 7, 61*day + 21*time.Hour},
+		{"r infinite", 90 * day, math.Inf(1), 61*day + 21*time.Hour},
+		{"r not a number", 90 * day, math.NaN(), 50*day + 15*time.Hour},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -75,18 +76,18 @@ func TestRenewalOfEndlessCertificate(t *testing.T) {
 }
 
 func TestRenewalSpreads(t *testing.T) {
-	const certificates = 9_000
+	const certificates = 27_000
 	r := rand.New(rand.NewPCG(1, 2))
 	perHour := make(map[time.Duration]int)
 	for range certificates {
 		at := Renewal(notBefore, notBefore.Add(90*day), r.Float64())
 		perHour[at.Sub(notBefore)/time.Hour]++
 	}
-	if len(perHour) != 90 {
-		t.Errorf("renewals in %d hours, want 90", len(perHour))
+	if len(perHour) != 270 {
+		t.Errorf("renewals in %d hours, want 270", len(perHour))
 	}
 	for hour, n := range perHour {
-		if n > 2*certificates/90 {
+		if n > 2*certificates/270 {
 			t.Errorf("%d of %d renewals in hour %d", n, certificates, hour)
 		}
 	}
