@@ -1,6 +1,7 @@
 package certmanager_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -214,5 +215,30 @@ func TestRevokeWhileRunEnds(t *testing.T) {
 		defer w.run(m)()
 		time.Sleep(time.Hour)
 		w.checkRevokedOnce(f, 0)
+	})
+}
+
+// TestManyRevocationsTakenUp starts with many of them stored, which can't be used: they are not all read at once.
+func TestManyRevocationsTakenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, store := newWorld(t), new(storagetest.Faulty)
+		for n := range 300 {
+			if _, err := store.Save(t.Context(), fmt.Sprintf("revocations/ca/%d", n), []byte("{}"), ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		store.SetFaults(storagetest.Fault{Kind: storagetest.Slow, On: storagetest.Load, Prefix: "revocations", Delay: time.Second})
+		config := w.config()
+		config.Storage = store
+		_, stop := w.running(config)
+		defer stop()
+		const most = 64
+		for read := most; read <= 300; read += most {
+			if n := store.Hits(); n != read {
+				t.Fatalf("%d are read, want %d", n, read)
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
 	})
 }
