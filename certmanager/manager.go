@@ -37,15 +37,14 @@ type Manager struct {
 	admission  admission
 	recalls    recalls
 	tickets    tickets // of the configurations handed out
-	pursuits   chan *pursuit
-	revoking   chan struct{} // has room for those under way
-	swept      atomic.Int64  // records that sweeps have deleted
+	pursuits   pursuits
+	swept      atomic.Int64 // records that sweeps have deleted
 
 	ownCertificates atomic.Pointer[certificateSource] // of the server that Serve was given; nil: none
 	counters        counters
 	fallingBack     sync.Map // the *tls.ClientHelloInfo that these and Config.Fallback are asked for at the moment
 
-	mu      sync.Mutex    // guards what follows
+	mu      sync.Mutex    // guards what follows; taken before all others
 	begun   chan struct{} // closed when Run begins; replaced when it has ended
 	stopped chan struct{} // closed when Run takes up no more work; nil: not running
 	ended   bool          // Run has ended, once or more
@@ -62,7 +61,7 @@ func New(config Config) (*Manager, error) {
 	if store == nil {
 		return nil, wrong.err()
 	}
-	m := &Manager{config: config, logger: config.Logger, begun: make(chan struct{}), pursuits: make(chan *pursuit), revoking: make(chan struct{}, besideRevocations)}
+	m := &Manager{config: config, logger: config.Logger, begun: make(chan struct{})}
 	if m.logger == nil {
 		m.logger = slog.Default()
 	}
@@ -84,6 +83,7 @@ func New(config Config) (*Manager, error) {
 	m.proving.overTLS.served = m.isServed
 	m.admission = newAdmission(config.MaxNewNames)
 	m.recalls = newRecalls()
+	m.pursuits = newPursuits()
 	m.obtainer = obtainer{
 		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, keyring: keys, emit: m.emit, readOnly: config.Role == RoleServe},
 		catalogue: &m.catalogue, update: m.dispatcher.Update, reporter: reporter{logger: m.logger, emit: m.emit},
@@ -144,6 +144,9 @@ func (m *Manager) begin() error {
 	defer m.mu.Unlock()
 	if m.stopped != nil {
 		return errors.New("certmanager: Run was called while the manager runs")
+	}
+	if !m.isWarm() {
+		m.unload() // before callers who wait for Run take what memory has of before for what is stored
 	}
 	m.stopped = make(chan struct{})
 	close(m.begun)

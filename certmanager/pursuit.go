@@ -6,11 +6,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/everseal/everseal/acme"
@@ -20,92 +18,92 @@ import (
 )
 
 const (
-	revocationTimeout  = 5 * time.Minute // of one try
-	besideRevocations  = 16              // that CAs are asked for at once: there may be many stored
-	revocationInterval = time.Minute     // between tries to list those that are stored
-	loudRevocations    = 3               // failures of one that are told as warnings
+	revocationTimeout = 5 * time.Minute // of one try
+	loudRevocations   = 3               // failures of one that are told as warnings
 )
 
-// A pursuit is a revocation that is tried until it is done.
+// A pursuit is a stored revocation that is tried until it is done.
 type pursuit struct {
-	record.Revocation
-	key    string     // in the storage
-	first  chan error // is sent what came of the first try; has room for it; nil: nobody waits
-	failed int
-}
+	record.Revocation        // as the last try has read it
+	key               string // in the storage
+	tries             int    // with the one under way; the others have failed
 
-// servePursuits pursues what is to be revoked, as is stored and as callers want, until ctx ends.
-func (m *Manager) servePursuits(ctx context.Context, tasks *sync.WaitGroup) {
-	tasks.Go(func() {
-		for ctx.Err() == nil && !m.resumePursuits(ctx, tasks) {
-			_ = pause(ctx, revocationInterval)
-		}
-	})
-	for {
-		select {
-		case p := <-m.pursuits:
-			tasks.Go(func() { m.pursue(ctx, p) })
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// resumePursuits pursues what is stored, and reports whether the storage has told all of it.
-func (m *Manager) resumePursuits(ctx context.Context, tasks *sync.WaitGroup) bool {
-	var found []*pursuit
-	for key, err := range m.store.List(ctx, record.RevocationPrefix) {
-		if err != nil {
-			return false
-		}
-		item, err := m.store.Load(ctx, key)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return false
-		}
-		r, err := record.DecodeRevocation(item.Value)
-		if err != nil {
-			m.logger.LogAttrs(ctx, slog.LevelWarn, "the stored record "+key+" can't be used: what it wants revoked is not", slog.String("error", err.Error()))
-			continue
-		}
-		found = append(found, &pursuit{Revocation: r, key: key})
-	}
-	for _, p := range found {
-		tasks.Go(func() { m.pursue(ctx, p) })
-	}
-	return true
+	waiting []chan<- error // callers, for the next try; guarded by pursuits.mu
+	wanted  chan struct{}  // has room for one: some wait
 }
 
 // pursue tries until the certificate is revoked or has ended, or ctx ends.
 func (m *Manager) pursue(ctx context.Context, p *pursuit) {
-	for ctx.Err() == nil {
-		err := m.tryRevocation(ctx, p)
-		ended := err != nil && hasEnded(p.Certificate)
-		if err == nil || ended {
-			deleted := attend(ctx, storeTimeout, func(ctx context.Context) error { return m.obtainer.archive.delete(ctx, p.key) })
-			if err == nil {
-				err = deleted
+	for {
+		callers := m.pursuits.callers(p)
+		done, err := m.tryPursuit(ctx, p, len(callers) > 0)
+		runEnds := ctx.Err() != nil
+		if done || !runEnds { // else they are told that Run has ended
+			for _, caller := range callers {
+				caller <- err
 			}
 		}
-		event := Event{Kind: EventRevoked, Names: []string{record.FirstName(p.Subject)}, Issuer: p.Issuer, Serial: serialOf(p.Certificate)}
-		if err != nil && ctx.Err() == nil {
-			p.failed++
-			event.Kind, event.Err, event.quiet = EventWarning, fmt.Errorf("certmanager: revoke %s: %w", p.Subject, err), p.failed > loudRevocations || errors.Is(err, errNotReplaced)
-		}
-		if err == nil || ctx.Err() == nil {
-			m.emit(ctx, event)
-		}
-		if p.first != nil {
-			p.first <- err
-			p.first = nil
-		}
-		if err == nil || ended {
+		if (done || runEnds) && m.pursuits.leave(p, runEnds) {
 			return
 		}
-		_ = pause(ctx, schedule.TransientBackoff(p.failed, rand.Float64()))
+		if !done {
+			p.awaitRetry(ctx)
+		}
 	}
+}
+
+// awaitRetry returns when the next try is due, or a caller waits for it.
+func (p *pursuit) awaitRetry(ctx context.Context) {
+	due := time.NewTimer(schedule.TransientBackoff(p.tries, rand.Float64()))
+	defer due.Stop()
+	select {
+	case <-due.C:
+	case <-p.wanted:
+	case <-ctx.Done():
+	}
+}
+
+// tryPursuit reports whether nothing is left to be done: the certificate is revoked or has ended, or is not to be revoked any
+// more, as the storage says. The error is what came of this try.
+func (m *Manager) tryPursuit(ctx context.Context, p *pursuit, awaited bool) (done bool, err error) {
+	p.tries++
+	if done, err = m.readPursuit(ctx, p); done || err != nil {
+		return done, err
+	}
+	err = m.tryRevocation(ctx, p, awaited)
+	if done = err == nil || hasEnded(p.Certificate); done {
+		deleted := attend(ctx, storeTimeout, func(ctx context.Context) error { return m.obtainer.archive.delete(ctx, p.key) })
+		if err == nil {
+			done, err = deleted == nil, deleted
+		}
+	}
+	event := Event{Kind: EventRevoked, Names: []string{record.FirstName(p.Subject)}, Issuer: p.Issuer, Serial: serialOf(p.Certificate)}
+	if err != nil {
+		event.Kind, event.Err, event.quiet = EventWarning, fmt.Errorf("certmanager: revoke %s: %w", p.Subject, err), p.tries > loudRevocations || errors.Is(err, errNotReplaced)
+	}
+	if err == nil || ctx.Err() == nil {
+		m.emit(ctx, event)
+	}
+	return done, err
+}
+
+// readPursuit reads what is to be revoked. Nothing is if the record is gone, because somebody else was faster, or can't be used.
+func (m *Manager) readPursuit(ctx context.Context, p *pursuit) (done bool, err error) {
+	select {
+	case m.pursuits.reading <- struct{}{}:
+		defer func() { <-m.pursuits.reading }()
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	item, err := m.storedAt(ctx, p.key)
+	if err != nil || item.Revision == "" {
+		return err == nil, err
+	}
+	if p.Revocation, err = record.DecodeRevocation(item.Value); err != nil {
+		m.logger.LogAttrs(ctx, slog.LevelWarn, "the stored record "+p.key+" can't be used: what it wants revoked is not", slog.String("error", err.Error()))
+		return true, err
+	}
+	return false, nil
 }
 
 // hasEnded reports whether a certificate in DER has, or can't be parsed: there is nothing to be revoked.
@@ -115,19 +113,19 @@ func hasEnded(der []byte) bool {
 }
 
 // tryRevocation has the successor served, if there is to be one, and the certificate revoked.
-func (m *Manager) tryRevocation(ctx context.Context, p *pursuit) error {
+func (m *Manager) tryRevocation(ctx context.Context, p *pursuit, awaited bool) error {
 	revoker, err := m.revokerOf(p.Issuer)
 	if err != nil {
 		return err
 	}
 	if p.Replace {
-		if err := m.replaceFirst(ctx, p); err != nil {
+		if err := m.replaceFirst(ctx, p, awaited); err != nil {
 			return fmt.Errorf("its successor comes first: %w", err)
 		}
 	}
 	select {
-	case m.revoking <- struct{}{}:
-		defer func() { <-m.revoking }()
+	case m.pursuits.revoking <- struct{}{}:
+		defer func() { <-m.pursuits.revoking }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -148,17 +146,18 @@ func (m *Manager) tryRevocation(ctx context.Context, p *pursuit) error {
 // errNotReplaced is why a certificate is not revoked yet.
 var errNotReplaced = errors.New("there is none yet")
 
-// replaceFirst returns nil when the certificate has a successor that is stored, or is deleted.
-func (m *Manager) replaceFirst(ctx context.Context, p *pursuit) error {
+// replaceFirst returns nil when the certificate has a successor that is stored, or is deleted. If a caller waits it waits for
+// the successor too.
+func (m *Manager) replaceFirst(ctx context.Context, p *pursuit, awaited bool) error {
 	e := m.catalogue.subject(p.Subject, p.KeyType)
 	if e == nil {
 		return m.isReplaced(ctx, p)
 	}
-	if !e.progress.isLoaded() {
-		return errNotReplaced
+	if err := e.awaitLoaded(ctx, nil); err != nil {
+		return err
 	}
 	if e.serves(p.Certificate) {
-		if p.first == nil {
+		if !awaited {
 			e.progress.change((*lifecycle.State).Queue)
 			m.dispatcher.Update(e)
 		} else if err := m.replace(ctx, e); err != nil {

@@ -81,11 +81,12 @@ func (m *Manager) revocationsOf(ctx context.Context, name string, stopped <-chan
 	return all, nil
 }
 
-// awaitLoaded returns nil once the storage was asked for the entry.
+// awaitLoaded returns nil once the storage was asked for the entry, or it is managed no more.
 func (e *entry) awaitLoaded(ctx context.Context, stopped <-chan struct{}) error {
-	for !e.progress.isLoaded() && !e.roles.has(forgotten) {
+	isAwaited := func() bool { return !e.progress.isLoaded() && e.roles.has(managed) }
+	for isAwaited() {
 		changed := e.progress.changes()
-		if e.progress.isLoaded() {
+		if !isAwaited() {
 			return nil // meanwhile
 		}
 		select {
@@ -189,17 +190,14 @@ func (m *Manager) revokeStored(ctx context.Context, r *record.Revocation, stoppe
 	if _, err := storage.Update(ctx, m.store, key, func([]byte) ([]byte, error) { return value, nil }); err != nil {
 		return storageFailure(fmt.Errorf("record it before it is done: %w", err))
 	}
-	first := make(chan error, 1)
-	p := &pursuit{Revocation: *r, key: key, first: first}
+	done := make(chan error, 1)
 	select {
-	case m.pursuits <- p:
+	case m.pursuits.wishes <- wish{key, done}: // at once, also if ctx has ended: it is stored
 	case <-stopped:
 		return errEnded
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 	select {
-	case err := <-first:
+	case err := <-done:
 		return err
 	case <-stopped:
 		return errEnded

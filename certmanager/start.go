@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/everseal/everseal/certmanager/internal/lifecycle"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -42,11 +41,6 @@ func (m *Manager) start(ctx context.Context, entries []*entry) {
 // fleet that start together do not all come to the same certificate together. It is called before anything is done for them.
 func (m *Manager) prepareStart() []*entry {
 	entries := slices.Collect(m.catalogue.all())
-	if !m.isWarm() {
-		for _, e := range entries {
-			e.progress.change((*lifecycle.State).Unload)
-		}
-	}
 	m.obtainer.loading.begin(len(unloadedOf(entries)))
 	return entries
 }

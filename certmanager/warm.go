@@ -29,13 +29,10 @@ func (m *Manager) Load(ctx context.Context) error {
 		return errNotMade
 	}
 	begun := time.Now()
-	entries := slices.Collect(m.catalogue.all())
 	if m.running() == nil {
-		for _, e := range entries {
-			e.progress.change((*lifecycle.State).Unload)
-		}
+		m.unload()
 	}
-	entries = unloadedOf(entries)
+	entries := unloadedOf(slices.Collect(m.catalogue.all()))
 	if m.scans(entries) {
 		m.obtainer.scan(ctx, entries)
 	}
@@ -90,10 +87,15 @@ func (m *Manager) loadOne(ctx context.Context, e *entry) error {
 	return err
 }
 
-// isWarm reports whether Load was called a moment ago.
+// unload has the storage asked anew for all entries.
+func (m *Manager) unload() {
+	for e := range m.catalogue.all() {
+		e.progress.change((*lifecycle.State).Unload)
+	}
+}
+
+// isWarm reports whether Load was called a moment ago. The caller holds m.mu.
 func (m *Manager) isWarm() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	since := time.Since(m.loaded)
 	return !m.loaded.IsZero() && since >= 0 && since < warmPeriod
 }
