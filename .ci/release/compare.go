@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os/exec"
@@ -12,9 +13,12 @@ import (
 
 // gorelease returns the path of that program, of the version that this module's go.mod names.
 func gorelease(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", "tool", "-n", "gorelease").CombinedOutput()
+	command := exec.CommandContext(ctx, "go", "tool", "-n", "gorelease")
+	var stderr bytes.Buffer // also tells what is downloaded
+	command.Stderr = &stderr
+	out, err := command.Output()
 	if err != nil {
-		return "", fmt.Errorf("go tool -n gorelease: %w: %s", err, out)
+		return "", fmt.Errorf("go tool -n gorelease: %w: %s", err, &stderr)
 	}
 	return strings.TrimSpace(string(out)), nil
 }
