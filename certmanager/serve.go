@@ -71,14 +71,14 @@ func (m *Manager) Serve(ctx context.Context, srv *http.Server) error {
 	var listen net.ListenConfig
 	secure, err := listen.Listen(ctx, "tcp", addr)
 	if err != nil {
-		return fmt.Errorf("certmanager: listen for HTTPS: %w: end what has the address, or set http.Server.Addr to another", err)
+		return cannotListen("HTTPS", err, "http.Server.Addr to another")
 	}
 	servers := []*http.Server{srv}
 	listeners := []net.Listener{secure}
 	if !m.config.NoHTTP {
 		plain, err := listen.Listen(ctx, "tcp", cmp.Or(m.config.HTTPAddr, ":80"))
 		if err != nil {
-			return errors.Join(fmt.Errorf("certmanager: listen for HTTP: %w: end what has the address, or set Config.HTTPAddr to another, or Config.NoHTTP", err), secure.Close())
+			return errors.Join(cannotListen("HTTP", err, "Config.HTTPAddr to another, or Config.NoHTTP"), secure.Close())
 		}
 		servers = append(servers, m.plainServer(secure.Addr(), srv.ErrorLog))
 		listeners = append(listeners, plain)
@@ -88,6 +88,11 @@ func (m *Manager) Serve(ctx context.Context, srv *http.Server) error {
 	srv.TLSConfig = m.serverConfig(srv.TLSConfig)
 	m.setTimeouts(srv)
 	return m.runServers(ctx, servers, listeners)
+}
+
+// cannotListen says of the address for a protocol what else to set.
+func cannotListen(protocol string, err error, set string) error {
+	return fmt.Errorf("certmanager: listen for %s: %w: end what has the address, or set %s; if the port needs a privilege, grant it (CAP_NET_BIND_SERVICE)", protocol, err, set)
 }
 
 // setTimeouts sets the timeouts that the server lacks. One of zero is that of ReadTimeout (net/http).

@@ -85,9 +85,14 @@ func TestReadmeCommandsWork(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the commands are for a shell")
 	}
-	commands := regexp.MustCompile("(?s)```sh\n(go mod edit .*?)```").FindSubmatch(read(t, "../README.md"))
-	if commands == nil {
-		t.Fatal("the README shows no go mod edit")
+	text := read(t, "../README.md")
+	commands := regexp.MustCompile("(?s)```sh\n(go mod edit .*?)```").FindSubmatch(text)
+	switch {
+	case commands != nil:
+	case bytes.Contains(text, []byte("\ngo get "+modulePath+"\n")):
+		return // .ci/release has required the modules so, and not before they are published can anybody else
+	default:
+		t.Fatal("the README shows neither go mod edit nor go get")
 	}
 	folder := t.TempDir()
 	program := filepath.Join(folder, "server")

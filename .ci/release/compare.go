@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os/exec"
@@ -12,9 +13,12 @@ import (
 
 // gorelease returns the path of that program, of the version that this module's go.mod names.
 func gorelease(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", "tool", "-n", "gorelease").CombinedOutput()
+	command := exec.CommandContext(ctx, "go", "tool", "-n", "gorelease")
+	var stderr bytes.Buffer // also tells what is downloaded
+	command.Stderr = &stderr
+	out, err := command.Output()
 	if err != nil {
-		return "", fmt.Errorf("go tool -n gorelease: %w: %s", err, out)
+		return "", fmt.Errorf("go tool -n gorelease: %w: %s", err, &stderr)
 	}
 	return strings.TrimSpace(string(out)), nil
 }
@@ -37,6 +41,9 @@ func (r *release) earlier(ctx context.Context, m *module) (string, error) {
 // addEarlier has in the proxy what the modules will be compared with.
 func (r *release) addEarlier(ctx context.Context) error {
 	for _, m := range r.modules {
+		if m.programs() {
+			continue
+		}
 		version, err := r.earlier(ctx, m)
 		if err != nil {
 			return err
@@ -54,8 +61,12 @@ func (r *release) addEarlier(ctx context.Context) error {
 }
 
 // compare has gorelease look at a module as it is about to be tagged, and compare it with the version before, if there is
-// one. What has become incompatible must be named in the changelog, and takes more than the next patch.
+// one. What has become incompatible must be named in the changelog, and takes more than the next patch. Programs have nothing to
+// compare.
 func (r *release) compare(ctx context.Context, m *module) error {
+	if m.programs() {
+		return nil
+	}
 	base, err := r.earlier(ctx, m)
 	if err != nil {
 		return err
@@ -63,7 +74,13 @@ func (r *release) compare(ctx context.Context, m *module) error {
 	if base == "" {
 		base = "none"
 	}
-	said, err := r.command(ctx, filepath.Join(r.clone.folder, m.folder), r.gorelease, "-base="+base, "-version="+r.version)
+	folder := filepath.Join(r.clone.folder, m.folder)
+	// gorelease wants to know which versions there are of all that the module requires. A registry that does not tell is not asked
+	// for those that are downloaded.
+	if _, err := r.command(ctx, folder, "go", "mod", "download"); err != nil {
+		return err
+	}
+	said, err := r.command(ctx, folder, r.gorelease, "-base="+base, "-version="+r.version)
 	if err != nil {
 		return err
 	}

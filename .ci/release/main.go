@@ -103,9 +103,9 @@ func (o repository) ready(ctx context.Context, version string) error {
 	case !entry.dated:
 		return fmt.Errorf("%s: the heading of %s must have its date, such as 2026-12-01", changelogFile, version)
 	}
-	stale, err := o.git(ctx, "grep", "--files-with-matches", "not published", "--", "README.md", "*/README.md", "*/doc.go")
+	stale, err := o.git(ctx, "grep", "--files-with-matches", "-e", "not published", "-e", "not released", "--", "README.md", "*/README.md", "*/doc.go")
 	if err == nil {
-		return fmt.Errorf("the documentation says that the modules are not published, and the version would say so for ever:\n%s", stale)
+		return fmt.Errorf("the documentation says that the modules are not published or not released, and the version would say so for ever:\n%s", stale)
 	}
 	if found := (&gitError{}); errors.As(err, &found) && found.status == 1 { // nothing is found
 		return nil

@@ -27,6 +27,11 @@ func (m *module) path() string { return m.file.Module.Mod.Path }
 
 func (m *module) tag(version string) string { return path.Join(m.folder, version) }
 
+// programs reports whether the module has programs alone, and nothing to import.
+func (m *module) programs() bool {
+	return m.folder == "examples" || strings.HasPrefix(m.folder, "examples/")
+}
+
 // modules returns those that others can require, each behind those that it requires itself.
 func (o repository) modules(ctx context.Context) ([]*module, error) {
 	files, err := o.git(ctx, "ls-files", "--", "go.mod", "*/go.mod")

@@ -80,6 +80,7 @@ func (p *proxy) check(d download, folder, version string) error {
 
 // environment is what go commands get the repository's modules from the proxy with, and all others, if they were had
 // before, from the module cache. Nothing of it is left in that cache: the next rehearsal has other files under the same version.
+// Their own cache is asked as well: it lists the versions that it has.
 func (p *proxy) environment(ctx context.Context, cache string) ([]string, error) {
 	settings := []string{"GOMODCACHE", "GOPROXY", "GOSUMDB", "GOTOOLCHAIN"}
 	out, err := exec.CommandContext(ctx, "go", append([]string{"env"}, settings...)...).Output()
@@ -87,10 +88,12 @@ func (p *proxy) environment(ctx context.Context, cache string) ([]string, error)
 		return nil, err
 	}
 	values := strings.Split(string(out), "\n")
-	had := "file://" + filepath.ToSlash(filepath.Join(values[0], "cache", "download"))
+	had := func(cache string) string {
+		return "file://" + filepath.ToSlash(filepath.Join(cache, "cache", "download"))
+	}
 	return append(os.Environ(), "GOWORK=off",
 		"GOENV=off", "GOPRIVATE=", "GONOPROXY=", // what is there set for modules in private would keep the go command from the proxy
-		"GOMODCACHE="+cache, "GOPROXY="+p.url()+","+had+","+values[1], "GOSUMDB="+values[2], "GONOSUMDB="+p.core, "GOTOOLCHAIN="+values[3],
+		"GOMODCACHE="+cache, "GOPROXY="+p.url()+","+had(values[0])+","+had(cache)+","+values[1], "GOSUMDB="+values[2], "GONOSUMDB="+p.core, "GOTOOLCHAIN="+values[3],
 		"GOFLAGS=-modcacherw -trimpath", // -trimpath: what is built in one folder need not be built again in the next
 	), nil
 }

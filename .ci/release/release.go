@@ -191,7 +191,7 @@ func (r *release) install(ctx context.Context) error {
 	programs := filepath.Join(r.folder, "bin")
 	r.environment = append(r.environment, "GOBIN="+programs)
 	for _, m := range r.modules {
-		if m.folder != "examples" && !strings.HasPrefix(m.folder, "examples/") {
+		if !m.programs() {
 			continue
 		}
 		if _, err := r.command(ctx, r.folder, "go", "install", m.path()+"/...@"+r.version); err != nil {

@@ -84,4 +84,8 @@ func TestNotReady(t *testing.T) {
 	s.write("storage/sql/doc.go", "// As long as it is not published, wait.\npackage sql\n")
 	s.commit()
 	s.refused("v0.1.0", false, "storage/sql/doc.go")
+	s.write("storage/sql/doc.go", "package sql\n")
+	s.write("README.md", "| in use since | not released |\n")
+	s.commit()
+	s.refused("v0.1.0", false, "README.md")
 }

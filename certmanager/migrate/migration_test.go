@@ -75,6 +75,9 @@ func TestAgain(t *testing.T) {
 				t.Errorf("%s is taken twice", item.Source)
 			}
 		}
+		if text, want := second.String(), fmt.Sprintf("0 taken, %d there before, %d left\n", len(first.Taken), len(first.Left)); !strings.HasPrefix(text, want) {
+			t.Errorf("the second report is\n%s\nwant one that begins with %q", text, want)
+		}
 		if !maps.Equal(kept, stored(t, w.store)) {
 			t.Error("the second time something else is stored")
 		}

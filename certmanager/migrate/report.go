@@ -46,7 +46,17 @@ func (r *Report) String() string {
 	if r.DryRun {
 		taken = "would be taken"
 	}
-	fmt.Fprintf(&b, "%d %s, %d left\n", len(r.Taken), taken, len(r.Left))
+	there := 0
+	for _, item := range r.Taken {
+		if item.Present {
+			there++
+		}
+	}
+	fmt.Fprintf(&b, "%d %s, ", len(r.Taken)-there, taken)
+	if there > 0 {
+		fmt.Fprintf(&b, "%d there before, ", there)
+	}
+	fmt.Fprintf(&b, "%d left\n", len(r.Left))
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, item := range r.Taken {
 		verb := taken

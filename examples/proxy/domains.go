@@ -6,18 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
-	_ "modernc.org/sqlite" // any other driver of database/sql does as well
+	_ "github.com/jackc/pgx/v5/stdlib" // one of the two suffices
+	_ "modernc.org/sqlite"
 
 	"github.com/everseal/everseal/certmanager"
 )
 
 const (
-	freshPeriod  = 10 * time.Second // for which what the database said is not asked for again
-	queryTimeout = 5 * time.Second
-	maxKnown     = 10_000 // names
+	freshPeriod    = 10 * time.Second // for which what the database said is not asked for again
+	queryTimeout   = 5 * time.Second
+	maxConnections = 10
+	maxKnown       = 10_000 // names
 )
 
 // domains says which server is behind a name: those of the command line, and those in the database.
@@ -35,11 +38,27 @@ type answer struct {
 	until    time.Time
 }
 
-// open opens the database, and makes its table if it is missing.
-func (d *domains) open(ctx context.Context, file string) (err error) {
-	d.db, err = sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: file, RawQuery: "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)"}).String())
-	if err == nil {
-		_, err = d.db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS domains (name text PRIMARY KEY, upstream text NOT NULL)")
+func newDomains() *domains {
+	return &domains{fixed: make(map[string]string), known: make(map[string]answer)}
+}
+
+// open opens the database, a SQLite file or the URL of a PostgreSQL, and makes its table if it is missing. A user that may only
+// read needs one that is there.
+func (d *domains) open(ctx context.Context, database string) (err error) {
+	if strings.Contains(database, "://") {
+		d.db, err = sql.Open("pgx", database)
+	} else {
+		d.db, err = sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: database, RawQuery: "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)"}).String())
+	}
+	if err != nil {
+		return err
+	}
+	d.db.SetMaxOpenConns(maxConnections)
+	if _, err = d.db.ExecContext(ctx, "SELECT name, upstream FROM domains LIMIT 1"); err == nil {
+		return nil
+	}
+	if _, failed := d.db.ExecContext(ctx, "CREATE TABLE domains (name text PRIMARY KEY, upstream text NOT NULL)"); failed == nil {
+		return nil
 	}
 	return err
 }

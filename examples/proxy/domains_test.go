@@ -12,10 +12,13 @@ import (
 )
 
 // What the database says is believed for a while, and longer while it can't be asked; how many names are known is bounded.
-func TestDomains(t *testing.T) {
+func TestDomains(t *testing.T) { testDomains(t, filepath.Join(t.TempDir(), "domains.db")) }
+
+func testDomains(t *testing.T, database string) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &domains{fixed: map[string]string{"fixed.example": "192.0.2.1:80"}, known: make(map[string]answer)}
-		if err := d.open(t.Context(), filepath.Join(t.TempDir(), "domains.db")); err != nil {
+		d := newDomains()
+		d.fixed["fixed.example"] = "192.0.2.1:80"
+		if err := d.open(t.Context(), database); err != nil {
 			t.Fatal(err)
 		}
 		defer d.db.Close()

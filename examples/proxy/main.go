@@ -3,8 +3,8 @@
 //
 //	proxy -agree example.com=127.0.0.1:8080 www.example.com=127.0.0.1:8080
 //
-// With -database it serves all domains in the table "domains" of that SQLite file, too, whose rows come and go while it runs:
-// a certificate is obtained when the first client asks for it. Names that are in neither are refused in the handshake.
+// With -database it serves all domains in the table "domains" of a SQLite file or a PostgreSQL, too, whose rows come and go while
+// it runs: a certificate is obtained when the first client asks for it. Names that are in neither are refused in the handshake.
 package main
 
 import (
@@ -40,7 +40,7 @@ func run(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("proxy", flag.ContinueOnError)
 	addr := f.String("addr", ":443", "`address` to serve HTTPS on")
 	f.StringVar(&config.HTTPAddr, "http", ":80", "`address` that redirects from plain HTTP")
-	database := f.String("database", "", "SQLite `file` with the table \"domains\", which is made if it is missing")
+	database := f.String("database", "", "SQLite `file`, or postgres:// URL, with the table \"domains\", which is made if it is missing")
 	folder := f.String("storage", "", "`folder` to keep account and certificates in (default one for each user)")
 	ca := f.String("ca", "", "directory `URL` of the CA (default Let's Encrypt)")
 	f.StringVar(&config.Email, "email", "", "contact `address` of the account at the CA")
@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string) error {
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	d := &domains{fixed: make(map[string]string), known: make(map[string]answer)}
+	d := newDomains()
 	for _, arg := range f.Args() {
 		name, upstream, _ := strings.Cut(arg, "=")
 		if _, _, err := net.SplitHostPort(upstream); err != nil {
@@ -69,7 +69,8 @@ func run(ctx context.Context, args []string) error {
 	}
 	if *database != "" {
 		if err := d.open(ctx, *database); err != nil {
-			return fmt.Errorf("-database %s: %w", *database, err)
+			name, _, _ := strings.Cut(*database, "://") // what follows may have a password in it
+			return fmt.Errorf("-database %s: %w", name, err)
 		}
 		defer d.db.Close()
 		config.OnDemand = d.allow

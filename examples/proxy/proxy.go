@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -36,8 +35,12 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	upstream, err := p.domains.upstream(r.Context(), name)
-	if err != nil || upstream == "" {
-		failed(w, r, fmt.Errorf("no server is known for it (%v)", err))
+	if err != nil {
+		failed(w, r, err)
+		return
+	}
+	if upstream == "" { // it was deleted, and its certificate is valid for a while yet
+		http.Error(w, "Nothing is served under this name.", http.StatusNotFound)
 		return
 	}
 	(&httputil.ReverseProxy{Transport: p.transport, ErrorHandler: failed, Rewrite: func(q *httputil.ProxyRequest) {

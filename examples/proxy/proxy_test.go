@@ -138,6 +138,17 @@ func TestUpstreamIsDown(t *testing.T) {
 	}
 }
 
+// A domain that was deleted has a certificate yet, and its clients are told that nothing is served.
+func TestDeletedDomain(t *testing.T) {
+	d := newDomains()
+	d.db = new(sql.DB) // which is not asked
+	d.known["gone.example"] = answer{until: time.Now().Add(time.Hour)}
+	r, w := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "https://gone.example/", nil), httptest.NewRecorder()
+	if (&proxy{domains: d}).ServeHTTP(w, r); w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "Nothing is served") {
+		t.Errorf("%d: %s", w.Code, w.Body)
+	}
+}
+
 // A request that is under way when the proxy is told to end is answered.
 func TestEndsWhenAnswered(t *testing.T) {
 	t.Parallel()
