@@ -29,6 +29,13 @@ func (w *world) front() *front {
 	return &front{ca: w.ca.Client().Transport, requests: make(map[string]int)}
 }
 
+// fronted returns a front and the names' configuration, in which the CA is behind it.
+func (w *world) fronted(names ...string) (*front, certmanager.Config) {
+	f, config := w.front(), w.config(names...)
+	acmeOf(config).HTTPClient = f.client()
+	return f, config
+}
+
 func (f *front) client() *http.Client { return &http.Client{Transport: f} }
 
 // answerWith has a function answer from now on; where it returns nothing, or is nil, the CA answers.

@@ -102,8 +102,7 @@ func TestOnDemandWithRoleServe(t *testing.T) {
 func TestRoleServeWritesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		f, config := w.front(), w.config("example.com")
-		acmeOf(config).HTTPClient = f.client()
+		f, config := w.fronted("example.com")
 		config.OnDemand = new(policy).ask
 		m, stop := w.serving(config)
 		old, err := w.handshake(t.Context(), "example.com")

@@ -19,6 +19,14 @@ func busy(r *http.Request) (*http.Response, error) {
 	return reply(r, http.StatusServiceUnavailable, "text/plain", "busy"), nil
 }
 
+// revokeInVain has a certificate revoked by a CA that is busy.
+func (w *world) revokeInVain(m *certmanager.Manager, reason acme.RevocationReason) {
+	w.t.Helper()
+	if m.Revoke(w.t.Context(), "example.com", reason) == nil {
+		w.t.Error("no error from a CA that is busy")
+	}
+}
+
 // checkRevokedOnce checks that the CA was asked for it once more than before, that one event says so, and that nothing is left.
 func (w *world) checkRevokedOnce(f *front, before int) {
 	w.t.Helper()
@@ -35,8 +43,7 @@ func (w *world) checkRevokedOnce(f *front, before int) {
 func TestRevokeTwiceAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		f, config := w.front(), w.config("example.com")
-		acmeOf(config).HTTPClient = f.client()
+		f, config := w.fronted("example.com")
 		m, stop := w.serving(config)
 		defer stop()
 		release := make(chan struct{})
@@ -63,8 +70,7 @@ func TestRevokeTwiceAtOnce(t *testing.T) {
 func TestRevokeAgainAfterFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		f, config := w.front(), w.config("example.com")
-		acmeOf(config).HTTPClient = f.client()
+		f, config := w.fronted("example.com")
 		m, stop := w.serving(config)
 		defer stop()
 		f.answerWith(only("newOrder", busy))
@@ -84,8 +90,7 @@ func TestRevokeAgainAfterFailures(t *testing.T) {
 func TestRevokeAtOnceAfterFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		f, config := w.front(), w.config("example.com")
-		acmeOf(config).HTTPClient = f.client()
+		f, config := w.fronted("example.com")
 		m, stop := w.serving(config)
 		defer stop()
 		old, err := w.handshake(t.Context(), "example.com")
@@ -96,9 +101,7 @@ func TestRevokeAtOnceAfterFailures(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.answerWith(only("revokeCert", busy))
-		if m.Revoke(t.Context(), "example.com", acme.ReasonUnspecified) == nil {
-			t.Error("no error from a CA that is busy")
-		}
+		w.revokeInVain(m, acme.ReasonUnspecified)
 		time.Sleep(time.Hour)
 		f.answerWith(nil)
 		began, asked := time.Now(), f.count("revokeCert")
@@ -119,14 +122,11 @@ func TestRevokeWhileTakenUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubbleWorld(t, func(t *testing.T, w *world) {
 				store := &storagetest.Faulty{Store: w.store}
-				f, config := w.front(), w.config("example.com")
+				f, config := w.fronted("example.com")
 				config.Storage = store
-				acmeOf(config).HTTPClient = f.client()
 				m, stop := w.serving(config)
 				f.answerWith(only("newOrder", busy))
-				if m.Revoke(t.Context(), "example.com", acme.ReasonSuperseded) == nil {
-					t.Error("no error from a CA that is busy")
-				}
+				w.revokeInVain(m, acme.ReasonSuperseded)
 				stop()
 				time.Sleep(time.Minute) // for longer than the CA is left alone
 				f.answerWith(only("newOrder", func(*http.Request) (*http.Response, error) {
@@ -150,13 +150,10 @@ func TestRevokeWhileTakenUp(t *testing.T) {
 func TestRevokeTakenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		f, config := w.front(), w.config("example.com")
-		acmeOf(config).HTTPClient = f.client()
+		f, config := w.fronted("example.com")
 		m, stop := w.serving(config)
 		f.answerWith(only("revokeCert", busy))
-		if m.Revoke(t.Context(), "example.com", acme.ReasonSuperseded) == nil {
-			t.Error("no error from a CA that is busy")
-		}
+		w.revokeInVain(m, acme.ReasonSuperseded)
 		stop()
 		f.answerWith(nil)
 		asked, warned := f.count("revokeCert"), w.count(certmanager.EventWarning)
@@ -177,14 +174,11 @@ func TestRevokeTakenUp(t *testing.T) {
 func TestRevokedByAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		f, config := w.front(), w.config("example.com")
-		acmeOf(config).HTTPClient = f.client()
+		f, config := w.fronted("example.com")
 		m, stop := w.serving(config)
 		defer stop()
 		f.answerWith(only("revokeCert", busy))
-		if m.Revoke(t.Context(), "example.com", acme.ReasonSuperseded) == nil {
-			t.Error("no error from a CA that is busy")
-		}
+		w.revokeInVain(m, acme.ReasonSuperseded)
 		time.Sleep(time.Hour)
 		_, stopOther := w.running(w.config("example.com"))
 		defer stopOther()
@@ -200,8 +194,7 @@ func TestRevokedByAnother(t *testing.T) {
 func TestRevokeWhileRunEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		f, config := w.front(), w.config("example.com")
-		acmeOf(config).HTTPClient = f.client()
+		f, config := w.fronted("example.com")
 		m, stop := w.serving(config)
 		f.answerWith(only("newOrder", hang))
 		ended := make(chan error, 1)

@@ -33,8 +33,7 @@ func TestRevoke(t *testing.T) {
 	for _, reason := range []acme.RevocationReason{acme.ReasonUnspecified, acme.ReasonKeyCompromise, acme.ReasonSuperseded} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			f, config := w.front(), w.config("example.com")
-			acmeOf(config).HTTPClient = f.client()
+			f, config := w.fronted("example.com")
 			m, stop := w.serving(config)
 			defer stop()
 			old, err := w.handshake(t.Context(), "example.com")
@@ -144,8 +143,7 @@ func TestRevokeWhatIsGivenUp(t *testing.T) {
 func TestRevokeLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		f, config := w.front(), w.config("a.example.com", "b.example.com", "c.example.com")
-		acmeOf(config).HTTPClient = f.client()
+		f, config := w.fronted("a.example.com", "b.example.com", "c.example.com")
 		m, stop := w.serving(config)
 		defer stop()
 		old := make(map[string]*x509.Certificate)
@@ -224,8 +222,7 @@ func TestRevokeImpossible(t *testing.T) {
 func TestRevokeWithRoleServe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		f, config := w.front(), w.config("example.com")
-		acmeOf(config).HTTPClient = f.client()
+		f, config := w.fronted("example.com")
 		m, stop := w.serving(config)
 		f.answerWith(only("revokeCert", func(r *http.Request) (*http.Response, error) {
 			return reply(r, http.StatusServiceUnavailable, "text/plain", "busy"), nil

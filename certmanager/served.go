@@ -31,9 +31,13 @@ func newServed(r *record.Certificate) *served {
 	s, chain := beside(len(r.Chain))
 	copy(chain, r.Chain)
 	s.Certificate = tls.Certificate{Certificate: chain, PrivateKey: r.Key.Signer}
-	challenges, validated := proofsOf(r.Validations)
-	s.facts = facts{r.Issuer, r.Obtained.UnixNano(), r.NotBefore.Unix(), r.End.Unix(), validated, r.EndOf, challenges, r.Imported, 0}
+	s.facts = factsOf(r)
 	return s
+}
+
+func factsOf(r *record.Certificate) facts {
+	challenges, validated := proofsOf(r.Validations)
+	return facts{r.Issuer, r.Obtained.UnixNano(), r.NotBefore.Unix(), r.End.Unix(), validated, r.EndOf, challenges, r.Imported, 0}
 }
 
 // beside returns a served and room for a chain of n certificates, for the usual ones in the memory just before it: among a

@@ -151,7 +151,8 @@ func (s *survey) isDue(r *record.Certificate) bool {
 func (s *survey) isPolled(r *record.Certificate) bool {
 	now := time.Now()
 	isNew := now.Before(r.Obtained.Add(schedule.FirstPoll(0, 1))) && !record.IsAhead(r.Obtained, now)
-	return r.End.After(now) && !isNew && s.obtainer.pollable(&newServed(r).facts) != nil
+	f := factsOf(r)
+	return r.End.After(now) && !isNew && s.obtainer.pollable(&f) != nil
 }
 
 // leave ends the management of an entry that came by a survey, and of its alternatives, if no handshake has asked for any of
