@@ -124,7 +124,7 @@ func list(t *testing.T, arguments ...string) []listed {
 		t.Fatal(err)
 	}
 	command := exec.CommandContext(t.Context(), "go", append([]string{"list", "-json=ImportPath,Name,Export"}, arguments...)...)
-	command.Dir, command.Env = "..", append(os.Environ(), "GOWORK="+workspace, "GOFLAGS=")
+	command.Dir, command.Env = "..", append(os.Environ(), "GOWORK="+workspace)
 	var told bytes.Buffer
 	command.Stderr = &told
 	out, err := command.Output()

@@ -109,7 +109,7 @@ func TestReadmeCommandsWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	shell := exec.CommandContext(t.Context(), "sh", "-ec", "go mod init example.com/server\n"+string(commands[1])+"go vet .")
-	shell.Dir, shell.Env = program, append(os.Environ(), "GOWORK=off", "GOFLAGS=")
+	shell.Dir, shell.Env = program, append(os.Environ(), "GOWORK=off")
 	out, err := shell.CombinedOutput()
 	switch {
 	case err == nil:

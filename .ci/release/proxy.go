@@ -94,7 +94,7 @@ func (p *proxy) environment(ctx context.Context, cache string) ([]string, error)
 	return append(os.Environ(), "GOWORK=off",
 		"GOENV=off", "GOPRIVATE=", "GONOPROXY=", // what is there set for modules in private would keep the go command from the proxy
 		"GOMODCACHE="+cache, "GOPROXY="+p.url()+","+had(values[0])+","+had(cache)+","+values[1], "GOSUMDB="+values[2], "GONOSUMDB="+p.core, "GOTOOLCHAIN="+values[3],
-		// -trimpath: what is built in one folder need not be built again in the next. The programs run for a moment: they need not be fast.
-		"GOFLAGS=-modcacherw -trimpath '-gcflags=all=-N -l'",
+		// -trimpath: what is built in one folder need not be built again in the next.
+		"GOFLAGS=-modcacherw -trimpath",
 	), nil
 }
