@@ -29,14 +29,6 @@ type snapshot[V any] struct {
 	wildcard table[V] // "*.example.com" under "example.com"
 }
 
-// place returns the table that holds a name as it was put, and the name's key in there.
-func (s *snapshot[V]) place(name string) (t *table[V], key string) {
-	if rest, ok := strings.CutPrefix(name, wildcardPrefix); ok {
-		return &s.wildcard, rest
-	}
-	return &s.exact, name
-}
-
 // Lookup returns the value for the name that a client asks for: that of the name itself, else that of the wildcard
 // that covers it. It reports false, with V's zero value, if there is neither.
 func (x *Index[V]) Lookup(name string) (V, bool) {
@@ -58,19 +50,7 @@ func (x *Index[V]) Lookup(name string) (V, bool) {
 // Put sets the value of a name or wildcard, in place of the one it had. It copies one shard; use PutAll for many
 // names.
 func (x *Index[V]) Put(name string, v V) {
-	x.writing.Lock()
-	defer x.writing.Unlock()
-	next := x.successor()
-	t, key := next.place(name)
-	*t = t.clone()
-	i := t.index(next.seed, key)
-	if len(t.shards) > 0 && len(t.shards[i]) > 0 && len(t.shards[i]) < maxShard {
-		t.set(i, t.depths[i], maps.Clone(t.shards[i]))
-	} else {
-		t.own(next.seed, i, 1)
-	}
-	t.shards[t.index(next.seed, key)][key] = v
-	x.current.Store(next)
+	x.PutMap(map[string]V{name: v})
 }
 
 // PutAll is Put for every pair of the sequence, the last one of a name counting, in one step: a Lookup finds all of
@@ -88,90 +68,48 @@ func (x *Index[V]) PutMap(added map[string]V) {
 	x.writing.Lock()
 	defer x.writing.Unlock()
 	next := x.successor()
-	next.exact, next.wildcard = next.exact.clone(), next.wildcard.clone()
-	type shard struct {
-		table *table[V]
-		first int
-	}
-	arrivals := make(map[shard]int)
-	for name := range added {
-		t, key := next.place(name)
-		at := shard{table: t}
-		if len(t.shards) > 0 {
-			at.first = t.first(t.index(next.seed, key))
-		}
-		arrivals[at]++
-	}
-	for at, n := range arrivals {
-		at.table.own(next.seed, at.first, n)
-	}
+	exact, wildcard := make([]slot[V], 0, len(added)), []slot[V](nil)
 	for name, v := range added {
-		t, key := next.place(name)
-		t.shards[t.index(next.seed, key)][key] = v
+		if rest, ok := strings.CutPrefix(name, wildcardPrefix); ok {
+			wildcard = append(wildcard, slot[V]{markOf(next.seed, rest), rest, v})
+		} else {
+			exact = append(exact, slot[V]{markOf(next.seed, name), name, v})
+		}
 	}
+	next.exact = next.exact.with(exact)
+	next.wildcard = next.wildcard.with(wildcard)
 	x.current.Store(next)
 }
 
 // Delete removes a name or wildcard, as it was put, and reports whether it was there.
 func (x *Index[V]) Delete(name string) bool {
-	x.writing.Lock()
-	defer x.writing.Unlock()
-	s := x.current.Load()
-	if s == nil {
-		return false
-	}
-	t, key := s.place(name)
-	if _, held := t.lookup(s.seed, key); !held {
-		return false
-	}
-	next := x.successor()
-	t, _ = next.place(name)
-	*t = t.clone()
-	i := t.index(next.seed, key)
-	left := resized(t.shards[i], len(t.shards[i])) // an index that shrinks gives its memory back
-	delete(left, key)
-	t.set(i, t.depths[i], left)
-	x.current.Store(next)
-	return true
+	return x.remove([]string{name})
 }
 
 // DeleteAll removes names and wildcards, as they were put, in one step: a Lookup finds all of them or none. Those that
 // are not there are passed over. Each shard is copied once.
 func (x *Index[V]) DeleteAll(names []string) {
+	x.remove(names)
+}
+
+// remove is DeleteAll and reports whether one of the names was there.
+func (x *Index[V]) remove(names []string) bool {
 	x.writing.Lock()
 	defer x.writing.Unlock()
-	if x.current.Load() == nil || len(names) == 0 {
-		return
-	}
 	next := x.successor()
-	next.exact, next.wildcard = next.exact.clone(), next.wildcard.clone()
-	type place struct {
-		table *table[V]
-		shard int
-	}
-	leaving := make(map[place][]string)
+	var exact, wildcard []string
 	for _, name := range names {
-		t, key := next.place(name)
-		if _, held := t.lookup(next.seed, key); held {
-			at := place{t, t.first(t.index(next.seed, key))}
-			leaving[at] = append(leaving[at], key)
+		if rest, ok := strings.CutPrefix(name, wildcardPrefix); ok {
+			wildcard = append(wildcard, rest)
+		} else {
+			exact = append(exact, name)
 		}
 	}
-	for at, keys := range leaving {
-		old := at.table.shards[at.shard]
-		left := make(map[string]V, max(len(old)-len(keys), 0))
-		gone := make(map[string]bool, len(keys))
-		for _, key := range keys {
-			gone[key] = true
-		}
-		for key, v := range old {
-			if !gone[key] {
-				left[key] = v
-			}
-		}
-		at.table.set(at.shard, at.table.depths[at.shard], left)
-	}
+	var some, more bool
+	next.exact, some = next.exact.without(next.seed, exact)
+	next.wildcard, more = next.wildcard.without(next.seed, wildcard)
 	x.current.Store(next)
+	return some || more
 }
 
 // Len returns how many names and wildcards the index holds.
@@ -180,7 +118,7 @@ func (x *Index[V]) Len() int {
 	if s := x.current.Load(); s != nil {
 		for _, t := range []*table[V]{&s.exact, &s.wildcard} {
 			for shard := range t.distinct() {
-				n += len(shard)
+				n += shard.names
 			}
 		}
 	}
@@ -196,15 +134,15 @@ func (x *Index[V]) All() iter.Seq2[string, V] {
 			return
 		}
 		for shard := range s.exact.distinct() {
-			for name, v := range shard {
-				if !yield(name, v) {
+			for at := range shard.all() {
+				if !yield(at.name, at.value) {
 					return
 				}
 			}
 		}
 		for shard := range s.wildcard.distinct() {
-			for rest, v := range shard {
-				if !yield(wildcardPrefix+rest, v) {
+			for at := range shard.all() {
+				if !yield(wildcardPrefix+at.name, at.value) {
 					return
 				}
 			}
@@ -212,8 +150,7 @@ func (x *Index[V]) All() iter.Seq2[string, V] {
 	}
 }
 
-// successor returns a snapshot to be changed and published, with the tables of the current one: those to be changed
-// have to be cloned first. The caller holds writing.
+// successor returns a copy of the current snapshot, to be changed and published. The caller holds writing.
 func (x *Index[V]) successor() *snapshot[V] {
 	s := x.current.Load()
 	if s == nil {

@@ -3,7 +3,6 @@ package index
 import (
 	"hash/maphash"
 	"iter"
-	"maps"
 	"math/bits"
 	"slices"
 )
@@ -12,84 +11,107 @@ import (
 // writer copies less, and has more of them to list.
 const maxShard = 1024
 
-// A table is a hash table whose parts, the shards, are maps: what a writer changes is one of them. Their number grows
+// A table is a hash table in parts, the shards: what a writer changes is one of them. Their number grows
 // with the names (extendible hashing): a shard that is full is split by one more bit of the hash, and the others are
 // left as they are. A published table is not changed.
 type table[V any] struct {
-	shards []map[string]V // by the low bits of the hash, as many as count all; a shard that goes by fewer of them stands here repeatedly
-	depths []uint8        // how many bits each shard goes by
+	shards []*shard[V] // by the low bits of the hash, as many as count all; a shard that goes by fewer of them stands here repeatedly
 }
 
-// clone returns a table with the same shards, to be changed: each shard that changes has to be copied first.
-func (t *table[V]) clone() table[V] {
-	return table[V]{slices.Clone(t.shards), slices.Clone(t.depths)}
+// markOf returns the hash of a name with a bit set that chooses neither shard nor slot. It is not 0.
+func markOf(seed maphash.Seed, name string) uint64 {
+	return maphash.String(seed, name) | 1<<32
 }
 
-// index returns the place of the shard that holds the name, if any does.
-func (t *table[V]) index(seed maphash.Seed, name string) int {
-	if len(t.shards) <= 1 {
-		return 0
-	}
-	return int(maphash.String(seed, name) & uint64(len(t.shards)-1))
-}
-
-func (t *table[V]) lookup(seed maphash.Seed, name string) (V, bool) {
-	if len(t.shards) == 0 {
-		var none V
-		return none, false
-	}
-	v, ok := t.shards[t.index(seed, name)][name]
-	return v, ok
-}
+// place returns where the shard for a name stands. There is one.
+func (t *table[V]) place(mark uint64) int { return int(mark & uint64(len(t.shards)-1)) }
 
 // first returns the first place of the shard that stands at i.
-func (t *table[V]) first(i int) int { return i & (1<<t.depths[i] - 1) }
+func (t *table[V]) first(i int) int { return i & (1<<t.shards[i].depth - 1) }
 
-// set has a shard that goes by depth bits stand in all its places, of which i is one.
-func (t *table[V]) set(i int, depth uint8, shard map[string]V) {
-	for step := 1 << depth; len(t.shards) < step; {
-		t.shards, t.depths = append(t.shards, t.shards...), append(t.depths, t.depths...)
+func (t *table[V]) lookup(seed maphash.Seed, name string) (v V, ok bool) {
+	if len(t.shards) == 0 {
+		return v, false
 	}
-	for at := i & (1<<depth - 1); at < len(t.shards); at += 1 << depth {
-		t.shards[at], t.depths[at] = shard, depth
-	}
+	mark := markOf(seed, name)
+	at := t.shards[t.place(mark)].find(mark, name)
+	return at.value, at.mark != 0
 }
 
-// own copies the shard at i, with room for n names more, or splits it into copies if these are too many for one.
-func (t *table[V]) own(seed maphash.Seed, i, n int) {
+// with returns a table that has the names added as well, the last one of a name counting. It copies each shard that changes once.
+func (t table[V]) with(added []slot[V]) table[V] {
+	if len(added) == 0 {
+		return t
+	}
+	t.shards = slices.Clone(t.shards)
 	if len(t.shards) == 0 {
-		t.shards, t.depths = make([]map[string]V, 1), make([]uint8, 1)
+		t.shards = append(t.shards, empty[V](0, 0))
 	}
-	old, depth := t.shards[i], t.depths[i]
-	total := len(old) + n
-	if total <= maxShard {
-		t.set(i, depth, resized(old, total))
-		return
+	for i, some := range t.arrivals(added) {
+		old := t.shards[i]
+		total := old.names + len(some)
+		if total <= maxShard {
+			t.set(i, old.with(some))
+			continue
+		}
+		more := bits.Len(uint(total) * 4 / 3 / (maxShard + 1)) // so that a part is three quarters full at most, on average
+		for part, s := range old.split(some, uint8(more)) {
+			t.set(i|part<<old.depth, s)
+		}
 	}
-	more := bits.Len(uint(total) * 4 / 3 / (maxShard + 1)) // so that a part is three quarters full at most, on average
-	low := t.first(i)
-	for part := range 1 << more {
-		t.set(low|part<<depth, depth+uint8(more), make(map[string]V, total>>more))
+	return t
+}
+
+// arrivals returns the names added by the first place of the shard that they go to.
+func (t table[V]) arrivals(added []slot[V]) map[int][]slot[V] {
+	if len(t.shards) == 1 { // as when a server starts with all of its names
+		return map[int][]slot[V]{0: added}
 	}
-	for name, v := range old {
-		t.shards[t.index(seed, name)][name] = v
+	arrivals := make(map[int][]slot[V])
+	for _, at := range added {
+		i := t.first(t.place(at.mark))
+		arrivals[i] = append(arrivals[i], at)
+	}
+	return arrivals
+}
+
+// without returns a table that lacks the names, and reports whether it held one. It copies each shard that changes once.
+func (t table[V]) without(seed maphash.Seed, names []string) (table[V], bool) {
+	leaving := make(map[int]map[string]bool)
+	for _, name := range names {
+		if _, held := t.lookup(seed, name); !held {
+			continue
+		}
+		i := t.first(t.place(markOf(seed, name)))
+		if leaving[i] == nil {
+			leaving[i] = make(map[string]bool)
+		}
+		leaving[i][name] = true
+	}
+	t.shards = slices.Clone(t.shards)
+	for i, some := range leaving {
+		t.set(i, t.shards[i].without(some))
+	}
+	return t, len(leaving) > 0
+}
+
+// set has a shard stand in all its places, of which i is one.
+func (t *table[V]) set(i int, s *shard[V]) {
+	for step := 1 << s.depth; len(t.shards) < step; {
+		t.shards = append(t.shards, t.shards...)
+	}
+	for at := i & (1<<s.depth - 1); at < len(t.shards); at += 1 << s.depth {
+		t.shards[at] = s
 	}
 }
 
 // distinct returns the shards, each once.
-func (t *table[V]) distinct() iter.Seq[map[string]V] {
-	return func(yield func(map[string]V) bool) {
+func (t *table[V]) distinct() iter.Seq[*shard[V]] {
+	return func(yield func(*shard[V]) bool) {
 		for i, shard := range t.shards {
 			if t.first(i) == i && !yield(shard) {
 				return
 			}
 		}
 	}
-}
-
-// resized returns a copy of a map with room for n names. Not maps.Clone, whose copies are as large as the map ever was.
-func resized[V any](m map[string]V, n int) map[string]V {
-	c := make(map[string]V, n)
-	maps.Copy(c, m)
-	return c
 }

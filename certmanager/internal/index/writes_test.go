@@ -2,7 +2,6 @@ package index
 
 import (
 	"crypto/tls"
-	"reflect"
 	"testing"
 	"time"
 )
@@ -60,10 +59,10 @@ func TestWriteCopiesOneShard(t *testing.T) {
 }
 
 // shardsOf returns the sizes of the shards, by what is theirs alone.
-func shardsOf[V any](t *table[V]) map[uintptr]int {
-	all := make(map[uintptr]int)
+func shardsOf[V any](t *table[V]) map[*slot[V]]int {
+	all := make(map[*slot[V]]int)
 	for shard := range t.distinct() {
-		all[reflect.ValueOf(shard).Pointer()] = len(shard)
+		all[&shard.slots[0]] = shard.names
 	}
 	return all
 }
