@@ -2,6 +2,7 @@ package index
 
 import (
 	"fmt"
+	"hash/maphash"
 	"math"
 	"testing"
 )
@@ -38,6 +39,16 @@ func TestEqualHashes(t *testing.T) {
 	for i, part := range parts[:hash&3] {
 		if part.names != 0 {
 			t.Errorf("part %d has %d names", i, part.names)
+		}
+	}
+}
+
+// TestMark has the hash of a name never look like a vacant slot.
+func TestMark(t *testing.T) {
+	seed := maphash.MakeSeed()
+	for i := range 64 {
+		if mark := markOf(seed, fmt.Sprint(i)); mark&(1<<32) == 0 {
+			t.Errorf("%x", mark)
 		}
 	}
 }

@@ -36,10 +36,23 @@ func compact(key crypto.Signer, der []byte, leaf *x509.Certificate) crypto.Signe
 	}
 	c.point = (*[65]byte)(der[end-len(c.point) : end])
 	private.D.FillBytes(c.scalar[:]) //lint:ignore SA1019 Bytes would have package ecdsa keep what it knows of the key
-	if !belongs(c, private.Public()) {
+	if !isPoint(c.point, &private.PublicKey) {
 		return key
 	}
 	return c
+}
+
+// isPoint reports whether point is the public key, for P-256. To have package ecdsa parse it takes ten times as long.
+func isPoint(point *[65]byte, public *ecdsa.PublicKey) bool {
+	var own [65]byte
+	x, y := public.X, public.Y //lint:ignore SA1019 Bytes would look once more whether it is on the curve
+	if x.BitLen() > 256 || y.BitLen() > 256 {
+		return false
+	}
+	own[0] = 4 // uncompressed
+	x.FillBytes(own[1:33])
+	y.FillBytes(own[33:])
+	return own == *point
 }
 
 // Public returns the public key, an *[ecdsa.PublicKey].
