@@ -82,7 +82,7 @@ func (p *proxy) check(d download, folder, version string) error {
 // before, from the module cache. Nothing of it is left in that cache: the next rehearsal has other files under the same version.
 // Their own cache is asked as well: it lists the versions that it has.
 func (p *proxy) environment(ctx context.Context, cache string) ([]string, error) {
-	settings := []string{"GOMODCACHE", "GOPROXY", "GOSUMDB", "GOTOOLCHAIN"}
+	settings := []string{"GOMODCACHE", "GOPROXY", "GOSUMDB", "GOTOOLCHAIN", "GOFLAGS"}
 	out, err := exec.CommandContext(ctx, "go", append([]string{"env"}, settings...)...).Output()
 	if err != nil {
 		return nil, err
@@ -95,6 +95,6 @@ func (p *proxy) environment(ctx context.Context, cache string) ([]string, error)
 		"GOENV=off", "GOPRIVATE=", "GONOPROXY=", // what is there set for modules in private would keep the go command from the proxy
 		"GOMODCACHE="+cache, "GOPROXY="+p.url()+","+had(values[0])+","+had(cache)+","+values[1], "GOSUMDB="+values[2], "GONOSUMDB="+p.core, "GOTOOLCHAIN="+values[3],
 		// -trimpath: what is built in one folder need not be built again in the next.
-		"GOFLAGS=-modcacherw -trimpath",
+		"GOFLAGS="+strings.TrimSpace(values[4]+" -modcacherw -trimpath"),
 	), nil
 }
