@@ -94,7 +94,7 @@ func buildAPIServer(t *testing.T) string {
 	}
 	cmd := exec.CommandContext(t.Context(), "go", "tool", "-n", "kubernetesserver")
 	cmd.Dir = filepath.Join("..", "..", "storage", "internal", "server", "kubernetesserver")
-	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=readonly -trimpath '-gcflags=all=-N -l -dwarf=false'", "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" -mod=readonly"))
 	output, err := cmd.Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		t.Fatalf("the API server can't be built: %v\n%s", err, exit.Stderr)

@@ -25,13 +25,12 @@ func Find(program string) (string, error) {
 }
 
 // Build builds the program whose module is in the folder, and which that module names as a tool by the folder's name,
-// unless Go's cache has it. Its dependencies are its own, not the workspace's, and it is built without the race detector,
-// and neither optimized nor with what debuggers want to know, which takes nearly twice as long.
+// unless Go's cache has it. Its dependencies are its own, not the workspace's, and it is built without the race detector.
 // Build returns the program's path, which [New] takes, or an error for which [Skip] skips if that can't be had.
 func Build(folder string) (program string, err error) {
 	command := exec.Command("go", "tool", "-n", filepath.Base(folder))
 	command.Dir = folder
-	command.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=readonly -trimpath '-gcflags=all=-N -l -dwarf=false'", "CGO_ENABLED=0")
+	command.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" -mod=readonly"))
 	output, err := command.Output()
 	if err != nil {
 		var exit *exec.ExitError
