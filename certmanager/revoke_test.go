@@ -153,16 +153,11 @@ func TestRevokeLater(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		busy := func(name string) {
-			f.answerWith(only(name, func(r *http.Request) (*http.Response, error) {
-				return reply(r, http.StatusServiceUnavailable, "text/plain", "busy"), nil
-			}))
-		}
-		busy("revokeCert")
+		f.answerWith(only("revokeCert", busy))
 		if err := m.Revoke(t.Context(), "a.example.com", acme.ReasonSuperseded); err == nil {
 			t.Error("no error from a CA that is busy")
 		}
-		busy("newOrder")
+		f.answerWith(only("newOrder", busy))
 		for _, name := range config.Names[1:] {
 			if err := m.Revoke(t.Context(), name, acme.ReasonSuperseded); err == nil || !strings.Contains(err.Error(), "successor") {
 				t.Errorf("error %v", err)
@@ -224,12 +219,8 @@ func TestRevokeWithRoleServe(t *testing.T) {
 		w := newWorld(t)
 		f, config := w.fronted("example.com")
 		m, stop := w.serving(config)
-		f.answerWith(only("revokeCert", func(r *http.Request) (*http.Response, error) {
-			return reply(r, http.StatusServiceUnavailable, "text/plain", "busy"), nil
-		}))
-		if err := m.Revoke(t.Context(), "example.com", acme.ReasonSuperseded); err == nil {
-			t.Error("no error from a CA that is busy")
-		}
+		f.answerWith(only("revokeCert", busy))
+		w.revokeInVain(m, acme.ReasonSuperseded)
 		stop()
 		f.answerWith(nil)
 		warned := w.count(certmanager.EventWarning)

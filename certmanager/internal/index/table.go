@@ -77,22 +77,29 @@ func (t table[V]) arrivals(added []slot[V]) map[int][]slot[V] {
 
 // without returns a table that lacks the names, and reports whether it held one. It copies each shard that changes once.
 func (t table[V]) without(seed maphash.Seed, names []string) (table[V], bool) {
+	if len(t.shards) == 0 {
+		return t, false
+	}
 	leaving := make(map[int]map[string]bool)
 	for _, name := range names {
-		if _, held := t.lookup(seed, name); !held {
+		mark := markOf(seed, name)
+		i := t.first(t.place(mark))
+		if t.shards[i].find(mark, name).mark == 0 {
 			continue
 		}
-		i := t.first(t.place(markOf(seed, name)))
 		if leaving[i] == nil {
 			leaving[i] = make(map[string]bool)
 		}
 		leaving[i][name] = true
 	}
+	if len(leaving) == 0 {
+		return t, false
+	}
 	t.shards = slices.Clone(t.shards)
 	for i, some := range leaving {
 		t.set(i, t.shards[i].without(some))
 	}
-	return t, len(leaving) > 0
+	return t, true
 }
 
 // set has a shard stand in all its places, of which i is one.

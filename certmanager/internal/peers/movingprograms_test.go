@@ -160,7 +160,13 @@ func caddy(t *testing.T, w *workplace, domain string) string {
 	w.proxy(domain, plain)
 	// Sites with settings of their own register an account at the same time as the others: these have one by then.
 	runCaddy(t, home, sites, 2)
-	runCaddy(t, home, sites+fmt.Sprintf("rsa.%s {\n\ttls {\n\t\tkey_type rsa2048\n\t}\n\trespond hello\n}\n", domain), 1)
+	runCaddy(t, home, sites+fmt.Sprintf(`rsa.%s {
+	tls {
+		key_type rsa2048
+	}
+	respond hello
+}
+`, domain), 1)
 	return filepath.Join(home, "caddy")
 }
 
