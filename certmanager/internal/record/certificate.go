@@ -67,15 +67,15 @@ func New(meta Meta, key Key, issued *acme.Certificate, shared *Intermediates) (*
 	if err != nil {
 		return nil, err
 	}
-	c := &Certificate{Meta: meta, Key: key}
-	c.setChain(bytes.Clone(issued.Chain[0]), issued.Leaf, tail)
+	c, der := &Certificate{Meta: meta, Key: key}, bytes.Clone(issued.Chain[0])
+	c.Key.Signer, _ = compact(key.Signer, der, issued.Leaf)
+	c.setChain(der, issued.Leaf, tail)
 	return c, nil
 }
 
-// setChain sets the chain and what is known of it. The leaf is given as DER and parsed; the key is its own.
+// setChain sets the chain and what is known of it. The leaf is given as DER and parsed.
 func (c *Certificate) setChain(der []byte, leaf *x509.Certificate, above *tail) {
 	c.Chain = append(append(make([][]byte, 0, 1+len(above.chain)), der), above.chain...)
-	c.Key.Signer = compact(c.Key.Signer, der, leaf)
 	c.Serial = hex.EncodeToString(leaf.SerialNumber.Bytes())
 	c.NotBefore, c.NotAfter, c.End = leaf.NotBefore, leaf.NotAfter, leaf.NotAfter
 	for _, end := range above.ends {

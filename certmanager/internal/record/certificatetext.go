@@ -67,7 +67,7 @@ func DecodeCertificate(data []byte, identifiers []acme.Identifier, shared *Inter
 	c := &Certificate{Meta: line.Meta, Key: Key{Reference: line.KeyReference}}
 	c.setUTC()
 	if line.KeyReference == "" {
-		if c.Key.Signer, text, err = decodeKey(text); err != nil {
+		if c.Key.Signer, text, err = decodeCertificateKey(text); err != nil {
 			return nil, err
 		}
 	}
@@ -81,7 +81,10 @@ func DecodeCertificate(data []byte, identifiers []acme.Identifier, shared *Inter
 	}
 	public := leaf.PublicKey
 	if c.Key.Signer != nil {
-		public = c.Key.Public()
+		var same bool
+		if c.Key.Signer, same = compact(c.Key.Signer, der, leaf); !same {
+			public = c.Key.Public()
+		}
 	}
 	if err := (&acme.Certificate{Leaf: leaf}).Verify(public, identifiers, leaf.NotBefore); err != nil {
 		return nil, err

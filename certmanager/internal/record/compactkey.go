@@ -22,24 +22,37 @@ type compactKey struct {
 
 var errDamagedKey = errors.New("the certificate's public key was changed in memory")
 
-// compact returns the key of the leaf, given as DER and parsed, as a compactKey where it can be one.
-func compact(key crypto.Signer, der []byte, leaf *x509.Certificate) crypto.Signer {
-	private, ok := key.(*ecdsa.PrivateKey)
-	if !ok || private.Curve != elliptic.P256() {
-		return key
+// compact returns the key as a compactKey where it can be one, and whether it is known to be that of the leaf, which is given
+// as DER and parsed.
+func compact(key crypto.Signer, der []byte, leaf *x509.Certificate) (signer crypto.Signer, same bool) {
+	point := pointIn(der, leaf)
+	if point == nil {
+		return key, false
 	}
-	c := new(compactKey)
-	before, _, found := bytes.Cut(der, leaf.RawSubjectPublicKeyInfo) // which ends with the point
-	end := len(before) + len(leaf.RawSubjectPublicKeyInfo)
-	if !found || end < len(c.point) {
-		return key
+	switch key := key.(type) {
+	case *compactKey:
+		if *key.point == *point {
+			key.point = point // of both, one is kept
+			return key, true
+		}
+	case *ecdsa.PrivateKey:
+		if key.Curve == elliptic.P256() && isPoint(point, &key.PublicKey) {
+			c := &compactKey{point: point}
+			key.D.FillBytes(c.scalar[:]) //lint:ignore SA1019 Bytes would have package ecdsa keep what it knows of the key
+			return c, true
+		}
 	}
-	c.point = (*[65]byte)(der[end-len(c.point) : end])
-	private.D.FillBytes(c.scalar[:]) //lint:ignore SA1019 Bytes would have package ecdsa keep what it knows of the key
-	if !isPoint(c.point, &private.PublicKey) {
-		return key
+	return key, false
+}
+
+// pointIn returns what would be the leaf's point in its DER if its key were for P-256, or nil.
+func pointIn(der []byte, leaf *x509.Certificate) *[65]byte {
+	info := leaf.RawSubjectPublicKeyInfo // which ends with the point
+	before, _, found := bytes.Cut(der, info)
+	if !found || len(info) < 65 {
+		return nil
 	}
-	return c
+	return (*[65]byte)(der[len(before)+len(info)-65:])
 }
 
 // isPoint reports whether point is the public key, for P-256. To have package ecdsa parse it takes ten times as long.

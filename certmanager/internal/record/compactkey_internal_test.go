@@ -19,6 +19,10 @@ func TestCompactKeyElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	der, err := marshalKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]struct {
 		der, info []byte
 		compact   bool
@@ -30,9 +34,14 @@ func TestCompactKeyElsewhere(t *testing.T) {
 		"not there":            {[]byte("a certificate"), info, false},
 		"shorter than a point": {info[:10], info[:10], false},
 	} {
-		got := compact(key, test.der, &x509.Certificate{RawSubjectPublicKeyInfo: test.info})
-		if _, is := got.(*compactKey); is != test.compact || !key.PublicKey.Equal(got.Public()) {
-			t.Errorf("%s: it is a %T", name, got)
+		leaf := &x509.Certificate{RawSubjectPublicKeyInfo: test.info}
+		got, same := compact(key, test.der, leaf)
+		if _, is := got.(*compactKey); is != test.compact || same != test.compact || !key.PublicKey.Equal(got.Public()) {
+			t.Errorf("%s: it is a %T, the leaf's: %v", name, got, same)
+		}
+		read := parseP256(der)
+		if got, same := compact(read, test.der, leaf); same != test.compact || !key.PublicKey.Equal(got.Public()) || !key.Equal(expanded(t, read)) {
+			t.Errorf("%s: as it was read, it became a %T, the leaf's: %v", name, got, same)
 		}
 	}
 }

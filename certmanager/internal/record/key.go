@@ -127,6 +127,16 @@ func EncodeKey(key crypto.PrivateKey) ([]byte, error) {
 // decodeKey reads the private key that the text begins with, and returns the text behind it. Its errors do not show
 // what it could not read.
 func decodeKey(text []byte) (key crypto.Signer, rest []byte, err error) {
+	der, rest, err := decodeKeyBlock(text)
+	if err != nil {
+		return nil, nil, err
+	}
+	key, err = parsePKCS8(der)
+	return key, rest, err
+}
+
+// decodeKeyBlock returns the DER of the private key that the text begins with, and the text behind it.
+func decodeKeyBlock(text []byte) (der, rest []byte, err error) {
 	label, content, rest, err := nextBlock(text)
 	if err != nil {
 		return nil, nil, fmt.Errorf("its private key: %w", err)
@@ -134,20 +144,33 @@ func decodeKey(text []byte) (key crypto.Signer, rest []byte, err error) {
 	if !bytes.Equal(label, []byte(pemKey)) {
 		return nil, nil, errors.New("there is no private key in PEM where it is expected")
 	}
-	der, err := decodeBase64(content)
-	if err != nil || len(der) > MaxKey {
+	if der, err = decodeBase64(content); err != nil || len(der) > MaxKey {
 		return nil, nil, errors.New("its private key is not base64, or too long")
+	}
+	return der, rest, nil
+}
+
+func parsePKCS8(der []byte) (crypto.Signer, error) {
+	parsed, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return nil, errors.New("its private key is not PKCS #8")
+	}
+	key, ok := parsed.(crypto.Signer)
+	if !ok {
+		return nil, errors.New("its private key can't sign")
+	}
+	return key, nil
+}
+
+// decodeCertificateKey is decodeKey for the key of a certificate: there are many of them.
+func decodeCertificateKey(text []byte) (key crypto.Signer, rest []byte, err error) {
+	der, rest, err := decodeKeyBlock(text)
+	if err != nil {
+		return nil, nil, err
 	}
 	if key := parseP256(der); key != nil {
 		return key, rest, nil
 	}
-	parsed, err := x509.ParsePKCS8PrivateKey(der)
-	if err != nil {
-		return nil, nil, errors.New("its private key is not PKCS #8")
-	}
-	key, ok := parsed.(crypto.Signer)
-	if !ok {
-		return nil, nil, errors.New("its private key can't sign")
-	}
-	return key, rest, nil
+	key, err = parsePKCS8(der)
+	return key, rest, err
 }

@@ -3,6 +3,7 @@ package record
 import (
 	"bytes"
 	"crypto"
+	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/x509"
@@ -45,15 +46,16 @@ func marshalP256(scalar, point []byte) []byte {
 	return slices.Concat([]byte(p256BeforeScalar), scalar, []byte(p256BeforePoint), point)
 }
 
-// parseP256 returns the key of DER in this form, or nil if it has another or is no key. The public key is reckoned, not read.
-func parseP256(der []byte) *ecdsa.PrivateKey {
+// parseP256 returns the key of DER in this form, or nil if it has another or is no key. The public key is reckoned, not read,
+// by package ecdh: package ecdsa has it as two big numbers, which would be taken apart at once.
+func parseP256(der []byte) *compactKey {
 	scalar, ok := bytes.CutPrefix(der, []byte(p256BeforeScalar))
 	if !ok || len(scalar) != 32+len(p256BeforePoint)+65 || string(scalar[32:32+len(p256BeforePoint)]) != p256BeforePoint {
 		return nil
 	}
-	key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar[:32])
+	key, err := ecdh.P256().NewPrivateKey(scalar[:32])
 	if err != nil {
 		return nil
 	}
-	return key
+	return &compactKey{[32]byte(scalar), (*[65]byte)(key.PublicKey().Bytes())}
 }
