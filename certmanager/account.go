@@ -159,7 +159,7 @@ func (a *account) load(ctx context.Context, s storage.Store, lost bool) (openAcc
 	if rec.URL != "" && !lost {
 		return a.openedWith(rec), nil
 	}
-	client, registered, err := a.register(ctx, stored, &rec)
+	client, registered, err := registration{a}.run(ctx, stored, &rec)
 	if errors.Is(err, acme.ErrUnauthorized) && a.issuer.ExternalAccount == nil {
 		err = a.issuer.deactivated(err)
 	}

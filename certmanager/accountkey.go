@@ -15,10 +15,13 @@ func accountKeyTypes() map[string]KeyType {
 	return map[string]KeyType{"ES256": ECDSAP256, "ES384": ECDSAP384, "RS256": RSA2048}
 }
 
-// register registers the account. If the CA takes other keys than that of an account that it does not have yet, the key is
+// A registration makes an account at the CA, or finds it there.
+type registration struct{ *account }
+
+// run registers the account. If the CA takes other keys than that of an account that it does not have yet, the key is
 // replaced by one that it takes, once for all who share the storage.
-func (a *account) register(ctx context.Context, stored *accountRecord, rec *record.Account) (*acme.Client, *acme.Account, error) {
-	client, registered, err := a.registerOnce(ctx, rec)
+func (r registration) run(ctx context.Context, stored *accountRecord, rec *record.Account) (*acme.Client, *acme.Account, error) {
+	client, registered, err := r.once(ctx, rec)
 	if !errors.Is(err, acme.ErrBadSignatureAlgorithm) || rec.URL != "" {
 		return client, registered, err
 	}
@@ -29,19 +32,19 @@ func (a *account) register(ctx context.Context, stored *accountRecord, rec *reco
 	if *rec, err = stored.replaceKey(ctx, rec.Key, keyType); err != nil {
 		return client, nil, storageFailure(fmt.Errorf("replace its key by one of type %s: %w", keyType, err))
 	}
-	return a.registerOnce(ctx, rec)
+	return r.once(ctx, rec)
 }
 
-// registerOnce registers the account with the key that it has, as far as the budget allows.
-func (a *account) registerOnce(ctx context.Context, rec *record.Account) (*acme.Client, *acme.Account, error) {
-	client := a.clientFor(rec.Key.Signer)
-	charge, err := a.budgets.takeAccount(ctx)
+// once registers the account with the key that it has, as far as the budget allows.
+func (r registration) once(ctx context.Context, rec *record.Account) (*acme.Client, *acme.Account, error) {
+	client := r.clientFor(rec.Key.Signer)
+	charge, err := r.budgets.takeAccount(ctx)
 	if err != nil {
 		return client, nil, err
 	}
-	registered, err := client.Register(ctx, a.issuer.registration())
+	registered, err := client.Register(ctx, r.issuer.registration())
 	if refused, ok := errors.AsType[*acme.Problem](err); ok && !acme.IsOutage(refused) {
-		a.budgets.settleAccount(ctx, &charge, err)
+		r.budgets.settleAccount(ctx, &charge, err)
 	}
 	return client, registered, err
 }

@@ -57,7 +57,7 @@ func (a *attempt) run(ctx context.Context) outcome {
 	if until, err := a.writable.check(ctx); err != nil {
 		return outcome{kind: lifecycle.Deferred, until: until, err: err}
 	}
-	if until, err := a.nobodyToAsk(ctx); errors.As(err, new(*spentError)) {
+	if until, err := (standing{a}).nobodyToAsk(ctx); errors.As(err, new(*spentError)) {
 		return outcome{kind: lifecycle.Deferred, until: until, err: a.named(err)}
 	} else if err != nil {
 		return a.deferred(ctx, until, a.named(err))
@@ -67,13 +67,14 @@ func (a *attempt) run(ctx context.Context) outcome {
 		return a.notHeld(ctx, err)
 	}
 	defer a.release(ctx)
-	events, err := a.read(ctx)
+	found := reading{a}
+	events, err := found.read(ctx)
 	if err != nil {
 		return a.notHeld(ctx, err)
 	}
-	a.heedPlan()
-	if deleted, err := a.isDeleted(ctx); err != nil {
-		return a.failed(ctx, a.entry, err)
+	found.heedPlan()
+	if deleted, err := found.isDeleted(ctx); err != nil {
+		return failedInHouse(ctx, a.entry, err)
 	} else if deleted {
 		return a.forgetDeleted(ctx, a.entry)
 	}
@@ -91,7 +92,7 @@ func (a *attempt) run(ctx context.Context) outcome {
 	if o.kind == lifecycle.Obtained || o.kind == lifecycle.Current {
 		a.left.memory = nil
 	} else if a.work.ours {
-		a.left.memory = a.work.remember()
+		a.left.memory = memoryOf(a.work)
 	}
 	o.events = append(events, o.events...)
 	return o
@@ -110,7 +111,7 @@ func (a *attempt) askPolicy(ctx context.Context) (o outcome, allowed bool) {
 	case err == nil:
 		return outcome{}, true
 	case !errors.Is(err, ErrDenied):
-		return a.failed(ctx, e, err), false
+		return failedInHouse(ctx, e, err), false
 	case !time.Now().Before(current.end()):
 		a.retire(a.catalogue.evict(e), e)
 	}
@@ -137,7 +138,7 @@ func (a *attempt) notHeld(ctx context.Context, err error) outcome {
 	if held, ok := errors.AsType[*storage.HeldError](err); ok {
 		return a.held(ctx, held)
 	}
-	return a.failed(ctx, a.entry, err)
+	return failedInHouse(ctx, a.entry, err)
 }
 
 // held is the outcome when another process has the lease.

@@ -47,7 +47,8 @@ func (c *certificateRule) judge(ctx context.Context, r storage.Record) (goes boo
 	if old.Key.Reference == "" {
 		return true, nil
 	}
-	if err := c.obtainer.archive.deleteDistantKey(ctx, old); err != nil {
+	err = deletion{&c.obtainer.archive}.deleteDistantKey(ctx, old)
+	if err != nil {
 		c.logger.LogAttrs(ctx, slog.LevelDebug, "a key that nobody needs any more can't be deleted", slog.String("record", r.Key), slog.String("error", err.Error()))
 		return false, ctx.Err()
 	}

@@ -142,7 +142,7 @@ func TestAlternativeOfWhatWasEvicted(t *testing.T) {
 		t.Fatal("it is not managed")
 	}
 	c.evict(first)
-	o := obtainer{catalogue: &c, update: func(...*entry) {}}
+	o := obtainer{catalogue: &c, lines: lines{func(...*entry) {}}}
 	if o.adopt(first.alternative); c.lookup("example.com") != nil {
 		t.Error("the alternative is managed by itself")
 	}

@@ -22,17 +22,20 @@ type copied struct {
 	time time.Time // when it was
 }
 
-// copyOf returns the newest certificate that there is a copy of for the entry, if the storage keeps copies.
-func (a *archive) copyOf(ctx context.Context, e *entry) (best copied, err error) {
-	copies, ok := storage.As[storage.Copies](a.store)
+// Copies are what an archive's storage keeps copies of, if it does: what was there once, for when it can't be read.
+type copies struct{ *archive }
+
+// of returns the newest certificate that there is a copy of for the entry.
+func (c copies) of(ctx context.Context, e *entry) (best copied, err error) {
+	kept, ok := storage.As[storage.Copies](c.store)
 	if !ok {
 		return copied{}, nil
 	}
-	for _, issuer := range a.issuers {
-		found, loadErr := copies.LoadCopy(ctx, e.certificateKey(issuer.ID()))
+	for _, issuer := range c.issuers {
+		found, loadErr := kept.LoadCopy(ctx, e.certificateKey(issuer.ID()))
 		var r *record.Certificate
 		if loadErr == nil {
-			r, loadErr = a.decode(found.Value, &e.subject)
+			r, loadErr = c.decode(found.Value, &e.subject)
 		}
 		switch {
 		case loadErr == nil && r.NewerThan(best.Certificate, time.Now()):
@@ -45,26 +48,26 @@ func (a *archive) copyOf(ctx context.Context, e *entry) (best copied, err error)
 }
 
 // soon is newest for who can do with a copy: if the storage takes long, and there is one, it is not waited for.
-func (a *archive) soon(ctx context.Context, e *entry) (*record.Certificate, error) {
+func (c copies) soon(ctx context.Context, e *entry) (*record.Certificate, error) {
 	limited, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	timer := time.AfterFunc(copyPatience, func() {
-		if c, _ := a.copyOf(ctx, e); c.Certificate != nil {
+		if found, _ := c.of(ctx, e); found.Certificate != nil {
 			cancel(errSlowStorage)
 		}
 	})
 	defer timer.Stop()
-	return a.newest(limited, e)
+	return c.newest(limited, e)
 }
 
-// hasCopies reports whether there is a copy of any certificate.
-func (a *archive) hasCopies(ctx context.Context) bool {
-	copies, ok := storage.As[storage.Copies](a.store)
+// any reports whether there is one of any certificate.
+func (c copies) any(ctx context.Context) bool {
+	kept, ok := storage.As[storage.Copies](c.store)
 	if !ok {
 		return false
 	}
-	for _, issuer := range a.issuers {
-		for _, err := range copies.ScanCopies(ctx, record.CertificatePrefix(issuer.ID())) {
+	for _, issuer := range c.issuers {
+		for _, err := range kept.ScanCopies(ctx, record.CertificatePrefix(issuer.ID())) {
 			return err == nil
 		}
 	}
@@ -72,22 +75,22 @@ func (a *archive) hasCopies(ctx context.Context) bool {
 }
 
 // serveCopy has handshakes served with a copy while the storage can't be read, which cause says, if they have nothing yet.
-func (o *obtainer) serveCopy(ctx context.Context, e *entry, cause error) {
+func (l loader) serveCopy(ctx context.Context, e *entry, cause error) {
 	if e.served.Load() != nil {
 		return
 	}
-	c, err := o.archive.copyOf(ctx, e)
+	c, err := copies{&l.archive}.of(ctx, e)
 	if err != nil {
-		o.logger.LogAttrs(ctx, slog.LevelDebug, "a copy of a certificate can't be used", slog.Any("names", e.names()), slog.String("error", err.Error()))
+		l.logger.LogAttrs(ctx, slog.LevelDebug, "a copy of a certificate can't be used", slog.Any("names", e.names()), slog.String("error", err.Error()))
 	}
 	if c.Certificate != nil && e.lend(c) {
-		o.emit(ctx, o.copiedEvent(e, c, cause))
+		l.emit(ctx, l.copiedEvent(e, c, cause))
 	}
 }
 
 // lendOnDemand puts a name that a client asks for under management with a copy, if there is one that has not expired.
 func (m *Manager) lendOnDemand(ctx context.Context, e *entry, cause error) *tls.Certificate {
-	m.obtainer.serveCopy(ctx, e, cause)
+	loader{&m.obtainer}.serveCopy(ctx, e, cause)
 	s := e.served.Load()
 	if s == nil || !time.Now().Before(s.end()) {
 		return nil
@@ -105,14 +108,14 @@ func (r *reporter) copiedEvent(e *entry, c copied, cause error) Event {
 }
 
 // meanwhile serves a copy if the storage takes long, until the function that it returns is called.
-func (o *obtainer) meanwhile(ctx context.Context, e *entry) (end func()) {
-	if _, copies := storage.As[storage.Copies](o.store); !copies || e.served.Load() != nil {
+func (l loader) meanwhile(ctx context.Context, e *entry) (end func()) {
+	if _, ok := storage.As[storage.Copies](l.store); !ok || e.served.Load() != nil {
 		return func() {}
 	}
 	over := make(chan struct{})
 	timer := time.AfterFunc(copyPatience, func() {
 		defer close(over)
-		o.serveCopy(ctx, e, errors.New("it has not answered yet"))
+		l.serveCopy(ctx, e, errors.New("it has not answered yet"))
 	})
 	return func() {
 		if !timer.Stop() {
@@ -123,14 +126,14 @@ func (o *obtainer) meanwhile(ctx context.Context, e *entry) (end func()) {
 
 // serveCopies has handshakes served with copies of what could not be scanned.
 func (s *scan) serveCopies(ctx context.Context, cause error) {
-	copies, ok := storage.As[storage.Copies](s.store)
+	kept, ok := storage.As[storage.Copies](s.store)
 	if !ok {
 		return
 	}
 	served := 0
 	for _, issuer := range s.issuers {
 		prefix := record.CertificatePrefix(issuer.ID())
-		for found, err := range copies.ScanCopies(ctx, prefix) {
+		for found, err := range kept.ScanCopies(ctx, prefix) {
 			e := s.bySubject[strings.TrimPrefix(found.Key, prefix+"/")]
 			if err != nil || e == nil {
 				continue
@@ -163,7 +166,7 @@ func (e *entry) lend(c copied) bool {
 		s.copied = max(c.time.Unix(), 1)
 		e.served.Store(s)
 		e.noteLate()
-		e.progress.wake()
+		e.progress.matter.wake()
 		return true
 	case e.isEvicted() && current.obtained == c.Obtained.UnixNano():
 		e.publish(c.Certificate)

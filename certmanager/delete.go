@@ -126,10 +126,10 @@ func (a *archive) sharedBy(ctx context.Context, names []string) (subjects []stri
 }
 
 // An eraser deletes what the storage has for subjects.
-type eraser struct{ *archive }
+type eraser struct{ deletion }
 
 // eraser returns the one for what the obtainer stores.
-func (o *obtainer) eraser() eraser { return eraser{&o.archive} }
+func (o *obtainer) eraser() eraser { return eraser{deletion{&o.archive}} }
 
 // erase deletes all that is stored for a subject: at first the certificates, which tells other processes that they are to
 // stop, and then, with the lease of the work, what an attempt may have stored since, and the work.

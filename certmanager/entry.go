@@ -110,22 +110,6 @@ func (e *entry) finish(o outcome) lifecycle.Report {
 	return report
 }
 
-// tidy forgets what an attempt has left if that is nothing.
-func (e *entry) tidy() {
-	if e.left.isEmpty() {
-		e.left = nil
-	}
-	e.noteClaims()
-}
-
-// carryover returns what the last attempt left, to be written to.
-func (e *entry) carryover() *carryover {
-	if e.left == nil {
-		e.left = new(carryover)
-	}
-	return e.left
-}
-
 // evict takes the certificate out of memory, and reports whether it is. What the storage does not have, or the task under
 // way needs, stays.
 func (e *entry) evict() bool {

@@ -3,10 +3,8 @@ package certmanager
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/everseal/everseal/acme"
-	"github.com/everseal/everseal/certmanager/internal/lifecycle"
 )
 
 // errForgotten is why work on a certificate has ended.
@@ -144,23 +142,4 @@ func (a *admission) forgetDemands(names []string) []*entry {
 		}
 	}
 	return entries
-}
-
-// drop is the outcome of a task whose entry was forgotten.
-func (e *entry) drop() outcome {
-	if e.left != nil {
-		e.left.withdraw()
-		e.left = nil
-	}
-	e.noteClaims()
-	return outcome{kind: lifecycle.Deferred, until: time.Now(), err: errForgotten}
-}
-
-// noteClaims notes whether there are claims to be withdrawn when the entry is forgotten. The caller has the task under way.
-func (e *entry) noteClaims() {
-	if l := e.left; l != nil && (l.lease.Claim != nil || l.former.Claim != nil) {
-		e.roles.set(claiming)
-	} else {
-		e.roles.unset(claiming)
-	}
 }

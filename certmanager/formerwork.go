@@ -10,68 +10,71 @@ import (
 	"github.com/everseal/everseal/storage"
 )
 
-// adopt takes over the record of an earlier release, which had one for each issuer, with a lease of its own, before an
+// An adoption is the beginning of an issuance, of what an earlier release has left.
+type adoption struct{ *issuance }
+
+// run takes over the record of an earlier release, which had one for each issuer, with a lease of its own, before an
 // issuer behind the first is asked. It reports whether the attempt ends with that: the storage fails, or a process of that
 // release is at work. What was taken over is saved before the former record is emptied; killed between the two, the next
 // attempt does it again, and keeps its own.
-func (i *issuance) adopt(run context.Context) (o outcome, ended bool) {
-	if i.issuer == i.issuers[0] {
+func (a adoption) run(run context.Context) (o outcome, ended bool) {
+	if a.issuer == a.issuers[0] {
 		return outcome{}, false
 	}
-	key := i.entry.workKey(i.issuer.ID())
-	held, err := i.adoptFrom(run, key)
+	key := a.entry.workKey(a.issuer.ID())
+	held, err := a.from(run, key)
 	switch {
 	case errors.As(err, new(claimError)):
-		return i.notHeld(run, err), true
+		return a.notHeld(run, err), true
 	case held != nil:
-		wait := min(time.Duration(i.left.former.tries)*time.Second, maxClaimInterval)
-		err = fmt.Errorf("certmanager: %v: %w: %w", &i.entry.subject, errHeld, held)
+		wait := min(time.Duration(a.left.former.tries)*time.Second, maxClaimInterval)
+		err = fmt.Errorf("certmanager: %v: %w: %w", &a.entry.subject, errHeld, held)
 		return outcome{kind: lifecycle.Deferred, until: time.Now().Add(wait), err: err}, true
 	case err != nil:
-		return i.obtainer.failed(run, i.entry, err), true
+		return failedInHouse(run, a.entry, err), true
 	}
 	return outcome{}, false
 }
 
-// adoptFrom takes over the record at the key, if there is one and nobody holds its lease.
-func (i *issuance) adoptFrom(run context.Context, key string) (held *storage.HeldError, err error) {
-	if exists, err := i.archive.has(i.work.within(run), key); err != nil {
-		return nil, fmt.Errorf("load the work with the issuer %s: %w", i.issuer.ID(), err)
+// from takes over the record at the key, if there is one and nobody holds its lease.
+func (a adoption) from(run context.Context, key string) (held *storage.HeldError, err error) {
+	if exists, err := a.archive.has(a.work.within(run), key); err != nil {
+		return nil, fmt.Errorf("load the work with the issuer %s: %w", a.issuer.ID(), err)
 	} else if !exists {
 		return nil, nil
 	}
-	if err := i.work.hold(run); err != nil {
+	if err := a.work.hold(run); err != nil {
 		return nil, err
 	}
-	ctx := i.work.context()
-	former, err := claimWork(ctx, i.store, key, &i.left.former)
+	ctx := a.work.context()
+	former, err := claimWork(ctx, a.store, key, &a.left.former)
 	if err != nil {
 		held, _ = errors.AsType[*storage.HeldError](err)
 		return held, err
 	}
 	defer func() {
 		if err := former.release(ctx); err != nil {
-			i.warn(ctx, i.issuer.ID(), fmt.Errorf("certmanager: %v: give back the lease: %w", &i.entry.subject, err))
+			a.warn(ctx, a.issuer.ID(), fmt.Errorf("certmanager: %v: give back the lease: %w", &a.entry.subject, err))
 		}
 	}()
 	value := former.stored
-	found, err := i.work.Adopt(i.issuer.ID(), value)
+	found, err := a.work.Adopt(a.issuer.ID(), value)
 	switch {
 	case err != nil:
-		return nil, i.archive.setAside(ctx, key, value, Event{Names: i.entry.names(), Issuer: i.issuer.ID(), Err: err})
+		return nil, a.archive.setAside(ctx, key, value, Event{Names: a.entry.names(), Issuer: a.issuer.ID(), Err: err})
 	case !found:
 		return nil, nil
 	}
-	i.work.discount(i.stored)
-	i.journal = i.work.Journal(i.issuer.ID())
-	if err := i.work.save(ctx); err != nil {
-		return nil, fmt.Errorf("take over the work with the issuer %s: %w", i.issuer.ID(), err)
+	a.work.discount(a.stored)
+	a.journal = a.work.Journal(a.issuer.ID())
+	if err := a.work.save(ctx); err != nil {
+		return nil, fmt.Errorf("take over the work with the issuer %s: %w", a.issuer.ID(), err)
 	}
-	return nil, former.empty(ctx)
+	return nil, empty(ctx, former)
 }
 
 // empty says that the record has nothing to take over any more.
-func (w *work) empty(ctx context.Context) error {
+func empty(ctx context.Context, w *work) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	err := persist(ctx, func() error { return w.lease.Save(ctx, nil) })

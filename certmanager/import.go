@@ -40,8 +40,8 @@ func (m *Manager) Import(ctx context.Context, certPEM, keyPEM []byte) error {
 	return err
 }
 
-// check returns an error if a name of the subject is in another certificate.
-func (c *catalogue) check(s *subject) error {
+// checkNames returns an error if a name of the subject is in another certificate of the catalogue.
+func checkNames(c *catalogue, s *subject) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	in := locked{c}

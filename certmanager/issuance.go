@@ -35,7 +35,7 @@ type issuance struct {
 func (i *issuance) run(run context.Context) (o outcome, next bool) {
 	e := i.entry
 	event := Event{Names: e.names(), Issuer: i.issuer.ID(), Renewal: e.held() != nil, quiet: i.task.Quiet}
-	if o, ended := i.adopt(run); ended {
+	if o, ended := (adoption{i}).run(run); ended {
 		return o, false
 	}
 	if waits(i.journal.Failure, time.Now()) && !i.task.Forced {
@@ -44,7 +44,7 @@ func (i *issuance) run(run context.Context) (o outcome, next bool) {
 	if closed, ok := errors.AsType[*gate.ClosedError](i.issuer.closed(e.end())); ok {
 		return i.closed(closed), true
 	}
-	if spent, ok := errors.AsType[*spentError](i.spent(run, i.issuer)); ok {
+	if spent, ok := errors.AsType[*spentError](standing{i.attempt}.spent(run, i.issuer)); ok {
 		return i.notYet(spent)
 	}
 	err := i.takeKey(run)
@@ -85,7 +85,7 @@ func (i *issuance) issue(ctx context.Context, begun func()) (*record.Certificate
 		Replaces:    i.predecessor(),
 		Refusals:    j.Refusals,
 		Journal:     j.Notes,
-		waiter:      i.waiter(i.issuer),
+		waiter:      standing{i.attempt}.waiter(i.issuer),
 		Record: func(ctx context.Context, notes []byte) error {
 			j.Notes = notes
 			return i.work.save(ctx)

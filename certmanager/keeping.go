@@ -41,7 +41,7 @@ func (k *keeping) run(run context.Context) outcome {
 		return o
 	}
 	plan := k.work.Plan
-	k.work.done(r.Issuer)
+	k.work.Done(r.Issuer)
 	k.work.Plan = k.expectOwnPoll(&plan)
 	event.Kind, event.Serial, event.NotAfter, event.Next = EventObtained, r.Serial, r.End, renewal(r)
 	return outcome{kind: lifecycle.Obtained, events: []Event{event}}

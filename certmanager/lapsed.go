@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/certmanager/internal/lifecycle"
+	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/storage"
 )
 
@@ -100,7 +101,7 @@ func (e eraser) eraseLapsed(ctx context.Context, vain *entry) (again time.Time, 
 	if err := w.read(e.issuers[0].ID()); err != nil {
 		return time.Time{}, fmt.Errorf("it can't be used: %w", err) // it is kept aside when the name is wanted again
 	}
-	if until, now := w.useful(), time.Now(); until.After(now) {
+	if until, now := usefulUntil(w.Journals), time.Now(); until.After(now) {
 		return earlier(until, now.Add(maxBackoff)), nil
 	}
 	if err := e.deleteAllKeys(ctx, w); err != nil {
@@ -112,10 +113,10 @@ func (e eraser) eraseLapsed(ctx context.Context, vain *entry) (again time.Time, 
 	return time.Time{}, nil
 }
 
-// useful returns until when the record is of use, if nobody changes it: it has the back-off of a failure, or an order that
-// can be resumed and whose answers are to be cleaned up.
-func (w *work) useful() (until time.Time) {
-	for _, j := range w.Journals {
+// usefulUntil returns until when the journals are of use, if nobody changes them: they have the back-off of a failure, or an
+// order that can be resumed and whose answers are to be cleaned up.
+func usefulUntil(journals map[string]*record.Journal) (until time.Time) {
+	for _, j := range journals {
 		end := j.Next.Add(lapsePeriod)
 		if len(j.Notes) > 0 {
 			end = j.Failed.Add(orderPeriod)

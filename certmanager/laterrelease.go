@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
-	"github.com/everseal/everseal/certmanager/internal/lifecycle"
 	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
@@ -24,10 +22,4 @@ func ofLaterRelease(key string, err error) error {
 		return nil
 	}
 	return fmt.Errorf("the stored record %s is left alone: %w; run a release on this member that is as new as those of the others, or delete the record if there are no others", key, err)
-}
-
-// leaves reports whether the record of the work is to be left to those members of the fleet that can read it. It is not if
-// there is no certificate, or if that is about to end: they had time enough.
-func (a *attempt) leaves() bool {
-	return a.entry.held() != nil && a.entry.progress.plan(time.Now()).Urgency > lifecycle.Expiring
 }

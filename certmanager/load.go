@@ -14,13 +14,16 @@ import (
 	"github.com/everseal/everseal/storage"
 )
 
+// A loader has handshakes served with what the storage has, or with copies while it can't be read.
+type loader struct{ *obtainer }
+
 // load sees what the storage has for the entry, and serves it.
-func (o *obtainer) load(ctx context.Context, e *entry) outcome {
-	events, err := o.fetch(ctx, e)
+func (l loader) load(ctx context.Context, e *entry) outcome {
+	events, err := l.fetch(ctx, e)
 	if err == nil {
 		return outcome{kind: lifecycle.Loaded, events: events}
 	}
-	failed := o.failed(ctx, e, err)
+	failed := failedInHouse(ctx, e, err)
 	if len(failed.events) > 0 {
 		failed.events[0].Kind = EventWarning
 	}
@@ -30,20 +33,20 @@ func (o *obtainer) load(ctx context.Context, e *entry) outcome {
 
 // fetch serves the newest certificate that could be read, and returns the event of it. It returns an error if some could
 // not.
-func (o *obtainer) fetch(ctx context.Context, e *entry) (events []Event, err error) {
-	end := o.meanwhile(ctx, e)
-	r, err := o.archive.newest(ctx, e)
+func (l loader) fetch(ctx context.Context, e *entry) (events []Event, err error) {
+	end := l.meanwhile(ctx, e)
+	r, err := l.archive.newest(ctx, e)
 	end()
-	o.residents.read(err)
+	l.residents.read(err)
 	switch {
 	case r != nil:
-		if o.serve(e, r) {
+		if l.serve(e, r) {
 			events = []Event{loadedEvent(e, r)}
 		}
 	case err == nil:
 		e.recant()
 	default:
-		o.serveCopy(ctx, e, err)
+		l.serveCopy(ctx, e, err)
 	}
 	return events, err
 }
@@ -58,23 +61,23 @@ const scanTimeout = 5 * time.Second
 
 // A scan reads all certificates that the storage has in one go. What a handshake waits for meanwhile is loaded beside it.
 type scan struct {
-	*obtainer
+	loader
 	bySubject map[string]*entry
 	unread    map[*entry]bool // whose records the storage could not read
 }
 
 // scan reads what the storage has for the entries, which are loaded then. If the storage fails or hangs, those that it
 // came upon are; the others are to be loaded one by one.
-func (o *obtainer) scan(ctx context.Context, entries []*entry) {
-	s := scan{obtainer: o, bySubject: make(map[string]*entry, len(entries)), unread: make(map[*entry]bool)}
+func (l loader) scan(ctx context.Context, entries []*entry) {
+	s := scan{loader: l, bySubject: make(map[string]*entry, len(entries)), unread: make(map[*entry]bool)}
 	for _, e := range entries {
 		s.bySubject[e.key()] = e
 	}
-	last := len(o.issuers) - 1
-	for i, issuer := range o.issuers {
+	last := len(l.issuers) - 1
+	for i, issuer := range l.issuers {
 		if err := s.issuer(ctx, issuer, i == last); err != nil {
 			if ctx.Err() == nil {
-				o.logger.LogAttrs(ctx, slog.LevelWarn, "the storage can't be scanned: certificates are loaded one by one", slog.String("error", err.Error()))
+				l.logger.LogAttrs(ctx, slog.LevelWarn, "the storage can't be scanned: certificates are loaded one by one", slog.String("error", err.Error()))
 				s.serveCopies(ctx, err)
 			}
 			return
@@ -82,7 +85,7 @@ func (o *obtainer) scan(ctx context.Context, entries []*entry) {
 	}
 	for _, e := range entries {
 		if !s.unread[e] {
-			o.loaded(ctx, e)
+			l.loaded(ctx, e)
 		}
 	}
 }

@@ -96,10 +96,10 @@ func (l *loading) watch(ctx context.Context, logger *slog.Logger) {
 }
 
 // loaded notes that the storage was asked for the entry, in one go with others.
-func (o *obtainer) loaded(ctx context.Context, e *entry) {
+func (l loader) loaded(ctx context.Context, e *entry) {
 	if e.progress.isLoaded() {
 		return
 	}
 	e.progress.loaded()
-	o.loading.one(ctx, o.logger, e)
+	l.loading.one(ctx, l.logger, e)
 }

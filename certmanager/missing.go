@@ -46,20 +46,6 @@ func (m *Manager) miss(ctx context.Context, e *entry, issuer string) {
 	}
 }
 
-// isDeleted reports whether the certificate that is served, and was stored, has been deleted by another process.
-func (a *attempt) isDeleted(ctx context.Context) (bool, error) {
-	for _, s := range a.stored {
-		if s.revision != "" {
-			return false, nil
-		}
-	}
-	s := a.entry.held()
-	if s == nil || a.entry.roles.has(unkept) {
-		return false, nil
-	}
-	return a.archive.wasDeleted(ctx, a.entry.certificateKey(s.issuer), s.obtainedAt())
-}
-
 // forgetDeleted ends the management of an entry whose certificate another process has deleted.
 func (o *obtainer) forgetDeleted(ctx context.Context, e *entry) outcome {
 	event := missingEvent(EventDeleted, e)

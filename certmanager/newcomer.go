@@ -39,7 +39,7 @@ func (m *Manager) newcomer(ctx context.Context, leaf *x509.Certificate, key cryp
 		if err != nil {
 			return newcomer{}, err
 		}
-		return newcomer{entry: newEntry(all[0], managed)}, m.catalogue.check(&all[0])
+		return newcomer{entry: newEntry(all[0], managed)}, checkNames(&m.catalogue, &all[0])
 	}
 	if m.config.OnDemand == nil || len(s.identifiers) > 1 || !isOnDemandName(s.identifiers[0]) {
 		return newcomer{}, m.unmanaged(&s)

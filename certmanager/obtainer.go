@@ -24,7 +24,7 @@ type obtainer struct {
 	writable  writability
 	rules
 	catalogue *catalogue
-	update    func(...*entry) // has the dispatcher plan entries anew
+	lines
 	reporter
 	solvers func(*subject, []acme.Solver) []acme.Solver
 }
@@ -43,27 +43,27 @@ type rules struct {
 func (o *obtainer) do(ctx context.Context, e *entry) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	wasEvicted, places := e.isEvicted(), []*tally.Place{e.progress.place()}
+	wasEvicted, places := e.isEvicted(), []*tally.Place{placeIn(&e.progress)}
 	task := e.begin(cancel)
 	var result outcome
 	if e.roles.has(forgotten) {
-		result = e.drop()
+		result = drop(e)
 	} else if task.Action == lifecycle.Load {
-		result = o.load(ctx, e)
+		result = loader{o}.load(ctx, e)
 	} else if task.Action == lifecycle.Poll {
 		result = o.poll(ctx, e)
-		e.tidy()
+		tidy(e)
 	} else {
-		a := &attempt{obtainer: o, entry: e, task: task, left: e.carryover()}
+		a := &attempt{obtainer: o, entry: e, task: task, left: carryoverOf(e)}
 		result = a.run(ctx)
 		if result.kind == lifecycle.Obtained || result.kind == lifecycle.Current {
 			a.left.withdraw()
 		}
 		places = append(places, a.places...)
-		e.tidy()
+		tidy(e)
 	}
 	if e.roles.has(forgotten) {
-		result = e.drop()
+		result = drop(e)
 	}
 	if result.kind == lifecycle.Obtained || result.kind == lifecycle.Current {
 		o.adopt(e)
@@ -111,9 +111,9 @@ func (o *obtainer) retire(entries []*entry, underway *entry) {
 	o.update(entries...)
 }
 
-// failed returns the outcome when something else than an issuer failed: the storage, or the question whether a name is
+// failedInHouse returns the outcome when something else than an issuer failed: the storage, or the question whether a name is
 // allowed.
-func (o *obtainer) failed(ctx context.Context, e *entry, err error) outcome {
+func failedInHouse(ctx context.Context, e *entry, err error) outcome {
 	err = fmt.Errorf("certmanager: %v: %w", &e.subject, storageFailure(err))
 	if ctx.Err() != nil {
 		return outcome{kind: lifecycle.Deferred, until: time.Now(), err: err}

@@ -118,7 +118,7 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 	if d.forgotten.Load() {
 		return nil, fmt.Errorf("certmanager: %s: %w", name, errForgotten)
 	}
-	r, err := m.obtainer.archive.soon(ctx, e)
+	r, err := copies{&m.obtainer.archive}.soon(ctx, e)
 	if r != nil && time.Now().Before(r.End) {
 		return m.adoptStored(ctx, e, r) // what was obtained under an earlier answer serves also when there is none just now
 	}

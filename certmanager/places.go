@@ -17,8 +17,8 @@ func placeOf(err error) *tally.Place {
 	return nil
 }
 
-// place returns that at which the next attempt waits; nil: it waits at none.
-func (p *progress) place() *tally.Place {
+// placeIn returns that at which the next attempt waits; nil: it waits at none.
+func placeIn(p *progress) *tally.Place {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.matter == nil {
@@ -28,7 +28,7 @@ func (p *progress) place() *tally.Place {
 }
 
 // stopWaiting ends the wait for a budget, unless an attempt is under way, and returns the place that is free; nil: none is.
-func (p *progress) stopWaiting() *tally.Place {
+func stopWaiting(p *progress) *tally.Place {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	m := p.matter
@@ -42,8 +42,8 @@ func (p *progress) stopWaiting() *tally.Place {
 	return free
 }
 
-// moveUp has the next attempt made at an earlier time, if the entry waits at the place, and reports whether it does.
-func (e *entry) moveUp(place *tally.Place, due time.Time) bool {
+// moveUp has an entry's next attempt made at an earlier time, if it waits at the place, and reports whether it does.
+func moveUp(e *entry, place *tally.Place, due time.Time) bool {
 	e.progress.mu.Lock()
 	defer e.progress.mu.Unlock()
 	m := e.progress.matter
@@ -58,35 +58,40 @@ func (e *entry) moveUp(place *tally.Place, due time.Time) bool {
 	return true
 }
 
+// The lines are those in which entries wait for budgets.
+type lines struct {
+	update func(...*entry) // has the dispatcher plan entries anew
+}
+
 // unqueue ends the wait of entries for budgets of which they need nothing any more. Others move up.
-func (o *obtainer) unqueue(entries ...*entry) {
+func (l lines) unqueue(entries ...*entry) {
 	var free []*tally.Place
 	for _, e := range entries {
-		if place := e.progress.stopWaiting(); place != nil {
+		if place := stopWaiting(&e.progress); place != nil {
 			free = append(free, place)
 		}
 	}
-	o.fill(free)
+	l.fill(free)
 }
 
 // vacate gives up the places in line that a task has left its entry without a use for: all but the one at which it waits. Who has
 // come to a certificate has taken a token before its time, and nobody moves up.
-func (o *obtainer) vacate(e *entry, places []*tally.Place, came lifecycle.Kind) {
+func (l lines) vacate(e *entry, places []*tally.Place, came lifecycle.Kind) {
 	if came == lifecycle.Obtained {
 		return
 	}
-	kept := e.progress.place()
+	kept := placeIn(&e.progress)
 	var free []*tally.Place
 	for _, place := range places {
 		if place != nil && !place.Is(kept) {
 			free = append(free, place)
 		}
 	}
-	o.fill(free)
+	l.fill(free)
 }
 
 // fill has those who stand last in the lines move up to free places.
-func (o *obtainer) fill(free []*tally.Place) {
+func (l lines) fill(free []*tally.Place) {
 	var moved []*entry
 	for _, place := range free {
 		for place != nil {
@@ -94,13 +99,13 @@ func (o *obtainer) fill(free []*tally.Place) {
 			if place, due = place.Leave(); place == nil {
 				break
 			}
-			if e, ok := place.Owner.(*entry); ok && e.moveUp(place, due) {
+			if e, ok := place.Owner.(*entry); ok && moveUp(e, place, due) {
 				moved = append(moved, e)
 				break
 			}
 		}
 	}
 	if len(moved) > 0 {
-		o.update(moved...)
+		l.update(moved...)
 	}
 }

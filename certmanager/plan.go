@@ -111,8 +111,11 @@ func pollPatience(p *record.Plan) time.Duration {
 // ends just before a look is seen to have done so by the next one, after its last plan: within a day, if polls are six hours apart.
 const standby = 12 * time.Hour
 
+// A planned entry is one that is renewed, and polled for, by a plan.
+type planned struct{ *entry }
+
 // nextLook returns when to look again at the plan of another process: once soon after its next poll, and if that was made, rarely.
-func (e *entry) nextLook(p *record.Plan, now time.Time) time.Time {
+func (e planned) nextLook(p *record.Plan, now time.Time) time.Time {
 	patience := pollPatience(p)
 	look := p.Next.Add(patience + rand.N(patience))
 	e.roles.unset(polling)
@@ -127,7 +130,7 @@ func (e *entry) nextLook(p *record.Plan, now time.Time) time.Time {
 }
 
 // follow has the certificate renewed by the plan, and polled for at a time, if it is the one that the plan is of.
-func (e *entry) follow(p *record.Plan, poll time.Time) bool {
+func (e planned) follow(p *record.Plan, poll time.Time) bool {
 	e.progress.mu.Lock()
 	defer e.progress.mu.Unlock()
 	f := e.held()
@@ -147,15 +150,11 @@ func (e *entry) follow(p *record.Plan, poll time.Time) bool {
 	return true
 }
 
-// heedPlan has the attempt's certificate renewed at the time that another process has planned, if that is later.
-func (a *attempt) heedPlan() {
-	p, now, current := &a.work.Plan, time.Now(), a.entry.held()
-	if a.task.Forced || !p.Renewal.After(now) || a.pollable(current) == nil || !p.Is(current.issuer, a.entry.serial()) {
-		return
+// pollAt says when the certificate with the serial number is polled for next; zero: not at all.
+func (e planned) pollAt(serial string, at time.Time) {
+	e.progress.mu.Lock()
+	defer e.progress.mu.Unlock()
+	if e.serial() == serial {
+		e.progress.state.PollAt(at)
 	}
-	look := p.Next
-	if !a.entry.roles.has(polling) {
-		look = a.entry.nextLook(p, now)
-	}
-	a.entry.follow(p, look)
 }

@@ -44,7 +44,7 @@ func (o *obtainer) poll(ctx context.Context, e *entry) outcome {
 		return p.again(until)
 	}
 	if !e.roles.has(polling) {
-		left, err := o.peek(ctx, e)
+		left, err := peekWork(ctx, o.store, e, o.issuers[0].ID())
 		if err != nil {
 			return p.delayed(ctx, err)
 		}
@@ -61,7 +61,7 @@ func (o *obtainer) poll(ctx context.Context, e *entry) outcome {
 
 // again is the outcome when nothing is known but when to try again; zero: not at all.
 func (p *poll) again(at time.Time) outcome {
-	p.entry.pollAt(p.serial, at)
+	planned{p.entry}.pollAt(p.serial, at)
 	return outcome{kind: lifecycle.Polled}
 }
 
@@ -70,8 +70,6 @@ func (p *poll) delayed(ctx context.Context, err error) outcome {
 	p.logger.LogAttrs(ctx, slog.LevelDebug, "the plan of a renewal can't be read or kept", slog.Any("names", p.entry.names()), slog.String("error", err.Error()))
 	return p.again(time.Now().Add(pollDelay + spreadOf(p.catalogue.index.Len())))
 }
-
-func (p *poll) key() string { return p.entry.workKey(p.issuers[0].ID()) }
 
 // heed takes over a plan that another process has made, and reports whether there is one that is kept up. One that has a window
 // and no instant of it is not: whoever polls chooses one for all.
@@ -83,7 +81,8 @@ func (p *poll) heed(plan *record.Plan, patience time.Duration) bool {
 	if left := p.entry.left; left != nil {
 		left.lease.withdraw()
 	}
-	return p.entry.follow(plan, p.entry.nextLook(plan, now))
+	e := planned{p.entry}
+	return e.follow(plan, e.nextLook(plan, now))
 }
 
 // run asks, under the lease, and plans anew.
@@ -92,8 +91,8 @@ func (p *poll) run(ctx context.Context) outcome {
 	if err != nil {
 		return p.delayed(ctx, err)
 	}
-	left := p.entry.carryover()
-	p.work, err = openWork(ctx, p.store, p.key(), &left.lease)
+	left := carryoverOf(p.entry)
+	p.work, err = openWork(ctx, p.store, p.entry.workKey(p.issuers[0].ID()), &left.lease)
 	if err == nil && len(p.work.stored) == 0 {
 		err = p.exists(ctx)
 	}
@@ -198,7 +197,7 @@ func (p *poll) keep(plan record.Plan) {
 	p.work.Plan, p.work.ours = plan, true
 	p.entry.roles.set(polling)
 	p.entry.roles.unset(heeding)
-	p.entry.follow(&plan, plan.Next)
+	planned{p.entry}.follow(&plan, plan.Next)
 }
 
 // failed returns when to ask again after so many failures in a row.
@@ -241,13 +240,4 @@ func (p *poll) begin() int64 {
 		return f.begin
 	}
 	return 0
-}
-
-// pollAt says when the certificate with the serial number is polled for next; zero: not at all.
-func (e *entry) pollAt(serial string, at time.Time) {
-	e.progress.mu.Lock()
-	defer e.progress.mu.Unlock()
-	if e.serial() == serial {
-		e.progress.state.PollAt(at)
-	}
 }

@@ -58,8 +58,8 @@ func (p *progress) matters() *matter {
 
 // settle wakes the handshakes that wait, and forgets the matter if nothing is left of it. The caller holds p.mu.
 func (p *progress) settle() {
-	p.wake()
 	m := p.matter
+	m.wake()
 	if m == nil {
 		return
 	}
@@ -68,9 +68,9 @@ func (p *progress) settle() {
 	}
 }
 
-// wake wakes the handshakes that wait. The caller holds p.mu.
-func (p *progress) wake() {
-	if m := p.matter; m != nil && m.changed != nil {
+// wake wakes the handshakes that wait. The caller holds the progress's lock.
+func (m *matter) wake() {
+	if m != nil && m.changed != nil {
 		close(m.changed)
 		m.changed = nil
 	}

@@ -72,7 +72,7 @@ func (m *Manager) tryPursuit(ctx context.Context, p *pursuit, awaited bool) (don
 	}
 	err = m.tryRevocation(ctx, p, awaited)
 	if done = err == nil || hasEnded(p.Certificate); done {
-		deleted := attend(ctx, storeTimeout, func(ctx context.Context) error { return m.obtainer.archive.delete(ctx, p.key) })
+		deleted := attend(ctx, storeTimeout, func(ctx context.Context) error { return deletion{&m.obtainer.archive}.delete(ctx, p.key) })
 		if err == nil {
 			done, err = deleted == nil, deleted
 		}
@@ -153,7 +153,7 @@ func (m *Manager) replaceFirst(ctx context.Context, p *pursuit, awaited bool) er
 	if e == nil {
 		return m.isReplaced(ctx, p)
 	}
-	if err := e.awaitLoaded(ctx, nil); err != nil {
+	if err := awaitLoaded(ctx, e, nil); err != nil {
 		return err
 	}
 	if e.serves(p.Certificate) {
@@ -209,5 +209,5 @@ func (m *Manager) isReplaced(ctx context.Context, p *pursuit) error {
 // removeRevoked deletes the record of a certificate that is revoked, if it is still there beside that of its successor, by
 // another issuer.
 func (m *Manager) removeRevoked(ctx context.Context, p *pursuit) error {
-	return m.obtainer.archive.deleteThis(ctx, record.CertificateKey(p.Issuer, p.Subject, p.KeyType), p.Certificate)
+	return deletion{&m.obtainer.archive}.deleteThis(ctx, record.CertificateKey(p.Issuer, p.Subject, p.KeyType), p.Certificate)
 }

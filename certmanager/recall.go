@@ -188,7 +188,7 @@ func (m *Manager) answer(ctx context.Context, e *entry) (*served, error) {
 	ctx, cancel := context.WithTimeout(ctx, recallTimeout)
 	defer cancel()
 	e.roles.set(pinned)
-	events, err := m.obtainer.fetch(ctx, e)
+	events, err := loader{&m.obtainer}.fetch(ctx, e)
 	s := e.served.Load()
 	e.roles.unset(pinned)
 	for _, event := range events {

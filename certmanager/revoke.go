@@ -64,7 +64,7 @@ func (m *Manager) revocationsOf(ctx context.Context, name string, stopped <-chan
 	}
 	var all []record.Revocation
 	for a := range familyOf(e).all() {
-		if err := a.awaitLoaded(ctx, stopped); err != nil {
+		if err := awaitLoaded(ctx, a, stopped); err != nil {
 			return nil, err
 		}
 		r, err := m.revocationOf(ctx, a)
@@ -82,7 +82,7 @@ func (m *Manager) revocationsOf(ctx context.Context, name string, stopped <-chan
 }
 
 // awaitLoaded returns nil once the storage was asked for the entry, or it is managed no more.
-func (e *entry) awaitLoaded(ctx context.Context, stopped <-chan struct{}) error {
+func awaitLoaded(ctx context.Context, e *entry, stopped <-chan struct{}) error {
 	isAwaited := func() bool { return !e.progress.isLoaded() && e.roles.has(managed) }
 	for isAwaited() {
 		changed := e.progress.changes()

@@ -22,43 +22,46 @@ type rule struct {
 // are never left over, and the records of DNS challenges say what is still to be deleted in zones.
 func (s *sweep) rules() []rule {
 	every := func(string) bool { return true }
-	works, certificates := workRule{s}, &certificateRule{workRule: workRule{s}}
+	works, certificates, ages := workRule{s}, &certificateRule{workRule: workRule{s}}, ageRule{&s.stage}
 	return []rule{
-		{"challenges/http-01", every, s.judgeAnswer},
-		{"challenges/tls-alpn-01", every, s.judgeAnswer},
-		{"challenges/responder", every, s.judgeAnswer},
+		{"challenges/http-01", every, ages.judgeAnswer},
+		{"challenges/tls-alpn-01", every, ages.judgeAnswer},
+		{"challenges/responder", every, ages.judgeAnswer},
 		{record.AllWork, works.mayGo, works.judge},
 		{record.AllCertificates, certificates.mayGo, certificates.judge},
-		{record.AllDeletions, every, s.judgeDeletion},
-		{record.AllCopies, every, s.judgeCopy},
-		{probePrefix, every, s.judgeProbe},
-		{record.BudgetPrefix, every, s.judgeBudget},
+		{record.AllDeletions, every, ages.judgeDeletion},
+		{record.AllCopies, every, ages.judgeCopy},
+		{probePrefix, every, ages.judgeProbe},
+		{record.BudgetPrefix, every, ages.judgeBudget},
 	}
 }
 
+// An ageRule is for what goes by its age alone.
+type ageRule struct{ stage *sweepStage }
+
 // judgeAnswer is for the answer to a challenge: no CA keeps an authorization pending for so long.
-func (s *sweep) judgeAnswer(_ context.Context, r storage.Record) (goes bool, err error) {
+func (a ageRule) judgeAnswer(_ context.Context, r storage.Record) (goes bool, err error) {
 	published, err := solver.AnswerTime(r.Value)
-	return err == nil && s.stage.isOld(published, quietAge), nil
+	return err == nil && a.stage.isOld(published, quietAge), nil
 }
 
 // judgeDeletion is for what is left of a deleted certificate: who still serves it knows by then that it has ended.
-func (s *sweep) judgeDeletion(_ context.Context, r storage.Record) (goes bool, err error) {
+func (a ageRule) judgeDeletion(_ context.Context, r storage.Record) (goes bool, err error) {
 	d, err := record.DecodeDeletion(r.Value)
-	return err == nil && s.stage.isOld(d.Deleted, endedAge) && (d.End.IsZero() || s.stage.isOld(d.End, endedAge)), nil
+	return err == nil && a.stage.isOld(d.Deleted, endedAge) && (d.End.IsZero() || a.stage.isOld(d.End, endedAge)), nil
 }
 
 // judgeCopy is for the copy of a record that could not be read.
-func (s *sweep) judgeCopy(_ context.Context, r storage.Record) (goes bool, err error) {
-	return record.IsCopy(r.Key, r.Value) && s.stage.hasStood(r, copyAge), nil
+func (a ageRule) judgeCopy(_ context.Context, r storage.Record) (goes bool, err error) {
+	return record.IsCopy(r.Key, r.Value) && a.stage.hasStood(r, copyAge), nil
 }
 
 // judgeProbe is for what a process left that was killed when it wrote to see whether it can.
-func (s *sweep) judgeProbe(_ context.Context, r storage.Record) (goes bool, err error) {
-	return string(r.Value) == probeText && s.stage.hasStood(r, probeAge), nil
+func (a ageRule) judgeProbe(_ context.Context, r storage.Record) (goes bool, err error) {
+	return string(r.Value) == probeText && a.stage.hasStood(r, probeAge), nil
 }
 
 // judgeBudget is for what was counted for a CA's limit: of a bucket that is full again nothing need be known.
-func (s *sweep) judgeBudget(_ context.Context, r storage.Record) (goes bool, err error) {
-	return record.IsSpareBudget(r.Key, r.Value, s.stage.now()), nil
+func (a ageRule) judgeBudget(_ context.Context, r storage.Record) (goes bool, err error) {
+	return record.IsSpareBudget(r.Key, r.Value, a.stage.now()), nil
 }

@@ -55,9 +55,9 @@ func (m *Manager) settle(ctx context.Context, name string) error {
 		return err
 	}
 	for e := range familyOf(m.catalogue.covering(name)).all() {
-		for !e.isSettled() {
+		for !isSettled(e) {
 			changed := e.progress.changes()
-			if e.isSettled() {
+			if isSettled(e) {
 				break // meanwhile
 			}
 			select {
@@ -74,7 +74,7 @@ func (m *Manager) settle(ctx context.Context, name string) error {
 }
 
 // isSettled reports whether nothing is due for the entry, or under way.
-func (e *entry) isSettled() bool {
+func isSettled(e *entry) bool {
 	if e.roles.has(forgotten) {
 		return true
 	}

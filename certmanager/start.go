@@ -32,7 +32,7 @@ func (m *Manager) start(ctx context.Context, entries []*entry) {
 	defer watch.Wait()
 	watch.Go(func() { o.loading.watch(ctx, o.logger) })
 	if m.scans(unloaded) {
-		o.scan(ctx, unloaded)
+		loader{o}.scan(ctx, unloaded)
 	}
 	m.dispatcher.Update(entries...)
 }
@@ -94,7 +94,7 @@ func (m *Manager) probe(ctx context.Context) error {
 
 // servesSomething reports whether the storage has a certificate that can be served.
 func (m *Manager) servesSomething(ctx context.Context) bool {
-	if m.config.OnDemand != nil && (m.obtainer.archive.hasAny(ctx) || m.obtainer.archive.hasCopies(ctx)) {
+	if m.config.OnDemand != nil && (m.obtainer.archive.hasAny(ctx) || copies{&m.obtainer.archive}.any(ctx)) {
 		return true
 	}
 	const sideBySide = 64
@@ -108,7 +108,7 @@ func (m *Manager) servesSomething(ctx context.Context) bool {
 		group.Go(func() error {
 			r, err := m.obtainer.archive.newest(ctx, e)
 			if err != nil {
-				m.obtainer.serveCopy(ctx, e, err)
+				loader{&m.obtainer}.serveCopy(ctx, e, err)
 			} else if r != nil {
 				m.obtainer.serve(e, r)
 			}

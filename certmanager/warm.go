@@ -34,7 +34,7 @@ func (m *Manager) Load(ctx context.Context) error {
 	}
 	entries := unloadedOf(slices.Collect(m.catalogue.all()))
 	if m.scans(entries) {
-		m.obtainer.scan(ctx, entries)
+		loader{&m.obtainer}.scan(ctx, entries)
 	}
 	entries = unloadedOf(entries)
 	failed, err := m.loadEach(ctx, entries)
@@ -76,13 +76,13 @@ func (m *Manager) loadEach(ctx context.Context, entries []*entry) (failed int, f
 
 // loadOne serves what the storage has for the entry.
 func (m *Manager) loadOne(ctx context.Context, e *entry) error {
-	events, err := m.obtainer.fetch(ctx, e)
+	events, err := loader{&m.obtainer}.fetch(ctx, e)
 	m.obtainer.residents.add(e)
 	for _, event := range events {
 		m.emit(ctx, m.obtainer.loading.toned(event))
 	}
 	if err == nil {
-		m.obtainer.loaded(ctx, e)
+		loader{&m.obtainer}.loaded(ctx, e)
 	}
 	return err
 }

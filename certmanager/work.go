@@ -37,13 +37,12 @@ type memory struct {
 	fence  uint64 // of whoever had the lease last, as far as is known
 }
 
-// peek returns what the storage has of the work on the entry, without its lease. What can't be read tells nothing; an error is one of
-// the storage.
-func (o *obtainer) peek(ctx context.Context, e *entry) (record.Work, error) {
+// peekWork returns what the storage has of the work on the entry by a chain of issuers, of which the first is given, without its
+// lease. What can't be read tells nothing; an error is one of the storage.
+func peekWork(ctx context.Context, s storage.Store, e *entry, first string) (record.Work, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
 	defer cancel()
-	first := o.issuers[0].ID()
-	item, err := o.store.Load(ctx, e.workKey(first))
+	item, err := s.Load(ctx, e.workKey(first))
 	if errors.Is(err, fs.ErrNotExist) {
 		return record.Work{}, nil
 	}
@@ -83,8 +82,8 @@ func (w *work) read(firstIssuer string) (err error) {
 	return err
 }
 
-// remember returns what the next attempt is to know; nil: nothing.
-func (w *work) remember() *memory {
+// memoryOf returns what the next attempt is to know of the work; nil: nothing.
+func memoryOf(w *work) *memory {
 	last := w.fence
 	if w.lease == nil {
 		last-- // that of another, before
@@ -100,10 +99,10 @@ func (w *work) remember() *memory {
 	return nil
 }
 
-// recall takes over what this process remembers of its last attempt: the storage may not have taken it, or have lost it. If
-// another had the lease since and has changed the record, that went on from what was stored: of what is remembered, the
-// longer pauses count.
-func (w *work) recall(m *memory) {
+// restore has the work take over what this process remembers of its last attempt: the storage may not have taken it, or have
+// lost it. If another had the lease since and has changed the record, that went on from what was stored: of what is
+// remembered, the longer pauses count.
+func (m *memory) restore(w *work) {
 	if m == nil {
 		return
 	}
@@ -132,16 +131,9 @@ func outlasts(f, other record.Failure) bool {
 func (w *work) discount(all map[string]stored) {
 	for issuer, j := range w.Journals {
 		if stored := all[issuer]; stored.Certificate != nil && j.Key.Equal(stored.Key) {
-			w.done(issuer)
+			w.Done(issuer)
 		}
 	}
-}
-
-// done forgets the work with an issuer that has issued.
-func (w *work) done(issuer string) {
-	delete(w.Journals, issuer)
-	w.Attempts, w.Failure, w.Absence = 0, record.Failure{}, record.Absence{}
-	w.Plan = record.Plan{}
 }
 
 // news returns what is to be stored of how far the work came; nil: nothing.

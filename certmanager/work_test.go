@@ -71,7 +71,7 @@ func TestMemoryWithoutLease(t *testing.T) {
 			}
 			w := open()
 			w.Journal("ca").Notes = []byte("mine")
-			m := w.remember()
+			m := memoryOf(w)
 			if overtaken {
 				other, err := claimWork(ctx, store, "work/x", new(claim))
 				if err != nil {
@@ -83,7 +83,7 @@ func TestMemoryWithoutLease(t *testing.T) {
 				}
 			}
 			w = open()
-			w.recall(m)
+			m.restore(w)
 			want := "mine"
 			if overtaken {
 				want = "other"

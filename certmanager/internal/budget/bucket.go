@@ -20,7 +20,7 @@ func (b Bucket) Equal(other Bucket) bool {
 }
 
 // believed returns the bucket, or a full one if no clock that is about right can have left it so.
-func (l Limit) believed(b Bucket, now time.Time) Bucket {
+func (b Bucket) believed(l Limit, now time.Time) Bucket {
 	most := l.span(l.Count) + l.lag() + maxSkew
 	if !b.Corrected.IsZero() {
 		most += maxCorrection
@@ -43,7 +43,7 @@ func (l Limit) room(b Bucket, now time.Time) int {
 
 // Room returns how many tokens the class may take now.
 func (l Limit) Room(b Bucket, c Class, now time.Time) int {
-	return max(0, l.room(l.believed(b, now), now)-l.reserve(c))
+	return max(0, l.room(b.believed(l, now), now)-c.reserve(l.Count))
 }
 
 // Next returns when the class may take a token, which is now if it may at once.
@@ -51,12 +51,12 @@ func (l Limit) Next(b Bucket, c Class, now time.Time) time.Time {
 	if l.Room(b, c, now) > 0 {
 		return now
 	}
-	return b.Full.Add(-l.span(l.Count - l.reserve(c) - 1))
+	return b.Full.Add(-l.span(l.Count - c.reserve(l.Count) - 1))
 }
 
 // Take returns the bucket without n more tokens, and no emptier than empty.
 func (l Limit) Take(b Bucket, n int, now time.Time) Bucket {
-	b = l.believed(b, now)
+	b = b.believed(l, now)
 	if lagging := now.Add(l.lag()); b.Full.Before(lagging) {
 		b = Bucket{Full: lagging, Since: now}
 	}
@@ -67,7 +67,7 @@ func (l Limit) Take(b Bucket, n int, now time.Time) Bucket {
 // GiveBack returns the bucket with n tokens more that were taken at a time. If it was full since, they have come back
 // already; what the CA said since holds.
 func (l Limit) GiveBack(b Bucket, n int, taken, now time.Time) Bucket {
-	b = l.believed(b, now)
+	b = b.believed(l, now)
 	if !taken.Before(b.Since) && !taken.Before(b.Corrected) {
 		b.Full = b.Full.Add(-l.span(n))
 	}
@@ -77,7 +77,7 @@ func (l Limit) GiveBack(b Bucket, n int, taken, now time.Time) Bucket {
 // Correct returns the bucket as the CA says that it is: empty, with the next token at a time, of which eight days are
 // believed. What is known of it to be emptier stays.
 func (l Limit) Correct(b Bucket, until, now time.Time) Bucket {
-	b = l.believed(b, now)
+	b = b.believed(l, now)
 	if latest := now.Add(maxCorrection); until.After(latest) {
 		until = latest
 	}

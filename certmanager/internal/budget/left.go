@@ -4,7 +4,7 @@ import "time"
 
 // Left returns how many tokens the bucket has, when there is one more, and when it is full; both zero: it is.
 func (l Limit) Left(b Bucket, now time.Time) (tokens int, next, full time.Time) {
-	b = l.believed(b, now)
+	b = b.believed(l, now)
 	if !b.Full.After(now) {
 		return l.Count, time.Time{}, time.Time{}
 	}

@@ -41,13 +41,13 @@ const (
 	Urgent              // what has expired or soon will, and callers that wait
 )
 
-// reserve is how many tokens the class leaves to others.
-func (l Limit) reserve(c Class) int {
+// reserve is how many of so many tokens the class leaves to others.
+func (c Class) reserve(count int) int {
 	switch c {
 	case New:
-		return l.Count / 10
+		return count / 10
 	case Early:
-		return l.Count / 20
+		return count / 20
 	}
 	return 0
 }

@@ -33,7 +33,7 @@ func (s *State) polls(now time.Time) bool {
 }
 
 // polled notes that a poll has ended: the next one is not at once.
-func (s *State) polled(now time.Time) {
+func (s *validity) polled(now time.Time) {
 	if least := instant(now.Add(minPollPause)); s.poll != 0 && s.poll < least {
 		s.poll = least
 	}

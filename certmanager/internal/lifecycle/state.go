@@ -12,7 +12,7 @@ type State struct {
 	validity
 	command
 	failures
-	until int64 // nothing is due before; zero: nothing keeps it
+	pause
 }
 
 // A validity is that of what is served.
@@ -32,6 +32,11 @@ type command struct {
 	queued     bool  // for replacement, which nobody waits for
 	loaded     bool  // the storage was asked; here, where there is room for it
 	awaited    int32 // handshakes that wait
+}
+
+// A pause is what keeps waiting what would be due.
+type pause struct {
+	until int64 // nothing is due before; zero: nothing keeps it
 }
 
 // Failures are those in a row.
@@ -143,7 +148,7 @@ func (s *State) Serve(begin, end, renewal time.Time) {
 
 // Stagger has this member of a fleet renew what is served somewhat later than others do. The random number r in [0,1) is
 // its own. See [schedule.Member].
-func (s *State) Stagger(r float64) {
+func (s *validity) Stagger(r float64) {
 	s.delay = int64(schedule.Member(time.Duration(s.end-s.begin)*time.Second, r))
 }
 
@@ -177,10 +182,10 @@ func (c *command) Await(n int32) { c.awaited += n }
 func (s *State) Unload() { s.loaded, s.until = false, 0 }
 
 // Hasten makes what a failure or a deferral keeps waiting due.
-func (s *State) Hasten() { s.until = 0 }
+func (p *pause) Hasten() { p.until = 0 }
 
 // Advance has what waits until a time come earlier, if that is later than another.
-func (s *State) Advance(until time.Time) { s.until = min(s.until, instant(until)) }
+func (p *pause) Advance(until time.Time) { p.until = min(p.until, instant(until)) }
 
 // Lose says that nothing is served any more, and has the storage asked again, at once.
 func (s *State) Lose() {
@@ -189,7 +194,7 @@ func (s *State) Lose() {
 }
 
 // Loaded reports whether the storage was asked.
-func (s *State) Loaded() bool { return s.loaded }
+func (c *command) Loaded() bool { return c.loaded }
 
 // Failures returns how many attempts in a row have failed, and since when, in UTC.
 func (s *failures) Failures() (n int, since time.Time) {

@@ -47,6 +47,13 @@ func (w *Work) HasBegun(issuer string) bool {
 	return j != nil && len(j.Notes) > 0
 }
 
+// Done forgets the work with an issuer that has issued.
+func (w *Work) Done(issuer string) {
+	delete(w.Journals, issuer)
+	w.Attempts, w.Failure, w.Absence = 0, Failure{}, Absence{}
+	w.Plan = Plan{}
+}
+
 // storedWork is version 2 of the record.
 type storedWork struct {
 	Version  int `json:"version"`

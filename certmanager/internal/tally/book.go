@@ -31,7 +31,7 @@ func (b *Book) Tally(key string, limit budget.Limit) *Tally {
 		if len(b.tallies) >= maxTallies {
 			b.forget(time.Now())
 		}
-		t = &Tally{store: b.Store, key: key, limit: limit, turn: make(chan struct{}, 1)}
+		t = &Tally{limit: limit, ledger: ledger{store: b.Store, key: key, turn: make(chan struct{}, 1)}}
 		b.tallies[key] = t
 	}
 	return t
@@ -53,14 +53,8 @@ func (b *Book) forget(now time.Time) {
 
 // tells reports whether something is known of the bucket, or it is used.
 func (t *Tally) tells(now time.Time) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.asked) > 0 || t.bucket.Full.After(now)
+	return t.asked.some() || t.ledger.last().Full.After(now)
 }
 
 // isUsed reports whether somebody waits for the bucket's record.
-func (t *Tally) isUsed(time.Time) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.asked) > 0
-}
+func (t *Tally) isUsed(time.Time) bool { return t.asked.some() }

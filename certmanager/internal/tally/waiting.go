@@ -20,10 +20,10 @@ type Waiter struct {
 func (t *Tally) Next(w Waiter, now time.Time) time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	next := t.limit.Next(t.bucket, w.Class, now)
-	line := &t.lines[w.Class]
+	bucket, line := t.ledger.last(), &t.lines[w.Class]
+	next := t.limit.Next(bucket, w.Class, now)
 	switch {
-	case next.After(now), w.Alone, w.Waited, line.IsEmpty(now), t.limit.Room(t.bucket, w.Class, now) > 1:
+	case next.After(now), w.Alone, w.Waited, line.IsEmpty(now), t.limit.Room(bucket, w.Class, now) > 1:
 		return next
 	}
 	return now.Add(t.limit.Interval())
@@ -39,7 +39,7 @@ type Place struct {
 func (t *Tally) Slot(w Waiter, now time.Time) (time.Time, *Place) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	next, each := t.limit.Next(t.bucket, w.Class, now), t.limit.Interval()
+	next, each := t.limit.Next(t.ledger.last(), w.Class, now), t.limit.Interval()
 	if !next.After(now) {
 		next = now.Add(each)
 	}
