@@ -162,7 +162,7 @@ func (c *catalogue) all() iter.Seq[*entry] {
 			if name != e.identifiers[0].Value {
 				continue
 			}
-			for a := range familyOf(e).all() {
+			for a := e; a != nil; a = a.alternative { // as its family's iterator does, which takes memory for each of a million
 				if !yield(a) {
 					return
 				}

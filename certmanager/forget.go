@@ -55,6 +55,7 @@ func (m *Manager) forget(names []string) []*entry {
 // abandon ends the work on entries that are managed no more.
 func (o *obtainer) abandon(entries []*entry, why error) {
 	for _, e := range entries {
+		o.loading.one(e)
 		abandon(&e.progress, fmt.Errorf("certmanager: %v: %w", &e.subject, why))
 	}
 	o.unqueue(entries...)

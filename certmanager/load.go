@@ -85,7 +85,7 @@ func (l loader) scan(ctx context.Context, entries []*entry) {
 	}
 	for _, e := range entries {
 		if !s.unread[e] {
-			l.loaded(ctx, e)
+			l.loaded(e)
 		}
 	}
 }
@@ -135,6 +135,6 @@ func (s *scan) found(ctx context.Context, e *entry, item storage.Record, last bo
 	}
 	s.residents.add(e)
 	if last {
-		s.loaded(ctx, e)
+		s.loaded(e)
 	}
 }

@@ -16,19 +16,34 @@ const (
 type loading struct {
 	mu      sync.Mutex
 	began   time.Time
-	total   int
-	left    int
-	missing int // of those loaded: the storage has none that can be used
-	read    int // records come upon in one go
-	over    chan struct{}
+	total   int  // to be loaded; until they are counted, all that are managed
+	counted bool // they are, and each has the role starting until it is loaded
+	done    int
+	missing int           // of those: the storage has none that can be used
+	read    int           // records come upon in one go
+	ended   bool          // nothing is left to be loaded
+	over    chan struct{} // closed then; nil: not begun
 }
 
-// begin says how many are to be loaded.
-func (l *loading) begin(n int) {
+// begin says how many are managed. Handshakes load what they need from then on.
+func (l *loading) begin(managed int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.began, l.total, l.left, l.missing, l.read, l.over = time.Now(), n, n, 0, 0, make(chan struct{})
-	if n == 0 {
+	l.began, l.total, l.counted, l.done, l.missing, l.read, l.ended, l.over = time.Now(), managed, false, 0, 0, 0, false, make(chan struct{})
+}
+
+// count says how many are to be loaded.
+func (l *loading) count(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.total, l.counted = n, true
+	l.end()
+}
+
+// end ends the loading if all are loaded. The caller holds l.mu.
+func (l *loading) end() {
+	if l.counted && l.done >= l.total && !l.ended {
+		l.ended = true
 		close(l.over)
 	}
 }
@@ -45,32 +60,25 @@ func (l *loading) found() {
 func (l *loading) toned(e Event) Event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e.quiet = l.left > 0 && l.total > maxLoadedLines
+	e.quiet = l.over != nil && !l.ended && l.total > maxLoadedLines
 	return e
 }
 
-// one counts an entry that is loaded, and logs the sum with the last one.
-func (l *loading) one(ctx context.Context, logger *slog.Logger, e *entry) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.left == 0 {
+// one counts an entry that is loaded, or is managed no more, if it was to be loaded.
+func (l *loading) one(e *entry) {
+	if !e.roles.take(starting) {
 		return
 	}
-	l.left--
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.done++
 	if e.held() == nil {
 		l.missing++
 	}
-	if l.left > 0 {
-		return
-	}
-	close(l.over)
-	if l.total > maxLoadedLines {
-		logger.LogAttrs(ctx, slog.LevelInfo, "certificates loaded", slog.Int("count", l.total-l.missing),
-			slog.Int("missing", l.missing), slog.Duration("took", time.Since(l.began)))
-	}
+	l.end()
 }
 
-// watch logs how far it is if it takes long, until it is over.
+// watch logs how far it is if it takes long, until it is over, and then the sum if they are many.
 func (l *loading) watch(ctx context.Context, logger *slog.Logger) {
 	l.mu.Lock()
 	over := l.over
@@ -81,6 +89,7 @@ func (l *loading) watch(ctx context.Context, logger *slog.Logger) {
 	for {
 		select {
 		case <-over:
+			l.tellSum(ctx, logger)
 			return
 		case <-ctx.Done():
 			return
@@ -88,18 +97,27 @@ func (l *loading) watch(ctx context.Context, logger *slog.Logger) {
 		}
 		if told, _ := p.tell(time.Now()); told {
 			l.mu.Lock()
-			attrs := []slog.Attr{slog.Int("loaded", max(l.total-l.left, min(l.read, l.total))), slog.Int("of", l.total), slog.Duration("for", time.Since(l.began))}
+			attrs := []slog.Attr{slog.Int("loaded", max(l.done, min(l.read, l.total))), slog.Int("of", l.total), slog.Duration("for", time.Since(l.began))}
 			l.mu.Unlock()
 			logger.LogAttrs(ctx, slog.LevelWarn, "the storage is slow: certificates are still being loaded", attrs...)
 		}
 	}
 }
 
+func (l *loading) tellSum(ctx context.Context, logger *slog.Logger) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.total > maxLoadedLines {
+		logger.LogAttrs(ctx, slog.LevelInfo, "certificates loaded", slog.Int("count", l.total-l.missing),
+			slog.Int("missing", l.missing), slog.Duration("took", time.Since(l.began)))
+	}
+}
+
 // loaded notes that the storage was asked for the entry, in one go with others.
-func (l loader) loaded(ctx context.Context, e *entry) {
+func (l loader) loaded(e *entry) {
 	if e.progress.isLoaded() {
 		return
 	}
 	e.progress.loaded()
-	l.loading.one(ctx, l.logger, e)
+	l.loading.one(e)
 }

@@ -49,6 +49,7 @@ type Manager struct {
 	stopped chan struct{} // closed when Run takes up no more work; nil: not running
 	ended   bool          // Run has ended, once or more
 	loaded  time.Time     // when Load filled the memory from the storage
+	filled  bool          // memory has, or had, what the storage may have no longer
 }
 
 // New checks the configuration and returns a manager, which starts no work before Run or Serve. The error says all that is
@@ -145,7 +146,7 @@ func (m *Manager) begin() error {
 	if m.stopped != nil {
 		return errors.New("certmanager: Run was called while the manager runs")
 	}
-	if !m.isWarm() {
+	if m.filled && !m.isWarm() {
 		m.unload() // before callers who wait for Run take what memory has of before for what is stored
 	}
 	m.stopped = make(chan struct{})
@@ -194,11 +195,11 @@ func (m *Manager) run(ctx context.Context) error {
 	defer cancel()
 	m.tellStart(ctx)
 	m.obtainer.writable.begin()
-	entries := m.prepareStart()
+	m.obtainer.loading.begin(m.catalogue.index.Len())
 	tasks.Go(func() { m.dispatcher.Run(ctx) })
 	tasks.Go(func() { m.serveDemands(ctx, &tasks) })
 	tasks.Go(func() { m.serveRecalls(ctx, &tasks) })
-	tasks.Go(func() { m.start(ctx, entries) })
+	tasks.Go(func() { m.start(ctx) })
 	tasks.Go(func() { m.follow(ctx) })
 	if m.config.SharedTickets {
 		tasks.Go(func() { m.keepTickets(ctx) })
@@ -233,7 +234,7 @@ func (m *Manager) stop() {
 // end makes the manager one that does not run, and fails the handshakes that wait.
 func (m *Manager) end() {
 	m.mu.Lock()
-	m.stopped, m.begun, m.ended = nil, make(chan struct{}), true
+	m.stopped, m.begun, m.ended, m.filled, m.loaded = nil, make(chan struct{}), true, true, time.Time{}
 	m.mu.Unlock()
 	m.admission.end()
 	m.recalls.end()

@@ -68,7 +68,6 @@ func (o *obtainer) do(ctx context.Context, e *entry) {
 	if result.kind == lifecycle.Obtained || result.kind == lifecycle.Current {
 		o.adopt(e)
 	}
-	first := result.kind == lifecycle.Loaded && !e.progress.isLoaded()
 	result.hindered = isHindered(e, result, time.Now())
 	report := e.finish(result)
 	o.vacate(e, places, result.kind)
@@ -78,8 +77,8 @@ func (o *obtainer) do(ctx context.Context, e *entry) {
 	o.residents.keep(e, wasEvicted)
 	o.tell(ctx, e, result, report)
 	o.leave(e)
-	if first {
-		o.loading.one(ctx, o.logger, e)
+	if result.kind == lifecycle.Loaded {
+		o.loading.one(e)
 	}
 }
 
@@ -103,6 +102,7 @@ var errRetired = errors.New("it is managed no more: it has left memory, or its n
 // entry whose task is under way: its end tells them.
 func (o *obtainer) retire(entries []*entry, underway *entry) {
 	for _, e := range entries {
+		o.loading.one(e)
 		if e != underway {
 			dismiss(&e.progress, fmt.Errorf("certmanager: %v: %w", &e.subject, errRetired))
 		}

@@ -25,6 +25,7 @@ const (
 	heeding                    // another process does, as far as is known
 	choosing                   // it has alternatives, among which the client's hello decides
 	alternate                  // of another entry, by which alone the catalogue leads to it
+	starting                   // it is to be loaded since Run has begun, and was not yet
 )
 
 // roles are those of an entry. Managed, onDemand and forgotten change under the catalogue's lock; all are read without.
@@ -50,6 +51,11 @@ func (r *roles) put(some role, is bool) {
 	} else {
 		r.unset(some)
 	}
+}
+
+// take unsets one, and reports whether it was set: of several who take it, one is told so.
+func (r *roles) take(one role) bool {
+	return r.has(one) && r.bits.And(^uint32(one))&uint32(one) != 0
 }
 
 func (r *roles) unset(some role) {

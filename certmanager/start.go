@@ -25,9 +25,12 @@ const (
 	probeText   = "written to see whether it can be"
 )
 
-// start has all entries loaded, but those that Load has just loaded, and then obtained or renewed as they are due.
-func (m *Manager) start(ctx context.Context, entries []*entry) {
-	o, unloaded := &m.obtainer, unloadedOf(entries)
+// start has all entries loaded, but those that Load has just loaded, and then obtained or renewed as they are due: in an order
+// of this member's own. Those of a fleet that start together do not all come to the same certificate together.
+func (m *Manager) start(ctx context.Context) {
+	o, entries := &m.obtainer, slices.Collect(m.catalogue.all())
+	unloaded := slices.DeleteFunc(slices.Clone(entries), func(e *entry) bool { return !awaitsStart(e) })
+	o.loading.count(len(unloaded))
 	var watch sync.WaitGroup
 	defer watch.Wait()
 	watch.Go(func() { o.loading.watch(ctx, o.logger) })
@@ -37,12 +40,13 @@ func (m *Manager) start(ctx context.Context, entries []*entry) {
 	m.dispatcher.Update(entries...)
 }
 
-// prepareStart returns the entries that are to be loaded, or were just now, in an order of this member's own: those of a
-// fleet that start together do not all come to the same certificate together. It is called before anything is done for them.
-func (m *Manager) prepareStart() []*entry {
-	entries := slices.Collect(m.catalogue.all())
-	m.obtainer.loading.begin(len(unloadedOf(entries)))
-	return entries
+// awaitsStart notes that the entry is to be loaded, unless it is, and reports that.
+func awaitsStart(e *entry) bool {
+	e.progress.mu.Lock()
+	defer e.progress.mu.Unlock()
+	waits := !e.progress.state.Loaded()
+	e.roles.put(starting, waits)
+	return waits
 }
 
 // scans reports whether the entries are so many that they are read in one go, which the storage has to be able to.

@@ -115,11 +115,14 @@ func (m *Manager) takeOver(ctx context.Context, n newcomer, r *record.Certificat
 		m.dispatcher.Update(e)
 		return false, kept
 	}
+	m.mu.Lock()
+	m.filled = true
+	m.mu.Unlock()
 	if m.obtainer.serve(e, r) {
 		m.emit(ctx, loadedEvent(e, r))
 	}
 	m.obtainer.residents.add(e)
-	e.progress.loaded()
+	loader{&m.obtainer}.loaded(e)
 	m.dispatcher.Update(e)
 	return changed, nil
 }

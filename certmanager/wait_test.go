@@ -2,6 +2,7 @@ package certmanager_test
 
 import (
 	"context"
+	"crypto/elliptic"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -275,6 +276,42 @@ func TestLoadedLines(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What is forgotten, or brought along, while certificates are loaded does not keep the loading from its end.
+func TestLoadingEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ca, names := newWorld(t), newLocalCA(t, "local"), siteNames(900)
+		config := w.issuedBy([]certmanager.Issuer{ca}, names...)
+		ca.stock(t, w.store, names...)
+		chain, key := elsewhere(t, ecdsaKey(t, elliptic.P256()), 90*24*time.Hour, names[1])
+		faulty := &storagetest.Faulty{Store: w.store}
+		faulty.SetFaults(storagetest.Fault{Kind: storagetest.Slow, On: storagetest.Load, Prefix: "certificates", Delay: 20 * time.Second})
+		log := new(book)
+		config.Storage, config.Logger, config.Workers = faulty, log.logger(), 100 // of which most names wait for their turn
+		m, stop := w.start(config)
+		defer stop()
+		time.Sleep(5 * time.Second)
+		if err := errors.Join(m.Forget(names[0]), m.Forget(names[898:]...)); err != nil {
+			t.Fatal(err)
+		}
+		if done, err := m.Transfer(t.Context(), certmanager.Transfer{Certificate: chain, Key: key}); err != nil || !done.Changed {
+			t.Fatal(done, err)
+		}
+		time.Sleep(30 * time.Minute)
+		sums, slow := 0, 0
+		for _, l := range log.read() {
+			switch {
+			case l.Msg == "certificates loaded" && strings.Contains(l.text, `"count":897,"missing":3,`):
+				sums++
+			case strings.Contains(l.Msg, "the storage is slow"):
+				slow++
+			}
+		}
+		if sums != 1 || slow == 0 || slow > 10 {
+			t.Errorf("%d lines on all that was loaded, %d on a slow start", sums, slow)
+		}
+	})
 }
 
 // TestSlowStart has each look into the storage take twenty seconds: the log says how far the loading is.

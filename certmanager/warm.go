@@ -39,7 +39,7 @@ func (m *Manager) Load(ctx context.Context) error {
 	entries = unloadedOf(entries)
 	failed, err := m.loadEach(ctx, entries)
 	m.mu.Lock()
-	m.loaded = begun
+	m.loaded, m.filled = begun, true
 	m.mu.Unlock()
 	m.dispatcher.Update(entries...)
 	if err != nil {
@@ -82,7 +82,7 @@ func (m *Manager) loadOne(ctx context.Context, e *entry) error {
 		m.emit(ctx, m.obtainer.loading.toned(event))
 	}
 	if err == nil {
-		loader{&m.obtainer}.loaded(ctx, e)
+		loader{&m.obtainer}.loaded(e)
 	}
 	return err
 }
@@ -90,6 +90,7 @@ func (m *Manager) loadOne(ctx context.Context, e *entry) error {
 // unload has the storage asked anew for all entries.
 func (m *Manager) unload() {
 	for e := range m.catalogue.all() {
+		e.roles.unset(starting) // which Run says anew
 		e.progress.change((*lifecycle.State).Unload)
 	}
 }

@@ -1,0 +1,53 @@
+package certmanager
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// Whatever handshakes load while it is counted what is to be loaded, the loading is over when all of that is loaded, and not before.
+func TestLoadingIsCounted(t *testing.T) {
+	for seed := range uint64(500) {
+		random, l := rand.New(rand.NewPCG(seed, 1)), new(loading)
+		o := loader{&obtainer{reporter: reporter{}}}
+		entries := make([]*entry, 1+random.IntN(6))
+		o.loading.begin(len(entries))
+		l = &o.loading
+		var steps []func()
+		n, left, counted := 0, len(entries), false
+		for i := range entries {
+			e := newEntry(*subjectOf("example.com"), managed)
+			entries[i] = e
+			steps = append(steps, func() {
+				o.loaded(e)
+				o.loaded(e) // as when it was asked for twice
+				left--
+			})
+		}
+		random.Shuffle(len(steps), func(i, j int) { steps[i], steps[j] = steps[j], steps[i] })
+		for looked := 0; len(steps) > 0 || !counted; {
+			switch {
+			case len(steps) > 0 && random.IntN(2) == 0:
+				steps[0]()
+				steps = steps[1:]
+			case looked < len(entries):
+				if awaitsStart(entries[looked]) {
+					n++
+				}
+				looked++
+			case !counted:
+				l.count(n)
+				counted = true
+			}
+			isOver := false
+			select {
+			case <-l.over:
+				isOver = true
+			default:
+			}
+			if want := counted && left == 0; isOver != want {
+				t.Fatalf("seed %d: over %v, with %d of %d left, counted %v", seed, isOver, left, len(entries), counted)
+			}
+		}
+	}
+}
