@@ -20,7 +20,7 @@ func TestLoadingIsCounted(t *testing.T) {
 			entries[i] = e
 			steps = append(steps, func() {
 				o.loaded(e)
-				o.loaded(e) // as when it was asked for twice
+				o.loading.one(e) // as when it is forgotten then
 				left--
 			})
 		}
