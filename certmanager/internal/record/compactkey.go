@@ -32,8 +32,7 @@ func compact(key crypto.Signer, der []byte, leaf *x509.Certificate) (signer cryp
 	switch key := key.(type) {
 	case *compactKey:
 		if *key.point == *point {
-			key.point = point // of both, one is kept
-			return key, true
+			return &compactKey{key.scalar, point}, true // a new one: the key may be at work for another certificate
 		}
 	case *ecdsa.PrivateKey:
 		if key.Curve == elliptic.P256() && isPoint(point, &key.PublicKey) {

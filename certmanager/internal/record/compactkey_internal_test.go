@@ -40,7 +40,8 @@ func TestCompactKeyElsewhere(t *testing.T) {
 			t.Errorf("%s: it is a %T, the leaf's: %v", name, got, same)
 		}
 		read := parseP256(der)
-		if got, same := compact(read, test.der, leaf); same != test.compact || !key.PublicKey.Equal(got.Public()) || !key.Equal(expanded(t, read)) {
+		before := *read
+		if got, same := compact(read, test.der, leaf); same != test.compact || !key.PublicKey.Equal(got.Public()) || !key.Equal(expanded(t, read)) || *read != before {
 			t.Errorf("%s: as it was read, it became a %T, the leaf's: %v", name, got, same)
 		}
 	}
