@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -168,29 +169,31 @@ func TestAskedForWhenItIsGone(t *testing.T) {
 // TestOwnFaultsAreNotGone has checks fail for what is likely to be wrong here: names are renewed as usual.
 func TestOwnFaultsAreNotGone(t *testing.T) {
 	for name, test := range map[string]struct {
-		prepare func(*world, *certmanager.Config, *bool)
+		prepare func(*world, *certmanager.Config, *atomic.Bool)
 	}{
-		"nothing can be reached": {func(w *world, config *certmanager.Config, down *bool) {
+		"nothing can be reached": {func(w *world, config *certmanager.Config, down *atomic.Bool) {
 			*config = w.goneWorld(new(policy), func() (net.Conn, error) {
-				if *down {
+				if down.Load() {
 					return nil, errors.New("network is unreachable")
 				}
 				return w.dial(w.t.Context())
 			})
 		}},
-		"all names are gone at once": {func(w *world, config *certmanager.Config, down *bool) {
+		"all names are gone at once": {func(w *world, config *certmanager.Config, down *atomic.Bool) {
 			w.zones.remove("b.example.net")
 		}},
-		"checks are turned off": {func(w *world, config *certmanager.Config, down *bool) { config.Preflight = certmanager.PreflightOff }},
-		"a DNS solver": {func(w *world, config *certmanager.Config, down *bool) {
+		"checks are turned off": {func(w *world, config *certmanager.Config, down *atomic.Bool) {
+			config.Preflight = certmanager.PreflightOff
+		}},
+		"a DNS solver": {func(w *world, config *certmanager.Config, down *atomic.Bool) {
 			config.Solvers = append(config.Solvers, newDNS01(w.ca))
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w, down := newWorld(t), false
+				w, down := newWorld(t), new(atomic.Bool)
 				config := w.goneWorld(new(policy), nil)
-				test.prepare(w, &config, &down)
+				test.prepare(w, &config, down)
 				m, stop := w.running(config)
 				defer stop()
 				for _, name := range []string{"a.example.com", "b.example.net"} {
@@ -198,7 +201,7 @@ func TestOwnFaultsAreNotGone(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				down = true
+				down.Store(true)
 				if name != "nothing can be reached" {
 					w.zones.remove("a.example.com")
 				}
