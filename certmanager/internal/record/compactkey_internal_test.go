@@ -39,7 +39,7 @@ func TestCompactKeyElsewhere(t *testing.T) {
 		if _, is := got.(*compactKey); is != test.compact || same != test.compact || !key.PublicKey.Equal(got.Public()) {
 			t.Errorf("%s: it is a %T, the leaf's: %v", name, got, same)
 		}
-		read := parseP256(der)
+		read := parseCompactKey(der)
 		before := *read
 		if got, same := compact(read, test.der, leaf); same != test.compact || !key.PublicKey.Equal(got.Public()) || !key.Equal(expanded(t, read)) || *read != before {
 			t.Errorf("%s: as it was read, it became a %T, the leaf's: %v", name, got, same)

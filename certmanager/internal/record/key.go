@@ -131,7 +131,7 @@ func decodeKey(text []byte) (key crypto.Signer, rest []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	key, err = parsePKCS8(der)
+	key, err = parseKeyDER(der)
 	return key, rest, err
 }
 
@@ -150,7 +150,10 @@ func decodeKeyBlock(text []byte) (der, rest []byte, err error) {
 	return der, rest, nil
 }
 
-func parsePKCS8(der []byte) (crypto.Signer, error) {
+func parseKeyDER(der []byte) (crypto.Signer, error) {
+	if key := parseP256(der); key != nil {
+		return key, nil
+	}
 	parsed, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
 		return nil, errors.New("its private key is not PKCS #8")
@@ -168,9 +171,9 @@ func decodeCertificateKey(text []byte) (key crypto.Signer, rest []byte, err erro
 	if err != nil {
 		return nil, nil, err
 	}
-	if key := parseP256(der); key != nil {
+	if key := parseCompactKey(der); key != nil {
 		return key, rest, nil
 	}
-	key, err = parsePKCS8(der)
+	key, err = parseKeyDER(der)
 	return key, rest, err
 }

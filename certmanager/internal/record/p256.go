@@ -46,14 +46,36 @@ func marshalP256(scalar, point []byte) []byte {
 	return slices.Concat([]byte(p256BeforeScalar), scalar, []byte(p256BeforePoint), point)
 }
 
-// parseP256 returns the key of DER in this form, or nil if it has another or is no key. The public key is reckoned, not read,
-// by package ecdh: package ecdsa has it as two big numbers, which would be taken apart at once.
-func parseP256(der []byte) *compactKey {
+// scalarP256 returns the scalar of the key whose DER has this form, or nil if it has another.
+func scalarP256(der []byte) []byte {
 	scalar, ok := bytes.CutPrefix(der, []byte(p256BeforeScalar))
 	if !ok || len(scalar) != 32+len(p256BeforePoint)+65 || string(scalar[32:32+len(p256BeforePoint)]) != p256BeforePoint {
 		return nil
 	}
-	key, err := ecdh.P256().NewPrivateKey(scalar[:32])
+	return scalar[:32]
+}
+
+// parseP256 returns the key of DER in this form, or nil if it has another or is no key. The public key is reckoned, not read.
+func parseP256(der []byte) *ecdsa.PrivateKey {
+	scalar := scalarP256(der)
+	if scalar == nil {
+		return nil
+	}
+	key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar)
+	if err != nil {
+		return nil
+	}
+	return key
+}
+
+// parseCompactKey is parseP256 for the keys of certificates. Package ecdh reckons the public key as bytes: package ecdsa has it as
+// two big numbers, which would be taken apart at once.
+func parseCompactKey(der []byte) *compactKey {
+	scalar := scalarP256(der)
+	if scalar == nil {
+		return nil
+	}
+	key, err := ecdh.P256().NewPrivateKey(scalar)
 	if err != nil {
 		return nil
 	}

@@ -31,8 +31,8 @@ func TestP256(t *testing.T) {
 		if der, err := marshalKey(key); err != nil || !bytes.Equal(der, want) {
 			t.Fatalf("it is written as %x, want %x, %v", der, want, err)
 		}
-		if read := parseP256(want); read == nil || !key.Equal(expanded(t, read)) {
-			t.Fatalf("%v was read", read)
+		if read, compact := parseP256(want), parseCompactKey(want); !key.Equal(read) || compact == nil || !key.Equal(expanded(t, compact)) {
+			t.Fatalf("%v and %v were read", read, compact)
 		}
 	}
 	der, err := marshalKey(one)
@@ -41,11 +41,11 @@ func TestP256(t *testing.T) {
 	}
 	for i := range der {
 		for _, changed := range [][]byte{flipped(der, i, 1), flipped(der, i, 0xff), der[:i], append(der[:len(der):len(der)], der[:i+1]...)} {
-			read := parseP256(changed)
-			if read == nil {
+			read, compact := parseP256(changed), parseCompactKey(changed)
+			if read == nil && compact == nil {
 				continue // package x509 decides
 			}
-			if want, err := x509.ParsePKCS8PrivateKey(changed); err != nil || !expanded(t, read).Equal(want) {
+			if want, err := x509.ParsePKCS8PrivateKey(changed); err != nil || !read.Equal(want) || !expanded(t, compact).Equal(want) {
 				t.Errorf("%x was read as a key, %v", changed, err)
 			}
 		}
@@ -55,7 +55,7 @@ func TestP256(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if read := parseP256(marshalP256(none, point)); read != nil {
+		if der := marshalP256(none, point); parseP256(der) != nil || parseCompactKey(der) != nil {
 			t.Errorf("scalar %x was read as a key", none)
 		}
 	}
