@@ -8,19 +8,17 @@ import (
 // Whatever handshakes load while it is counted what is to be loaded, the loading is over when all of that is loaded, and not before.
 func TestLoadingIsCounted(t *testing.T) {
 	for seed := range uint64(500) {
-		random, l := rand.New(rand.NewPCG(seed, 1)), new(loading)
-		o := loader{&obtainer{reporter: reporter{}}}
+		random, l := rand.New(rand.NewPCG(seed, 1)), loader{new(obtainer)}
 		entries := make([]*entry, 1+random.IntN(6))
-		o.loading.begin(len(entries))
-		l = &o.loading
+		l.loading.begin(len(entries))
 		var steps []func()
 		n, left, counted := 0, len(entries), false
 		for i := range entries {
 			e := newEntry(*subjectOf("example.com"), managed)
 			entries[i] = e
 			steps = append(steps, func() {
-				o.loaded(e)
-				o.loading.one(e) // as when it is forgotten then
+				l.loaded(e)
+				l.loading.one(e) // as when it is forgotten then
 				left--
 			})
 		}
@@ -36,12 +34,12 @@ func TestLoadingIsCounted(t *testing.T) {
 				}
 				looked++
 			case !counted:
-				l.count(n)
+				l.loading.count(n)
 				counted = true
 			}
 			isOver := false
 			select {
-			case <-l.over:
+			case <-l.loading.over:
 				isOver = true
 			default:
 			}
