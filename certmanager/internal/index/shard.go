@@ -3,12 +3,13 @@ package index
 import (
 	"iter"
 	"math/bits"
+	"slices"
 )
 
 // A shard is a hash table with open addressing. What a look-up compares stands beside the value, so that it reads one place of memory
 // and then the name's own; Go's maps have what they compare first in a place apart. A published shard is not changed.
 type shard[V any] struct {
-	slots []slot[V] // half of them are vacant: there searches end
+	slots []slot[V] // about half of them are vacant: there searches end
 	names int       // in the slots
 	depth uint8     // how many bits of the hash a name has in common with all others here
 }
@@ -24,6 +25,9 @@ type slot[V any] struct {
 func empty[V any](names int, depth uint8) *shard[V] {
 	return &shard[V]{slots: make([]slot[V], 2*names+1), depth: depth}
 }
+
+// hasRoom reports whether names can be added before searches become long.
+func (s *shard[V]) hasRoom(names int) bool { return s.names+names <= len(s.slots)*9/16 }
 
 // find returns the slot that holds the name, or the vacant one that it belongs in.
 func (s *shard[V]) find(mark uint64, name string) *slot[V] {
@@ -61,9 +65,14 @@ func (s *shard[V]) all() iter.Seq[slot[V]] {
 
 // with returns a copy that has the names added as well.
 func (s *shard[V]) with(added []slot[V]) *shard[V] {
-	c := empty[V](s.names+len(added), s.depth)
-	for at := range s.all() {
-		c.put(at)
+	var c *shard[V]
+	if s.hasRoom(len(added)) {
+		c = &shard[V]{slices.Clone(s.slots), s.names, s.depth} // a fraction of what it costs to put each name again
+	} else {
+		c = empty[V](s.names+len(added), s.depth)
+		for at := range s.all() {
+			c.put(at)
+		}
 	}
 	for _, at := range added {
 		c.put(at)

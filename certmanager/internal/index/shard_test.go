@@ -43,6 +43,31 @@ func TestEqualHashes(t *testing.T) {
 	}
 }
 
+// TestVacancy adds names one by one and some at a time: of the slots, enough stay vacant for searches to end soon, and no more than half and one.
+func TestVacancy(t *testing.T) {
+	seed := maphash.MakeSeed()
+	s := empty[int](0, 0)
+	grown := 0
+	for i := range 1_000 {
+		var added []slot[int]
+		for j := range 1 + i%7*(i%2) {
+			name := fmt.Sprint(i, ".", j, ".example.com")
+			added = append(added, slot[int]{markOf(seed, name), name, i})
+		}
+		before := len(s.slots)
+		s = s.with(added)
+		if len(s.slots) != before {
+			grown++
+		}
+		if full := float64(s.names) / float64(len(s.slots)); full > 9./16 || len(s.slots) > 2*s.names+1 {
+			t.Fatalf("%d names in %d slots", s.names, len(s.slots))
+		}
+	}
+	if grown == 0 || grown > 200 {
+		t.Errorf("the slots were made anew %d times for 1,000 additions", grown)
+	}
+}
+
 // TestMark has the hash of a name never look like a vacant slot.
 func TestMark(t *testing.T) {
 	seed := maphash.MakeSeed()
