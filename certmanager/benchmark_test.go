@@ -29,30 +29,44 @@ func BenchmarkGetCertificate(b *testing.B) {
 		name         string
 		held, wanted string // formats of the names
 		found        bool
+		keyTypes     []KeyType
 	}{
-		{"exact", "site-%06d.example.com", "site-%06d.example.com", true},
-		{"wildcard", "*.site-%06d.example.com", "www.site-%06d.example.com", true},
-		{"unknown", "site-%06d.example.com", "unknown-%06d.example.net", false},
+		{"exact", "site-%06d.example.com", "site-%06d.example.com", true, nil},
+		{"alternative", "site-%06d.example.com", "site-%06d.example.com", true, []KeyType{ECDSAP256, RSA2048}},
+		{"wildcard", "*.site-%06d.example.com", "www.site-%06d.example.com", true, nil},
+		{"unknown", "site-%06d.example.com", "unknown-%06d.example.net", false, nil},
 	} {
 		for _, n := range lookedUp {
 			b.Run(fmt.Sprintf("%s/certs=%d", kind.name, n), func(b *testing.B) {
-				m := fill(b, n, kind.held)
+				m := fill(b, n, kind.held, kind.keyTypes...)
 				measure(b, m.TLSConfig().GetCertificate, names(n, kind.wanted), kind.found)
 			})
 		}
 	}
 }
 
-// BenchmarkMapLookup looks the lower-cased name up in a plain map.
+// BenchmarkMapLookup looks the lower-cased name up in a plain map, of the certificates that the manager has as well.
 func BenchmarkMapLookup(b *testing.B) {
+	certificate := func() *tls.Certificate { return &tls.Certificate{Certificate: [][]byte{nil}} }
 	for _, n := range lookedUp {
-		b.Run(fmt.Sprintf("certs=%d", n), func(b *testing.B) {
+		b.Run(fmt.Sprintf("exact/certs=%d", n), func(b *testing.B) {
 			certificates := make(map[string]*tls.Certificate, n)
 			for i := range n {
-				certificates[fmt.Sprintf("site-%06d.example.com", i)] = &tls.Certificate{Certificate: [][]byte{nil}}
+				certificates[fmt.Sprintf("site-%06d.example.com", i)] = certificate()
 			}
 			measure(b, func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 				return certificates[strings.ToLower(hello.ServerName)], nil
+			}, names(n, "site-%06d.example.com"), true)
+		})
+	}
+	for _, n := range lookedUp {
+		b.Run(fmt.Sprintf("alternative/certs=%d", n), func(b *testing.B) { // the first is served, without looking at the hello
+			certificates := make(map[string][2]*tls.Certificate, n)
+			for i := range n {
+				certificates[fmt.Sprintf("site-%06d.example.com", i)] = [2]*tls.Certificate{certificate(), certificate()}
+			}
+			measure(b, func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+				return certificates[strings.ToLower(hello.ServerName)][0], nil
 			}, names(n, "site-%06d.example.com"), true)
 		})
 	}
@@ -104,8 +118,8 @@ func BenchmarkAdd(b *testing.B) {
 	}
 }
 
-// fill returns a manager that has certificates for n names of the format.
-func fill(b testing.TB, n int, format string) *Manager {
+// fill returns a manager that has certificates for n names of the format, of each kind of key.
+func fill(b testing.TB, n int, format string, keyTypes ...KeyType) *Manager {
 	b.Helper()
 	m, err := New(Config{Issuers: []Issuer{&ACME{DirectoryURL: "https://ca.example.com/directory"}}, Storage: new(storage.Memory)})
 	if err != nil {
@@ -115,15 +129,18 @@ func fill(b testing.TB, n int, format string) *Manager {
 	for i := range all {
 		all[i] = fmt.Sprintf(format, i)
 	}
-	add(b, m, all)
+	add(b, m, all, keyTypes...)
 	return m
 }
 
-func add(b testing.TB, m *Manager, names []string) {
+func add(b testing.TB, m *Manager, names []string, keyTypes ...KeyType) {
 	b.Helper()
+	if len(keyTypes) == 0 {
+		keyTypes = defaultKeyTypes()
+	}
 	subjects := make([]subject, len(names))
 	for i, name := range names {
-		subjects[i] = subject{identifiers: []acme.Identifier{{Type: acme.TypeDNS, Value: name}}, keyTypes: []KeyType{ECDSAP256}}
+		subjects[i] = subject{identifiers: []acme.Identifier{{Type: acme.TypeDNS, Value: name}}, keyTypes: keyTypes}
 	}
 	added, err := m.catalogue.add(subjects)
 	if err != nil {

@@ -57,7 +57,7 @@ func TestUnderstoodBy(t *testing.T) {
 				continue // SupportsCertificate takes what the handshake then refuses
 			}
 			wants := hello.SupportsCertificate(certificate)
-			if is := kind.understoodBy(hello); is != (wants == nil) {
+			if is := kind.algorithm().understoodBy(hello); is != (wants == nil) {
 				t.Fatalf("%s: %v, though crypto/tls says %v: %+v", kind, is, wants, hello)
 			}
 			if wants == nil {

@@ -26,7 +26,7 @@ type entry struct {
 }
 
 func newEntry(s subject, r role) *entry {
-	e := &entry{subject: s, front: new(front)}
+	e := &entry{subject: s, front: &front{algorithm: s.keyType().algorithm()}}
 	e.entry = e
 	e.roles.set(r)
 	if len(s.keyTypes) > 1 {

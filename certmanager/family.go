@@ -70,7 +70,7 @@ func (f family) choose(hello *tls.ClientHelloInfo) *entry {
 
 // isUnderstood reports whether the client understands the alternative's kind of key. An only one is served to all clients.
 func (f family) isUnderstood(a *entry, hello *tls.ClientHelloInfo) bool {
-	return f.first.alternative == nil || a.keyType().understoodBy(hello)
+	return f.first.alternative == nil || a.algorithm.understoodBy(hello)
 }
 
 // ready returns the first alternative that has a certificate, or nil.
