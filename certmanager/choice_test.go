@@ -112,6 +112,27 @@ func TestChoice(t *testing.T) {
 	}
 }
 
+// While the first kind of key has no certificate, or an expired one, the next is served as if it were the first.
+func TestChoiceWithoutTheFirst(t *testing.T) {
+	hello := clientHello(t)
+	e := newServedEntry(ECDSAP256, RSA2048)
+	first := e.served.Load()
+	for name, lose := range map[string]func(){
+		"no certificate": func() { e.served.Store(nil) },
+		"an expired one": func() { e.roles.set(late) }, // its end is long ago
+	} {
+		e.served.Store(first)
+		e.roles.unset(late)
+		if c := e.certificateFor(hello); c != &first.Certificate {
+			t.Fatalf("served with %v, though there is the first", c)
+		}
+		lose()
+		if c := e.certificateFor(hello); c != &e.alternative.served.Load().Certificate {
+			t.Errorf("%s: served with %v", name, c)
+		}
+	}
+}
+
 // BenchmarkChoice measures what a second kind of key costs a handshake.
 func BenchmarkChoice(b *testing.B) {
 	random := rand.New(rand.NewPCG(1, 1))
