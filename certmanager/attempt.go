@@ -177,7 +177,7 @@ func (a *attempt) askIssuers(run context.Context) outcome {
 		}
 		if stored := a.stored[r.Issuer]; stored.Certificate != nil && stored.NewerThan(r, time.Now()) { // another process had no use for waiting
 			a.left.unsaved = nil
-			a.entry.roles.unset(unkept)
+			a.entry.roles.unset(unstored)
 			return outcome{kind: lifecycle.Current}
 		}
 		k := keeping{a, r}

@@ -64,7 +64,7 @@ type Config struct {
 	Keys Keys
 
 	// OnDemand, if set, is asked whether a certificate may be obtained for a name that a client wants
-	// and nobody configured. An error refuses; one that wraps ErrDenied is remembered for a while,
+	// and nobody configured. An error means no; one that wraps ErrDenied is a denial, which is remembered for a while,
 	// any other, or a panic, means that the question could not be answered. Called concurrently, and again before a
 	// certificate obtained so is renewed. When Run begins it is asked about a random name below .com, once: that it
 	// should allow that one is a warning. It returns when ctx ends, which is after half a minute.
@@ -150,7 +150,7 @@ type Subject struct {
 	Solvers []acme.Solver
 }
 
-// ErrDenied is wrapped by the errors with which Config.OnDemand refuses a name.
+// ErrDenied is wrapped by the errors with which Config.OnDemand denies a name.
 var ErrDenied = errors.New("certmanager: the name is not allowed a certificate")
 
 // longestID bounds Issuer.ID in bytes.

@@ -102,7 +102,7 @@ func (m *Manager) lendOnDemand(ctx context.Context, e *entry, cause error) *tls.
 // copiedEvent is the event of a copy that is served. The log has the first of many.
 func (r *reporter) copiedEvent(e *entry, c copied, cause error) Event {
 	event := Event{Kind: EventCopied, Names: e.names(), Issuer: c.Issuer, Serial: c.Serial, NotAfter: c.End, Since: c.time, Err: storageFailure(cause)}
-	told, similar := r.troubles.of(reasonCopies, "").tell(time.Now())
+	told, similar := r.common.of(reasonCopies, "").tell(time.Now())
 	event.quiet, event.similar = !told, similar
 	return event
 }

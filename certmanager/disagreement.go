@@ -22,7 +22,7 @@ func (i *issuance) checkTimes(ctx context.Context, r *record.Certificate) {
 	if len(oddities) == 0 {
 		return
 	}
-	told, similar := i.troubles.of(reasonTimes, r.Issuer).tellEachMinute(time.Now()) // mostly it is so with all certificates of a CA
+	told, similar := i.common.of(reasonTimes, r.Issuer).tellEachMinute(time.Now()) // mostly it is so with all certificates of a CA
 	i.emit(ctx, Event{
 		quiet: !told, similar: similar,
 		Kind: EventWarning, Names: i.entry.names(), Issuer: r.Issuer, Serial: r.Serial, NotAfter: r.End, Next: renewal(r),

@@ -100,7 +100,7 @@
 // function decides for which; there is no way to allow all of them by leaving something out. However
 // many handshakes wait for a name, it is obtained once, by Run, whether or not the first of them hangs
 // up. Names at work and handshakes that wait are bounded, new names by registered domain and hour, too
-// (Config.MaxNewNames), and refusals are remembered for a while: the client is told that the name is not recognized, and
+// (Config.MaxNewNames), and denials are remembered for a while: the client is told that the name is not recognized, and
 // the log, at a bounded rate, why.
 //
 // Renewals need no traffic: every six hours one member of the fleet goes through what is stored, and renews what is due

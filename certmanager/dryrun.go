@@ -59,7 +59,7 @@ func (a *ACME) staging() *ACME {
 }
 
 // dryRun has an order made at staging if the CA has refused the names and none is under way there. It reports whether a
-// certificate came of it. The error says that the names fail; that staging is in trouble is none.
+// certificate came of it. The error says that the names fail; that staging itself fails is none.
 func (i *acmeIssuance) dryRun(ctx context.Context) (passed bool, err error) {
 	a, r := i.issuer, i.request
 	if a.staging == nil || r.Refusals%dryRunPeriod == 0 || i.notes.OrderURL != "" || len(i.notes.Proofs) > 0 {

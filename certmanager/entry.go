@@ -119,7 +119,7 @@ func (e *entry) evict() bool {
 	if s == nil {
 		return true
 	}
-	if m := e.progress.matter; m != nil && m.working || e.roles.has(unkept|pinned|wanted) {
+	if m := e.progress.matter; m != nil && m.working || e.roles.has(unstored|pinned|wanted) {
 		return false
 	}
 	if s.isCopied() {

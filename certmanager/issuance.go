@@ -58,7 +58,7 @@ func (i *issuance) run(run context.Context) (o outcome, next bool) {
 	ctx, cancel := context.WithTimeout(i.work.context(), issueTimeout+time.Duration(len(e.identifiers)-1)*nameTimeout)
 	defer cancel()
 	r, err := i.issue(ctx, func() {
-		event.Kind, event.quiet = EventObtaining, i.task.Quiet || i.troubles.of(ReasonIssuer, i.issuer.ID()).isTold()
+		event.Kind, event.quiet = EventObtaining, i.task.Quiet || i.common.of(ReasonIssuer, i.issuer.ID()).isTold()
 		i.emit(ctx, event)
 	})
 	if err != nil {

@@ -21,7 +21,7 @@ type keeping struct {
 func (k *keeping) run(run context.Context) outcome {
 	e, r, ctx := k.entry, k.issued, k.work.context()
 	event := Event{Names: e.names(), Issuer: r.Issuer, Renewal: e.held() != nil}
-	e.roles.set(unkept)
+	e.roles.set(unstored)
 	if ctx.Err() == nil {
 		k.serve(e, r) // nobody else has worked on it, and the storage may take its time
 	}
@@ -31,7 +31,7 @@ func (k *keeping) run(run context.Context) outcome {
 		return k.notKept(run, event, err)
 	}
 	k.left.unsaved = nil
-	e.roles.unset(unkept)
+	e.roles.unset(unstored)
 	served := k.serve(e, kept)
 	if kept != r {
 		o := outcome{kind: lifecycle.Current}

@@ -20,12 +20,12 @@ func TestMillionPulledForward(t *testing.T) {
 		n /= 50
 	}
 	synctest.Test(t, func(t *testing.T) {
-		const expiring, unheard = 2400, 3000
+		const expiring, newcomers = 2400, 3000
 		m, began, hearing := newBareManager(t, budget.Limit{Count: 300, Per: 3 * time.Hour}), time.Now(), 6*time.Hour
 		defer m.stop()
 		m.ca.work, m.ca.pulled = 40*time.Minute, acme.Window{Start: began, End: began.Add(time.Hour)}
 		all := bareNames(n)
-		old, rest := all[:expiring], all[expiring+unheard:]
+		old, rest := all[:expiring], all[expiring+newcomers:]
 		for i, n := range old { // is due within the day, with less than a tenth left
 			due := began.Add(rand.N(day - time.Hour))
 			n.serve(due.Add(-yearLifetime * 92 / 100))
@@ -60,7 +60,7 @@ func TestMillionPulledForward(t *testing.T) {
 			t.Errorf("one that was about to expire is renewed %v after it was due", latest)
 		}
 		granted := 0
-		for _, n := range all[expiring : expiring+unheard] {
+		for _, n := range all[expiring : expiring+newcomers] {
 			if !n.last.End.IsZero() {
 				granted++
 			}

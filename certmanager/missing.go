@@ -20,7 +20,7 @@ var (
 // demand: whoever still wants it asks. Else it is obtained anew.
 func (m *Manager) miss(ctx context.Context, e *entry, issuer string) {
 	s := e.held()
-	if s == nil || s.issuer != issuer || e.roles.has(unkept) {
+	if s == nil || s.issuer != issuer || e.roles.has(unstored) {
 		return
 	}
 	archive := &m.obtainer.archive

@@ -32,7 +32,7 @@ func (m *Manager) onDemand(hello *tls.ClientHelloInfo, name string) (*tls.Certif
 	}
 	d, err := m.admission.demand(name, remoteAddress(hello.Conn))
 	if err != nil {
-		return nil, unlessRefused(err)
+		return nil, unlessDenied(err)
 	}
 	defer m.admission.leave()
 	if m.running() == nil { // it has ended, and what was left of the work with it
@@ -48,12 +48,12 @@ func (m *Manager) onDemand(hello *tls.ClientHelloInfo, name string) (*tls.Certif
 		}
 		return nil, err
 	}
-	return d.certificate, unlessRefused(d.err)
+	return d.certificate, unlessDenied(d.err)
 }
 
-// unlessRefused returns the error, or nil if it is that the name is not to have a certificate, which is no failure: the log
+// unlessDenied returns the error, or nil if it is that the name is not to have a certificate, which is no failure: the log
 // has said why.
-func unlessRefused(err error) error {
+func unlessDenied(err error) error {
 	if errors.Is(err, ErrDenied) || errors.Is(err, errCapped) || errors.Is(err, errImpossible) {
 		return nil
 	}

@@ -65,35 +65,35 @@ func (p *pace) isTold() bool {
 	return p.pause != 0
 }
 
-// troubles are what fails for all certificates alike. The zero value is ready for use.
-type troubles struct {
+// commonFailures are what fails for all certificates alike, and how often that is told. The zero value is ready for use.
+type commonFailures struct {
 	mu    sync.Mutex
-	paces map[trouble]*pace
+	paces map[commonFailure]*pace
 }
 
-// A trouble is what fails, and of which issuer.
-type trouble struct {
+// A commonFailure is what fails, and of which issuer.
+type commonFailure struct {
 	reason Reason
 	issuer string
 }
 
-// of returns the pace of what is told of a trouble.
-func (t *troubles) of(reason Reason, issuer string) *pace {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+// of returns the pace of what is told of a failure.
+func (f *commonFailures) of(reason Reason, issuer string) *pace {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	switch reason {
 	case ReasonIssuer, reasonTimes, reasonPolls, reasonRescheduled:
 	default:
 		issuer = ""
 	}
-	key := trouble{reason, issuer}
-	if t.paces == nil {
-		t.paces = make(map[trouble]*pace)
+	key := commonFailure{reason, issuer}
+	if f.paces == nil {
+		f.paces = make(map[commonFailure]*pace)
 	}
-	p := t.paces[key]
+	p := f.paces[key]
 	if p == nil {
 		p = new(pace)
-		t.paces[key] = p
+		f.paces[key] = p
 	}
 	return p
 }

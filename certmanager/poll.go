@@ -208,7 +208,7 @@ func (p *poll) failed(ctx context.Context, err error, failures int) time.Time {
 		p.issuer.polls.answer()
 		return now.Add(usualPollInterval + rand.N(usualPollInterval/pollJitter))
 	}
-	if told, others := p.troubles.of(reasonPolls, p.issuer.ID()).tell(now); told {
+	if told, others := p.common.of(reasonPolls, p.issuer.ID()).tell(now); told {
 		p.logger.LogAttrs(ctx, slog.LevelInfo, "the issuer does not say when to renew: certificates are renewed at the times planned before, or by their age",
 			slog.String("issuer", p.issuer.ID()), slog.Int("others", others), slog.String("error", err.Error()))
 	}
@@ -229,7 +229,7 @@ func (p *poll) rescheduled(old, plan *record.Plan, planned time.Time) []Event {
 		return nil
 	}
 	event := Event{Kind: EventRescheduled, Names: p.entry.names(), Issuer: plan.Issuer, Serial: plan.Serial, NotAfter: end, Next: plan.Renewal, ExplanationURL: plan.Explanation}
-	told, similar := p.troubles.of(reasonRescheduled, plan.Issuer).tell(time.Now())
+	told, similar := p.common.of(reasonRescheduled, plan.Issuer).tell(time.Now())
 	event.quiet, event.similar = !told, similar
 	return []Event{event}
 }

@@ -165,7 +165,7 @@ func (m *Manager) replaceFirst(ctx context.Context, p *pursuit, awaited bool) er
 		}
 	}
 	switch {
-	case e.serves(p.Certificate), e.roles.has(unkept):
+	case e.serves(p.Certificate), e.roles.has(unstored):
 		return errNotReplaced
 	case e.held() == nil:
 		return m.isReplaced(ctx, p)

@@ -98,7 +98,7 @@ func (r reading) isDeleted(ctx context.Context) (bool, error) {
 		}
 	}
 	s := r.entry.held()
-	if s == nil || r.entry.roles.has(unkept) {
+	if s == nil || r.entry.roles.has(unstored) {
 		return false, nil
 	}
 	return r.archive.wasDeleted(ctx, r.entry.certificateKey(s.issuer), s.obtainedAt())

@@ -74,7 +74,7 @@ func TestSecondChance(t *testing.T) {
 // TestNotEvicted has entries be in need of their certificates.
 func TestNotEvicted(t *testing.T) {
 	for name, need := range map[string]func(*entry){
-		"not stored":              func(e *entry) { e.roles.set(unkept) },
+		"not stored":              func(e *entry) { e.roles.set(unstored) },
 		"waited for":              func(e *entry) { e.roles.set(wanted) },
 		"read for handshakes":     func(e *entry) { e.roles.set(pinned) },
 		"its renewal is underway": func(e *entry) { e.begin(func(error) {}) },

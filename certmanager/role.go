@@ -11,7 +11,7 @@ const (
 	wanted                     // by handshakes that wait, though not managed
 	lapsed                     // wanted in vain: its work is to be deleted
 	forgotten                  // by Forget: what an attempt under way comes to is not served, and no other follows
-	unkept                     // what is served is not known to be stored
+	unstored                   // what is served is not known to be stored
 	claiming                   // it has claims to leases, which are to be withdrawn
 	used                       // by a handshake, lately
 	late                       // its renewal is due: what is served may have expired

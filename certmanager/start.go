@@ -75,7 +75,7 @@ func (m *Manager) probe(ctx context.Context) error {
 		}
 		if err == nil {
 			m.obtainer.writable.set(nil, time.Time{})
-			m.obtainer.troubles.of(ReasonStorage, "").reset()
+			m.obtainer.common.of(ReasonStorage, "").reset()
 			if n > 0 {
 				m.logger.LogAttrs(ctx, slog.LevelInfo, "the storage can be used: certificates are obtained and renewed")
 			}
@@ -86,7 +86,7 @@ func (m *Manager) probe(ctx context.Context) error {
 		if n == 0 && !m.servesSomething(ctx) {
 			return err
 		}
-		if told, _ := m.obtainer.troubles.of(ReasonStorage, "").tell(time.Now()); told {
+		if told, _ := m.obtainer.common.of(ReasonStorage, "").tell(time.Now()); told {
 			m.logger.LogAttrs(ctx, slog.LevelError, "what is stored is served, but nothing is obtained or renewed", slog.String("error", err.Error()))
 		}
 		m.obtainer.writable.set(storageError{err}, time.Now().Add(probeInterval))

@@ -175,7 +175,7 @@ func (o *obtainer) leave(e *entry) {
 
 // isSurveyedInVain reports whether a survey alone has led to the entry, and there is nothing to do for it.
 func isSurveyedInVain(e *entry, now time.Time) bool {
-	if !e.roles.has(surveyed) || !e.roles.has(onDemand) || e.roles.has(unkept) {
+	if !e.roles.has(surveyed) || !e.roles.has(onDemand) || e.roles.has(unstored) {
 		return false
 	}
 	s := e.progress.snapshot(now)

@@ -16,10 +16,10 @@ const maxClaimPatience = 45
 
 // A reporter tells what happens, in the log and to Config.OnEvent.
 type reporter struct {
-	logger   *slog.Logger
-	emit     func(context.Context, Event)
-	troubles troubles
-	loading  loading
+	logger  *slog.Logger
+	emit    func(context.Context, Event)
+	common  commonFailures
+	loading loading
 }
 
 // isHindered reports whether the outcome is that what is wrong with all certificates, or with another process, kept this one
@@ -53,15 +53,15 @@ func (r *reporter) tell(ctx context.Context, e *entry, result outcome, report li
 			event.loud = failure.loud
 			event.quiet = !report.Tell || report.Stage != 0
 			if reason := reasonOf(event.Err); !event.quiet && reason != ReasonBackoff && reason != ReasonProcess {
-				told, kept := r.troubles.of(reason, event.Issuer).tell(time.Now())
+				told, kept := r.common.of(reason, event.Issuer).tell(time.Now())
 				event.quiet, event.similar = !told, kept
 			}
 		case event.Kind == EventObtained:
-			r.troubles.of(ReasonIssuer, event.Issuer).reset()
-			r.troubles.of(ReasonStorage, "").reset()
-			r.troubles.of(ReasonKeys, "").reset()
+			r.common.of(ReasonIssuer, event.Issuer).reset()
+			r.common.of(ReasonStorage, "").reset()
+			r.common.of(ReasonKeys, "").reset()
 		case event.Kind == EventLoaded:
-			r.troubles.of(ReasonStorage, "").reset()
+			r.common.of(ReasonStorage, "").reset()
 			event = r.loading.toned(event)
 		}
 		r.emit(ctx, event)
@@ -95,7 +95,7 @@ func (r *reporter) turnedAway(ctx context.Context, name string, err error) {
 	case errors.Is(err, errCapped):
 		message, reason = "a new name gets no certificate yet: ", reasonCapped
 	}
-	told, others := r.troubles.of(reason, "").tell(time.Now())
+	told, others := r.common.of(reason, "").tell(time.Now())
 	if !told {
 		level = slog.LevelDebug
 	}

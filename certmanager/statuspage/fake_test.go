@@ -91,7 +91,7 @@ func without(s certmanager.Status, state certmanager.State) certmanager.Status {
 		Reason: s.Reason, Attempts: s.Attempts, Since: s.Since, Failure: s.Failure, Deferred: s.Deferred}
 }
 
-// newFake returns a source of so many certificates, some of which are in trouble if there are many.
+// newFake returns a source of so many certificates, some of which fail if there are many.
 func newFake(now time.Time, n int) *fake {
 	f := &fake{counts: newCounts(now, n), budgets: []certmanager.Budget{
 		{Issuer: issuerID, CA: "Let’s Encrypt", Kind: certmanager.BudgetOrders, Count: 300, Per: 3 * time.Hour, Left: 288, Next: now.Add(21 * time.Second)},
@@ -106,7 +106,7 @@ func newFake(now time.Time, n int) *fake {
 		}
 		s := valid(now, (i*37+i/9)%59, names...)
 		if n > 100 {
-			s = troubled(s, now, i%300)
+			s = disturbed(s, now, i%300)
 		}
 		f.certificates = append(f.certificates, s)
 	}
@@ -118,8 +118,8 @@ func newFake(now time.Time, n int) *fake {
 	return f
 }
 
-// troubled puts the certificate into one of the states that not all are in.
-func troubled(s certmanager.Status, now time.Time, i int) certmanager.Status {
+// disturbed puts the certificate into one of the states that not all are in.
+func disturbed(s certmanager.Status, now time.Time, i int) certmanager.Status {
 	switch i {
 	case 9:
 		return failed(s, now, errors.New("certmanager: port 80 of 192.0.2.17 refuses connections: start the web server, or open the port; control was not proved: the CA says: "+

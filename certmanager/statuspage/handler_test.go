@@ -148,7 +148,7 @@ func TestEscaping(t *testing.T) {
 }
 
 // The failure is shown with cause and cure, and what the error says beside them.
-func TestTrouble(t *testing.T) {
+func TestFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHandler(newFake(time.Now(), 300))
 		text := get(t, h, "/?name=shop.customer-00001").Body.String()

@@ -25,12 +25,12 @@ type row struct {
 	Next    string // what comes next; empty: nothing is scheduled, for it is under way
 	When    moment // when that is
 	Age     moment
-	Trouble *trouble // nil: none
+	Failure *failure // the last attempt's; nil: none
 	Facts   []fact
 }
 
-// A trouble is why the last attempt failed.
-type trouble struct {
+// A failure is why the last attempt failed.
+type failure struct {
 	Summary string   // how often, and since when
 	Causes  []remedy // what was found, or else what the error says
 	Error   string   // the error's own words; empty: they are among the causes
@@ -58,7 +58,7 @@ func newRow(c *certificate, now time.Time) row {
 			r.When.Words = "now"
 		}
 	}
-	r.Trouble = troubleOf(s, now)
+	r.Failure = failureOf(s, now)
 	r.Facts = factsOf(s, now)
 	return r
 }
@@ -73,32 +73,32 @@ func toneOf(s *certmanager.Status) string {
 	return "busy"
 }
 
-func troubleOf(s *certmanager.Status, now time.Time) *trouble {
+func failureOf(s *certmanager.Status, now time.Time) *failure {
 	if s.Failure == nil {
 		return nil
 	}
-	t := &trouble{Summary: "The last attempt failed " + until(s.Failure.Time, now).Words}
+	f := &failure{Summary: "The last attempt failed " + until(s.Failure.Time, now).Words}
 	if s.Attempts > 1 {
-		t.Summary = fmt.Sprintf("%s failed, the last %s", counted(s.Attempts, "attempt"), until(s.Failure.Time, now).Words)
+		f.Summary = fmt.Sprintf("%s failed, the last %s", counted(s.Attempts, "attempt"), until(s.Failure.Time, now).Words)
 	}
 	for _, d := range s.Failure.Diagnoses {
 		if d == nil || d.Cause == "" {
 			continue
 		}
-		if found := (remedy{d.Reason, d.Cure}); !slices.Contains(t.Causes, found) {
-			t.Causes = append(t.Causes, found)
+		if found := (remedy{d.Reason, d.Cure}); !slices.Contains(f.Causes, found) {
+			f.Causes = append(f.Causes, found)
 		}
 	}
 	if s.Failure.Err == nil {
-		return t
+		return f
 	}
 	text := shortened(strings.TrimPrefix(s.Failure.Err.Error(), "certmanager: "), maxMessage)
-	if t.Causes == nil {
-		t.Causes = []remedy{{Cause: text}}
+	if f.Causes == nil {
+		f.Causes = []remedy{{Cause: text}}
 	} else {
-		t.Error = text
+		f.Error = text
 	}
-	return t
+	return f
 }
 
 // factsOf returns the details of a certificate, as far as there are any.

@@ -15,7 +15,7 @@ const (
 	maxDoublings   = 20               // of maxFresh: more than anybody has attempts
 	firstProbe     = 10 * time.Second // after an outage was seen: it may have been a moment's, as when a machine starts before its network
 	probeInterval  = time.Minute      // between two passes while the gate is closed
-	maxOutageWait  = time.Hour        // that an issuer in trouble is believed to ask for
+	maxOutageWait  = time.Hour        // that an issuer out of order is believed to ask for
 	maxRefusalWait = 8 * 24 * time.Hour
 )
 
@@ -91,7 +91,7 @@ func (g *Gate) Closed(now, end time.Time) error {
 	return g.closed(now, end)
 }
 
-// Probing reports whether the issuer has not answered since it was in trouble.
+// Probing reports whether the issuer has not answered since the gate closed.
 func (g *Gate) Probing() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -295,7 +295,7 @@ func TestGate(t *testing.T) {
 	}
 }
 
-// TestSince has the error say when the trouble began, not when the last probe failed.
+// TestSince has the error say when the outage began, not when the last probe failed.
 func TestSince(t *testing.T) {
 	s := newScene(t).opened()
 	s.pause(time.Hour)

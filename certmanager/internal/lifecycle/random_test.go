@@ -29,7 +29,7 @@ type course struct {
 	stage    lifecycle.Stage // told last
 	awaited  int
 	callers  []int // what each wants replaced: how many were served when it came
-	unheard  bool  // one came after the last task had begun
+	fresh    bool  // one came after the last task had begun
 	queued   bool
 	poll     time.Time // when the next is due; zero: none is
 }
@@ -80,7 +80,7 @@ func (c *course) happen() {
 	switch c.r.IntN(12) {
 	case 0, 1, 2:
 		c.state.Command()
-		c.callers, c.unheard = append(c.callers, c.served), true
+		c.callers, c.fresh = append(c.callers, c.served), true
 	case 6:
 		c.state.Queue()
 		c.queued = !c.loaded || c.served > 0
@@ -113,7 +113,7 @@ func (c *course) task() {
 	}
 	polls := c.polls()
 	task := c.state.Begin(c.now)
-	c.unheard = false
+	c.fresh = false
 	if polls != (task.Action == lifecycle.Poll) {
 		c.t.Errorf("%+v in the course %+v", task, c)
 	}
@@ -261,7 +261,7 @@ func (c *course) check() {
 	}
 	due := c.now
 	switch {
-	case c.loaded && len(c.callers) > 0 && (c.unheard || !c.held), c.loaded && c.queued && !c.held:
+	case c.loaded && len(c.callers) > 0 && (c.fresh || !c.held), c.loaded && c.queued && !c.held:
 	case c.held && c.until.IsZero():
 		least, most := within(c.failed.Add(time.Second/2)), within(c.failed.Add(10*time.Minute))
 		if p.Due.Before(least) || p.Due.After(most) {
@@ -302,7 +302,7 @@ func (c *course) recover() {
 			break
 		}
 		c.state.Begin(c.now)
-		c.unheard = false
+		c.fresh = false
 		kind := lifecycle.Loaded
 		if c.loaded {
 			kind = lifecycle.Obtained

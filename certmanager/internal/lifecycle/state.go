@@ -28,7 +28,7 @@ type command struct {
 	generation int32 // counts what was served
 	replaces   int32 // the generation that is to be replaced
 	commanded  bool  // somebody waits
-	unheard    bool  // since the task under way began
+	fresh      bool  // somebody came since the task under way began
 	queued     bool  // for replacement, which nobody waits for
 	loaded     bool  // the storage was asked; here, where there is room for it
 	awaited    int32 // handshakes that wait
@@ -98,7 +98,7 @@ func (s *State) Work(now time.Time) Plan {
 	case s.loaded && s.end != 0:
 		p.Due = s.turn()
 	}
-	if s.loaded && (s.commanded && (s.unheard || s.until == 0) || s.queued && s.until == 0) {
+	if s.loaded && (s.commanded && (s.fresh || s.until == 0) || s.queued && s.until == 0) {
 		p.Due = now
 	}
 	p.Urgency = s.urgency(later(p.Due, now).Unix())
@@ -172,7 +172,7 @@ func (c *command) Queued() bool { return c.queued }
 // Command wants the certificate that is served replaced, or that which the storage has if it was not asked yet. Callers
 // are to wait until a Report says that they are answered.
 func (c *command) Command() {
-	c.commanded, c.unheard, c.replaces = true, true, c.generation
+	c.commanded, c.fresh, c.replaces = true, true, c.generation
 }
 
 // Await counts handshakes that wait (n is 1) and that have waited (n is -1).

@@ -22,7 +22,7 @@ func (s *State) Begin(now time.Time) Task {
 	if s.polls(now) {
 		action = Poll
 	}
-	s.unheard = false
+	s.fresh = false
 	return Task{
 		Action:    action,
 		Commanded: s.commanded,
@@ -107,7 +107,7 @@ func (s *State) fail(result Result, now time.Time, r float64) Report {
 		until = now.Add(schedule.TransientBackoff(int(s.n), r))
 	}
 	s.until = instant(until)
-	report := Report{Answered: s.commanded && s.loaded && !(result.Waited && s.unheard)}
+	report := Report{Answered: s.commanded && s.loaded && !(result.Waited && s.fresh)}
 	s.commanded = s.commanded && !report.Answered
 	report.Stage = come(s, now)
 	if report.Stage != 0 || s.n <= loudFailures || !s.toldLately(now) {

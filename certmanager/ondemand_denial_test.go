@@ -13,9 +13,9 @@ import (
 	"github.com/everseal/everseal/certmanager"
 )
 
-// TestRefusalsAreUnrecognizedNames shows which alert a client gets by either version of TLS: unrecognized_name for what is
+// TestDenialsAreUnrecognizedNames shows which alert a client gets by either version of TLS: unrecognized_name for what is
 // not to have a certificate, internal_error for what failed; and that the certificates of the server's own come first.
-func TestRefusalsAreUnrecognizedNames(t *testing.T) {
+func TestDenialsAreUnrecognizedNames(t *testing.T) {
 	const unrecognized, failure = "unrecognized name", "internal error"
 	for name, test := range map[string]struct {
 		server string
@@ -189,7 +189,7 @@ func TestPolicyIsProbed(t *testing.T) {
 	}
 }
 
-// TestNoPublicNameOnDemand has clients ask for names that no public CA issues for: they are refused, and the policy is asked
+// TestNoPublicNameOnDemand has clients ask for names that no public CA issues for: they are turned away, and the policy is asked
 // once in a while.
 func TestNoPublicNameOnDemand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
