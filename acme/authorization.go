@@ -164,8 +164,8 @@ func (c *Client) WaitAuthorization(ctx context.Context, url string) (*Authorizat
 		if err := pausePoll(ctx, poll, asked); err != nil {
 			err = actionError("wait for the authorization, which is pending", err)
 			if a != nil {
-				if trouble := a.trouble(StatusProcessing); trouble != nil {
-					err = fmt.Errorf("%w: the CA keeps trying: %w", err, trouble)
+				if hindrance := a.hindrance(StatusProcessing); hindrance != nil {
+					err = fmt.Errorf("%w: the CA keeps trying: %w", err, hindrance)
 				}
 			}
 			return nil, err
@@ -268,7 +268,7 @@ func unproved(authorizations []*Authorization) (failed, hindered authorizationEr
 			failed = append(failed, err)
 		} else if a.processing() {
 			continue
-		} else if err := a.trouble(StatusPending); err != nil {
+		} else if err := a.hindrance(StatusPending); err != nil {
 			hindered = append(hindered, err)
 		}
 	}
@@ -280,9 +280,9 @@ func (a *Authorization) processing() bool {
 	return slices.ContainsFunc(a.Challenges, func(challenge Challenge) bool { return challenge.Status == StatusProcessing })
 }
 
-// trouble returns why the CA could not validate a challenge so far that has the status, or nil. With "processing"
+// hindrance returns why the CA could not validate a challenge so far that has the status, or nil. With "processing"
 // the CA keeps trying; with "pending" it validates again only when the challenge is accepted again (RFC 8555 §8.2).
-func (a *Authorization) trouble(status string) *AuthorizationError {
+func (a *Authorization) hindrance(status string) *AuthorizationError {
 	if a.Status != StatusPending {
 		return nil
 	}

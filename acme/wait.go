@@ -44,9 +44,9 @@ type orderWait struct {
 	tasks       []*task   // whose answers are published
 	finalizedAt time.Time // zero: not known
 
-	began    time.Time
-	polls    int
-	troubles []*AuthorizationError // what kept the CA from validating, as last seen
+	began      time.Time
+	polls      int
+	hindrances []*AuthorizationError // what kept the CA from validating, as last seen
 }
 
 // until waits until the order's status is another.
@@ -58,7 +58,7 @@ func (w *orderWait) until(ctx context.Context, order *Order) (*Order, error) {
 	case StatusInvalid:
 		return nil, w.invalid(ctx, order)
 	}
-	w.began, w.polls, w.troubles = time.Now(), 0, nil
+	w.began, w.polls, w.hindrances = time.Now(), 0, nil
 	asked := order.RetryAfter
 	for failures := 0; ; w.polls++ {
 		if order.Status == StatusProcessing && !w.finalizedAt.IsZero() && time.Since(w.finalizedAt) > maxProcessing {
@@ -113,13 +113,13 @@ func (w *orderWait) check(ctx context.Context, order *Order) error {
 	if len(hindered) > 0 {
 		return fmt.Errorf("acme: wait for the order, which is pending: accept again: %w", authorizationErrors(hindered))
 	}
-	w.troubles = nil
+	w.hindrances = nil
 	for _, a := range authorizations {
 		if a == nil {
 			continue
 		}
-		if trouble := a.trouble(StatusProcessing); trouble != nil {
-			w.troubles = append(w.troubles, trouble)
+		if hindrance := a.hindrance(StatusProcessing); hindrance != nil {
+			w.hindrances = append(w.hindrances, hindrance)
 		}
 		for _, t := range w.tasks {
 			t.forgotten = t.forgotten || t.seemsForgotten(a, time.Now())
@@ -152,8 +152,8 @@ func (w *orderWait) late(ctx context.Context, order *Order, err error) error {
 		err = context.DeadlineExceeded // which is what ended it: the CA was asked all the time
 	}
 	err = fmt.Errorf("acme: wait for the order, which is %s after %d polls in %v: %w", cmp.Or(order.Status, "of no known status"), w.polls, waited.Round(time.Second), err)
-	if len(w.troubles) > 0 {
-		err = fmt.Errorf("%w: the CA keeps trying: %w", err, authorizationErrors(w.troubles))
+	if len(w.hindrances) > 0 {
+		err = fmt.Errorf("%w: the CA keeps trying: %w", err, authorizationErrors(w.hindrances))
 	}
 	return err
 }
