@@ -10,8 +10,12 @@
 //	authorities/<issuer>                         an issuer that signs by itself: its root and intermediate, with their keys
 //	budgets/<issuer>/<account>/<which>/<what>    how often the CA was asked lately, see below
 //	deletions/<issuer>/<subject>/<key type>      that the certificate was deleted, and not lost
+//	revocations/<issuer>/<serial number>         a certificate that is to be revoked
 //	corrupt/<hash>/<key>                         copy of a value found at the key, which could not be read
 //	tickets/keys                                 keys of session tickets that a fleet shares
+//
+// Of other packages are challenges/ (package solver), and of package certmanager survey/, sweep/ and probe/: nothing is lost
+// with what is there.
 //
 // An issuer is named by its ID, so that staging and production never meet. A key type is one such as "ecdsa-p256". A
 // subject is the set of names of a certificate: of one name, that name ("example.com", "*.example.com",
@@ -33,7 +37,7 @@
 //	…
 //	-----BEGIN CERTIFICATE-----
 //
-// [Meta] names the members of the JSON. Only issuer, names, keyType and obtained are always there. Times are in RFC 3339
+// [Meta] and [Validation] name the members of the JSON. Only issuer, names, keyType and obtained are always there. Times are in RFC 3339
 // and UTC, serial numbers in hexadecimal.
 //
 // Version 2 is a certificate whose key is kept elsewhere: its JSON has the member keyReference, and there is no private key
@@ -46,8 +50,9 @@
 //	{"version":2,"attempts":1,"next":"…","failed":"…","error":"…","journals":{"<issuer>":{…}}}
 //
 // All but the version are left out where they are zero, empty, or say nothing. Of an attempt that failed, next is when
-// another is due, failed is when it failed, and error is why, in 4 KiB at most: out here by no issuer's fault, the last of
-// so many attempts; in a journal by that of its issuer. A journal has besides
+// another is due, failed is when it failed, error is why, in 4 KiB at most, and paused is true if the CA takes no orders
+// before a person asks it to: out here by no issuer's fault, the last of so many attempts; in a journal by that of its
+// issuer. A journal has besides
 //
 //	key             private key of the certificate under way: a block of PEM, as in the certificate's record
 //	keyReference    where it is kept, in place of key
@@ -59,7 +64,8 @@
 //	interruptions   other failures since then, or since the last refusal
 //
 // The member plan is when the certificate that is served is to be renewed by its issuer's word (RFC 9773), and when that is
-// asked next: [Plan] names its members. It is of the certificate alone whose issuer and serial number it has.
+// asked next: [Plan] names its members. It is of the certificate alone whose issuer and serial number it has. The member absence
+// says that a name obtained on demand leads elsewhere: [Absence] names its members.
 //
 // A key that is kept elsewhere and is not used any more is to be deleted there when nobody can serve it any longer. Until
 // that is done the record has it in unusedKeys, a list of
@@ -114,6 +120,14 @@
 //
 // The certificate that was obtained then, or an earlier one, was deleted from its key: who finds no record there that was
 // there does not take it for lost. The end is the certificate's; it is missing if its record could not be read.
+//
+// # Revocation
+//
+//	{"version":1,"issuer":"…","subject":"…","keyType":"…","key":"…","certificate":"…","reason":4,"replace":true,"requested":"…"}
+//
+// The certificate is DER in base64, and its key as in an account. The reason is a number (RFC 5280 §5.3.1), and missing if it is
+// 0. With replace, the certificate's successor is served before it is revoked. The record is deleted when the CA has revoked
+// the certificate, or that has ended.
 //
 // # Tickets
 //

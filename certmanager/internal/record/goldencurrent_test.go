@@ -32,6 +32,7 @@ func TestGoldenCurrent(t *testing.T) {
 		"budget":                &record.Budget{Full: begin.Add(time.Hour), Since: begin},
 		"budget-corrected":      &record.Budget{Full: begin.Add(time.Hour), Since: begin, Corrected: begin.Add(123456789)},
 		"work-plan":             goldenPlan(),
+		"work-absence":          &record.Work{Absence: record.Absence{Since: begin, Last: begin.AddDate(0, 0, 3), Checks: 4, Gone: true}},
 		"account-nextkey":       goldenAccount(t),
 		"authority":             goldenAuthority(t),
 		"deletion":              &record.Deletion{Deleted: begin.Add(time.Hour), Obtained: begin.Add(123456789), End: begin.AddDate(0, 3, 0)},
