@@ -1,7 +1,7 @@
 //go:build ignore
 
-// Members checks that no type of package certmanager, or of the packages inside it, grows to do everything: how many methods and
-// fields it may have. Run it in the module's folder:
+// Members checks that no type of package certmanager, or of the packages inside it, grows to do everything, and no file of theirs
+// to hold everything: how many methods and fields the one may have, and how many lines the other. Run it in the module's folder:
 //
 //	go run .ci/members.go
 package main
@@ -19,6 +19,9 @@ import (
 
 // most is how many methods a type may have, and how many fields.
 const most = 12
+
+// mostLines is how many lines a file may have.
+const mostLines = 300
 
 // exempt are those that users set or read field by field, and Manager, which has the operations that users call.
 var exempt = []string{"ACME", "Config", "Event", "Manager", "Request", "Status"}
@@ -54,7 +57,7 @@ func main() {
 
 type members struct{ methods, fields int }
 
-// count returns the types that a folder declares, its tests left out.
+// count returns the types that a folder declares, its tests left out. The error names a file that is too long.
 func count(folder string) (map[string]members, error) {
 	files, _ := filepath.Glob(filepath.Join(folder, "*.go")) // an error is one of the pattern
 	counts := make(map[string]members)
@@ -62,9 +65,13 @@ func count(folder string) (map[string]members, error) {
 		if strings.HasSuffix(file, "_test.go") {
 			continue
 		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+		set := token.NewFileSet()
+		parsed, err := parser.ParseFile(set, file, nil, parser.SkipObjectResolution)
 		if err != nil {
 			return nil, err
+		}
+		if lines := set.File(parsed.Pos()).LineCount(); lines > mostLines {
+			return nil, fmt.Errorf("%s has %d lines, at most %d may be", file, lines, mostLines)
 		}
 		ast.Inspect(parsed, func(n ast.Node) bool {
 			switch n := n.(type) {
