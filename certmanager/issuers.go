@@ -24,8 +24,8 @@ type gatedIssuer struct {
 	polls polls
 	emit  func(context.Context, Event) // tells of what concerns all names
 
-	mu   sync.Mutex
-	told time.Time // since when the issuer can't be asked, as was told; zero: it can. Guarded by mu
+	mu   sync.Mutex // guards what follows; held while that is told, so that the one does not overtake the other
+	told time.Time  // since when the issuer can't be asked, as was told; zero: it can
 }
 
 // bind returns the issuers in their order, bound to the manager that has the services, each behind a gate of its own. What is

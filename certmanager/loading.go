@@ -14,7 +14,7 @@ const (
 
 // A loading is how far certificates are loaded from the storage when Run begins. The zero value is over.
 type loading struct {
-	mu      sync.Mutex
+	mu      sync.Mutex // guards what follows
 	began   time.Time
 	total   int  // to be loaded; until they are counted, all that are managed
 	counted bool // they are, and each has the role starting until it is loaded

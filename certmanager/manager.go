@@ -21,7 +21,9 @@ import (
 // A Manager obtains, serves and renews certificates. Make one with New: the methods of the zero value return an error.
 // They are safe for concurrent use.
 //
-// Locks are taken in this order: the catalogue's, the dispatcher's, an entry's. None is held over storage or network.
+// Locks are taken in this order: the manager's, the catalogue's, the dispatcher's or the residents', an entry's. Besides, under the
+// catalogue's that of its index is, under an issuer's its gate's and the announcer's, and under a budget's its ledger's. All
+// others are taken alone. None is held over storage or network.
 type Manager struct {
 	config      Config
 	store       storage.Store
@@ -44,7 +46,7 @@ type Manager struct {
 	counters        counters
 	fallingBack     sync.Map // the *tls.ClientHelloInfo that these and Config.Fallback are asked for at the moment
 
-	mu      sync.Mutex    // guards what follows; taken before all others
+	mu      sync.Mutex    // guards what follows
 	begun   chan struct{} // closed when Run begins; replaced when it has ended
 	stopped chan struct{} // closed when Run takes up no more work; nil: not running
 	ended   bool          // Run has ended, once or more

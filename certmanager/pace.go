@@ -14,7 +14,7 @@ const (
 // A pace thins what would be told again and again: it is told at once, then after a minute, two, four, and in the end
 // twice a day. After half a day without, it is new again. The zero value has told nothing.
 type pace struct {
-	mu    sync.Mutex
+	mu    sync.Mutex    // guards what follows
 	pause time.Duration // before the next; zero: nothing was told
 	told  time.Time     // the last one that was
 	last  time.Time     // the last one
@@ -67,7 +67,7 @@ func (p *pace) isTold() bool {
 
 // commonFailures are what fails for all certificates alike, and how often that is told. The zero value is ready for use.
 type commonFailures struct {
-	mu    sync.Mutex
+	mu    sync.Mutex // guards what follows
 	paces map[commonFailure]*pace
 }
 

@@ -40,8 +40,8 @@ type presence struct {
 	preflight Preflight
 	vantage   diagnose.Vantage
 
-	mu   sync.Mutex
-	seen time.Time // when a name was last found to
+	mu   sync.Mutex // guards what follows
+	seen time.Time  // when a name was last found to
 }
 
 // A presenceCheck is part of an attempt. The solver is the one that proves control, if it needs the name to lead here; nil: it

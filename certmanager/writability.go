@@ -9,7 +9,7 @@ import (
 
 // A writability says whether the storage can be written. Nothing is ordered before that is known.
 type writability struct {
-	mu    sync.Mutex
+	mu    sync.Mutex    // guards what follows
 	known chan struct{} // closed when it is; nil before the first begin
 	err   error         // why it can't be written
 	until time.Time     // when the next attempt is due

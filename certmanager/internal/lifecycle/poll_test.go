@@ -86,3 +86,21 @@ func TestCommandDuringPoll(t *testing.T) {
 		t.Errorf("%+v", task)
 	}
 }
+
+// TestNextPoll has it be the zero time when none is planned, whatever is.
+func TestNextPoll(t *testing.T) {
+	s := in(stored)
+	if next := s.NextPoll(); !next.IsZero() {
+		t.Errorf("the next poll is at %v, and none is planned", next)
+	}
+	for _, at := range []time.Time{begun.Add(time.Hour), begun.Add(-time.Hour), time.Unix(0, 0)} {
+		s.PollAt(at)
+		if next := s.NextPoll(); next.Sub(at).Abs() > time.Nanosecond {
+			t.Errorf("the next poll is at %v, want %v", next, at)
+		}
+	}
+	s.PollAt(time.Time{})
+	if next := s.NextPoll(); !next.IsZero() {
+		t.Errorf("the next poll is at %v, though it was given up", next)
+	}
+}
