@@ -60,6 +60,18 @@ func TestGoldenCurrent(t *testing.T) {
 	countFiles(t, current, len(values))
 }
 
+// TestIsOnDemand asks records of both kinds, and what is none.
+func TestIsOnDemand(t *testing.T) {
+	for name, want := range map[string]bool{"certificate-members": true, "certificate-imported": false, "certificate-reference": false, "work": false} {
+		if got := record.IsOnDemand(golden(t, current, name)); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+	if record.IsOnDemand(nil) {
+		t.Error("nothing is the record of a certificate on demand")
+	}
+}
+
 // given shows what was encoded.
 func given(value interface{ Encode() ([]byte, error) }) string {
 	switch v := value.(type) {
