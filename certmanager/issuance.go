@@ -76,11 +76,15 @@ func (i *issuance) issue(ctx context.Context, begun func()) (*record.Certificate
 	if err := i.work.save(ctx); err != nil {
 		return nil, storageFailure(fmt.Errorf("record the key before the order: %w", err))
 	}
+	own, err := i.issuer.solvers()
+	if err != nil {
+		return nil, err
+	}
 	warn := func(err error) { i.warn(ctx, i.issuer.ID(), fmt.Errorf("certmanager: %w", err)) }
 	request := Request{
 		Identifiers: slices.Clone(e.identifiers),
 		Key:         j.Key.Signer,
-		Solvers:     rotated(i.solvers(&e.subject, i.issuer.solvers()), j.Rotation),
+		Solvers:     rotated(i.solvers(&e.subject, own), j.Rotation),
 		Profile:     e.profile,
 		Replaces:    i.predecessor(),
 		Refusals:    j.Refusals,
@@ -96,7 +100,7 @@ func (i *issuance) issue(ctx context.Context, begun func()) (*record.Certificate
 		},
 	}
 	var certificate *acme.Certificate
-	err := guard(ctx, i.logger, "Issuer.Issue", func() (err error) {
+	err = guard(ctx, i.logger, "Issuer.Issue", func() (err error) {
 		certificate, err = i.issuer.issue(ctx, request, e.end(), begun)
 		return err
 	})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -24,6 +25,8 @@ type gatedIssuer struct {
 	polls polls
 	emit  func(context.Context, Event) // tells of what concerns all names
 
+	logger *slog.Logger // for panics
+
 	mu   sync.Mutex // guards what follows; held while that is told, so that the one does not overtake the other
 	told time.Time  // since when the issuer can't be asked, as was told; zero: it can
 }
@@ -33,7 +36,7 @@ type gatedIssuer struct {
 func bind(issuers []Issuer, s Services, emit func(context.Context, Event), wrong *misconfiguration) []*gatedIssuer {
 	gated := make([]*gatedIssuer, len(issuers))
 	for i, issuer := range issuers {
-		gated[i] = &gatedIssuer{Issuer: issuer, emit: emit}
+		gated[i] = &gatedIssuer{Issuer: issuer, emit: emit, logger: cmp.Or(s.Logger, slog.Default())}
 		binder, ok := issuerAs[interface {
 			Bind(Services) (Issuer, error)
 		}](issuer)
@@ -44,9 +47,10 @@ func bind(issuers []Issuer, s Services, emit func(context.Context, Event), wrong
 		if !ok {
 			continue
 		}
-		var err error
-		gated[i].bound, err = binder.Bind(s)
-		wrong.add(err)
+		wrong.add(shield(gated[i].logger, "Issuer.Bind", func() (err error) {
+			gated[i].bound, err = binder.Bind(s)
+			return err
+		}))
 	}
 	return gated
 }
@@ -81,16 +85,19 @@ func capability[T any](g *gatedIssuer) (T, bool) {
 	return issuerAs[T](g.Issuer)
 }
 
-// supports returns why the issuer will never issue for the names.
+// supports returns why the issuer will never issue for the names. A panic is no word about them.
 func (g *gatedIssuer) supports(s *subject) error {
 	able, ok := capability[interface{ Supports(Request) error }](g)
 	if !ok {
 		return nil
 	}
-	if err := able.Supports(Request{Identifiers: s.identifiers, Profile: s.profile}); err != nil {
-		return fmt.Errorf("issuer %s: %w", g.ID(), err)
+	err := shield(g.logger, "Issuer.Supports", func() error {
+		return able.Supports(Request{Identifiers: s.identifiers, Profile: s.profile})
+	})
+	if err == nil || errors.As(err, new(*acme.PanicError)) {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("issuer %s: %w", g.ID(), err)
 }
 
 // checkSupported notes why no issuer will ever issue for some of the subjects.
@@ -127,18 +134,24 @@ func ableOf(issuers []*gatedIssuer, s *subject) []*gatedIssuer {
 	return able
 }
 
-// solvers returns those that prove control to this issuer alone.
-func (g *gatedIssuer) solvers() []acme.Solver {
-	if own, ok := capability[interface{ Solvers() []acme.Solver }](g); ok {
-		return own.Solvers()
+// solvers returns those that prove control to this issuer alone. The error is a panic.
+func (g *gatedIssuer) solvers() (own []acme.Solver, err error) {
+	if has, ok := capability[interface{ Solvers() []acme.Solver }](g); ok {
+		err = shield(g.logger, "Issuer.Solvers", func() error {
+			own = has.Solvers()
+			return nil
+		})
 	}
-	return nil
+	return own, err
 }
 
 // closeIdle closes the connections that the issuer keeps for later, if it keeps any.
 func (g *gatedIssuer) closeIdle() {
 	if closing, ok := capability[interface{ CloseIdleConnections() }](g); ok {
-		closing.CloseIdleConnections()
+		_ = shield(g.logger, "Issuer.CloseIdleConnections", func() error { // it is in the log
+			closing.CloseIdleConnections()
+			return nil
+		})
 	}
 }
 

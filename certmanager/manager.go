@@ -93,7 +93,7 @@ func New(config Config) (*Manager, error) {
 		solvers: m.proving.solversFor, rules: rules{role: config.Role, policy: m.askPolicy, failover: max(config.Failover, 1), pollInterval: config.RenewalInfoInterval},
 	}
 	m.obtainer.presence.issuers, m.obtainer.presence.solvers = m.issuers, m.proving.solversFor
-	m.obtainer.presence.preflight, m.obtainer.presence.vantage = config.Preflight, config.Vantage
+	m.obtainer.presence.preflight, m.obtainer.presence.vantage, m.obtainer.presence.logger = config.Preflight, config.Vantage, m.logger
 	m.obtainer.residents.most = config.MaxLoaded
 	if config.Role == RoleRenew {
 		m.obtainer.residents.most = cmp.Or(config.MaxLoaded, maxRenewing)

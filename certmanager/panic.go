@@ -21,6 +21,18 @@ func guard(ctx context.Context, logger *slog.Logger, name string, f func() error
 	return f()
 }
 
+// shield is guard for what is called without a context.
+func shield(logger *slog.Logger, name string, f func() error) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			panicked := &acme.PanicError{Func: name, Value: value, Stack: debug.Stack()}
+			logger.Error("a panic was recovered", slog.String("error", panicked.Error()), slog.String("stack", string(panicked.Stack)))
+			err = panicked
+		}
+	}()
+	return f()
+}
+
 // logPanic logs the stack of the panic that the error comes from, if it does.
 func logPanic(ctx context.Context, logger *slog.Logger, err error) {
 	if panicked, ok := errors.AsType[*acme.PanicError](err); ok {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -39,6 +40,7 @@ type presence struct {
 	solvers   func(s *subject, own []acme.Solver) []acme.Solver
 	preflight Preflight
 	vantage   diagnose.Vantage
+	logger    *slog.Logger
 
 	mu   sync.Mutex // guards what follows
 	seen time.Time  // when a name was last found to
@@ -116,8 +118,17 @@ func (p *presence) solverFor(e *entry) acme.Solver {
 	if _, ok := capability[*acmeIssuer](p.issuers[0]); !ok || p.preflight == PreflightOff {
 		return nil
 	}
-	solvers := p.solvers(&e.subject, p.issuers[0].solvers())
-	if len(solvers) == 0 || solvers[0].Type() != acme.TypeHTTP01 && solvers[0].Type() != acme.TypeTLSALPN01 {
+	own, err := p.issuers[0].solvers()
+	if err != nil {
+		return nil
+	}
+	solvers := p.solvers(&e.subject, own)
+	if len(solvers) == 0 {
+		return nil
+	}
+	var kind string
+	_ = shield(p.logger, "Solver.Type", func() error { kind = solvers[0].Type(); return nil }) // it is in the log
+	if kind != acme.TypeHTTP01 && kind != acme.TypeTLSALPN01 {
 		return nil
 	}
 	return solvers[0]
@@ -139,9 +150,9 @@ func (p *presence) lookFor(ctx context.Context, s acme.Solver, id acme.Identifie
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), presenceTimeout)
 		defer cancel()
-		_ = s.CleanUp(ctx, proof) // what is left of it hurts nobody
+		_ = guard(ctx, p.logger, "Solver.CleanUp", func() error { return s.CleanUp(ctx, proof) }) // what is left of it hurts nobody
 	}()
-	if err := s.Present(ctx, proof); err != nil {
+	if err := guard(ctx, p.logger, "Solver.Present", func() error { return s.Present(ctx, proof) }); err != nil {
 		return err
 	}
 	err := diagnose.Visible(ctx, proof, p.vantage)
