@@ -18,8 +18,8 @@ import (
 type UnavailableError struct {
 	Err error // why; may be nil
 	// RetryAfter is how long the issuer asks to wait, at least. Of a refusal it is believed up to eight days, of
-	// any other up to an hour, and no longer than half of what a certificate still has, unless errors.Is finds
-	// [acme.ErrRateLimited]. Zero: it does not ask.
+	// any other up to an hour, and no longer than half of what a certificate still has. If errors.Is finds
+	// [acme.ErrRateLimited], it is believed up to eight days whatever that has. Zero: it does not ask.
 	RetryAfter time.Duration
 }
 

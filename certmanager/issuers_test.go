@@ -135,6 +135,7 @@ func TestGateLearns(t *testing.T) {
 		{"a timeout", nil, context.DeadlineExceeded, 10 * time.Second},
 		{"an outage of the account's", nil, &UnavailableError{Err: &acme.Problem{Status: 502}}, 10 * time.Second},
 		{"a busy server", nil, &UnavailableError{Err: &acme.Problem{Type: acme.ErrRateLimited, Status: 503, RetryAfter: time.Second}}, 10 * time.Second},
+		{"a limit, of a busy server", nil, &UnavailableError{Err: &acme.Problem{Type: acme.ErrRateLimited, Status: 503, RetryAfter: 3 * time.Hour}}, 3 * time.Hour},
 		{"a limit of the account", nil, &UnavailableError{Err: &acme.Problem{Type: acme.ErrRateLimited, Status: 429, RetryAfter: 3 * time.Hour}}, 3 * time.Hour},
 		{"its own word on when", nil, &UnavailableError{Err: refusal, RetryAfter: 5 * time.Hour}, 5 * time.Hour},
 		{"an outage of a week", nil, &UnavailableError{RetryAfter: 7 * 24 * time.Hour}, time.Hour},

@@ -15,7 +15,7 @@ const (
 	maxDoublings   = 20               // of maxFresh: more than anybody has attempts
 	firstProbe     = 10 * time.Second // after an outage was seen: it may have been a moment's, as when a machine starts before its network
 	probeInterval  = time.Minute      // between two passes while the gate is closed
-	maxOutageWait  = time.Hour        // that an issuer out of order is believed to ask for
+	maxOutageWait  = time.Hour        // that an issuer out of order is believed to ask for, unless for a limit
 	maxRefusalWait = 8 * 24 * time.Hour
 )
 
@@ -164,6 +164,9 @@ func (g *Gate) fail(now time.Time, p *Pass, r Result) {
 		return
 	}
 	wait := min(r.RetryAfter, maxOutageWait)
+	if r.Limit {
+		wait = min(r.RetryAfter, maxRefusalWait)
+	}
 	if c := g.closing; c != nil && p.number <= c.entered {
 		c.prolong(now.Add(wait))
 		return
