@@ -218,6 +218,19 @@ func TestFailover(t *testing.T) {
 		time.Sleep(time.Second)
 		c.wantAsked(t, "at once", "first second")
 	})
+	synctest.Test(t, func(t *testing.T) {
+		c := newChain(t)
+		c.fail("first", &acme.Problem{Type: acme.ErrRateLimited, Status: http.StatusTooManyRequests, RetryAfter: 7 * day})
+		c.fail("second", refusal("not for you"))
+		config := c.config(new(storage.Memory), "example.com")
+		config.Failover = 3
+		for _, want := range []string{"first second", "first second second"} {
+			_, stop := runQuietly(t, config) // also if the limit was another process's to find
+			time.Sleep(70 * time.Second)
+			stop()
+			c.wantAsked(t, "within a limit of a week", want)
+		}
+	})
 }
 
 // A CA whose limit is reached is left alone for as long as it says, and the next one issues meanwhile.

@@ -64,7 +64,7 @@ func fail(j *record.Journal, err error, now, end time.Time) {
 	if wait = max(wait, asked); outage {
 		wait = min(wait, maxOutageBackoff)
 	}
-	j.Failure = record.Failure{Next: now.Add(wait).UTC(), Failed: now.UTC(), Error: err.Error(), Paused: paused}
+	j.Failure = record.Failure{Next: now.Add(wait).UTC(), Failed: now.UTC(), Error: err.Error(), Paused: paused, Limited: errors.Is(err, acme.ErrRateLimited)}
 }
 
 // hinder notes a failure that is none of the issuers': they are not asked before the next attempt, none of them.

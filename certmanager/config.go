@@ -33,8 +33,8 @@ type Config struct {
 	// &ACME{DirectoryURL: …}; Let's Encrypt's staging environment that of acme.LetsEncryptStaging.
 	Issuers []Issuer
 	// Failover is after how many failures in a row with one issuer, for a certificate, the next is asked. What fails for
-	// all names, such as a CA that is down or refuses the account, leads to the next at once, and to issuers that
-	// support the names others do not. Failures to reach it are counted from its last refusal on. Zero: one.
+	// all names, such as a CA that is down or refuses the account, and a rate limit lead to the next at once, and to issuers
+	// that support the names others do not. Failures to reach it are counted from its last refusal on. Zero: one.
 	Failover int
 
 	// Solvers prove control of the names to the CA: the first that can, or after a failure the one

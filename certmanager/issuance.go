@@ -207,8 +207,11 @@ func (i *issuance) failed(run context.Context, event Event, err error) (o outcom
 	return outcome{kind: lifecycle.Failed, until: event.Next, err: err, events: []Event{event}}, next
 }
 
-// leadsOn reports whether the issuer has failed often enough for the next one to be asked.
-func (i *issuance) leadsOn() bool { return i.journal.Refusals+i.journal.Interruptions >= i.failover }
+// leadsOn reports whether the next issuer is to be asked: this one has failed often enough, or is not to be asked for long, by a
+// limit of its own.
+func (i *issuance) leadsOn() bool {
+	return i.journal.Limited || i.journal.Refusals+i.journal.Interruptions >= i.failover
+}
 
 // rotated returns the solvers with the n-th first: after a failure another way to prove control, if there is one, may
 // fare better.
