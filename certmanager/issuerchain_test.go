@@ -2,6 +2,7 @@ package certmanager_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -263,4 +264,31 @@ func TestNeverTwoIssuersAtOnce(t *testing.T) {
 			t.Errorf("%d and %d certificates were issued, want 0 and %d", c.first.count(), c.second.count(), len(names))
 		}
 	})
+}
+
+// A storage that does not take, or hangs for, the answers to an issuer's challenges is no reason to ask the next one, or to make
+// another order.
+func TestUnstoredAnswerDoesNotLeadToTheNextIssuer(t *testing.T) {
+	for _, kind := range []storagetest.Kind{storagetest.Fail, storagetest.Hang} {
+		synctest.Test(t, func(t *testing.T) {
+			w, second := newWorld(t), newLocalCA(t, "second")
+			store := &storagetest.Faulty{Store: w.store}
+			store.SetFaults(storagetest.Fault{Kind: kind, On: storagetest.Save, Prefix: "challenges", Err: errDisk})
+			config := w.config("example.com")
+			config.Issuers, config.Storage = append(config.Issuers, second), store
+			_, stop := w.start(config)
+			defer stop()
+			time.Sleep(6 * time.Hour)
+			if n := w.newOrders(); n != 1 || second.count() != 0 {
+				t.Errorf("%v: %d orders, and %d certificates of the second issuer, want 1 and 0", kind, n, second.count())
+			}
+			if failed := w.firstFailure(); !errors.Is(failed.Err, certmanager.ErrStorage) {
+				t.Errorf("%v: the failure is %v", kind, failed.Err)
+			}
+			store.SetFaults()
+			if obtained := w.await(certmanager.EventObtained, "example.com", 1); obtained.Issuer == "second" {
+				t.Errorf("%v: the certificate is of the second issuer", kind)
+			}
+		})
+	}
 }

@@ -30,7 +30,7 @@ type proving struct {
 
 // prepare prepares the solvers that are given, and the built-in ones.
 func (p *proving) prepare(config *Config, store storage.Store, logger *slog.Logger) {
-	p.store, p.logger, p.vantage = store, logger, config.Vantage
+	p.store, p.logger, p.vantage = proofStore{store}, logger, config.Vantage
 	p.http01, p.tlsALPN01 = new(solver.HTTP01), new(solver.TLSALPN01)
 	for _, s := range config.Solvers {
 		switch given := s.(type) {

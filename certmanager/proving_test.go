@@ -129,10 +129,10 @@ func TestSolversKeepThingsInTheManagersStorage(t *testing.T) {
 	}
 }
 
-// under returns the storage that the manager was given, of one whose calls it counts.
+// under returns the storage that the manager was given, of one that solvers have, whose calls it counts.
 func under(s storage.Store) storage.Store {
-	if wrapper, ok := s.(interface{ Unwrap() storage.Store }); ok {
-		return wrapper.Unwrap()
+	for wrapper, ok := s.(interface{ Unwrap() storage.Store }); ok; wrapper, ok = s.(interface{ Unwrap() storage.Store }) {
+		s = wrapper.Unwrap()
 	}
 	return s
 }
