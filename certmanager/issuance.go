@@ -189,7 +189,10 @@ func (i *issuance) failed(run context.Context, event Event, err error) (o outcom
 	case i.work.isLost(): // to another, or the storage loses what it takes
 		hinder(&i.work.Work, err, time.Now())
 		return outcome{kind: lifecycle.Deferred, until: i.work.Next, err: err}, false
-	case isInHouse(err):
+	case isInHouse(err), isBelated(err):
+		if !isInHouse(err) {
+			i.journal.Rotation++
+		}
 		hinder(&i.work.Work, err, time.Now())
 		event.Next = i.work.Next
 	default:
@@ -205,6 +208,13 @@ func (i *issuance) failed(run context.Context, event Event, err error) (o outcom
 		event.Next, next = i.journal.Next, i.leadsOn()
 	}
 	return outcome{kind: lifecycle.Failed, until: event.Next, err: err, events: []Event{event}}, next
+}
+
+// isBelated reports whether the time was over before a solver had published the answer, such as where that of another order
+// is: no issuer is to blame for that.
+func isBelated(err error) bool {
+	failed, ok := errors.AsType[*acme.SolverError](err)
+	return ok && !failed.Presented && errors.Is(failed.Err, context.DeadlineExceeded)
 }
 
 // leadsOn reports whether the next issuer is to be asked: this one has failed often enough, or is not to be asked for long, by a

@@ -14,6 +14,7 @@ import (
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/certmanager/internal/record"
+	"github.com/everseal/everseal/solver"
 	"github.com/everseal/everseal/storage"
 	"github.com/everseal/everseal/storage/storagetest"
 )
@@ -291,4 +292,40 @@ func TestUnstoredAnswerDoesNotLeadToTheNextIssuer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The answer to a challenge waits for that of another order, of another process, until the time is over: no other issuer is asked.
+func TestWaitingForAnAnswersTurnDoesNotLeadToTheNextIssuer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, second := newWorld(t), newLocalCA(t, "second")
+		other := &solver.TLSALPN01{Storage: w.store}
+		proof := acme.Proof{
+			Challenge: acme.Challenge{Type: acme.TypeTLSALPN01, Token: "another"}, Identifier: acme.Identifier{Type: acme.TypeDNS, Value: "example.com"},
+			KeyAuthorization: "another.key", DirectoryURL: "https://another.example/directory",
+		}
+		config := w.config("example.com")
+		config.Issuers, config.Solvers, config.Preflight = append(config.Issuers, second), []acme.Solver{new(solver.TLSALPN01)}, certmanager.PreflightOff
+		if err := other.Present(t.Context(), proof); err != nil {
+			t.Fatal(err)
+		}
+		_, stop := w.start(config)
+		defer stop()
+		for began := time.Now(); time.Since(began) < time.Hour; time.Sleep(20 * time.Second) {
+			if err := other.Present(t.Context(), proof); err != nil { // as of a process that is at work
+				t.Fatal(err)
+			}
+		}
+		if failed := w.firstFailure(); !strings.Contains(failed.Err.Error(), "is cleaned up") {
+			t.Errorf("the failure is %v", failed.Err)
+		}
+		if n := w.newOrders(); n != 1 || second.count() != 0 {
+			t.Errorf("%d orders, and %d certificates of the second issuer, want 1 and 0", n, second.count())
+		}
+		if err := other.CleanUp(t.Context(), proof); err != nil {
+			t.Fatal(err)
+		}
+		if obtained := w.await(certmanager.EventObtained, "example.com", 1); obtained.Issuer == "second" {
+			t.Error("the certificate is of the second issuer")
+		}
+	})
 }
