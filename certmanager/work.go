@@ -122,10 +122,8 @@ func (m *memory) restore(w *work) {
 	}
 }
 
-// outlasts reports whether a failure came later than another, and is to be waited for longer.
-func outlasts(f, other record.Failure) bool {
-	return f.Next.After(other.Next) && f.Failed.After(other.Failed)
-}
+// outlasts reports whether a failure is to be waited for longer than another, whichever came first.
+func outlasts(f, other record.Failure) bool { return f.Next.After(other.Next) }
 
 // discount forgets work whose certificate is stored: a process was killed in between.
 func (w *work) discount(all map[string]stored) {

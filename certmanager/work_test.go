@@ -5,7 +5,9 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/storage"
 	"github.com/everseal/everseal/storage/storagetest"
 )
@@ -113,5 +115,31 @@ func TestBlankWorkIsNotStored(t *testing.T) {
 	w.Journal("ca").Notes, w.ours = []byte("notes"), true
 	if err := w.release(ctx); err != nil || store.Calls(storagetest.Writes) != 2 {
 		t.Errorf("%v after %d writes, want that the lease is taken and given back", err, store.Calls(storagetest.Writes))
+	}
+}
+
+// Of a failure that the storage did not take and one that another process has left since, the longer pause counts.
+func TestLongerPauseCounts(t *testing.T) {
+	for _, test := range []struct{ remembered, left, want time.Duration }{
+		{10 * time.Hour, time.Minute, 10 * time.Hour},
+		{time.Minute, 10 * time.Hour, 10 * time.Hour},
+	} {
+		for _, failsLater := range []time.Duration{time.Second, -time.Second} { // than the other process
+			now := time.Now().UTC()
+			failed := func(at time.Time, wait time.Duration) record.Failure {
+				return record.Failure{Failed: at, Next: now.Add(wait), Error: "no"}
+			}
+			mine := record.Work{Failure: failed(now, test.remembered)}
+			mine.Journal("ca").Failure, mine.Journal("ca").Refusals = failed(now, test.remembered), 2
+			w := work{fence: 3, stored: []byte("another's")}
+			w.Failure = failed(now.Add(-failsLater), test.left)
+			w.Journal("ca").Failure = failed(now.Add(-failsLater), test.left)
+			(&memory{Work: mine, stored: []byte("mine"), fence: 1}).restore(&w)
+			for what, f := range map[string]record.Failure{"the work's": w.Failure, "the issuer's": w.Journal("ca").Failure} {
+				if wait := f.Next.Sub(now); wait != test.want {
+					t.Errorf("%s pause is of %v, want %v, of %v (failed %v later) and %v", what, wait, test.want, test.remembered, failsLater, test.left)
+				}
+			}
+		}
 	}
 }
