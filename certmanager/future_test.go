@@ -163,6 +163,25 @@ func TestAccountHasNoInstants(t *testing.T) {
 	})
 }
 
+// TestBudgetInTheYear9000 has the record of how often the CA was asked say so that nothing is left until then.
+func TestBudgetInTheYear9000(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		config := w.config("example.com")
+		acmeOf(config).Limits = certmanager.Limits{NewOrders: certmanager.Limit{Count: 10, Per: time.Hour}}
+		_, stop := w.serving(config)
+		stop()
+		w.alter("budgets", `"(full|since)":"[^"]*"`, `"$1":"`+year9000+`"`)
+		config.Names = []string{"example.net"}
+		_, stop = w.running(config)
+		defer stop()
+		time.Sleep(time.Minute)
+		if n := w.count(certmanager.EventObtained); n != 2 {
+			t.Errorf("%d certificates", n)
+		}
+	})
+}
+
 // TestDateInTheFuture has the CA's answers be of the year 9000, with a Retry-After that is a date.
 func TestDateInTheFuture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

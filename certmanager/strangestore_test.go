@@ -76,6 +76,47 @@ func almostFull(s storage.Store, most int) *pickyStore {
 	return &pickyStore{Store: s, refuse: func(_ string, value []byte) bool { return len(value) > most }}
 }
 
+// A fullDisk has few pages left, each for 4 KiB of one record.
+type fullDisk struct {
+	storage.Store
+
+	mu    sync.Mutex
+	left  int            // none is less than zero
+	taken map[string]int // by records that were made since; nil: it is not full any more
+}
+
+func (d *fullDisk) Save(ctx context.Context, key string, value []byte, old storage.Revision) (storage.Revision, error) {
+	const page = 4 << 10
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	pages := (len(value) + page - 1) / page
+	if d.taken != nil && pages > d.left {
+		return "", errDisk // a record is written beside the one that it replaces
+	}
+	revision, err := d.Store.Save(ctx, key, value, old)
+	if err == nil && d.taken != nil {
+		d.left, d.taken[key] = d.left+d.taken[key]-pages, pages
+	}
+	return revision, err
+}
+
+func (d *fullDisk) Delete(ctx context.Context, key string, old storage.Revision) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	err := d.Store.Delete(ctx, key, old)
+	if err == nil {
+		d.left += d.taken[key]
+		delete(d.taken, key)
+	}
+	return err
+}
+
+func (d *fullDisk) heal() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.taken = nil
+}
+
 // withoutOrder returns a pickyStore that takes the key of a certificate and not the order's URL.
 func withoutOrder(s storage.Store) *pickyStore {
 	return &pickyStore{Store: s, refuse: func(_ string, value []byte) bool { return strings.Contains(string(value), "orderURL") }}
@@ -154,9 +195,12 @@ func (a ambiguousStore) heal() { a.SetFaults() }
 // strangeStores are what storages have been seen to do, by name, over a sound one.
 func strangeStores() map[string]func(storage.Store) healable {
 	stores := map[string]func(storage.Store) healable{
-		"the lease but not the journal":    func(s storage.Store) healable { return growing(s) },
-		"one write a second for each key":  func(s storage.Store) healable { return oneASecond(s) },
-		"the key but not the order's URL":  func(s storage.Store) healable { return withoutOrder(s) },
+		"the lease but not the journal":   func(s storage.Store) healable { return growing(s) },
+		"one write a second for each key": func(s storage.Store) healable { return oneASecond(s) },
+		"the key but not the order's URL": func(s storage.Store) healable { return withoutOrder(s) },
+		"a disk with two pages left": func(s storage.Store) healable {
+			return &fullDisk{Store: s, left: 2, taken: make(map[string]int)}
+		},
 		"no answers to the challenges":     func(s storage.Store) healable { return withoutSaves(s, "challenges") },
 		"work that is forgotten at once":   func(s storage.Store) healable { return forgetting(s, 0) },
 		"work that is forgotten in 100 ms": func(s storage.Store) healable { return forgetting(s, 100*time.Millisecond) },
