@@ -143,3 +143,29 @@ func TestLongerPauseCounts(t *testing.T) {
 		}
 	}
 }
+
+// A lease is given back also if the storage fails a few times, whether or not there is anything to be stored with it.
+func TestReleaseIsTriedAgain(t *testing.T) {
+	for _, news := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			store := new(storagetest.Faulty)
+			w, err := claimWork(t.Context(), store, "work/x", new(claim))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if news {
+				w.Journal("ca").Notes, w.ours = []byte("notes"), true
+			}
+			store.SetFaults(storagetest.Fault{On: storagetest.Writes, Times: 3})
+			if err := w.release(t.Context()); err != nil || store.Hits() != 3 {
+				t.Errorf("news %v: %v after %d failures", news, err, store.Hits())
+			}
+			other := storage.Claim{Store: store, Key: "work/x", Term: leaseTerm}
+			lease, err := other.Try(t.Context())
+			if err != nil {
+				t.Fatalf("news %v: the lease is not free: %v", news, err)
+			}
+			_ = lease.Release(t.Context())
+		})
+	}
+}
