@@ -64,21 +64,28 @@ func fail(j *record.Journal, err error, now, end time.Time) {
 	if wait = max(wait, asked); outage {
 		wait = min(wait, maxOutageBackoff)
 	}
-	j.Failure = record.Failure{Next: now.Add(wait).UTC(), Failed: now.UTC(), Error: err.Error(), Paused: paused, Limited: errors.Is(err, acme.ErrRateLimited)}
+	j.Failure = failureOf(err, now, wait)
+	j.Paused = paused
 }
 
 // hinder notes a failure that is none of the issuers': they are not asked before the next attempt, none of them.
 func hinder(w *record.Work, err error, now time.Time) {
 	w.Attempts++
 	wait := schedule.TransientBackoff(w.Attempts, rand.Float64())
-	w.Failure = record.Failure{Next: now.Add(wait).UTC(), Failed: now.UTC(), Error: err.Error()}
+	w.Failure = failureOf(err, now, wait)
+}
+
+// failureOf returns a failure as it is kept.
+func failureOf(err error, now time.Time, wait time.Duration) record.Failure {
+	return record.Failure{Next: now.Add(wait).UTC(), Failed: now.UTC(), Error: err.Error(), Kind: string(failureKindOf(err))}
 }
 
 // An earlierFailure is the failure of an attempt that was made before, perhaps by another process. Of its error only the text is
-// kept, and whether the CA has paused the name.
+// kept, of which kind it is, and whether the CA has paused the name.
 type earlierFailure struct {
 	time   time.Time
 	text   string
+	kind   FailureKind // empty: not known
 	paused bool
 }
 

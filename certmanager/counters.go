@@ -3,6 +3,7 @@ package certmanager
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -71,7 +72,7 @@ func (a *attemptCounter) read(c *Counts) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	c.Obtained, c.Renewed, c.Failures = a.obtained, a.renewed, make(map[FailureKind]int64)
-	for _, kind := range []FailureKind{FailureValidation, FailureSolver, FailureRefusal, FailureRateLimit, FailureIssuer, FailureStorage, FailureKeys, FailurePolicy, FailureOther} {
+	for _, kind := range failureKinds() {
 		c.Failures[kind] = a.failures[kind]
 	}
 	a.days.All(time.Now(), func(date time.Time, counted Day) {
@@ -82,6 +83,9 @@ func (a *attemptCounter) read(c *Counts) {
 
 // failureKindOf returns what an attempt failed for.
 func failureKindOf(err error) FailureKind {
+	if earlier, ok := errors.AsType[*earlierFailure](err); ok && slices.Contains(failureKinds(), earlier.kind) {
+		return earlier.kind
+	}
 	problem, refused := errors.AsType[*acme.Problem](err)
 	switch reason := reasonOf(err); {
 	case reason == ReasonStorage:

@@ -49,6 +49,11 @@ const (
 	FailureOther      FailureKind = "other"
 )
 
+// failureKinds returns all of them.
+func failureKinds() []FailureKind {
+	return []FailureKind{FailureValidation, FailureSolver, FailureRefusal, FailureRateLimit, FailureIssuer, FailureStorage, FailureKeys, FailurePolicy, FailureOther}
+}
+
 // Requests are the HTTP requests that an ACME issuer has made of its CA with one action. A redirect that is followed is
 // no request of its own.
 type Requests struct {

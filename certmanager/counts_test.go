@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager"
 	"github.com/everseal/everseal/storage"
 	"github.com/everseal/everseal/storage/storagetest"
@@ -130,6 +131,42 @@ func TestHandshakesAreCounted(t *testing.T) {
 			t.Errorf("handshakes %v, want %v", got, want)
 		}
 	})
+}
+
+// What a failure is for is told of it, in JSON as well, and also by a manager that has it from the storage alone.
+func TestFailureSaysItsKind(t *testing.T) {
+	for want, err := range map[certmanager.FailureKind]error{
+		certmanager.FailureRateLimit:  &acme.Problem{Type: acme.ErrRateLimited, Status: http.StatusTooManyRequests},
+		certmanager.FailureRefusal:    refusal("not for you"),
+		certmanager.FailureValidation: &acme.AuthorizationError{Identifier: "example.com", ChallengeType: "http-01"},
+		certmanager.FailureOther:      errClosed,
+	} {
+		t.Run(string(want), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newChain(t)
+				c.fail("first", err)
+				c.fail("second", err)
+				config := c.config(new(storage.Memory), "example.com")
+				for _, when := range []string{"at first", "after a restart"} {
+					m, stop := runQuietly(t, config)
+					time.Sleep(100 * time.Millisecond)
+					s := statusOf(t, m, "example.com")
+					if s.Failure == nil || s.Failure.Kind != want {
+						t.Fatalf("%s: %+v", when, s.Failure)
+					}
+					text, err := json.Marshal(s.Failure)
+					var read certmanager.Failure
+					if err == nil {
+						err = json.Unmarshal(text, &read)
+					}
+					if err != nil || read.Kind != want || !strings.Contains(string(text), `"kind":"`+string(want)) {
+						t.Errorf("%s: %s, %v", when, text, err)
+					}
+					stop()
+				}
+			})
+		})
+	}
 }
 
 // Attempts that fail count by what they fail for, and again only when they are made again: a restart is no failure.

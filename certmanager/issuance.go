@@ -220,7 +220,7 @@ func isBelated(err error) bool {
 // leadsOn reports whether the next issuer is to be asked: this one has failed often enough, or is not to be asked for long, by a
 // limit of its own.
 func (i *issuance) leadsOn() bool {
-	return i.journal.Limited || i.journal.Refusals+i.journal.Interruptions >= i.failover
+	return i.journal.Failure.Kind == string(FailureRateLimit) || i.journal.Refusals+i.journal.Interruptions >= i.failover
 }
 
 // rotated returns the solvers with the n-th first: after a failure another way to prove control, if there is one, may

@@ -95,7 +95,7 @@ func (p *progress) finish(o outcome) lifecycle.Report {
 	m.working, m.deferral, m.task, m.cancel = false, nil, lifecycle.Task{}, nil
 	switch o.kind {
 	case lifecycle.Failed:
-		m.failure = &Failure{Time: now, Err: o.err, Diagnoses: diagnosesOf(o.err)}
+		m.failure = &Failure{Time: now, Kind: failureKindOf(o.err), Err: o.err, Diagnoses: diagnosesOf(o.err)}
 		if earlier, ok := errors.AsType[*earlierFailure](o.err); ok {
 			m.failure.Time = earlier.time
 		}

@@ -33,7 +33,7 @@ func (a *attempt) isDone(ctx context.Context) (events []Event, current bool) {
 // told once, to whoever has started the program again and wonders.
 func (a *attempt) waiting(f record.Failure, event Event) outcome {
 	e := a.entry
-	o := outcome{kind: lifecycle.Failed, until: f.Next, err: &earlierFailure{f.Failed, f.Error, f.Paused}}
+	o := outcome{kind: lifecycle.Failed, until: f.Next, err: &earlierFailure{f.Failed, f.Error, FailureKind(f.Kind), f.Paused}}
 	if e.progress.snapshot(time.Now()).failure == nil {
 		event.Kind, event.Names, event.Renewal = EventFailed, e.names(), e.held() != nil
 		event.Next, event.Err, event.quiet = f.Next, o.err, a.task.Quiet

@@ -73,6 +73,7 @@ const (
 // A Failure is why an attempt failed, and when.
 type Failure struct {
 	Time      time.Time
+	Kind      FailureKind
 	Err       error
 	Diagnoses []*diagnose.Report // what was seen of the cause, if control was not proved and this process has tried it
 }
@@ -80,13 +81,14 @@ type Failure struct {
 // A shownFailure is a Failure as JSON has it.
 type shownFailure struct {
 	Time      time.Time          `json:"time"`
+	Kind      FailureKind        `json:"kind"`
 	Error     string             `json:"error"`
 	Diagnoses []*diagnose.Report `json:"diagnoses,omitempty"`
 }
 
 // MarshalJSON shows the error's text as "error".
 func (f Failure) MarshalJSON() ([]byte, error) {
-	shown := shownFailure{Time: f.Time, Diagnoses: f.Diagnoses}
+	shown := shownFailure{Time: f.Time, Kind: f.Kind, Diagnoses: f.Diagnoses}
 	if f.Err != nil {
 		shown.Error = f.Err.Error()
 	}
@@ -99,7 +101,7 @@ func (f *Failure) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &shown); err != nil {
 		return err
 	}
-	*f = Failure{Time: shown.Time, Diagnoses: shown.Diagnoses}
+	*f = Failure{Time: shown.Time, Kind: shown.Kind, Diagnoses: shown.Diagnoses}
 	if shown.Error != "" {
 		f.Err = errors.New(shown.Error)
 	}

@@ -50,8 +50,8 @@
 //	{"version":2,"attempts":1,"next":"…","failed":"…","error":"…","journals":{"<issuer>":{…}}}
 //
 // All but the version are left out where they are zero, empty, or say nothing. Of an attempt that failed, next is when
-// another is due, failed is when it failed, error is why, in 4 KiB at most, and paused is true if the CA takes no orders
-// before a person asks it to: out here by no issuer's fault, the last of so many attempts; in a journal by that of its
+// another is due, failed is when it failed, error is why, in 4 KiB at most, kind is what kind of failure that is (a
+// certmanager.FailureKind), and paused is true if the CA takes no orders before a person asks it to: out here by no issuer's fault, the last of so many attempts; in a journal by that of its
 // issuer. A journal has besides
 //
 //	key             private key of the certificate under way: a block of PEM, as in the certificate's record

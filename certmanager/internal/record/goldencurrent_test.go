@@ -28,7 +28,7 @@ func TestGoldenCurrent(t *testing.T) {
 		"revocation":            goldenRevocation(t),
 		"tickets":               record.TicketKeys{{Secret: [32]byte{0: 1, 31: 2}, From: begin}, {Secret: [32]byte{3}, From: begin.Add(8 * time.Hour)}},
 		"work-paused":           &record.Work{Journals: map[string]*record.Journal{"a.example.com-01234567": {Failure: record.Failure{Next: begin.AddDate(0, 0, 7), Failed: begin, Error: "visit", Paused: true}}}},
-		"work-limited":          &record.Work{Journals: map[string]*record.Journal{"a.example.com-01234567": {Failure: record.Failure{Next: begin.AddDate(0, 0, 7), Failed: begin, Error: "too many", Limited: true}}}},
+		"work-kind":             &record.Work{Journals: map[string]*record.Journal{"a.example.com-01234567": {Failure: record.Failure{Next: begin.AddDate(0, 0, 7), Failed: begin, Error: "too many", Kind: "rateLimit"}}}},
 		"work-empty":            new(record.Work),
 		"budget":                &record.Budget{Full: begin.Add(time.Hour), Since: begin},
 		"budget-corrected":      &record.Budget{Full: begin.Add(time.Hour), Since: begin, Corrected: begin.Add(123456789)},

@@ -28,7 +28,7 @@ func TestWorkRoundTrip(t *testing.T) {
 	key := newKey(t)
 	keys := []record.Key{{}, {Signer: key}, {Reference: "kms://7"}}
 	failure := func() record.Failure {
-		return record.Failure{Next: instant(), Failed: instant(), Error: []string{"", "a <\"error\">\n", "\u2028é"}[random.IntN(3)], Paused: random.IntN(2) == 0, Limited: random.IntN(2) == 0}
+		return record.Failure{Next: instant(), Failed: instant(), Error: []string{"", "a <\"error\">\n", "\u2028é"}[random.IntN(3)], Kind: []string{"", "rateLimit"}[random.IntN(2)], Paused: random.IntN(2) == 0}
 	}
 	for range 500 {
 		w := record.Work{Attempts: number(), Failure: failure()}
