@@ -179,11 +179,12 @@ func (i *issuance) failed(run context.Context, event Event, err error) (o outcom
 	if spent, ok := errors.AsType[*spentError](err); ok && run.Err() == nil {
 		return i.notYet(spent)
 	}
+	if errors.As(err, new(claimError)) {
+		return i.notHeld(run, err), false
+	}
 	err = i.named(err)
 	event.Err = err
 	switch {
-	case errors.As(err, new(claimError)):
-		return i.notHeld(run, err), false
 	case run.Err() != nil: // a failure only because Run ends is none
 		return outcome{kind: lifecycle.Deferred, until: time.Now(), err: err}, false
 	case i.work.isLost(): // to another, or the storage loses what it takes

@@ -118,6 +118,7 @@ func TestLongOutage(t *testing.T) {
 				if total := len(log.read()) - begun; total > 100*test.names || test.names > 10 && total > 10*test.names {
 					t.Errorf("%d lines in all", total)
 				}
+				checkSentences(t, log.read()[begun:])
 				for _, name := range names {
 					lines, shared := log.about(name)
 					if n := len(lines); n > 100 || shared > 100 || n < 5 {
@@ -127,6 +128,18 @@ func TestLongOutage(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// checkSentences checks that no line says a sentence twice, and none which package says it.
+func checkSentences(t *testing.T, lines []logged) {
+	t.Helper()
+	for _, l := range lines {
+		parts := strings.Split(l.Msg, ": ")
+		slices.Sort(parts)
+		if len(slices.Compact(parts)) < strings.Count(l.Msg, ": ")+1 || strings.Contains(l.Msg, "certmanager: ") {
+			t.Errorf("said twice: %s", l.Msg)
+		}
 	}
 }
 
