@@ -27,8 +27,10 @@ type gatedIssuer struct {
 
 	logger *slog.Logger // for panics
 
-	mu   sync.Mutex // guards what follows; held while that is told, so that the one does not overtake the other
-	told time.Time  // since when the issuer can't be asked, as was told; zero: it can
+	mu    sync.Mutex // guards what follows; held while that is told, so that the one does not overtake the other
+	told  time.Time  // since when the issuer can't be asked, as was told; zero: it can
+	quiet bool       // the log shows that at DEBUG alone
+	pace  pace       // of what the log has of an issuer that fails and answers by turns
 }
 
 // bind returns the issuers in their order, bound to the manager that has the services, each behind a gate of its own. What is
@@ -183,7 +185,8 @@ func (g *gatedIssuer) issue(ctx context.Context, r Request, end time.Time, begun
 	return certificate, err
 }
 
-// tell tells once that the issuer can't be asked for any name, and once that it can be asked again.
+// tell tells once that the issuer can't be asked for any name, and once that it can be asked again. Of what changes often the log
+// has some turns, each with its end.
 func (g *gatedIssuer) tell(ctx context.Context) {
 	closed, ok := errors.AsType[*gate.ClosedError](g.closed(time.Time{}))
 	if ok && errors.Is(closed, gate.ErrUnanswered) {
@@ -193,10 +196,11 @@ func (g *gatedIssuer) tell(ctx context.Context) {
 	defer g.mu.Unlock()
 	switch {
 	case ok && g.told.IsZero():
-		g.told = closed.Since
-		g.emit(ctx, Event{Kind: EventUnavailable, Issuer: g.ID(), Next: closed.Until, Err: closed.Err})
+		told, similar := g.pace.tell(time.Now())
+		g.told, g.quiet = closed.Since, !told
+		g.emit(ctx, Event{Kind: EventUnavailable, Issuer: g.ID(), Next: closed.Until, Err: closed.Err, quiet: g.quiet, similar: similar})
 	case !ok && !g.told.IsZero() && !g.gate.Probing():
-		g.emit(ctx, Event{Kind: EventAvailable, Issuer: g.ID(), Since: g.told})
+		g.emit(ctx, Event{Kind: EventAvailable, Issuer: g.ID(), Since: g.told, quiet: g.quiet})
 		g.told = time.Time{}
 	}
 }

@@ -114,6 +114,40 @@ func TestThousandNamesOfAnIssuerThatIsDown(t *testing.T) {
 	}
 }
 
+// TestIssuerThatFailsAgainAndAgain has an issuer fail and answer by turns, each hour for 39 days: each turn is an event, and the
+// log has two a day of each kind, and some at the beginning.
+func TestIssuerThatFailsAgainAndAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var fails error
+		issuer := &scriptedIssuer{issue: func(context.Context, Request) error { return fails }}
+		g := boundAlone(t, issuer, Services{Storage: new(storage.Memory)})
+		told, lines, kept, quiet := make(map[EventKind]int), make(map[EventKind]int), 0, false
+		g.emit = func(_ context.Context, e Event) {
+			told[e.Kind]++
+			kept += e.similar
+			if e.Kind == EventAvailable && e.quiet != quiet {
+				t.Error("the log has the end of what it has not, or not that of what it has")
+			}
+			if quiet = e.quiet; !quiet {
+				lines[e.Kind]++
+			}
+		}
+		const turns = 39 * 24
+		for turn := range turns {
+			fails = nil
+			if turn%2 == 0 {
+				fails = &UnavailableError{Err: errors.New("no HSM")}
+			}
+			_, _ = g.issue(t.Context(), Request{}, time.Time{}, func() {})
+			time.Sleep(time.Hour)
+		}
+		down, up := lines[EventUnavailable], lines[EventAvailable]
+		if told[EventUnavailable] != turns/2 || told[EventAvailable] != turns/2 || down < 30 || down > 90 || up > 90 || down+kept < turns/2-24 {
+			t.Errorf("events %v, of which the log has %v, and tells of %d more", told, lines, kept)
+		}
+	})
+}
+
 // TestGateLearns has an issuer fail in ways that concern one name, or all, and asks whether another name may go on.
 func TestGateLearns(t *testing.T) {
 	canceled, cancel := context.WithCancel(context.Background())
