@@ -44,7 +44,7 @@ type Event struct {
 	NotAfter time.Time // with loaded, copied, obtained and rescheduled; with failed and expiring, that of the certificate there is; UTC
 	Next     time.Time // when the next attempt or renewal is due
 	Attempts int       // with failed and expiring: failures in a row
-	Since    time.Time // with failed and expiring: when the first of them was; with available: since when it was not; with copied: when the copy was made; UTC
+	Since    time.Time // with failed and expiring: when the first of them was, with expiring and none when the renewal was due; with available: since when it was not; with copied: when the copy was made; UTC
 	Err      error     // with copied, failed, expiring, unavailable, corrupt and warning
 
 	ExplanationURL string // with rescheduled: the issuer's page on the reason; empty: it names none

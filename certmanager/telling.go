@@ -72,14 +72,19 @@ func (r *reporter) tell(ctx context.Context, e *entry, result outcome, report li
 	}
 }
 
-// failing is the event of a renewal that fails when the end of the certificate comes near. It is as loud as that is near.
+// failing is the event of a renewal that fails when the end of the certificate comes near. It is as loud as that is near. One that
+// is kept from being tried fails since it is due.
 func failing(e *entry) Event {
 	event := Event{Kind: EventExpiring, Names: e.names(), Renewal: true}
 	if f := e.held(); f != nil {
 		event.Issuer, event.NotAfter = f.issuer, f.end()
 	}
-	p := e.progress.snapshot(time.Now())
+	now := time.Now()
+	p := e.progress.snapshot(now)
 	event.Attempts, event.Since, event.Next, event.loud = p.attempts, p.since, p.plan.Due, p.stage >= lifecycle.StageTenth
+	if p.attempts == 0 && p.renewal.Before(now) {
+		event.Since = p.renewal
+	}
 	return event
 }
 
