@@ -78,6 +78,8 @@ func wordsForNetwork(err error) string {
 		return fmt.Sprintf("this machine's clock is wrong, or the certificate of the CA's own server is over: it is %s here: %s", time.Now().UTC().Format(time.RFC3339), text)
 	case errors.As(err, new(x509.UnknownAuthorityError)):
 		return "this machine does not trust the CA's server: update its root certificates, or set ACME.Roots for a private CA: " + text
+	case errors.As(err, new(x509.HostnameError)):
+		return "another server answers in place of the CA's: check ACME.DirectoryURL, and this machine's DNS and proxy: " + text
 	case errors.As(err, new(*net.DNSError)):
 		return "the CA's name can't be resolved: check this machine's DNS: " + text
 	case call.Timeout():

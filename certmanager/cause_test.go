@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/everseal/everseal/acme"
+	"github.com/everseal/everseal/solver/diagnose"
 )
 
 // TestCausesInWords has errors of issuers as package acme gives them: the words begin with the cause, say no sentence twice,
@@ -33,6 +34,8 @@ func TestCausesInWords(t *testing.T) {
 		{call(context.DeadlineExceeded), `the CA does not answer: Get "https://ca.example/dir": context deadline exceeded`},
 		{call(x509.UnknownAuthorityError{}), `this machine does not trust the CA's server: update its root certificates`},
 		{call(x509.CertificateInvalidError{Cert: new(x509.Certificate), Reason: x509.Expired}), `this machine's clock is wrong, or the certificate of the CA's own server is over`},
+		{call(x509.HostnameError{Certificate: &x509.Certificate{DNSNames: []string{"portal.example"}}, Host: "ca.example"}),
+			`another server answers in place of the CA's: check ACME.DirectoryURL, and this machine's DNS and proxy: Get "https://ca.example/dir": x509: certificate is valid for portal.example, not ca.example`},
 		{fmt.Errorf("acme: new order: %w", &acme.Problem{Status: 503, Detail: "busy"}), "the CA is down: busy (HTTP 503)"},
 		{fmt.Errorf("acme: new order: %w", &acme.Problem{Type: acme.ErrRateLimited, Status: 429, Detail: "too many"}), "a rate limit of the CA is reached: too many (rateLimited, HTTP 429)"},
 		{fmt.Errorf("acme: new order: %w", refusal), `the CA refuses the name: no certificates for "example.com" (rejectedIdentifier, HTTP 400)`},
@@ -54,5 +57,21 @@ func TestCausesInWords(t *testing.T) {
 	}
 	if inWords(nil) != nil {
 		t.Error("nil has words")
+	}
+}
+
+// TestQuotesAreNotRepeated has what was seen of a failure quote the CA: the CA's words are not told again.
+func TestQuotesAreNotRepeated(t *testing.T) {
+	const words = `no connection to 192.0.2.9: "refused"`
+	failed := &acme.AuthorizationError{Identifier: "example.com", ChallengeType: "http-01",
+		Problem: &acme.Problem{Type: acme.ErrConnection, Status: 400, Detail: words}}
+	report := &diagnose.Report{Cause: diagnose.CauseVantagePoints, Reason: "it answers right from here (its words: " + words + ")", Cure: "open the port"}
+	for reason, want := range map[string]int{report.Reason: 1, "it answers right from here": 1} {
+		report.Reason = reason
+		err := &diagnosed{fmt.Errorf("the order failed: %w", failed), []*diagnose.Report{report}}
+		text := err.Error()
+		if strings.Count(text, words) != want || !strings.Contains(text, "; control was not proved: the order failed: example.com: http-01") || !strings.Contains(text, "(connection, HTTP 400)") {
+			t.Errorf("error %q", text)
+		}
 	}
 }

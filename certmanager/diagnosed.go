@@ -17,7 +17,7 @@ type diagnosed struct {
 	diagnoses []*diagnose.Report
 }
 
-// Error says causes and cures before the error's own words.
+// Error says causes and cures before the error's own words, less those of the CA's that a cause quotes.
 func (d *diagnosed) Error() string {
 	var words []string
 	for _, diagnosis := range d.diagnoses {
@@ -26,10 +26,23 @@ func (d *diagnosed) Error() string {
 		}
 	}
 	text := bare(d.err)
+	for _, failed := range unproved(d.err) {
+		if quote := detailOf(failed); quote != "" && strings.Contains(strings.Join(words, "; "), "(its words: "+quote+")") {
+			text = strings.Replace(text, ": "+quote, "", 1)
+		}
+	}
 	if errors.As(d.err, new(*acme.AuthorizationError)) {
 		text = "control was not proved: " + text
 	}
 	return strings.Join(append(words, text), "; ")
+}
+
+// detailOf returns the CA's words on why a name's validation failed.
+func detailOf(failed *acme.AuthorizationError) string {
+	if failed.Problem == nil {
+		return ""
+	}
+	return failed.Problem.Detail
 }
 
 func (d *diagnosed) Unwrap() error { return d.err }
