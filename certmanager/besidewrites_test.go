@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
 // TestHandshakesTakeNoLock is defect 6 of a peer: there look-ups wait for the lock that a write holds. Here a write has stopped
@@ -37,6 +39,29 @@ func TestHandshakesTakeNoLock(t *testing.T) {
 	case <-answered:
 	case <-time.After(time.Minute):
 		t.Fatal("a handshake waits for a lock that a write holds")
+	}
+}
+
+// TestPublishingTakesNoLockOfTheManager has every lock held that is not a certificate's own: a successor is served all the same.
+func TestPublishingTakesNoLockOfTheManager(t *testing.T) {
+	m := fill(t, 1000, "site-%06d.example.com")
+	e, now := m.catalogue.lookup("site-000007.example.com"), time.Now()
+	for _, lock := range []sync.Locker{&m.mu, &m.catalogue.mu, &m.recalls.mu, &m.admission.mu, &m.announcer.mu} {
+		lock.Lock()
+		defer lock.Unlock()
+	}
+	served := make(chan bool)
+	go func() {
+		r := &record.Certificate{Chain: [][]byte{[]byte("successor")}, Meta: record.Meta{Obtained: now.Add(time.Second)}, NotBefore: now, End: now.AddDate(0, 0, 90)}
+		served <- m.obtainer.serve(e, r)
+	}()
+	select {
+	case isNew := <-served:
+		if got := m.catalogue.lookup("site-000007.example.com").served.Load(); !isNew || string(got.Certificate.Certificate[0]) != "successor" {
+			t.Errorf("served: %t", isNew)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("a certificate waits for a lock of the manager's")
 	}
 }
 

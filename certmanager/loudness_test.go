@@ -16,6 +16,7 @@ import (
 
 	"github.com/everseal/everseal/acme/acmetest"
 	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/storage/storagetest"
 )
 
@@ -324,5 +325,35 @@ func TestPolicyFailsForLong(t *testing.T) {
 			t.Errorf("%d lines, and %d about all", n, shared)
 		}
 		w.checkStages("example.com", lines)
+	})
+}
+
+// TestWaitForALeaseIsTold has another process hold the lease of a renewal through the end of the certificate: the log says once that
+// it is waited for, and whose lease it is, and then that the end comes near.
+func TestWaitForALeaseIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ca := newWorld(t), newLocalCA(t, "local")
+		ca.lifetime = 45 * 24 * time.Hour
+		config, log := w.issuedBy([]certmanager.Issuer{ca}, "example.com"), new(book)
+		config.Logger = log.logger()
+		_, stop := w.serving(config)
+		defer stop()
+		time.Sleep(25 * 24 * time.Hour)
+		begun, key := len(log.read()), record.WorkKey("local", "example.com", string(certmanager.ECDSAP256))
+		hold(t, w.store, key)
+		time.Sleep(21 * 24 * time.Hour)
+		waits := 0
+		lines := log.read()[begun:]
+		for _, l := range lines {
+			if l.Msg == "waiting for another process that is at work on the certificate, or was killed at it" && l.Level == slog.LevelInfo &&
+				strings.Contains(l.text, key) && strings.Contains(l.text, `["example.com"]`) {
+				waits++
+			}
+		}
+		if waits != 1 || len(lines) > 10 {
+			t.Errorf("%d lines say that the lease is waited for, of %d", waits, len(lines))
+		}
+		about, _ := log.about("example.com")
+		w.checkStages("example.com", about)
 	})
 }
