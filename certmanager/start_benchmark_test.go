@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/everseal/everseal/certmanager/internal/record"
 	"github.com/everseal/everseal/storage"
 )
@@ -118,7 +120,7 @@ var startKinds = []struct {
 	open func(*testing.B) storage.Store
 }{
 	{"memory", 100_000, func(*testing.B) storage.Store { return new(storage.Memory) }},
-	{"dir", 20_000, func(b *testing.B) storage.Store { return storage.Dir(b.TempDir()) }},
+	{"dir", 100_000, func(b *testing.B) storage.Store { return storage.Dir(b.TempDir()) }},
 }
 
 // A benchmarkedStart is that of a manager whose storage has all its certificates.
@@ -135,12 +137,19 @@ func newStart(b *testing.B, store storage.Store, n int) *benchmarkedStart {
 	b.Helper()
 	s := &benchmarkedStart{config: Config{Issuers: []Issuer{&ACME{DirectoryURL: "https://ca.example.com/directory"}}, Storage: store, Logger: slog.New(slog.NewTextHandler(b.Output(), nil))}}
 	issuer, chain := s.config.issuers()[0].ID(), newTestChain(b)
+	var saves errgroup.Group
+	saves.SetLimit(64)
 	for i := range n {
 		name := fmt.Sprintf("www.customer-%07d.example", i)
 		s.names = append(s.names, name)
-		if _, err := store.Save(b.Context(), record.CertificateKey(issuer, name, string(ECDSAP256)), chain.record(b, name), ""); err != nil {
-			b.Fatal(err)
-		}
+		value := chain.record(b, name)
+		saves.Go(func() error {
+			_, err := store.Save(b.Context(), record.CertificateKey(issuer, name, string(ECDSAP256)), value, "")
+			return err
+		})
+	}
+	if err := saves.Wait(); err != nil {
+		b.Fatal(err)
 	}
 	s.config.Names = s.names
 	return s

@@ -176,10 +176,10 @@ type certmagicIssuer struct{ certmagic.Issuer }
 // IssuerKey names the issuer in the keys of the storage.
 func (certmagicIssuer) IssuerKey() string { return "benchmark" }
 
-// BenchmarkMemory loads 20,000 certificates from a storage, P-256 with a chain of three, and reports what one takes of the
+// BenchmarkMemory loads 100,000 certificates from a storage, P-256 with a chain of three, and reports what one takes of the
 // heap: B/cert, beside B/leaf, the length of its DER. They are the same ones for each library.
 func BenchmarkMemory(b *testing.B) {
-	const n = 20_000
+	const n = 100_000
 	made := sync.OnceValues(func() (*corpus, error) { return newCorpus(b.Context(), n) })
 	for _, l := range []struct {
 		name string
