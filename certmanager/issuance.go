@@ -27,7 +27,7 @@ type issuance struct {
 	issuer  *gatedIssuer
 	journal *record.Journal
 
-	validations []record.Validation
+	validations []record.Validation // of the names that the CA wanted proof for
 }
 
 // run has the issuer issue, if its time has come, and stores and serves what comes. It reports whether the next issuer is
@@ -107,7 +107,7 @@ func (i *issuance) issue(ctx context.Context, begun func()) (*record.Certificate
 	if err != nil {
 		return nil, err
 	}
-	r, err := i.check(certificate)
+	r, err := i.check(ctx, certificate)
 	if err != nil {
 		return nil, &acme.OrderError{Err: fmt.Errorf("issuer %s: %w", i.issuer.ID(), err)}
 	}
@@ -132,7 +132,7 @@ func (i *issuance) predecessor() *x509.Certificate {
 }
 
 // check judges what the issuer returned, and returns its record.
-func (i *issuance) check(certificate *acme.Certificate) (*record.Certificate, error) {
+func (i *issuance) check(ctx context.Context, certificate *acme.Certificate) (*record.Certificate, error) {
 	e := i.entry
 	if err := certificate.Verify(i.journal.Key.Signer.Public(), e.identifiers, time.Now()); err != nil {
 		return nil, err
@@ -141,13 +141,31 @@ func (i *issuance) check(certificate *acme.Certificate) (*record.Certificate, er
 		return nil, errors.New("the chain does not begin with the certificate")
 	}
 	meta := record.Meta{Issuer: i.issuer.ID(), Names: e.names(), KeyType: string(e.keyType()), URL: certificate.URL,
-		Obtained: i.obtained(), OnDemand: e.roles.has(onDemand), Validations: i.validations}
+		Obtained: i.obtained(), OnDemand: e.roles.has(onDemand), Validations: i.proved(ctx)}
 	meta.Predecessor = e.serial()
 	r, err := record.New(meta, i.journal.Key, certificate, &i.archive.intermediates)
 	if err == nil && r.Key.Reference != "" {
 		r.Key.Signer = newDistantKey(i.archive.keyring, r)
 	}
 	return r, err
+}
+
+// proved returns how control of the names was proved. A CA that remembers a proof wants no other: it is known then from the
+// certificate before, or from that with another kind of key.
+func (i *issuance) proved(ctx context.Context) []record.Validation {
+	all := i.validations
+	if own := i.stored[i.issuer.ID()].Certificate; own != nil {
+		all = addProofs(all, &i.entry.subject, own)
+	}
+	for a := range familyOf(i.catalogue.lookup(i.entry.identifiers[0].Value)).all() {
+		if a == i.entry || len(all) >= len(i.entry.identifiers) {
+			continue
+		}
+		if r, err := i.archive.newest(ctx, a); err == nil && r != nil && r.Issuer == i.issuer.ID() {
+			all = addProofs(all, &i.entry.subject, r)
+		}
+	}
+	return all
 }
 
 // obtained returns the time to note for a certificate that has just come. It is later than that of what it replaces,

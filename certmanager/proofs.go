@@ -29,6 +29,17 @@ func proofsOf(all []record.Validation) (set proofs, first int64) {
 	return set, first
 }
 
+// addProofs adds those of a certificate for the subject's names that have none yet.
+func addProofs(all []record.Validation, s *subject, r *record.Certificate) []record.Validation {
+	for _, v := range r.Validations {
+		known := slices.ContainsFunc(all, func(other record.Validation) bool { return other.Name == v.Name })
+		if !known && !r.Imported && slices.Contains(s.names(), v.Name) {
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
 // types returns the types in the set.
 func (p proofs) types() (types []string) {
 	if p == 0 {

@@ -49,7 +49,7 @@ type Meta struct {
 type Validation struct {
 	Name      string    `json:"name"`
 	Type      string    `json:"type"`               // of the challenge, such as "http-01"
-	Validated time.Time `json:"validated,omitzero"` // at the latest, UTC
+	Validated time.Time `json:"validated,omitzero"` // at the latest, UTC; if the CA wanted no proof for this certificate, of the last one known
 }
 
 // New returns the record of a certificate that has been issued for the key. It checks that the two belong together, and
