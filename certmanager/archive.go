@@ -84,6 +84,24 @@ func (a *archive) read(ctx context.Context, issuer *gatedIssuer, s *subject, ite
 	return nil, a.setAside(ctx, key, item.Value, Event{Names: s.names(), Issuer: issuer.ID(), Err: err})
 }
 
+// at returns the certificate that is stored at a key, or nil if there is none that can be used.
+func (a *archive) at(ctx context.Context, key string) (*record.Certificate, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
+	defer cancel()
+	item, err := a.store.Load(ctx, key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, storageFailure(slowStorage(ctx, err))
+	}
+	r, err := record.DecodeCertificate(item.Value, nil, &a.intermediates)
+	if err != nil {
+		return nil, nil
+	}
+	return r, nil
+}
+
 // keysOf returns the storage keys of a subject's certificates, of all issuers.
 func (a *archive) keysOf(ctx context.Context, subject string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
@@ -140,6 +158,17 @@ func slowStorage(ctx context.Context, err error) error {
 		return cause
 	}
 	return err
+}
+
+// storedAt returns what the storage has at a key; no revision: nothing.
+func storedAt(ctx context.Context, s storage.Store, key string) (storage.Item, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
+	defer cancel()
+	item, err := s.Load(ctx, key)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return storage.Item{}, storageFailure(slowStorage(ctx, err))
+	}
+	return item, nil
 }
 
 // setAside keeps a copy of a record that can't be used, for whoever wants to know, and reports it. If it fails, the record

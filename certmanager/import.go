@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/everseal/everseal/acme"
@@ -53,7 +52,7 @@ func checkNames(c *catalogue, s *subject) error {
 // is the same, r takes over when it came. In a dry run nothing is stored.
 func (m *Manager) keepImported(ctx context.Context, e *entry, r *record.Certificate, t *Transfer) (changed bool, err error) {
 	for range deletionTries {
-		old, err := m.storedAt(ctx, e.certificateKey(r.Issuer)) // first: what is stored after that makes a conflict
+		old, err := storedAt(ctx, m.store, e.certificateKey(r.Issuer)) // first: what is stored after that makes a conflict
 		if err != nil {
 			return false, err
 		}
@@ -81,17 +80,6 @@ func (m *Manager) keepImported(ctx context.Context, e *entry, r *record.Certific
 		}
 	}
 	return false, errors.New("the stored record was changed by others again and again")
-}
-
-// storedAt returns what the storage has at the key; no revision: nothing.
-func (m *Manager) storedAt(ctx context.Context, key string) (storage.Item, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
-	defer cancel()
-	item, err := m.store.Load(ctx, key)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return storage.Item{}, storageFailure(slowStorage(ctx, err))
-	}
-	return item, nil
 }
 
 // saveImported stores the record in place of what was there. The error is storage.ErrConflict if that has changed.

@@ -86,12 +86,12 @@ func New(config Config) (*Manager, error) {
 	m.proving.overTLS.served = m.isServed
 	m.admission = newAdmission(config.MaxNewNames)
 	m.recalls = newRecalls()
-	m.pursuits = newPursuits()
 	m.obtainer = obtainer{
 		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, keyring: keys, emit: m.emit, readOnly: config.Role == RoleServe},
 		catalogue: &m.catalogue, lines: lines{m.dispatcher.Update}, reporter: reporter{logger: m.logger, emit: m.emit},
 		solvers: m.proving.solversFor, rules: rules{role: config.Role, policy: m.askPolicy, failover: max(config.Failover, 1), pollInterval: config.RenewalInfoInterval},
 	}
+	m.pursuits = newPursuits(&m.obtainer)
 	m.obtainer.presence.issuers, m.obtainer.presence.solvers = m.issuers, m.proving.solversFor
 	m.obtainer.presence.preflight, m.obtainer.presence.vantage, m.obtainer.presence.logger = config.Preflight, config.Vantage, m.logger
 	m.obtainer.residents.most = config.MaxLoaded
@@ -207,7 +207,7 @@ func (m *Manager) run(ctx context.Context) error {
 		tasks.Go(func() { m.keepTickets(ctx) })
 	}
 	if m.config.Role != RoleServe {
-		tasks.Go(func() { m.servePursuits(ctx, &tasks) })
+		tasks.Go(func() { m.pursuits.serve(ctx, &tasks) })
 		if m.config.SweepInterval >= 0 {
 			tasks.Go(func() { m.sweepStorage(ctx) })
 		}

@@ -24,6 +24,7 @@ const (
 
 // A pursuit is a stored revocation that is tried until it is done.
 type pursuit struct {
+	all               *pursuits
 	record.Revocation        // as the last try has read it
 	key               string // in the storage
 	tries             int    // with the one under way; the others have failed
@@ -32,18 +33,18 @@ type pursuit struct {
 	wanted  chan struct{}  // has room for one: some wait
 }
 
-// pursue tries until the certificate is revoked or has ended, or ctx ends.
-func (m *Manager) pursue(ctx context.Context, p *pursuit) {
+// run tries until the certificate is revoked or has ended, or ctx ends.
+func (p *pursuit) run(ctx context.Context) {
 	for {
-		callers := m.pursuits.callers(p)
-		done, err := m.tryPursuit(ctx, p, len(callers) > 0)
+		callers := p.all.callers(p)
+		done, err := p.try(ctx, len(callers) > 0)
 		runEnds := ctx.Err() != nil
 		if done || !runEnds { // else they are told that Run has ended
 			for _, caller := range callers {
 				caller <- err
 			}
 		}
-		if (done || runEnds) && m.pursuits.leave(p, runEnds) {
+		if (done || runEnds) && p.all.leave(p, runEnds) {
 			return
 		}
 		if !done {
@@ -63,16 +64,16 @@ func (p *pursuit) awaitRetry(ctx context.Context) {
 	}
 }
 
-// tryPursuit reports whether nothing is left to be done: the certificate is revoked or has ended, or is not to be revoked any
+// try reports whether nothing is left to be done: the certificate is revoked or has ended, or is not to be revoked any
 // more, as the storage says. The error is what came of this try.
-func (m *Manager) tryPursuit(ctx context.Context, p *pursuit, awaited bool) (done bool, err error) {
+func (p *pursuit) try(ctx context.Context, awaited bool) (done bool, err error) {
 	p.tries++
-	if done, err = m.readPursuit(ctx, p); done || err != nil {
+	if done, err = p.read(ctx); done || err != nil {
 		return done, err
 	}
-	err = m.tryRevocation(ctx, p, awaited)
+	err = p.revoke(ctx, awaited)
 	if done = err == nil || hasEnded(p.Certificate); done {
-		deleted := attend(ctx, storeTimeout, func(ctx context.Context) error { return deletion{&m.obtainer.archive}.delete(ctx, p.key) })
+		deleted := attend(ctx, storeTimeout, func(ctx context.Context) error { return deletion{p.all.archive}.delete(ctx, p.key) })
 		if err == nil {
 			done, err = deleted == nil, deleted
 		}
@@ -82,25 +83,25 @@ func (m *Manager) tryPursuit(ctx context.Context, p *pursuit, awaited bool) (don
 		event.Kind, event.Err, event.quiet = EventWarning, fmt.Errorf("certmanager: revoke %s: %w", p.Subject, err), p.tries > loudRevocations || errors.Is(err, errNotReplaced)
 	}
 	if err == nil || ctx.Err() == nil {
-		m.emit(ctx, event)
+		p.all.emit(ctx, event)
 	}
 	return done, err
 }
 
-// readPursuit reads what is to be revoked. Nothing is if the record is gone, because somebody else was faster, or can't be used.
-func (m *Manager) readPursuit(ctx context.Context, p *pursuit) (done bool, err error) {
+// read reads what is to be revoked. Nothing is if the record is gone, because somebody else was faster, or can't be used.
+func (p *pursuit) read(ctx context.Context) (done bool, err error) {
 	select {
-	case m.pursuits.reading <- struct{}{}:
-		defer func() { <-m.pursuits.reading }()
+	case p.all.reading <- struct{}{}:
+		defer func() { <-p.all.reading }()
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
-	item, err := m.storedAt(ctx, p.key)
+	item, err := storedAt(ctx, p.all.archive.store, p.key)
 	if err != nil || item.Revision == "" {
 		return err == nil, err
 	}
 	if p.Revocation, err = record.DecodeRevocation(item.Value); err != nil {
-		m.logger.LogAttrs(ctx, slog.LevelWarn, "the stored record "+p.key+" can't be used: what it wants revoked is not", slog.String("error", err.Error()))
+		p.all.logger.LogAttrs(ctx, slog.LevelWarn, "the stored record "+p.key+" can't be used: what it wants revoked is not", slog.String("error", err.Error()))
 		return true, err
 	}
 	return false, nil
@@ -112,35 +113,35 @@ func hasEnded(der []byte) bool {
 	return err != nil || time.Now().After(leaf.NotAfter)
 }
 
-// tryRevocation has the successor served, if there is to be one, and the certificate revoked.
-func (m *Manager) tryRevocation(ctx context.Context, p *pursuit, awaited bool) error {
-	revoker, err := m.revokerOf(p.Issuer)
+// revoke has the successor served, if there is to be one, and the certificate revoked.
+func (p *pursuit) revoke(ctx context.Context, awaited bool) error {
+	revoker, err := revokerOf(p.all.archive.issuers, p.Issuer)
 	if err != nil {
 		return err
 	}
 	if p.Replace {
-		if err := m.replaceFirst(ctx, p, awaited); err != nil {
+		if err := p.replaceFirst(ctx, awaited); err != nil {
 			return fmt.Errorf("its successor comes first: %w", err)
 		}
 	}
 	select {
-	case m.pursuits.revoking <- struct{}{}:
-		defer func() { <-m.pursuits.revoking }()
+	case p.all.revoking <- struct{}{}:
+		defer func() { <-p.all.revoking }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	ctx, cancel := context.WithTimeout(ctx, revocationTimeout)
 	defer cancel()
 	if p.Key.Signer == nil && p.Key.Reference != "" {
-		p.Key.Signer, _ = m.obtainer.archive.keyring.open(ctx, p.Key.Reference) // without it the account can revoke
+		p.Key.Signer, _ = p.all.archive.keyring.open(ctx, p.Key.Reference) // without it the account can revoke
 	}
-	err = guard(ctx, m.logger, "Issuer.Revoke", func() error {
+	err = guard(ctx, p.all.logger, "Issuer.Revoke", func() error {
 		return revoker.Revoke(ctx, Revocation{Certificate: p.Certificate, Key: p.Key.Signer, Reason: acme.RevocationReason(p.Reason)})
 	})
 	if err != nil || !p.Replace {
 		return err
 	}
-	return m.removeRevoked(ctx, p)
+	return p.removeRevoked(ctx)
 }
 
 // errNotReplaced is why a certificate is not revoked yet.
@@ -148,10 +149,10 @@ var errNotReplaced = errors.New("there is none yet")
 
 // replaceFirst returns nil when the certificate has a successor that is stored, or is deleted. If a caller waits it waits for
 // the successor too.
-func (m *Manager) replaceFirst(ctx context.Context, p *pursuit, awaited bool) error {
-	e := m.catalogue.subject(p.Subject, p.KeyType)
+func (p *pursuit) replaceFirst(ctx context.Context, awaited bool) error {
+	e := p.all.catalogue.subject(p.Subject, p.KeyType)
 	if e == nil {
-		return m.isReplaced(ctx, p)
+		return p.isReplaced(ctx)
 	}
 	if err := awaitLoaded(ctx, e, nil); err != nil {
 		return err
@@ -159,8 +160,8 @@ func (m *Manager) replaceFirst(ctx context.Context, p *pursuit, awaited bool) er
 	if e.serves(p.Certificate) {
 		if !awaited {
 			e.progress.change((*lifecycle.State).Queue)
-			m.dispatcher.Update(e)
-		} else if err := m.replace(ctx, e); err != nil {
+			p.all.update(e)
+		} else if err := p.replace(ctx, e); err != nil {
 			return &cause{strings.TrimPrefix(err.Error(), "certmanager: "), err}
 		}
 	}
@@ -168,18 +169,18 @@ func (m *Manager) replaceFirst(ctx context.Context, p *pursuit, awaited bool) er
 	case e.serves(p.Certificate), e.roles.has(unstored):
 		return errNotReplaced
 	case e.held() == nil:
-		return m.isReplaced(ctx, p)
+		return p.isReplaced(ctx)
 	}
 	return nil
 }
 
 // replace has the entry's certificate replaced at once, and returns what came of it.
-func (m *Manager) replace(ctx context.Context, e *entry) error {
+func (p *pursuit) replace(ctx context.Context, e *entry) error {
 	done := e.progress.command()
 	if e.roles.has(forgotten) {
 		return errForgotten
 	}
-	m.dispatcher.Update(e)
+	p.all.update(e)
 	select {
 	case err := <-done:
 		return err
@@ -189,10 +190,10 @@ func (m *Manager) replace(ctx context.Context, e *entry) error {
 }
 
 // isReplaced returns nil if the storage has a newer certificate of the subject, or none.
-func (m *Manager) isReplaced(ctx context.Context, p *pursuit) error {
+func (p *pursuit) isReplaced(ctx context.Context) error {
 	var best *record.Certificate
-	for _, issuer := range m.issuers {
-		c, err := m.obtainer.archive.at(ctx, record.CertificateKey(issuer.ID(), p.Subject, p.KeyType))
+	for _, issuer := range p.all.archive.issuers {
+		c, err := p.all.archive.at(ctx, record.CertificateKey(issuer.ID(), p.Subject, p.KeyType))
 		if err != nil {
 			return err
 		}
@@ -208,6 +209,6 @@ func (m *Manager) isReplaced(ctx context.Context, p *pursuit) error {
 
 // removeRevoked deletes the record of a certificate that is revoked, if it is still there beside that of its successor, by
 // another issuer.
-func (m *Manager) removeRevoked(ctx context.Context, p *pursuit) error {
-	return deletion{&m.obtainer.archive}.deleteThis(ctx, record.CertificateKey(p.Issuer, p.Subject, p.KeyType), p.Certificate)
+func (p *pursuit) removeRevoked(ctx context.Context) error {
+	return deletion{p.all.archive}.deleteThis(ctx, record.CertificateKey(p.Issuer, p.Subject, p.KeyType), p.Certificate)
 }

@@ -60,9 +60,9 @@ func ignoreRevoked(err error) error {
 	return err
 }
 
-// revokerOf returns the issuer that can revoke what it has signed.
-func (m *Manager) revokerOf(id string) (revoker, error) {
-	for _, issuer := range m.issuers {
+// revokerOf returns that one of the issuers that can revoke what it has signed.
+func revokerOf(issuers []*gatedIssuer, id string) (revoker, error) {
+	for _, issuer := range issuers {
 		if issuer.ID() != id {
 			continue
 		}
