@@ -15,23 +15,23 @@ const (
 	usualCompared         = 10000       // names, up to which that is the interval
 )
 
-// followInterval returns how long after one comparison with the storage the next is due, which is never all of the members'
+// nextInterval returns how long after one comparison with the storage the next is due, which is never all of the members'
 // time at once. A comparison reads every value: of more names there are fewer, so that they cost no more.
-func (m *Manager) followInterval() time.Duration {
-	interval := m.config.FollowInterval
+func (f follower) nextInterval() time.Duration {
+	interval := f.interval
 	if interval == 0 {
-		interval = defaultFollowInterval * time.Duration(max(usualCompared, m.catalogue.index.Len())) / usualCompared
+		interval = defaultFollowInterval * time.Duration(max(usualCompared, f.catalogue.index.Len())) / usualCompared
 	}
 	return interval*3/4 + rand.N(interval/4+1)
 }
 
 // compareAgain compares what is served with what the storage has, until ctx ends: each time that changes may have been
 // missed, if missed tells that, or else at intervals.
-func (m *Manager) compareAgain(ctx context.Context, missed <-chan struct{}) {
-	if m.config.FollowInterval < 0 {
+func (f follower) compareAgain(ctx context.Context, missed <-chan struct{}) {
+	if f.interval < 0 {
 		return
 	}
-	for pause(ctx, m.followInterval()) == nil {
+	for pause(ctx, f.nextInterval()) == nil {
 		if missed != nil {
 			select {
 			case <-missed:
@@ -39,44 +39,44 @@ func (m *Manager) compareAgain(ctx context.Context, missed <-chan struct{}) {
 				return
 			}
 		}
-		m.compare(ctx)
+		f.compare(ctx)
 	}
 }
 
 // compare finds what other processes have obtained since, replaced and deleted. One record after the other is looked at, and
 // nothing kept of it. A storage that fails, or has lost all, is not believed that anything was deleted.
-func (m *Manager) compare(ctx context.Context) {
-	for e := range m.catalogue.all() {
+func (f follower) compare(ctx context.Context) {
+	for e := range f.catalogue.all() {
 		e.roles.unset(seen)
 	}
 	some := false
-	for _, issuer := range m.issuers {
-		for item, err := range patientScan(ctx, m.store, record.CertificatePrefix(issuer.ID())) {
+	for _, issuer := range f.issuers {
+		for item, err := range patientScan(ctx, f.store, record.CertificatePrefix(issuer.ID())) {
 			if err != nil && item.Key == "" {
-				m.logger.DebugContext(ctx, "the storage can't be read for what other processes have changed; it will be again", "error", err)
+				f.logger.DebugContext(ctx, "the storage can't be read for what other processes have changed; it will be again", "error", err)
 				return
 			}
 			some = true
-			m.compareOne(ctx, issuer.ID(), item, err)
+			f.compareOne(ctx, issuer.ID(), item, err)
 		}
 	}
 	if !some {
 		return
 	}
-	for e := range m.catalogue.all() {
+	for e := range f.catalogue.all() {
 		if s := e.held(); s != nil && !e.roles.has(seen) && ctx.Err() == nil {
-			m.reload(ctx, e.certificateKey(s.issuer))
+			f.reload(ctx, e.certificateKey(s.issuer))
 		}
 	}
 }
 
 // compareOne has a stored record served if it is newer than what is. An error is that of reading it: it is there.
-func (m *Manager) compareOne(ctx context.Context, issuer string, item storage.Record, err error) {
+func (f follower) compareOne(ctx context.Context, issuer string, item storage.Record, err error) {
 	_, name, keyType, ok := record.ParseCertificateKey(item.Key)
 	if !ok {
 		return
 	}
-	e := m.catalogue.subject(name, keyType)
+	e := f.catalogue.subject(name, keyType)
 	if e == nil {
 		return
 	}
@@ -89,7 +89,7 @@ func (m *Manager) compareOne(ctx context.Context, issuer string, item storage.Re
 	}
 	obtained, known := record.Obtained(item.Value)
 	if known && (s == nil || record.Newer(obtained, s.obtainedAt(), time.Now())) {
-		m.reload(ctx, item.Key)
+		f.reload(ctx, item.Key)
 	}
 }
 

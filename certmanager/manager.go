@@ -202,7 +202,7 @@ func (m *Manager) run(ctx context.Context) error {
 	tasks.Go(func() { m.serveDemands(ctx, &tasks) })
 	tasks.Go(func() { m.serveRecalls(ctx, &tasks) })
 	tasks.Go(func() { m.start(ctx) })
-	tasks.Go(func() { m.follow(ctx) })
+	tasks.Go(func() { follower{&m.obtainer, m.config.FollowInterval}.run(ctx) })
 	if m.config.SharedTickets {
 		tasks.Go(func() { m.keepTickets(ctx) })
 	}

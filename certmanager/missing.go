@@ -18,31 +18,30 @@ var (
 // miss is for an entry whose certificate of the issuer is gone from the storage. If that is what was served, what the storage has of
 // another issuer is served. If it has none, the entry is forgotten if the certificate was deleted, or had ended and was obtained on
 // demand: whoever still wants it asks. Else it is obtained anew.
-func (m *Manager) miss(ctx context.Context, e *entry, issuer string) {
+func (f follower) miss(ctx context.Context, e *entry, issuer string) {
 	s := e.held()
 	if s == nil || s.issuer != issuer || e.roles.has(unstored) {
 		return
 	}
-	archive := &m.obtainer.archive
-	r, err := archive.newest(ctx, e)
+	r, err := f.archive.newest(ctx, e)
 	if err == nil && r != nil {
-		if m.obtainer.serve(e, r) {
-			m.dispatcher.Update(e)
+		if f.serve(e, r) {
+			f.update(e)
 		}
-		m.obtainer.residents.add(e)
+		f.residents.add(e)
 		return
 	}
 	deleted := e.roles.has(onDemand) && !time.Now().Before(s.end()) // by a sweep, say
 	if err == nil && !deleted {
-		deleted, err = archive.wasDeleted(ctx, e.certificateKey(issuer), s.obtainedAt())
+		deleted, err = f.archive.wasDeleted(ctx, e.certificateKey(issuer), s.obtainedAt())
 	}
 	switch {
 	case err != nil:
-		m.logger.LogAttrs(ctx, slog.LevelDebug, "the record of a certificate is gone, and it can't be found out why", slog.Any("names", e.names()), slog.Any("error", err))
+		f.logger.LogAttrs(ctx, slog.LevelDebug, "the record of a certificate is gone, and it can't be found out why", slog.Any("names", e.names()), slog.Any("error", err))
 	case deleted:
-		m.obtainer.forgetDeleted(ctx, e)
+		f.forgetDeleted(ctx, e)
 	default:
-		m.obtainer.replaceLost(ctx, e)
+		f.replaceLost(ctx, e)
 	}
 }
 
@@ -55,8 +54,8 @@ func (o *obtainer) forgetDeleted(ctx context.Context, e *entry) outcome {
 }
 
 // replaceLost has a certificate obtained anew whose record was lost: the next start would find none.
-func (o *obtainer) replaceLost(ctx context.Context, e *entry) {
-	if o.role == RoleServe {
+func (f follower) replaceLost(ctx context.Context, e *entry) {
+	if f.role == RoleServe {
 		return // those that obtain find out by themselves
 	}
 	queued := false
@@ -69,8 +68,8 @@ func (o *obtainer) replaceLost(ctx context.Context, e *entry) {
 	}
 	event := missingEvent(EventCorrupt, e)
 	event.Err = fmt.Errorf("certmanager: %v: %w", &e.subject, errLost)
-	o.emit(ctx, event)
-	o.update(e)
+	f.emit(ctx, event)
+	f.update(e)
 }
 
 // missingEvent returns an event about the certificate of an entry whose record is gone.

@@ -11,20 +11,26 @@ import (
 
 const watchInterval = time.Minute // between attempts to listen to a storage that tells of changes
 
-// follow has certificates served that other processes store, and forgets those that they delete, until ctx ends: as the
-// storage tells of them, or as comparisons with it find.
-func (m *Manager) follow(ctx context.Context) {
-	watcher, watches := storage.As[storage.Watcher](m.store)
+// A follower has certificates served that other processes store, and forgets those that they delete: as the storage tells of
+// them, or as comparisons with it find.
+type follower struct {
+	*obtainer
+	interval time.Duration // Config.FollowInterval
+}
+
+// run follows what other processes do until ctx ends.
+func (f follower) run(ctx context.Context) {
+	watcher, watches := storage.As[storage.Watcher](f.store)
 	if !watches {
-		m.compareAgain(ctx, nil)
+		f.compareAgain(ctx, nil)
 		return
 	}
 	missed := make(chan struct{}, 1)
 	var comparisons sync.WaitGroup
 	defer comparisons.Wait()
-	comparisons.Go(func() { m.compareAgain(ctx, missed) })
+	comparisons.Go(func() { f.compareAgain(ctx, missed) })
 	for first := true; ctx.Err() == nil; first = false {
-		m.watch(ctx, watcher, func() {
+		f.watch(ctx, watcher, func() {
 			if !first { // what was told before is read, or was just now
 				note(missed)
 			}
@@ -43,14 +49,14 @@ func note(c chan<- struct{}) {
 }
 
 // watch follows what the storage tells, until that is broken off. It calls listens when it is told from then on.
-func (m *Manager) watch(ctx context.Context, w storage.Watcher, listens func()) {
+func (f follower) watch(ctx context.Context, w storage.Watcher, listens func()) {
 	for key, err := range w.Watch(ctx, record.AllCertificates) {
 		switch {
 		case err != nil:
-			m.logger.DebugContext(ctx, "the storage tells no more what other processes change; it will be asked again", "error", err)
+			f.logger.DebugContext(ctx, "the storage tells no more what other processes change; it will be asked again", "error", err)
 			return
 		case key != "":
-			m.reload(ctx, key)
+			f.reload(ctx, key)
 		default:
 			listens()
 		}
@@ -59,40 +65,40 @@ func (m *Manager) watch(ctx context.Context, w storage.Watcher, listens func()) 
 
 // reload serves what the storage has at the key of a certificate that is served or awaited. If it is gone that was
 // there, the certificate was deleted, and is forgotten, or was lost.
-func (m *Manager) reload(ctx context.Context, key string) {
+func (f follower) reload(ctx context.Context, key string) {
 	id, name, keyType, ok := record.ParseCertificateKey(key)
 	if !ok {
 		return
 	}
-	e := m.catalogue.subject(name, keyType)
+	e := f.catalogue.subject(name, keyType)
 	if e == nil || !e.progress.isLoaded() {
 		return // it is read when its turn comes
 	}
-	for _, issuer := range m.issuers {
+	for _, issuer := range f.issuers {
 		if issuer.ID() != id {
 			continue
 		}
 		wasEvicted := e.isEvicted()
-		item, err := m.obtainer.archive.item(ctx, key)
+		item, err := f.archive.item(ctx, key)
 		if s := e.served.Load(); s != nil && s.issuer == id && record.ObtainedAt(item.Value, s.obtainedAt()) {
 			return // it is what this process has stored itself
 		}
 		var r *record.Certificate
 		if err == nil && item.Revision != "" {
-			r, err = m.obtainer.archive.read(ctx, issuer, &e.subject, item)
+			r, err = f.archive.read(ctx, issuer, &e.subject, item)
 		}
 		switch {
 		case err != nil:
-			m.logger.DebugContext(ctx, "a certificate that another process has changed can't be loaded", "key", key, "error", err)
+			f.logger.DebugContext(ctx, "a certificate that another process has changed can't be loaded", "key", key, "error", err)
 		case r != nil:
-			if m.obtainer.serve(e, r) {
-				m.emit(ctx, loadedEvent(e, r))
-				m.dispatcher.Update(e)
+			if f.serve(e, r) {
+				f.emit(ctx, loadedEvent(e, r))
+				f.update(e)
 			}
-			m.obtainer.residents.keep(e, wasEvicted)
-			m.obtainer.leave(e) // another member was faster with what a survey found
+			f.residents.keep(e, wasEvicted)
+			f.leave(e) // another member was faster with what a survey found
 		case item.Revision == "":
-			m.miss(ctx, e, id)
+			f.miss(ctx, e, id)
 		}
 	}
 }
