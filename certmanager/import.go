@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager/internal/record"
@@ -32,11 +31,14 @@ var ErrNotNewer = errors.New("the names have a certificate that ends later")
 // The very certificate that is there is no error. For one whose key Config.Keys has to be replaced, Import waits for an attempt under way, as
 // [Manager.Delete] does: ctx should have time for that.
 func (m *Manager) Import(ctx context.Context, certPEM, keyPEM []byte) error {
-	_, err := m.transfer(ctx, &Transfer{Certificate: certPEM, Key: keyPEM, Manage: true, isImport: true})
-	if err != nil && !errors.Is(err, errNotMade) {
+	if m.store == nil {
+		return errNotMade
+	}
+	_, err := m.importer.transfer(ctx, &Transfer{Certificate: certPEM, Key: keyPEM, Manage: true, isImport: true})
+	if err != nil {
 		return fmt.Errorf("certmanager: import: %w", err)
 	}
-	return err
+	return nil
 }
 
 // checkNames returns an error if a name of the subject is in another certificate of the catalogue.
@@ -46,68 +48,6 @@ func checkNames(c *catalogue, s *subject) error {
 	in := locked{c}
 	_, err := in.known(s, nil)
 	return err
-}
-
-// keepImported stores the record, unless there is one that is to stay, and reports whether that changes anything. Of one that
-// is the same, r takes over when it came. In a dry run nothing is stored.
-func (m *Manager) keepImported(ctx context.Context, e *entry, r *record.Certificate, t *Transfer) (changed bool, err error) {
-	for range deletionTries {
-		old, err := storedAt(ctx, m.store, e.certificateKey(r.Issuer)) // first: what is stored after that makes a conflict
-		if err != nil {
-			return false, err
-		}
-		current, err := m.obtainer.archive.newest(ctx, e)
-		if err != nil {
-			return false, storageFailure(err)
-		}
-		if current != nil {
-			if current.Same(r) {
-				*r = *current
-				return false, nil
-			}
-			if err := t.isNoBetter(r, current); err != nil {
-				return false, err
-			}
-			if !r.NewerThan(current, time.Now()) {
-				r.Obtained = current.Obtained.Add(1)
-			}
-		}
-		if t.DryRun {
-			return true, nil
-		}
-		if err = m.saveImported(ctx, e, r, old); !errors.Is(err, storage.ErrConflict) {
-			return err == nil, err
-		}
-	}
-	return false, errors.New("the stored record was changed by others again and again")
-}
-
-// saveImported stores the record in place of what was there. The error is storage.ErrConflict if that has changed.
-func (m *Manager) saveImported(ctx context.Context, e *entry, r *record.Certificate, old storage.Item) error {
-	value, err := r.Encode()
-	if err != nil {
-		return err
-	}
-	if err := m.obtainer.eraser().retireKey(ctx, e, old.Value); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
-	defer cancel()
-	if _, err = m.store.Save(ctx, e.certificateKey(r.Issuer), value, old.Revision); err != nil && !errors.Is(err, storage.ErrConflict) {
-		return storageFailure(slowStorage(ctx, err))
-	}
-	return err
-}
-
-// manageImported puts an entry under management, and returns it, or the one that somebody else has put there meanwhile.
-func (m *Manager) manageImported(e *entry) (*entry, error) {
-	if _, err := m.catalogue.add([]subject{e.subject}); err != nil {
-		return nil, err
-	}
-	if added := m.catalogue.subject(e.name(), string(e.keyType())); added != nil {
-		return added, nil
-	}
-	return nil, fmt.Errorf("%v: %w", &e.subject, errForgotten)
 }
 
 // parseKey returns the first private key in the text. Its errors do not show what it could not read.

@@ -40,6 +40,7 @@ type Manager struct {
 	recalls    recalls
 	tickets    tickets // of the configurations handed out
 	pursuits   pursuits
+	importer   importer
 	swept      atomic.Int64 // records that sweeps have deleted
 
 	ownCertificates atomic.Pointer[certificateSource] // of the server that Serve was given; nil: none
@@ -92,6 +93,7 @@ func New(config Config) (*Manager, error) {
 		solvers: m.proving.solversFor, rules: rules{role: config.Role, policy: m.askPolicy, failover: max(config.Failover, 1), pollInterval: config.RenewalInfoInterval},
 	}
 	m.pursuits = newPursuits(&m.obtainer)
+	m.importer = importer{&m.obtainer, config.OnDemand != nil, m.normalized, m.fill}
 	m.obtainer.presence.issuers, m.obtainer.presence.solvers = m.issuers, m.proving.solversFor
 	m.obtainer.presence.preflight, m.obtainer.presence.vantage, m.obtainer.presence.logger = config.Preflight, config.Vantage, m.logger
 	m.obtainer.residents.most = config.MaxLoaded
@@ -224,6 +226,13 @@ func (m *Manager) run(ctx context.Context) error {
 	}
 	m.stop() // before the tasks have ended: they may be waiting for the manager themselves
 	return err
+}
+
+// fill notes that memory has what the storage may have no longer when Run begins.
+func (m *Manager) fill() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.filled = true
 }
 
 // stop tells those who wait for the manager's work that it takes up no more.

@@ -22,7 +22,7 @@ type newcomer struct {
 
 // newcomer returns the entry for a certificate from elsewhere that is fit for use. If the names are managed with one other kind of
 // key, it is that of theirs. Names that are not managed are to be if manage says so.
-func (m *Manager) newcomer(ctx context.Context, leaf *x509.Certificate, key crypto.Signer, manage bool) (newcomer, error) {
+func (i importer) newcomer(ctx context.Context, leaf *x509.Certificate, key crypto.Signer, manage bool) (newcomer, error) {
 	given, s, err := subjectFor(leaf, key)
 	if err != nil {
 		return newcomer{}, err
@@ -30,27 +30,27 @@ func (m *Manager) newcomer(ctx context.Context, leaf *x509.Certificate, key cryp
 	if err := (&acme.Certificate{Leaf: leaf}).Verify(key.Public(), s.identifiers, time.Now()); err != nil {
 		return newcomer{}, err
 	}
-	if e := m.catalogue.covering(s.identifiers[0].Value); e != nil && e.name() == s.name() {
-		e, err := e.forKey(m.catalogue.subject(s.name(), string(s.keyType())), &s)
+	if e := i.catalogue.covering(s.identifiers[0].Value); e != nil && e.name() == s.name() {
+		e, err := e.forKey(i.catalogue.subject(s.name(), string(s.keyType())), &s)
 		return newcomer{entry: e, isManaged: true}, err
 	}
 	if manage {
-		all, err := m.normalized(given)
+		all, err := i.normalized(given)
 		if err != nil {
 			return newcomer{}, err
 		}
-		return newcomer{entry: newEntry(all[0], managed)}, checkNames(&m.catalogue, &all[0])
+		return newcomer{entry: newEntry(all[0], managed)}, checkNames(i.catalogue, &all[0])
 	}
-	if m.config.OnDemand == nil || len(s.identifiers) > 1 || !isOnDemandName(s.identifiers[0]) {
-		return newcomer{}, m.unmanaged(&s)
+	if !i.onDemand || len(s.identifiers) > 1 || !isOnDemandName(s.identifiers[0]) {
+		return newcomer{}, i.unmanaged(&s)
 	}
-	if other := m.catalogue.covering(s.identifiers[0].Value); other != nil {
-		return newcomer{}, m.unmanaged(&s)
+	if other := i.catalogue.covering(s.identifiers[0].Value); other != nil {
+		return newcomer{}, i.unmanaged(&s)
 	}
-	if err := m.askPolicy(ctx, Question{Name: s.identifiers[0].Value}); err != nil {
+	if err := i.policy(ctx, Question{Name: s.identifiers[0].Value}); err != nil {
 		return newcomer{}, err
 	}
-	all, err := m.normalized(Subject{Names: s.names()})
+	all, err := i.normalized(Subject{Names: s.names()})
 	if err != nil {
 		return newcomer{}, err
 	}
@@ -94,9 +94,9 @@ func isOnDemandName(id acme.Identifier) bool {
 }
 
 // unmanaged says of names that are not managed how it is with each.
-func (m *Manager) unmanaged(s *subject) error {
+func (i importer) unmanaged(s *subject) error {
 	for _, id := range s.identifiers {
-		if e := m.catalogue.covering(id.Value); e != nil {
+		if e := i.catalogue.covering(id.Value); e != nil {
 			return fmt.Errorf("%w as those of one certificate: %s is in that of %v: have a Subject with exactly the names of this one", ErrNotManaged, id.Value, &e.subject)
 		}
 	}

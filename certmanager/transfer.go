@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
-	"time"
-
-	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
 // A Transfer is a certificate that another program has obtained, for [Manager.Transfer].
@@ -52,89 +49,14 @@ var ErrNotManaged = errors.New("the names are not managed")
 // neither has, that ends later; and one that the manager has obtained since, in place of this or another, stays while
 // it is valid. Then the error wraps [ErrNotNewer]. If the storage fails, it wraps [ErrStorage].
 func (m *Manager) Transfer(ctx context.Context, t Transfer) (Transferred, error) {
-	done, err := m.transfer(ctx, &t)
-	if err != nil && !errors.Is(err, errNotMade) {
+	if m.store == nil {
+		return Transferred{}, errNotMade
+	}
+	done, err := m.importer.transfer(ctx, &t)
+	if err != nil {
 		err = fmt.Errorf("certmanager: transfer: %w", err)
 	}
 	return done, err
-}
-
-// transfer is what Transfer and Import do.
-func (m *Manager) transfer(ctx context.Context, t *Transfer) (done Transferred, err error) {
-	if m.store == nil {
-		return done, errNotMade
-	}
-	if m.config.Role == RoleServe {
-		return done, errReadsOnly
-	}
-	key, err := parseKey(t.Key)
-	if err != nil {
-		return done, err
-	}
-	chain, err := parseChain(t.Certificate, key)
-	if err != nil {
-		return done, err
-	}
-	n, err := m.newcomer(ctx, chain.Leaf, key, t.Manage)
-	if err != nil {
-		return done, err
-	}
-	e := n.entry
-	done.Names, done.KeyType = e.names(), e.keyType()
-	meta := record.Meta{Issuer: m.issuers[0].ID(), Names: e.names(), KeyType: string(e.keyType()), Obtained: time.Now().UTC(), OnDemand: e.roles.has(onDemand), Imported: true}
-	if t.Issuer != "" {
-		if !m.hasIssuer(t.Issuer) {
-			return done, fmt.Errorf("none of Config.Issuers has the ID %.100q", t.Issuer)
-		}
-		meta.Issuer, meta.Obtained, meta.Imported = t.Issuer, chain.Leaf.NotBefore.UTC(), false
-	}
-	r, err := record.New(meta, record.Key{Signer: key}, chain, &m.obtainer.archive.intermediates)
-	if err != nil {
-		return done, err
-	}
-	done.Changed, err = m.takeOver(ctx, n, r, t)
-	if err != nil {
-		err = fmt.Errorf("%v: %w", &e.subject, err)
-	}
-	return done, err
-}
-
-// takeOver stores the record, and has it served.
-func (m *Manager) takeOver(ctx context.Context, n newcomer, r *record.Certificate, t *Transfer) (changed bool, err error) {
-	e := n.entry
-	changed, kept := m.keepImported(ctx, e, r, t) // before it is managed, so that none is ordered meanwhile
-	if kept != nil && !errors.Is(kept, ErrNotNewer) || t.DryRun || n.isStored {
-		return changed, kept
-	}
-	if !n.isManaged {
-		if e, err = m.manageImported(e); err != nil {
-			return changed, err
-		}
-	}
-	if kept != nil {
-		m.dispatcher.Update(e)
-		return false, kept
-	}
-	m.mu.Lock()
-	m.filled = true
-	m.mu.Unlock()
-	if m.obtainer.serve(e, r) {
-		m.emit(ctx, loadedEvent(e, r))
-	}
-	m.obtainer.residents.add(e)
-	loader{&m.obtainer}.loaded(e)
-	m.dispatcher.Update(e)
-	return changed, nil
-}
-
-// hasIssuer reports whether one of Config.Issuers has the ID.
-func (m *Manager) hasIssuer(id string) bool {
-	for _, issuer := range m.issuers {
-		if issuer.ID() == id {
-			return true
-		}
-	}
-	return false
 }
 
 // IssuerAt returns the ID of that one of Config.Issuers that speaks ACME to a CA. The CA is named by the URL of its directory,
