@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -113,6 +115,29 @@ func (a *archive) keysOf(ctx context.Context, subject string) iter.Seq2[string, 
 			}
 		}
 	}
+}
+
+// sharedBy returns the names in storage keys of the subjects of several names of which one is among those given.
+func (a *archive) sharedBy(ctx context.Context, names []string) (subjects []string, err error) {
+	for _, issuer := range a.issuers {
+		for key, err := range a.store.List(ctx, record.CertificatePrefix(issuer.ID())) {
+			if err != nil {
+				return nil, err
+			}
+			_, subject, _, ok := record.ParseCertificateKey(key)
+			if !ok || !strings.Contains(subject, "+") {
+				continue
+			}
+			r, err := a.at(ctx, key)
+			if err != nil || r == nil {
+				continue // it is gone, or it is the one that can't be read
+			}
+			if slices.ContainsFunc(names, func(name string) bool { return slices.Contains(r.Names, name) }) {
+				subjects = append(subjects, subject)
+			}
+		}
+	}
+	return subjects, nil
 }
 
 // has reports whether the storage has a record at the key.
