@@ -71,10 +71,9 @@
 // it keeps nothing from being renewed by its age.
 //
 // One process of those on the storage asks for a certificate, as often as the CA says, usually each six hours, and keeps what
-// it says in the record of work; the others read that twice a day, and one of them takes over if it is not kept up. So N
-// certificates cost N questions each six hours for the whole fleet, spread evenly, and three operations of the storage each:
-// for 1,000,000 certificates 46 questions a second. Config.RenewalInfoInterval has them asked less often, or never. Certificates
-// obtained on demand that no client has asked for since the program started are renewed by their age, unless a plan is stored.
+// it says in the record of work, for the others; scale.md has what that comes to. Config.RenewalInfoInterval has CAs asked
+// less often, or never. Certificates obtained on demand that no client has asked for since the program started are renewed by
+// their age, unless a plan is stored.
 //
 // # CAs
 //
@@ -89,10 +88,8 @@
 //
 // How often a CA may be asked is counted in the storage, for all who share it: the limits of Let's Encrypt are known, and
 // those of others, or raised ones, are set in [ACME].Limits. What a limit leaves no room for waits its turn ([ReasonBudget]),
-// and holds up nothing else: new names leave some of it to renewals, and these to what is about to end. The next issuer is
-// asked meanwhile only if a certificate is about to end or a client waits. Renewals cost nothing at Let's Encrypt in the window
-// that it suggests for them, and at another time one of the five in a week for exactly the same names. When a CA refuses for a limit after all, all members know; a name that it has paused ([ReasonPaused])
-// stops, and the error says where to go.
+// and holds up nothing else: new names leave some of it to renewals, and these to what is about to end (limits.md). When a CA
+// refuses for a limit after all, all members know; a name that it has paused ([ReasonPaused]) stops, and the error says where to go.
 //
 // # On demand
 //
@@ -104,9 +101,8 @@
 // the log, at a bounded rate, why.
 //
 // Renewals need no traffic: every six hours one member of the fleet goes through what is stored, and renews what is due
-// by then, also after a restart. That serves lifetimes of a day and more; what has ended waits for its next client. Before a
-// renewal that is proved by http-01 or tls-alpn-01, the manager checks whether the name still leads here. If for three
-// days it leads elsewhere while others lead here, it is gone ([ReasonGone]), and not renewed until a client asks for it.
+// by then, also after a restart. A name that has led elsewhere for three days is not renewed until a client asks for it
+// ([ReasonGone]); ondemand.md has the rest.
 //
 // # Fleets
 //
@@ -115,12 +111,7 @@
 // others. What one has obtained the others serve within seconds, if the storage tells of changes, or else at
 // Config.FollowInterval. One that is killed or suspended is succeeded after a minute, and its order finished with its key.
 //
-// Their configurations may differ in names, solvers, roles, KeyTypes, OnDemand, profiles and all that is not shared. Four
-// things are to be the same. Keys, and the keys of a storage.Sealed: who can't read a certificate obtains another. The first
-// of the Issuers, if there are several: members with another one first may obtain a certificate each, at the same time.
-// That they can prove control of the names: failures and their pauses are shared, so that one that can't is to have
-// [RoleServe]. And the time, within five minutes. Releases may differ: a record that a later one has changed the
-// meaning of is left alone, and an event says so.
+// Their configurations and releases may differ; the few things that have to be the same are in fleets.md.
 //
 // # A storage that is down
 //
@@ -186,36 +177,14 @@
 // [Manager.Renew] replaces a certificate now, or joins its issuance under way; [Manager.RenewAll] queues many. [Manager.Revoke] has the successor served first. [Manager.Import] takes over a certificate from elsewhere, package migrate,
 // by [Manager.Transfer] and [Account.Transfer], all that another tool has, with its account.
 //
-// Each day, or as Config.SweepInterval says, one member of a fleet sweeps the storage, slowly and resumably: it lists keys, and
-// reads and deletes what nobody can need any more. These are answers to challenges and records of work of two months ago,
-// certificates that nobody manages a month after their end, with their keys, what is noted of deletions, and copies of corrupt
-// records that it has seen for three months. What is managed here, what another member was lately at work on, what it can't read or does not know, and
-// accounts, authorities and revocations stay. It goes by its clock only up to a month beyond the newest certificate it knows,
-// so that by a clock that is years ahead nothing valid is deleted, and deletes no more than a tenth of the certificates at once.
-//
-// With Config.SharedTickets the members of a fleet seal session tickets with the same keys, so that clients resume their
-// sessions behind a balancer. A key is used for eight hours, and is in the storage, sealed, an hour before, but for the first
-// of all; if the storage fails, the last one is used for a day more, and then each member has its own.
+// Each day, or as Config.SweepInterval says, one member of a fleet sweeps the storage: it deletes what nobody can need any
+// more, and nothing that is valid or that it does not know (operations.md). With Config.SharedTickets the members seal session
+// tickets with the same keys, so that clients resume their sessions behind a balancer.
 //
 // # What is stored
 //
-// Keys of records are stable:
-//
-//	accounts/<issuer>/default                     the account: key first, then URL
-//	accounts/<issuer>/default/lease               of whoever changes it
-//	authorities/<issuer>                          root and intermediate of a LocalCA, with their keys
-//	certificates/<issuer>/<subject>/<key type>    certificate, key and metadata, a PEM file
-//	work/<first issuer>/<subject>/<key type>      lease, how far the work came with each issuer, and when to renew
-//	revocations/<issuer>/<serial>                 certificate and key that are to be revoked, until they are
-//	challenges/…                                  answers published; see package solver
-//	budgets/<issuer>/<account>/<which>/<what>     how often the CA was asked lately, of what it limits
-//	deletions/<issuer>/<subject>/<key type>       which certificate was deleted, so that others do not take it for lost
-//	corrupt/<hash>/<key>                          copies of records that could not be used
-//	probe/<random>                                written and deleted when Run starts
-//	survey/on-demand                              lease, and how far the search for what is due on demand is
-//	sweep/records                                 lease, and how far the sweep is
-//	tickets/keys                                  keys of session tickets, if they are shared
-//
-// The issuer is [Issuer.ID], so that a staging CA's certificates never meet a production CA's. The
-// subject is the name, or with several "<first name>+<how many more>-<hash of all>".
+// Each certificate is one record, in PEM, with its key and what is known of it, at
+// certificates/<issuer>/<subject>/<key type>; beside it are records of work under way, of accounts and of little else. Keys and
+// formats are stable, and operations.md lists them. The issuer is [Issuer.ID], so that a staging CA's certificates never meet a
+// production CA's.
 package certmanager

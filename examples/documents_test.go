@@ -197,3 +197,12 @@ func TestDocumentsSayWhatMeasured(t *testing.T) {
 		t.Errorf("only %d sections have figures", measured)
 	}
 }
+
+// TestPackageIsReadInTenMinutes bounds what go doc shows of the manager's package: 2,300 words at 230 a minute, beside its index.
+func TestPackageIsReadInTenMinutes(t *testing.T) {
+	text, _, _ := strings.Cut(string(read(t, "../certmanager/doc.go")), "\npackage certmanager")
+	words := len(strings.Fields(strings.ReplaceAll(text, "//", "")))
+	if words > 2_300 || words < 500 {
+		t.Errorf("the package's documentation has %d words", words)
+	}
+}
