@@ -243,6 +243,52 @@ func TestOneFailureIsNoError(t *testing.T) {
 	})
 }
 
+// TestBriefOutageIsNoError has the storage fail for six seconds when a renewal is due, some with less than a third of the lifetime left:
+// nothing says that an end comes near.
+func TestBriefOutageIsNoError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, ca, names := newWorld(t), newLocalCA(t, "local"), siteNames(20)
+		ca.lifetime = 45 * 24 * time.Hour
+		s := &storagetest.Faulty{Store: w.store}
+		config, log := w.issuedBy([]certmanager.Issuer{ca}, names...), new(book)
+		config.Storage, config.Logger = s, log.logger()
+		m, stop := w.serving(config)
+		defer stop()
+		due := make([]time.Time, len(names))
+		for i, name := range names {
+			w.await(certmanager.EventObtained, name, 1)
+			due[i] = statusOf(t, m, name).Next
+		}
+		slices.SortFunc(due, time.Time.Compare)
+		failed := 0
+		for _, at := range due {
+			time.Sleep(time.Until(at.Add(-time.Millisecond)))
+			s.SetFaults(storagetest.Fault{Err: errDisk})
+			time.Sleep(6 * time.Second)
+			for status := range m.All() {
+				if status.Attempts > 3 {
+					failed++
+				}
+			}
+			s.SetFaults()
+		}
+		for _, name := range names {
+			w.await(certmanager.EventObtained, name, 2)
+		}
+		if failed == 0 {
+			t.Error("no renewal has failed more than three times: it is not the outage that was meant")
+		}
+		if n := w.count(certmanager.EventExpiring); n != 0 {
+			t.Errorf("%d events of an end near", n)
+		}
+		for _, l := range log.read() {
+			if l.Level == slog.LevelError {
+				t.Errorf("an error: %s", l.text)
+			}
+		}
+	})
+}
+
 // TestPolicyIsToldOfAtABoundedRate has clients ask for names that are denied, or that the policy does not answer for.
 func TestPolicyIsToldOfAtABoundedRate(t *testing.T) {
 	t.Parallel()

@@ -34,5 +34,5 @@
 // The first three failures in a row are told, and then one in twelve hours; as the end of the certificate that is served
 // comes near, each of its stages (a third of the lifetime left, a tenth, none) is told once as something worse, also if
 // its renewal is deferred for what is wrong with all. A third is what is left when renewals begin, so that this stage is
-// told after the first three failures, or if the renewal is late by a fiftieth of the lifetime.
+// told after the first three failures if they have lasted for a thousandth of the lifetime, or if the renewal is late by a fiftieth.
 package lifecycle

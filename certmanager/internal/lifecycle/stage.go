@@ -8,8 +8,11 @@ const (
 	toldInterval = 12 * time.Hour
 )
 
-// patience is the part of a lifetime by which a renewal may be late without a word.
-const patience = 50
+// Parts of a lifetime without a word that its last third has come.
+const (
+	patience = 50   // by which a renewal may be late
+	brief    = 1000 // for which one may fail again and again: an hour of 45 days
+)
 
 // A Stage is how near the end of a certificate is. The zero Stage is that of one that has more than a third of its
 // lifetime left, or that is not there.
@@ -42,11 +45,12 @@ func (s *validity) stageAt(at int64) Stage {
 }
 
 // come returns the stage that the certificate has come to, if it is to be told: each is once. That a third is left is when
-// renewals begin: it is told if one fails again and again, or has not come for long.
+// renewals begin: it is told if one fails again and again, and not for a moment only, or has not come for long.
 func come(s *State, now time.Time) Stage {
-	stage := s.stageAt(now.Unix())
-	late := now.Unix() - s.renewal/int64(time.Second)
-	early := stage == StageThird && s.n <= loudFailures && late < (s.end-s.begin)/patience
+	at, lifetime := now.Unix(), s.end-s.begin
+	stage := s.stageAt(at)
+	few := s.n <= loudFailures || at-s.since < lifetime/brief
+	early := stage == StageThird && few && at-s.renewal/int64(time.Second) < lifetime/patience
 	if stage < s.stage {
 		s.stage = stage // of another certificate
 	}

@@ -148,6 +148,34 @@ func TestThirdIsToldLate(t *testing.T) {
 	}
 }
 
+// TestBriefOutageIsNoStage has a renewal fail four times in six seconds, and again and again, in the last third of the lifetime: that is
+// told as something worse only after a thousandth of the lifetime. What comes later is not spared.
+func TestBriefOutageIsNoStage(t *testing.T) {
+	const brief = 90 * day / 1000
+	for _, attempts := range [][]time.Duration{
+		{0, time.Second, 3 * time.Second, 6 * time.Second},
+		{0, 1, 2, 3, 4, 5, brief - time.Second},
+	} {
+		s := in(stored)
+		for n, after := range attempts {
+			if report := fails(s, begun.Add(60*day+after)); report.Stage != 0 || report.Tell != (n < 3) {
+				t.Errorf("failure %d, after %v: %+v", n+1, after, report)
+			}
+		}
+		if report := fails(s, begun.Add(60*day+brief)); report.Stage != lifecycle.StageThird {
+			t.Errorf("after %v: %+v", brief, report)
+		}
+		if report := fails(s, begun.Add(81*day)); report.Stage != lifecycle.StageTenth {
+			t.Errorf("with a tenth left: %+v", report)
+		}
+	}
+	for stage, age := range map[lifecycle.Stage]time.Duration{lifecycle.StageTenth: 81 * day, lifecycle.StageExpired: 90 * day} {
+		if report := fails(in(stored), begun.Add(age)); report.Stage != stage {
+			t.Errorf("a first failure at %v: %+v", age, report)
+		}
+	}
+}
+
 // TestStageOfWhatHasNoLifetime has certificates end when they begin, or sooner, as with an intermediate that has ended.
 func TestStageOfWhatHasNoLifetime(t *testing.T) {
 	for _, lifetime := range []time.Duration{0, -time.Hour, -90 * day, 1} {
