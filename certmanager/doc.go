@@ -150,11 +150,12 @@
 // # Success is quiet, failure grows loud
 //
 // The log has a line for each certificate that is obtained, and for those loaded at start one each, or one for all above
-// ten. A failure is a warning that begins with its cause in plain words and says what to do; what was seen of the cause
-// is at DEBUG. The first three failures in a row are told, then one in twelve hours, and what fails for all certificates
-// not for each: with a CA that is down for weeks, a certificate has less than a hundred lines. As its end comes near (a
-// third of the lifetime left, once renewals have failed for a thousandth of it; a tenth; none) there is an error with NotAfter,
-// the attempts and since when they fail, and [EventExpiring]; the failures of the last tenth are errors, too.
+// ten; what clients have loaded on demand is at DEBUG. A failure is a warning that begins with its cause in plain words and
+// says what to do; what was seen of the cause is at DEBUG. The first three failures in a row are told, then one in twelve
+// hours, and what fails for all certificates not for each: with a CA that is down for weeks, a certificate has less than a
+// hundred lines. As its end comes near (a third of the lifetime left, once renewals have failed for a thousandth of it; a
+// tenth; none) there is an error with NotAfter, the attempts and since when they fail, and [EventExpiring]; the failures of
+// the last tenth are errors, too.
 //
 // [Manager.Status] and [Manager.All] tell how each certificate stands, what comes next and why it waits, also as JSON,
 // and [Manager.Stats] has the sums. [Manager.Counts] has what was counted since New: handshakes, requests to CAs, calls of the

@@ -131,7 +131,7 @@ func (s *scan) found(ctx context.Context, e *entry, item storage.Record, last bo
 		return
 	}
 	if s.serve(e, r) {
-		s.emit(ctx, s.loading.toned(loadedEvent(e, r)))
+		s.emit(ctx, s.loading.toned(e, loadedEvent(e, r)))
 	}
 	s.residents.add(e)
 	if last {

@@ -55,13 +55,13 @@ func (l *loading) found() {
 	l.read++
 }
 
-// toned returns the event of a loaded certificate, which the log shows at DEBUG alone if there are many, or if a client
-// wanted the name.
-func (l *loading) toned(e Event) Event {
+// toned returns the event of a loaded certificate, which the log shows at DEBUG alone if there are many, or if the name is on
+// demand: clients may ask for any number.
+func (l *loading) toned(e *entry, event Event) Event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e.quiet = l.over != nil && !l.ended && l.total > maxLoadedLines
-	return e
+	event.quiet = e.roles.has(onDemand) || l.over != nil && !l.ended && l.total > maxLoadedLines
+	return event
 }
 
 // one counts an entry that is loaded, or is managed no more, if it was to be loaded.

@@ -160,7 +160,7 @@ func (m *Manager) adoptStored(ctx context.Context, e *entry, r *record.Certifica
 	certificate := &e.served.Load().Certificate
 	e.progress.loaded()
 	m.adoptUsed(e)
-	m.emit(ctx, loadedEvent(e, r))
+	m.emit(ctx, m.obtainer.loading.toned(e, loadedEvent(e, r)))
 	return certificate, nil
 }
 

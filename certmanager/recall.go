@@ -192,7 +192,7 @@ func (m *Manager) answer(ctx context.Context, e *entry) (*served, error) {
 	s := e.served.Load()
 	e.roles.unset(pinned)
 	for _, event := range events {
-		m.emit(ctx, event)
+		m.emit(ctx, m.obtainer.loading.toned(e, event))
 	}
 	if s == nil && err == nil && e.lose() {
 		err = errors.New("it has none any more: it is obtained anew")

@@ -62,7 +62,7 @@ func (r *reporter) tell(ctx context.Context, e *entry, result outcome, report li
 			r.common.of(ReasonKeys, "").reset()
 		case event.Kind == EventLoaded:
 			r.common.of(ReasonStorage, "").reset()
-			event = r.loading.toned(event)
+			event = r.loading.toned(e, event)
 		}
 		r.emit(ctx, event)
 	}

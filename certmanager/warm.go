@@ -79,7 +79,7 @@ func (m *Manager) loadOne(ctx context.Context, e *entry) error {
 	events, err := loader{&m.obtainer}.fetch(ctx, e)
 	m.obtainer.residents.add(e)
 	for _, event := range events {
-		m.emit(ctx, m.obtainer.loading.toned(event))
+		m.emit(ctx, m.obtainer.loading.toned(e, event))
 	}
 	if err == nil {
 		loader{&m.obtainer}.loaded(e)
