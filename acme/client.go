@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -149,11 +150,24 @@ func (d *Directory) clone() *Directory {
 
 func (c *Client) fetchDirectory(ctx context.Context) (*Directory, error) {
 	resp, err := c.fetch(ctx, "directory", c.directoryURL())
+	if problem, refused := errors.AsType[*Problem](err); refused && problem.foreign() {
+		return nil, directoryError{err}
+	}
 	if err != nil {
 		return nil, err
 	}
+	directory, err := readDirectory(resp)
+	if err != nil {
+		return nil, directoryError{err}
+	}
+	return directory, nil
+}
+
+// readDirectory reads a directory from an answer.
+func readDirectory(resp *response) (*Directory, error) {
 	directory := new(Directory)
-	if err := resp.decode(directory); err != nil {
+	err := resp.decode(directory)
+	if err != nil {
 		return nil, err
 	}
 	for _, r := range []struct {
@@ -169,7 +183,7 @@ func (c *Client) fetchDirectory(ctx context.Context) (*Directory, error) {
 			continue
 		}
 		if *r.url == "" {
-			return nil, fmt.Errorf("%s offers no %s: is it the directory of an ACME CA?", c.directoryURL(), r.name)
+			return nil, fmt.Errorf("%s offers no %s: is it the directory of an ACME CA?", resp.url, r.name)
 		}
 		if *r.url, err = resp.resolve(*r.url); err != nil {
 			return nil, fmt.Errorf("%s: %w", r.name, err)
@@ -177,6 +191,16 @@ func (c *Client) fetchDirectory(ctx context.Context) (*Directory, error) {
 	}
 	return directory, nil
 }
+
+// ErrNoDirectory says that what answers at [Client].DirectoryURL is no CA: another server, such as a login page of the network or
+// a proxy, or another path of the CA's.
+var ErrNoDirectory = errors.New("acme: what answers is no CA")
+
+// A directoryError is one of an answer in which no directory is.
+type directoryError struct{ error }
+
+func (e directoryError) Unwrap() error        { return e.error }
+func (e directoryError) Is(target error) bool { return target == ErrNoDirectory }
 
 func (c *Client) directoryURL() string {
 	if c.DirectoryURL == "" {

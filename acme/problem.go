@@ -238,6 +238,12 @@ func (p *Problem) final() bool {
 	return true
 }
 
+// foreign reports whether what was asked for a directory is none of a CA's, rather than out of order.
+func (p *Problem) foreign() bool {
+	isOther := p.from != "" || p.Status == http.StatusNotFound
+	return isOther && !p.outage() && p.Status != http.StatusTooManyRequests
+}
+
 // says reports whether p, which may be nil, tells anything.
 func (p *Problem) says() bool { return p != nil && (p.Type != "" || p.Detail != "") }
 

@@ -78,7 +78,7 @@ func (a *account) open(ctx context.Context, s storage.Store, lost openAccount) (
 				return o.opened, o.err
 			}
 		case <-ctx.Done():
-			return openAccount{}, fmt.Errorf("account at %s: it is being opened: %w", a.issuer.directoryURL(), ctx.Err())
+			return openAccount{}, fmt.Errorf("the account at %s is being opened: %w", a.issuer.directoryURL(), ctx.Err())
 		}
 	}
 }
@@ -117,7 +117,7 @@ func (a *account) end(o *opening, opened openAccount, err error, abandoned bool)
 		a.refused, a.refusals = nil, 0
 		return
 	}
-	o.err = fmt.Errorf("account at %s: %w", a.issuer.directoryURL(), err)
+	o.err = &accountError{a.issuer.directoryURL(), err}
 	if o.abandoned = abandoned; abandoned || isInHouse(err) {
 		return
 	}

@@ -57,7 +57,7 @@ func TestRefusedRegistration(t *testing.T) {
 				}
 				failed := w.firstFailure()
 				var unavailable *certmanager.UnavailableError
-				if !errors.As(failed.Err, &unavailable) || test.says != nil && !errors.Is(failed.Err, test.says) || !strings.Contains(failed.Err.Error(), "account at "+w.ca.URL) {
+				if !errors.As(failed.Err, &unavailable) || test.says != nil && !errors.Is(failed.Err, test.says) || !strings.Contains(failed.Err.Error(), "(account at "+w.ca.URL) {
 					t.Errorf("the error is %v", failed.Err)
 				}
 				if wait := failed.Next.Sub(failed.Time); wait < time.Minute || wait > 75*time.Second {

@@ -42,6 +42,9 @@ func wordsFor(err error) string {
 	case isOfOrder(err), errors.As(err, new(*acme.AuthorizationError)):
 		return ""
 	}
+	if errors.Is(err, acme.ErrNoDirectory) {
+		return "what answers is no CA: check ACME.DirectoryURL and the proxy: " + strings.TrimPrefix(bare(err), "directory: ")
+	}
 	if problem, ok := errors.AsType[*acme.Problem](err); ok {
 		return wordsForProblem(err, problem)
 	}
@@ -53,13 +56,13 @@ func wordsForProblem(err error, problem *acme.Problem) string {
 	case acme.IsOutage(err):
 		return "the CA is down: " + problem.Error()
 	case errors.Is(err, acme.ErrRateLimited), problem.Status == http.StatusTooManyRequests:
-		return "a rate limit of the CA is reached: " + problem.Error()
+		return "a rate limit of the CA is reached: wait, or stop others that use the account or the names: " + problem.Error()
 	case errors.Is(err, acme.ErrRejectedIdentifier):
 		return "the CA refuses the name: " + problem.Error()
 	case errors.As(err, new(*UnavailableError)):
 		return "the CA refuses the account: " + bare(err)
 	}
-	return ""
+	return "the CA refuses the request: " + bare(err)
 }
 
 // wordsForNetwork returns the words for an error that is no answer of the CA's.
@@ -83,7 +86,7 @@ func wordsForNetwork(err error) string {
 	case errors.As(err, new(*net.DNSError)):
 		return "the CA's name can't be resolved: check this machine's DNS: " + text
 	case call.Timeout():
-		return "the CA does not answer: " + text
+		return "the CA does not answer: check this machine's network, firewall and proxy: " + text
 	case errors.As(err, new(*net.OpError)):
 		return "the CA can't be reached: check this machine's network, firewall and proxy: " + text
 	}

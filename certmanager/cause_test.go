@@ -19,7 +19,7 @@ import (
 // and wrap the error.
 func TestCausesInWords(t *testing.T) {
 	call := func(err error) error {
-		return fmt.Errorf("account at https://ca.example/dir: %w", fmt.Errorf("acme: directory: %w", &url.Error{Op: "Get", URL: "https://ca.example/dir", Err: err}))
+		return &accountError{"https://ca.example/dir", fmt.Errorf("acme: directory: %w", &url.Error{Op: "Get", URL: "https://ca.example/dir", Err: err})}
 	}
 	refusal := &acme.Problem{Type: acme.ErrRejectedIdentifier, Status: 400, Detail: `no certificates for "example.com"`,
 		Subproblems: []*acme.Problem{{Type: acme.ErrRejectedIdentifier, Detail: `no certificates for "example.com"`, Identifier: &acme.Identifier{Type: acme.TypeDNS, Value: "example.com"}}}}
@@ -31,16 +31,20 @@ func TestCausesInWords(t *testing.T) {
 			`the CA can't be reached: check this machine's network, firewall and proxy: Get "https://ca.example/dir": dial tcp: connect: connection refused`},
 		{call(&net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "ca.example"}}),
 			`the CA's name can't be resolved: check this machine's DNS: Get "https://ca.example/dir": dial tcp: lookup ca.example: no such host`},
-		{call(context.DeadlineExceeded), `the CA does not answer: Get "https://ca.example/dir": context deadline exceeded`},
+		{call(context.DeadlineExceeded), `the CA does not answer: check this machine's network, firewall and proxy: Get "https://ca.example/dir": context deadline exceeded`},
 		{call(x509.UnknownAuthorityError{}), `this machine does not trust the CA's server: update its root certificates`},
 		{call(x509.CertificateInvalidError{Cert: new(x509.Certificate), Reason: x509.Expired}), `this machine's clock is wrong, or the certificate of the CA's own server is over`},
 		{call(x509.HostnameError{Certificate: &x509.Certificate{DNSNames: []string{"portal.example"}}, Host: "ca.example"}),
 			`another server answers in place of the CA's: check ACME.DirectoryURL, and this machine's DNS and proxy: Get "https://ca.example/dir": x509: certificate is valid for portal.example, not ca.example`},
 		{fmt.Errorf("acme: new order: %w", &acme.Problem{Status: 503, Detail: "busy"}), "the CA is down: busy (HTTP 503)"},
-		{fmt.Errorf("acme: new order: %w", &acme.Problem{Type: acme.ErrRateLimited, Status: 429, Detail: "too many"}), "a rate limit of the CA is reached: too many (rateLimited, HTTP 429)"},
+		{fmt.Errorf("acme: new order: %w", &acme.Problem{Type: acme.ErrRateLimited, Status: 429, Detail: "too many"}), "a rate limit of the CA is reached: wait, or stop others that use the account or the names: too many (rateLimited, HTTP 429)"},
 		{fmt.Errorf("acme: new order: %w", refusal), `the CA refuses the name: no certificates for "example.com" (rejectedIdentifier, HTTP 400)`},
-		{&UnavailableError{Err: fmt.Errorf("account at https://ca.example/dir: %w", &acme.Problem{Type: acme.ErrUnauthorized, Status: 403, Detail: "deactivated"})},
-			"the CA refuses the account: account at https://ca.example/dir: deactivated (unauthorized, HTTP 403)"},
+		{fmt.Errorf("acme: new order: %w", &acme.Problem{Type: acme.ErrMalformed, Status: 400, Detail: "no such thing"}), "the CA refuses the request: new order: no such thing (malformed, HTTP 400)"},
+		{&UnavailableError{Err: &accountError{"https://ca.example/dir", &acme.Problem{Type: acme.ErrUnauthorized, Status: 403, Detail: "deactivated"}}},
+			"the CA refuses the account: deactivated (unauthorized, HTTP 403) (account at https://ca.example/dir)"},
+		{&UnavailableError{Err: &accountError{"https://ca.example/dir", &acme.TermsError{URL: "https://ca.example/terms"}}},
+			"the CA's terms of service were not agreed to: read https://ca.example/terms"},
+		{&accountError{"https://ca.example/dir", storageFailure(errors.New("no space"))}, "the storage fails: no space (account at https://ca.example/dir)"},
 		{&acme.OrderError{Problem: &acme.Problem{Type: acme.ErrServerInternal, Detail: "the HSM is down"}}, "the CA lost the order by a fault of its own: the order failed: the HSM is down (serverInternal)"},
 		{storageFailure(errors.New("no space")), "the storage fails: no space"},
 		{errors.New("an issuer's own"), "an issuer's own"},

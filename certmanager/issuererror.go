@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/everseal/everseal/acme"
@@ -33,6 +34,23 @@ func (e *UnavailableError) Error() string {
 
 // Unwrap returns why.
 func (e *UnavailableError) Unwrap() error { return e.Err }
+
+// An accountError says why an account could not be opened, and at which CA.
+type accountError struct {
+	directory string // URL
+	err       error
+}
+
+// Error says why before it says where, unless why has named it.
+func (e *accountError) Error() string {
+	text := bare(e.err)
+	if strings.Contains(text, e.directory) {
+		return text
+	}
+	return text + " (account at " + e.directory + ")"
+}
+
+func (e *accountError) Unwrap() error { return e.err }
 
 // A storageError is a failure of the storage, and not of the issuer that uses it.
 type storageError struct{ error }
