@@ -22,7 +22,7 @@ const (
 
 // An admission bounds what handshakes may set off and wait for.
 type admission struct {
-	demands chan *demand // from handshakes to Run
+	queue chan *demand // from handshakes to Run
 
 	mu        sync.Mutex         // guards what follows; no other lock is taken under it
 	byName    map[string]*demand // names being obtained for handshakes that wait
@@ -46,7 +46,7 @@ type demand struct {
 
 func newAdmission(maxNewNames int) admission {
 	return admission{
-		demands: make(chan *demand, maxDemands), byName: make(map[string]*demand),
+		queue: make(chan *demand, maxDemands), byName: make(map[string]*demand),
 		newNames: newNames{most: cmp.Or(maxNewNames, defaultMaxNewNames)},
 	}
 }
@@ -74,7 +74,7 @@ func (a *admission) demand(name string, remote netip.AddrPort) (*demand, error) 
 	if d == nil && !crowded {
 		d = &demand{name: name, remote: remote, done: make(chan struct{})}
 		select {
-		case a.demands <- d:
+		case a.queue <- d:
 			a.byName[name] = d
 		default: // of those that were forgotten
 			crowded = true
@@ -144,7 +144,7 @@ func (a *admission) finish(d *demand, certificate *tls.Certificate, err error) {
 func (a *admission) end() {
 	for {
 		select {
-		case d := <-a.demands:
+		case d := <-a.queue:
 			a.finish(d, nil, fmt.Errorf("certmanager: %s has no certificate: %w", d.name, errNotRunning))
 		default:
 			return

@@ -106,7 +106,7 @@ func (a *attempt) askPolicy(ctx context.Context) (o outcome, allowed bool) {
 	if !e.roles.has(onDemand) || current == nil {
 		return outcome{}, true
 	}
-	err := a.policy(ctx, Question{Name: e.identifiers[0].Value, Renewal: true})
+	err := a.policy.ask(ctx, Question{Name: e.identifiers[0].Value, Renewal: true})
 	switch {
 	case err == nil:
 		return outcome{}, true

@@ -30,7 +30,7 @@ func (m *Manager) GetClientCertificate(request *tls.CertificateRequestInfo) (*tl
 		s := a.served.Load()
 		a.roles.set(used)
 		if s == nil && a.held() != nil {
-			s, _ = m.recall(request.Context(), a, recallTimeout) // it was evicted from memory: without it, there is none
+			s, _ = m.recalls.await(request.Context(), a, recallTimeout) // it was evicted from memory: without it, there is none
 		}
 		if s != nil && request.SupportsCertificate(&s.Certificate) == nil {
 			return &s.Certificate, nil

@@ -2,7 +2,6 @@ package certmanager
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -86,17 +85,6 @@ func (l loader) serveCopy(ctx context.Context, e *entry, cause error) {
 	if c.Certificate != nil && e.lend(c) {
 		l.emit(ctx, l.copiedEvent(e, c, cause))
 	}
-}
-
-// lendOnDemand puts a name that a client asks for under management with a copy, if there is one that has not expired.
-func (m *Manager) lendOnDemand(ctx context.Context, e *entry, cause error) *tls.Certificate {
-	loader{&m.obtainer}.serveCopy(ctx, e, cause)
-	s := e.served.Load()
-	if s == nil || !time.Now().Before(s.end()) {
-		return nil
-	}
-	m.adoptUsed(e)
-	return &s.Certificate
 }
 
 // copiedEvent is the event of a copy that is served. The log has the first of many.

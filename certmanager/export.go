@@ -36,7 +36,7 @@ func (m *Manager) Export(ctx context.Context, name string) (certPEM, keyPEM []by
 	}
 	s := e.served.Load()
 	if s == nil {
-		if s, err = m.recall(ctx, e, recallTimeout); err != nil {
+		if s, err = m.recalls.await(ctx, e, recallTimeout); err != nil {
 			return nil, nil, fmt.Errorf("certmanager: export: the certificate for %s can't be read from the storage: %w", id.Value, err)
 		}
 	}

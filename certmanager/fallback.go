@@ -3,6 +3,8 @@ package certmanager
 import (
 	"crypto/tls"
 	"errors"
+	"sync"
+	"sync/atomic"
 )
 
 // A certificateSource is what tls.Config.GetCertificate is.
@@ -11,20 +13,26 @@ type certificateSource = func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 // errFellBack comes with a certificate that is not the manager's.
 var errFellBack = errors.New("this is what there is to fall back to")
 
-// fallBack returns what Config.Fallback, or the server that Serve was given, has for a client for which the manager has
-// nothing, or nil. They may lead back to GetCertificate, as the one of [Manager.TLSConfig] does: then there is nothing to fall
+// A fallback is what there is for clients for which the manager has nothing.
+type fallback struct {
+	config certificateSource                 // Config.Fallback, which is asked first; nil: there is none
+	own    atomic.Pointer[certificateSource] // of the server that Serve was given; nil: none
+	asked  sync.Map                          // the *tls.ClientHelloInfo that these are asked for at the moment
+}
+
+// certificateFor returns what Config.Fallback, or the server that Serve was given, has for a client, or nil. They may lead back to GetCertificate, as the one of [Manager.TLSConfig] does: then there is nothing to fall
 // back to, and again is true.
-func (m *Manager) fallBack(hello *tls.ClientHelloInfo) (c *tls.Certificate, again bool) {
-	own := m.ownCertificates.Load()
-	if m.config.Fallback == nil && own == nil {
+func (f *fallback) certificateFor(hello *tls.ClientHelloInfo) (c *tls.Certificate, again bool) {
+	own := f.own.Load()
+	if f.config == nil && own == nil {
 		return nil, false
 	}
-	if _, asked := m.fallingBack.LoadOrStore(hello, true); asked {
+	if _, asked := f.asked.LoadOrStore(hello, true); asked {
 		return nil, true
 	}
-	defer m.fallingBack.Delete(hello)
-	if fallback := m.config.Fallback; fallback != nil {
-		if c, err := fallback(hello); err == nil && c != nil {
+	defer f.asked.Delete(hello)
+	if f.config != nil {
+		if c, err := f.config(hello); err == nil && c != nil {
 			return c, false
 		}
 	}

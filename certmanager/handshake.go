@@ -3,10 +3,8 @@ package certmanager
 import (
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
-	"time"
 
 	"github.com/everseal/everseal/solver"
 )
@@ -86,11 +84,11 @@ func (m *Manager) certificateFor(hello *tls.ClientHelloInfo) (c *tls.Certificate
 	}
 	f := m.catalogue.front(hello.ServerName)
 	if c = f.certificateFor(hello); c == nil {
-		c, err = m.missing(hello, f)
+		c, err = m.handshakes.missing(hello, f)
 	}
 	if c == nil {
 		var again bool
-		switch c, again = m.fallBack(hello); {
+		switch c, again = m.fallback.certificateFor(hello); {
 		case again:
 			return nil, outcomeNone, err
 		case c == nil:
@@ -103,45 +101,6 @@ func (m *Manager) certificateFor(hello *tls.ClientHelloInfo) (c *tls.Certificate
 	}
 	c, err = openFor(hello, c)
 	return c, outcome, err
-}
-
-// missing finds a certificate, or the reason why there is none, when the name as the client sent it has none ready, or one
-// that was not asked for lately or may have expired. The front is that of the name, or nil.
-func (m *Manager) missing(hello *tls.ClientHelloInfo, f *front) (*tls.Certificate, error) {
-	name := hello.ServerName
-	if name == "" {
-		return m.unnamed(hello)
-	}
-	if lower := lowerASCII(name); lower != name {
-		name, f = lower, m.catalogue.front(lower)
-	}
-	if serving := m.catalogue.serving(name); serving != nil {
-		if chosen := familyOf(serving).choose(hello); chosen != nil {
-			return m.present(hello, name, chosen)
-		}
-	}
-	if f != nil {
-		return m.pending(hello, name, f.entry)
-	}
-	if m.config.OnDemand == nil {
-		return nil, nil
-	}
-	return m.onDemand(hello, name)
-}
-
-// unnamed finds a certificate for a client that names none: that of the address it called, or the
-// default one.
-func (m *Manager) unnamed(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	for _, name := range []string{localAddress(hello.Conn), m.defaultName} {
-		e := m.catalogue.lookup(name)
-		if chosen := familyOf(e).choose(hello); chosen != nil {
-			return m.present(hello, name, chosen)
-		}
-		if e != nil {
-			return m.pending(hello, name, e)
-		}
-	}
-	return nil, nil
 }
 
 // localAddress returns the IP address that the client called, or "".
@@ -166,38 +125,6 @@ func remoteAddress(conn net.Conn) netip.AddrPort {
 		return netip.AddrPort{}
 	}
 	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
-}
-
-// pending is for a managed name whose certificate is not in memory. While Run is starting it has it loaded, and waits
-// for that; then it returns the certificate, or says why there is none.
-func (m *Manager) pending(hello *tls.ClientHelloInfo, name string, e *entry) (*tls.Certificate, error) {
-	stopped, unloaded := m.running(), familyOf(e).unloadedFor(hello)
-	switch {
-	case stopped == nil && familyOf(e).ready() == nil:
-		return nil, fmt.Errorf("certmanager: %.100q has no certificate: %w", name, errNotRunning)
-	case stopped == nil, unloaded == nil:
-	case !m.admission.enter():
-		return nil, fmt.Errorf("certmanager: %.100q has no certificate yet, and too many others wait for theirs", name)
-	default:
-		defer m.admission.leave()
-		changed, waited := unloaded.progress.wait()
-		defer waited()
-		if unloaded.roles.has(forgotten) {
-			return nil, fmt.Errorf("certmanager: %.100q: %w", name, errForgotten)
-		}
-		m.dispatcher.Update(unloaded)
-		if err := waitHandshake(hello.Context(), name, changed, stopped); err != nil {
-			return nil, err
-		}
-	}
-	if chosen := familyOf(e).choose(hello); chosen != nil {
-		return m.present(hello, name, chosen)
-	}
-	if ready := familyOf(e).ready(); ready != nil {
-		return m.present(hello, name, ready) // which the client does not understand: crypto/tls tells it so
-	}
-	s := e.progress.snapshot(time.Now())
-	return nil, s.unavailable(name)
 }
 
 // lowerASCII returns s with the letters A to Z in lower case, the only ones that domain names have.

@@ -14,7 +14,6 @@ import (
 // An importer makes certificates from elsewhere those of entries: it stores them, and has them served.
 type importer struct {
 	*obtainer
-	onDemand   bool                                // the policy may allow names
 	normalized func(...Subject) ([]subject, error) // as the catalogue has them, if they can be managed
 	fill       func()                              // notes that memory has what was not loaded
 }

@@ -17,11 +17,17 @@ const (
 	maxLapsed   = 10000              // names at once whose work is to be deleted
 )
 
-// lapse has the work record of a name deleted that was wanted on demand in vain, when nobody has asked for it again.
+// Lapses are of names that were wanted on demand in vain: the records of their work are deleted.
+type lapses struct {
+	*obtainer
+	admission *admission
+}
+
+// add has the work record of a name deleted that was wanted on demand in vain, when nobody has asked for it again.
 // What is beyond the bound, or left when the process ends, stays in the storage.
-func (m *Manager) lapse(e *entry) {
+func (l lapses) add(e *entry) {
 	name := e.identifiers[0].Value
-	if !m.admission.lapse(name) {
+	if !l.admission.lapse(name) {
 		return
 	}
 	due := e.progress.plan(time.Now()).Due
@@ -32,7 +38,25 @@ func (m *Manager) lapse(e *entry) {
 	vain.keyTypes = vain.keyTypes[:1]
 	gone := newEntry(vain, lapsed)
 	gone.progress.finish(outcome{kind: lifecycle.Deferred, until: due.Add(lapsePeriod)})
-	m.dispatcher.Update(gone)
+	l.update(gone)
+}
+
+// do does what is due for an entry, for one that is not of a lapse as the obtainer does.
+func (l lapses) do(ctx context.Context, e *entry) {
+	if !e.roles.has(lapsed) {
+		l.obtainer.do(ctx, e)
+		return
+	}
+	e.progress.begin(nil)
+	again, err := l.eraser().eraseLapsed(ctx, e)
+	if err != nil && ctx.Err() == nil {
+		l.logger.DebugContext(ctx, "the record of work in vain is not deleted yet", "name", e.name(), "error", err)
+	}
+	if again.IsZero() {
+		e.roles.unset(lapsed)
+		l.admission.forget(e.identifiers[0].Value)
+	}
+	e.progress.finish(outcome{kind: lifecycle.Deferred, until: again})
 }
 
 // lapse notes that the work of the name is to be deleted, and reports whether that is new.
@@ -54,24 +78,6 @@ func (a *admission) forget(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.lapsed, name)
-}
-
-// do does what is due for an entry.
-func (m *Manager) do(ctx context.Context, e *entry) {
-	if !e.roles.has(lapsed) {
-		m.obtainer.do(ctx, e)
-		return
-	}
-	e.progress.begin(nil)
-	again, err := m.obtainer.eraser().eraseLapsed(ctx, e)
-	if err != nil && ctx.Err() == nil {
-		m.obtainer.logger.DebugContext(ctx, "the record of work in vain is not deleted yet", "name", e.name(), "error", err)
-	}
-	if again.IsZero() {
-		e.roles.unset(lapsed)
-		m.admission.forget(e.identifiers[0].Value)
-	}
-	e.progress.finish(outcome{kind: lifecycle.Deferred, until: again})
 }
 
 // eraseLapsed deletes the work record of a name that has no certificate. It returns when to try again; the zero time: it is

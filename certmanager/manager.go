@@ -38,14 +38,15 @@ type Manager struct {
 	obtainer   obtainer
 	admission  admission
 	recalls    recalls
+	demands    demands
+	handshakes handshakes
+	fallback   fallback
 	tickets    tickets // of the configurations handed out
 	pursuits   pursuits
 	importer   importer
 	swept      atomic.Int64 // records that sweeps have deleted
 
-	ownCertificates atomic.Pointer[certificateSource] // of the server that Serve was given; nil: none
-	counters        counters
-	fallingBack     sync.Map // the *tls.ClientHelloInfo that these and Config.Fallback are asked for at the moment
+	counters counters
 
 	mu      sync.Mutex    // guards what follows
 	begun   chan struct{} // closed when Run begins; replaced when it has ended
@@ -86,14 +87,17 @@ func New(config Config) (*Manager, error) {
 	m.proving.prepare(&config, store, m.logger)
 	m.proving.overTLS.served = m.isServed
 	m.admission = newAdmission(config.MaxNewNames)
-	m.recalls = newRecalls()
+	m.recalls = newRecalls(loader{&m.obtainer}, &m.admission, m.running)
+	m.demands = demands{&m.obtainer, &m.admission, m.normalized}
+	m.fallback.config = config.Fallback
+	m.handshakes = handshakes{obtainer: &m.obtainer, admission: &m.admission, recalls: &m.recalls, fallback: &m.fallback, running: m.running, defaultName: m.defaultName}
 	m.obtainer = obtainer{
 		store: store, issuers: m.issuers, archive: archive{store: store, issuers: m.issuers, keyring: keys, emit: m.emit, readOnly: config.Role == RoleServe},
 		catalogue: &m.catalogue, lines: lines{m.dispatcher.Update}, reporter: reporter{logger: m.logger, emit: m.emit},
-		solvers: m.proving.solversFor, rules: rules{role: config.Role, policy: m.askPolicy, failover: max(config.Failover, 1), pollInterval: config.RenewalInfoInterval},
+		solvers: m.proving.solversFor, rules: rules{role: config.Role, policy: policy{config.OnDemand, m.logger}, failover: max(config.Failover, 1), pollInterval: config.RenewalInfoInterval},
 	}
 	m.pursuits = newPursuits(&m.obtainer)
-	m.importer = importer{&m.obtainer, config.OnDemand != nil, m.normalized, m.fill}
+	m.importer = importer{&m.obtainer, m.normalized, m.fill}
 	m.obtainer.presence.issuers, m.obtainer.presence.solvers = m.issuers, m.proving.solversFor
 	m.obtainer.presence.preflight, m.obtainer.presence.vantage, m.obtainer.presence.logger = config.Preflight, config.Vantage, m.logger
 	m.obtainer.residents.most = config.MaxLoaded
@@ -102,7 +106,7 @@ func New(config Config) (*Manager, error) {
 	}
 	m.dispatcher.Workers = cmp.Or(config.Workers, defaultWorkers)
 	m.obtainer.pollRoom = min(max(m.dispatcher.Workers/8, 2), besidePolls)
-	m.dispatcher.Do, m.dispatcher.Urgent = m.do, dispatch.Urgency(lifecycle.Loading)
+	m.dispatcher.Do, m.dispatcher.Urgent = lapses{&m.obtainer, &m.admission}.do, dispatch.Urgency(lifecycle.Loading)
 	if _, err := m.catalogue.add(subjects); err != nil {
 		return nil, err
 	}
@@ -201,8 +205,8 @@ func (m *Manager) run(ctx context.Context) error {
 	m.obtainer.writable.begin()
 	m.obtainer.loading.begin(m.catalogue.index.Len())
 	tasks.Go(func() { m.dispatcher.Run(ctx) })
-	tasks.Go(func() { m.serveDemands(ctx, &tasks) })
-	tasks.Go(func() { m.serveRecalls(ctx, &tasks) })
+	tasks.Go(func() { m.demands.run(ctx, &tasks) })
+	tasks.Go(func() { m.recalls.run(ctx, &tasks) })
 	tasks.Go(func() { m.start(ctx) })
 	tasks.Go(func() { follower{&m.obtainer, m.config.FollowInterval}.run(ctx) })
 	if m.config.SharedTickets {
@@ -215,7 +219,7 @@ func (m *Manager) run(ctx context.Context) error {
 		}
 	}
 	if m.config.OnDemand != nil {
-		tasks.Go(func() { m.probePolicy(ctx) })
+		tasks.Go(func() { m.demands.probePolicy(ctx) })
 		if m.config.Role != RoleServe {
 			tasks.Go(func() { m.surveyOnDemand(ctx) })
 		}

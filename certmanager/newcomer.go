@@ -41,13 +41,13 @@ func (i importer) newcomer(ctx context.Context, leaf *x509.Certificate, key cryp
 		}
 		return newcomer{entry: newEntry(all[0], managed)}, checkNames(i.catalogue, &all[0])
 	}
-	if !i.onDemand || len(s.identifiers) > 1 || !isOnDemandName(s.identifiers[0]) {
+	if i.policy.decide == nil || len(s.identifiers) > 1 || !isOnDemandName(s.identifiers[0]) {
 		return newcomer{}, i.unmanaged(&s)
 	}
 	if other := i.catalogue.covering(s.identifiers[0].Value); other != nil {
 		return newcomer{}, i.unmanaged(&s)
 	}
-	if err := i.policy(ctx, Question{Name: s.identifiers[0].Value}); err != nil {
+	if err := i.policy.ask(ctx, Question{Name: s.identifiers[0].Value}); err != nil {
 		return newcomer{}, err
 	}
 	all, err := i.normalized(Subject{Names: s.names()})

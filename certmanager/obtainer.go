@@ -32,8 +32,8 @@ type obtainer struct {
 // Rules are what the Config says of what is to be obtained.
 type rules struct {
 	role     Role
-	policy   func(context.Context, Question) error // for names on demand
-	failover int                                   // failures with one issuer before the next is asked
+	policy   policy
+	failover int // failures with one issuer before the next is asked
 
 	pollInterval time.Duration // the least between two questions when to renew a certificate; negative: none is asked
 	pollRoom     int           // for such questions to one issuer at once

@@ -6,90 +6,30 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager/internal/record"
 )
 
 // errImpossible is why no certificate is obtained for a name.
 var errImpossible = errors.New("it is no name that a certificate can be obtained for on demand")
 
-// onDemand returns a certificate for a name that is not managed, if that is allowed and can be had in
-// the time that the handshake has; nil, nil if it is not allowed, so that the client is told that the name is not
-// recognized.
-func (m *Manager) onDemand(hello *tls.ClientHelloInfo, name string) (*tls.Certificate, error) {
-	ctx := hello.Context()
-	id, err := acme.ParseIdentifier(name)
-	if err != nil || id.Type != acme.TypeDNS || id.Value != name || !strings.Contains(name, ".") || strings.HasPrefix(name, "*.") {
-		m.obtainer.turnedAway(ctx, fmt.Sprintf("%.100q", name), errImpossible)
-		return nil, nil
-	}
-	if m.running() == nil {
-		return nil, fmt.Errorf("certmanager: %s has no certificate: %w", name, errNotRunning)
-	}
-	d, err := m.admission.demand(name, remoteAddress(hello.Conn))
-	if err != nil {
-		return nil, unlessDenied(err)
-	}
-	defer m.admission.leave()
-	if m.running() == nil { // it has ended, and what was left of the work with it
-		return nil, fmt.Errorf("certmanager: %s has no certificate: %w", name, errNotRunning)
-	}
-	if other, _ := m.fallBack(hello); other != nil {
-		return other, errFellBack // while ours is obtained
-	}
-	if err := waitHandshake(ctx, name, d.done, nil); err != nil {
-		if e := d.entry.Load(); e != nil && (ctx == nil || ctx.Err() == nil) {
-			s := e.progress.snapshot(time.Now())
-			err = s.unavailable(name)
-		}
-		return nil, err
-	}
-	return d.certificate, unlessDenied(d.err)
+// Demands are worked on here: whether the name may have a certificate is asked, and that is loaded or obtained.
+type demands struct {
+	*obtainer
+	admission *admission
+	normalize func(...Subject) ([]subject, error)
 }
 
-// unlessDenied returns the error, or nil if it is that the name is not to have a certificate, which is no failure: the log
-// has said why.
-func unlessDenied(err error) error {
-	if errors.Is(err, ErrDenied) || errors.Is(err, errCapped) || errors.Is(err, errImpossible) {
-		return nil
-	}
-	return err
-}
-
-// waitHandshake returns nil when done is closed, or an error when the handshake for the name has waited long
-// enough or has ended, or the manager has stopped. A ClientHelloInfo that crypto/tls did not make has
-// no context.
-func waitHandshake(ctx context.Context, name string, done, stopped <-chan struct{}) error {
-	var ended <-chan struct{}
-	if ctx != nil {
-		ended = ctx.Done()
-	}
-	timeout := time.NewTimer(handshakeTimeout)
-	defer timeout.Stop()
-	select {
-	case <-done:
-		return nil
-	case <-timeout.C:
-		return fmt.Errorf("certmanager: %.100q has no certificate yet: it is being obtained", name)
-	case <-stopped:
-		return fmt.Errorf("certmanager: %.100q has no certificate: %w", name, errNotRunning)
-	case <-ended:
-		return fmt.Errorf("certmanager: %.100q has no certificate yet: the client went away: %w", name, ctx.Err())
-	}
-}
-
-// serveDemands works on what handshakes wait for, until ctx ends.
-func (m *Manager) serveDemands(ctx context.Context, tasks *sync.WaitGroup) {
+// run works on what handshakes wait for, until ctx ends.
+func (ds *demands) run(ctx context.Context, tasks *sync.WaitGroup) {
 	for {
 		select {
-		case d := <-m.admission.demands:
+		case d := <-ds.admission.queue:
 			tasks.Go(func() {
-				certificate, err := m.satisfy(ctx, d)
-				m.admission.finish(d, certificate, err)
+				certificate, err := ds.satisfy(ctx, d)
+				ds.admission.finish(d, certificate, err)
 			})
 		case <-ctx.Done():
 			return
@@ -98,19 +38,19 @@ func (m *Manager) serveDemands(ctx context.Context, tasks *sync.WaitGroup) {
 }
 
 // satisfy asks whether the name may have a certificate, and loads or obtains it.
-func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, error) {
+func (ds *demands) satisfy(ctx context.Context, d *demand) (*tls.Certificate, error) {
 	name := d.name
-	denied := m.askPolicy(ctx, Question{Name: name, Remote: d.remote})
+	denied := ds.policy.ask(ctx, Question{Name: name, Remote: d.remote})
 	if denied != nil {
-		m.obtainer.turnedAway(ctx, name, denied)
+		ds.turnedAway(ctx, name, denied)
 		denied = fmt.Errorf("certmanager: %s: %w", name, denied)
 	}
 	if errors.Is(denied, ErrDenied) {
 		return nil, &negative{until: time.Now().Add(denialPeriod), err: denied}
 	}
-	s, err := m.normalized(Subject{Names: []string{name}})
+	s, err := ds.normalize(Subject{Names: []string{name}})
 	if err != nil {
-		m.obtainer.turnedAway(ctx, name, err)
+		ds.turnedAway(ctx, name, err)
 		return nil, &negative{until: time.Now().Add(denialPeriod), err: fmt.Errorf("certmanager: %s: %w: %w", name, errImpossible, err)}
 	}
 	e := newEntry(s[0], onDemand)
@@ -118,15 +58,15 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 	if d.forgotten.Load() {
 		return nil, fmt.Errorf("certmanager: %s: %w", name, errForgotten)
 	}
-	r, err := copies{&m.obtainer.archive}.soon(ctx, e)
+	r, err := copies{&ds.archive}.soon(ctx, e)
 	if r != nil && time.Now().Before(r.End) {
-		return m.adoptStored(ctx, e, r) // what was obtained under an earlier answer serves also when there is none just now
+		return ds.adoptStored(ctx, e, r) // what was obtained under an earlier answer serves also when there is none just now
 	}
 	if denied != nil && err == nil {
 		return nil, denied
 	}
 	if err != nil {
-		if certificate := m.lendOnDemand(ctx, e, err); certificate != nil {
+		if certificate := ds.lend(ctx, e, err); certificate != nil {
 			return certificate, nil
 		}
 		if denied != nil {
@@ -134,53 +74,64 @@ func (m *Manager) satisfy(ctx context.Context, d *demand) (*tls.Certificate, err
 		}
 		return nil, fmt.Errorf("certmanager: %s: %w", name, err)
 	}
-	if m.config.Role == RoleServe {
+	if ds.role == RoleServe {
 		return nil, &negative{until: time.Now().Add(awaitInterval), err: fmt.Errorf("certmanager: %s: %w", name, errServesOnly)}
 	}
 	if r == nil {
-		if err := m.admission.admitNew(e); err != nil {
-			m.obtainer.turnedAway(ctx, name, err)
+		if err := ds.admission.admitNew(e); err != nil {
+			ds.turnedAway(ctx, name, err)
 			return nil, err
 		}
 	}
 	e.progress.loaded()
-	certificate, err := m.obtain(ctx, e)
+	certificate, err := ds.obtain(ctx, e)
 	if err != nil {
-		m.lapse(e)
+		lapses{ds.obtainer, ds.admission}.add(e)
 	}
 	return certificate, err
 }
 
 // adoptStored puts a name that a client asks for under management with what the storage has.
-func (m *Manager) adoptStored(ctx context.Context, e *entry, r *record.Certificate) (*tls.Certificate, error) {
+func (ds *demands) adoptStored(ctx context.Context, e *entry, r *record.Certificate) (*tls.Certificate, error) {
 	if !e.offer(r) {
 		return nil, fmt.Errorf("certmanager: %v: %w", &e.subject, errForgotten)
 	}
-	m.obtainer.expectPoll(e, r)
+	ds.expectPoll(e, r)
 	certificate := &e.served.Load().Certificate
 	e.progress.loaded()
-	m.adoptUsed(e)
-	m.emit(ctx, m.obtainer.loading.toned(e, loadedEvent(e, r)))
+	ds.adoptUsed(e)
+	ds.emit(ctx, ds.loading.toned(e, loadedEvent(e, r)))
 	return certificate, nil
 }
 
+// lend puts a name that a client asks for under management with a copy, if there is one that has not expired.
+func (ds *demands) lend(ctx context.Context, e *entry, cause error) *tls.Certificate {
+	loader{ds.obtainer}.serveCopy(ctx, e, cause)
+	s := e.served.Load()
+	if s == nil || !time.Now().Before(s.end()) {
+		return nil
+	}
+	ds.adoptUsed(e)
+	return &s.Certificate
+}
+
 // adoptUsed puts an entry under management whose certificate a handshake is shown.
-func (m *Manager) adoptUsed(e *entry) {
+func (ds *demands) adoptUsed(e *entry) {
 	e.roles.set(used)
-	if m.catalogue.adopt(e) {
-		m.dispatcher.Update(slices.Collect(familyOf(e).all())...)
-		m.obtainer.residents.add(e)
+	if ds.catalogue.adopt(e) {
+		ds.update(slices.Collect(familyOf(e).all())...)
+		ds.residents.add(e)
 	}
 }
 
 // obtain has the dispatcher obtain a certificate for an entry that is not managed.
-func (m *Manager) obtain(ctx context.Context, e *entry) (*tls.Certificate, error) {
+func (ds *demands) obtain(ctx context.Context, e *entry) (*tls.Certificate, error) {
 	ctx, cancel := context.WithTimeout(ctx, issueTimeout)
 	defer cancel()
 	e.roles.set(wanted)
 	defer func() {
 		e.roles.unset(wanted)
-		m.dispatcher.Update(e)
+		ds.update(e)
 	}()
 	for {
 		changed, waited := e.progress.wait()
@@ -188,7 +139,7 @@ func (m *Manager) obtain(ctx context.Context, e *entry) (*tls.Certificate, error
 			waited()
 			return nil, fmt.Errorf("certmanager: %v: %w", &e.subject, errForgotten)
 		}
-		m.dispatcher.Update(e)
+		ds.update(e)
 		select {
 		case <-changed:
 			waited()

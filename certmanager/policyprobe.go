@@ -13,9 +13,9 @@ var errAgreeable = errors.New("certmanager: Config.OnDemand allows a name that i
 
 // probePolicy asks Config.OnDemand about a random name below .com, which nobody has. That it denies, or does not answer, is
 // as it should be, or shows when it is asked in earnest.
-func (m *Manager) probePolicy(ctx context.Context) {
+func (ds *demands) probePolicy(ctx context.Context) {
 	name := strings.ToLower(rand.Text()) + ".com"
-	if err := m.askPolicy(ctx, Question{Name: name}); err == nil && ctx.Err() == nil {
-		m.emit(ctx, Event{Kind: EventWarning, Err: errAgreeable})
+	if err := ds.policy.ask(ctx, Question{Name: name}); err == nil && ctx.Err() == nil {
+		ds.emit(ctx, Event{Kind: EventWarning, Err: errAgreeable})
 	}
 }

@@ -204,11 +204,3 @@ func (p *presence) sawLately(now time.Time) bool {
 	since := now.Sub(p.seen)
 	return !p.seen.IsZero() && since >= 0 && since < presencePeriod
 }
-
-// comeBack has a name renewed that was gone, for a client asks for it.
-func (m *Manager) comeBack(e *entry) {
-	e.roles.set(recalled)
-	e.roles.unset(gone)
-	e.progress.change((*lifecycle.State).Hasten)
-	m.dispatcher.Update(e)
-}

@@ -3,6 +3,7 @@ package certmanager
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 )
 
@@ -13,12 +14,18 @@ type Question struct {
 	Renewal bool           // there is a certificate, and it is to be renewed
 }
 
-// askPolicy asks Config.OnDemand.
-func (m *Manager) askPolicy(ctx context.Context, q Question) error {
+// A policy says for which names that nobody configured certificates are obtained.
+type policy struct {
+	decide func(context.Context, Question) error // Config.OnDemand; nil: for none
+	logger *slog.Logger
+}
+
+// ask asks Config.OnDemand.
+func (p policy) ask(ctx context.Context, q Question) error {
 	ctx, cancel := context.WithTimeout(ctx, policyTimeout)
 	defer cancel()
-	err := guard(ctx, m.logger, "Config.OnDemand", func() error {
-		if err := m.config.OnDemand(ctx, q); err != nil {
+	err := guard(ctx, p.logger, "Config.OnDemand", func() error {
+		if err := p.decide(ctx, q); err != nil {
 			return fmt.Errorf("Config.OnDemand: %w", err)
 		}
 		return nil

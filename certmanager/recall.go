@@ -2,7 +2,6 @@ package certmanager
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"sync"
@@ -20,7 +19,10 @@ const (
 // Recalls are reads of the storage for handshakes whose certificate was evicted from memory, or has expired: another member
 // of the fleet may have renewed it.
 type recalls struct {
-	queue chan *recall // to Run
+	loader    loader
+	admission *admission
+	running   func() <-chan struct{} // of Manager
+	queue     chan *recall           // to Run
 
 	mu      sync.Mutex // guards what follows; no other lock is taken under it
 	byEntry map[*entry]*recall
@@ -35,8 +37,8 @@ type recall struct {
 	err   error
 }
 
-func newRecalls() recalls {
-	return recalls{queue: make(chan *recall, maxRecalls), byEntry: make(map[*entry]*recall)}
+func newRecalls(l loader, a *admission, running func() <-chan struct{}) recalls {
+	return recalls{loader: l, admission: a, running: running, queue: make(chan *recall, maxRecalls), byEntry: make(map[*entry]*recall)}
 }
 
 // begin returns the read for the entry that is under way or was a moment ago, or begins one. It returns nil if there are too
@@ -105,42 +107,17 @@ func (r *recalls) end() {
 	}
 }
 
-// present returns the certificate of an entry that has one, in memory or in the storage.
-func (m *Manager) present(hello *tls.ClientHelloInfo, name string, e *entry) (*tls.Certificate, error) {
-	e.roles.set(used)
-	e.roles.unset(surveyed)
-	if e.roles.has(gone) {
-		m.comeBack(e)
-	}
-	s := e.served.Load()
-	if s != nil && (!e.roles.has(late) || time.Now().Before(s.end())) {
-		return &s.Certificate, nil
-	}
-	patience := recallTimeout
-	if s != nil {
-		patience = expiredPatience
-	}
-	found, err := m.recall(hello.Context(), e, patience)
-	switch {
-	case found != nil:
-		return &found.Certificate, nil
-	case s != nil:
-		return &s.Certificate, nil
-	}
-	return nil, fmt.Errorf("certmanager: %.100q has a certificate, but it can't be read from the storage: %w", name, err)
-}
-
-// recall waits for what the storage has for the entry. The ctx is that of a handshake, or nil.
-func (m *Manager) recall(ctx context.Context, e *entry, patience time.Duration) (*served, error) {
-	stopped := m.running()
+// await waits for what the storage has for the entry. The ctx is that of a handshake, or nil.
+func (r *recalls) await(ctx context.Context, e *entry, patience time.Duration) (*served, error) {
+	stopped := r.running()
 	if stopped == nil {
 		return nil, errNotRunning
 	}
-	c := m.recalls.begin(e)
-	if c == nil || !m.admission.enter() {
+	c := r.begin(e)
+	if c == nil || !r.admission.enter() {
 		return nil, errors.New("too many others wait for theirs")
 	}
-	defer m.admission.leave()
+	defer r.admission.leave()
 	var ended <-chan struct{}
 	if ctx != nil {
 		ended = ctx.Done()
@@ -161,8 +138,8 @@ func (m *Manager) recall(ctx context.Context, e *entry, patience time.Duration) 
 
 var errSlowRecall = fmt.Errorf("the storage did not answer in time")
 
-// serveRecalls reads the storage for handshakes that wait, until ctx ends.
-func (m *Manager) serveRecalls(ctx context.Context, tasks *sync.WaitGroup) {
+// run reads the storage for handshakes that wait, until ctx ends.
+func (r *recalls) run(ctx context.Context, tasks *sync.WaitGroup) {
 	room := make(chan struct{}, besideRecalls)
 	for {
 		select {
@@ -171,10 +148,10 @@ func (m *Manager) serveRecalls(ctx context.Context, tasks *sync.WaitGroup) {
 			return
 		}
 		select {
-		case c := <-m.recalls.queue:
+		case c := <-r.queue:
 			tasks.Go(func() {
-				found, err := m.answer(ctx, c.entry)
-				m.recalls.finish(c, found, err)
+				found, err := r.answer(ctx, c.entry)
+				r.finish(c, found, err)
 				<-room
 			})
 		case <-ctx.Done():
@@ -184,22 +161,22 @@ func (m *Manager) serveRecalls(ctx context.Context, tasks *sync.WaitGroup) {
 }
 
 // answer reads what the storage has for an entry, and returns what is served then.
-func (m *Manager) answer(ctx context.Context, e *entry) (*served, error) {
+func (r *recalls) answer(ctx context.Context, e *entry) (*served, error) {
 	ctx, cancel := context.WithTimeout(ctx, recallTimeout)
 	defer cancel()
 	e.roles.set(pinned)
-	events, err := loader{&m.obtainer}.fetch(ctx, e)
+	events, err := r.loader.fetch(ctx, e)
 	s := e.served.Load()
 	e.roles.unset(pinned)
 	for _, event := range events {
-		m.emit(ctx, m.obtainer.loading.toned(e, event))
+		r.loader.emit(ctx, r.loader.loading.toned(e, event))
 	}
 	if s == nil && err == nil && e.lose() {
 		err = errors.New("it has none any more: it is obtained anew")
 	}
 	if len(events) > 0 || s == nil {
-		m.dispatcher.Update(e)
+		r.loader.update(e)
 	}
-	m.obtainer.residents.add(e)
+	r.loader.residents.add(e)
 	return s, err
 }

@@ -127,7 +127,7 @@ func (m *Manager) serverConfig(own *tls.Config) *tls.Config {
 	if own == nil {
 		return m.TLSConfig()
 	}
-	m.ownCertificates.Store(certificatesOf(own))
+	m.fallback.own.Store(certificatesOf(own))
 	config := own.Clone()
 	config.GetCertificate = m.GetCertificate
 	for _, proto := range m.TLSConfig().NextProtos {
