@@ -47,7 +47,7 @@ func (c *certificateRule) judge(ctx context.Context, r storage.Record) (goes boo
 	if old.Key.Reference == "" {
 		return true, nil
 	}
-	if err := (deletion{&c.obtainer.archive}).deleteDistantKey(ctx, old); err != nil {
+	if err := (deletion{c.archive}).deleteDistantKey(ctx, old); err != nil {
 		c.logger.LogAttrs(ctx, slog.LevelDebug, "a key that nobody needs any more can't be deleted", slog.String("record", r.Key), slog.String("error", err.Error()))
 		return false, ctx.Err()
 	}

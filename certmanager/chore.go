@@ -19,7 +19,10 @@ const choreRetry = 5 * time.Minute
 // A chore is work on all that is stored, which one member of the fleet does for the others, again and again. Whose turn it is
 // a lease says, and in its value how far that is: another member resumes what one leaves.
 type chore struct {
-	*Manager
+	store    storage.Store
+	writable *writability
+	logger   *slog.Logger
+
 	key     string        // of the lease
 	spread  time.Duration // by which members wait differently
 	failure string        // what the log says if it can't be done
@@ -48,7 +51,7 @@ func (c *chore) repeat(ctx context.Context) {
 
 // once does the chore if it is due, and returns how long it is to the next time.
 func (c *chore) once(ctx context.Context, claim *storage.Claim) (wait time.Duration, err error) {
-	if _, err := c.obtainer.writable.check(ctx); err != nil {
+	if _, err := c.writable.check(ctx); err != nil {
 		return 0, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)

@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/everseal/everseal/acme"
@@ -44,7 +43,7 @@ type Manager struct {
 	tickets    tickets // of the configurations handed out
 	pursuits   pursuits
 	importer   importer
-	swept      atomic.Int64 // records that sweeps have deleted
+	sweeper    sweeper
 
 	counters counters
 
@@ -98,6 +97,7 @@ func New(config Config) (*Manager, error) {
 	}
 	m.pursuits = newPursuits(&m.obtainer)
 	m.importer = importer{&m.obtainer, m.normalized, m.fill}
+	m.sweeper = sweeper{archive: &m.obtainer.archive, catalogue: &m.catalogue, writable: &m.obtainer.writable, logger: m.logger, interval: cmp.Or(config.SweepInterval, defaultSweepInterval)}
 	m.obtainer.presence.issuers, m.obtainer.presence.solvers = m.issuers, m.proving.solversFor
 	m.obtainer.presence.preflight, m.obtainer.presence.vantage, m.obtainer.presence.logger = config.Preflight, config.Vantage, m.logger
 	m.obtainer.residents.most = config.MaxLoaded
@@ -210,18 +210,19 @@ func (m *Manager) run(ctx context.Context) error {
 	tasks.Go(func() { m.start(ctx) })
 	tasks.Go(func() { follower{&m.obtainer, m.config.FollowInterval}.run(ctx) })
 	if m.config.SharedTickets {
-		tasks.Go(func() { m.keepTickets(ctx) })
+		k := &ticketKeeper{store: m.store, tickets: &m.tickets, emit: m.emit, logger: m.logger, readOnly: m.config.Role == RoleServe}
+		tasks.Go(func() { k.run(ctx) })
 	}
 	if m.config.Role != RoleServe {
 		tasks.Go(func() { m.pursuits.serve(ctx, &tasks) })
 		if m.config.SweepInterval >= 0 {
-			tasks.Go(func() { m.sweepStorage(ctx) })
+			tasks.Go(func() { m.sweeper.run(ctx) })
 		}
 	}
 	if m.config.OnDemand != nil {
 		tasks.Go(func() { m.demands.probePolicy(ctx) })
 		if m.config.Role != RoleServe {
-			tasks.Go(func() { m.surveyOnDemand(ctx) })
+			tasks.Go(func() { surveyor{&m.obtainer, m.normalized}.run(ctx) })
 		}
 	}
 	err := m.probe(ctx)

@@ -40,7 +40,7 @@ func (m *Manager) Stats() Stats {
 	for _, n := range d.Ready {
 		s.Ready += n
 	}
-	s.Running, s.Swept = d.Running, m.swept.Load()
+	s.Running, s.Swept = d.Running, m.sweeper.swept.Load()
 	return s
 }
 

@@ -22,12 +22,18 @@ const (
 	surveyPause    = time.Second                     // after a page
 )
 
+// A surveyor makes surveys.
+type surveyor struct {
+	*obtainer
+	normalize func(...Subject) ([]subject, error)
+}
+
 // A survey goes through the stored certificates that were obtained on demand, and puts those under management that are due
 // before the next one and that nobody has asked this process for: they are renewed without traffic. So are, for a moment, those
 // whose issuer is to be asked when to renew them. One member of the fleet does it at a time, and another resumes what it leaves.
 // When such a certificate is renewed, or has ended, or its issuer has answered, memory has nothing of it.
 type survey struct {
-	*Manager
+	surveyor
 	lease   *storage.Lease
 	stage   surveyStage
 	horizon time.Time // until then certificates are due before the next survey
@@ -41,22 +47,25 @@ type surveyStage struct {
 	Cursor string    `json:"cursor,omitempty"` // behind the last record seen
 }
 
-// surveyOnDemand makes surveys until ctx ends.
-func (m *Manager) surveyOnDemand(ctx context.Context) {
-	c := chore{m, surveyKey, surveySpread, "certificates on demand that nobody asks for can't be gone through", m.beginSurvey}
+// run makes surveys until ctx ends.
+func (s surveyor) run(ctx context.Context) {
+	c := chore{
+		store: s.store, writable: &s.writable, logger: s.logger,
+		key: surveyKey, spread: surveySpread, failure: "certificates on demand that nobody asks for can't be gone through", begin: s.begin,
+	}
 	c.repeat(ctx)
 }
 
-// beginSurvey returns how long it is to the next survey, and makes one before if that is due.
-func (m *Manager) beginSurvey(lease *storage.Lease) (wait time.Duration, work func(context.Context) error) {
-	s := survey{Manager: m, lease: lease, horizon: time.Now().Add(surveyHorizon)}
-	if json.Unmarshal(lease.Value(), &s.stage) != nil {
-		s.stage = surveyStage{} // whatever it is
+// begin returns how long it is to the next survey, and makes one before if that is due.
+func (s surveyor) begin(lease *storage.Lease) (wait time.Duration, work func(context.Context) error) {
+	next := survey{surveyor: s, lease: lease, horizon: time.Now().Add(surveyHorizon)}
+	if json.Unmarshal(lease.Value(), &next.stage) != nil {
+		next.stage = surveyStage{} // whatever it is
 	}
-	if since := time.Since(s.stage.Done); s.stage.Issuer == "" && since >= 0 && since < surveyInterval {
+	if since := time.Since(next.stage.Done); next.stage.Issuer == "" && since >= 0 && since < surveyInterval {
 		return surveyInterval - since, nil
 	}
-	return surveyInterval, s.run
+	return surveyInterval, next.run
 }
 
 // run goes through the certificates of all issuers, from where the last survey was left.
@@ -111,7 +120,7 @@ func (s *survey) record(ctx context.Context, item storage.Record) {
 	if !ok || !record.IsOnDemand(item.Value) || s.catalogue.lookup(name) != nil {
 		return
 	}
-	subjects, err := s.normalized(Subject{Names: []string{name}})
+	subjects, err := s.normalize(Subject{Names: []string{name}})
 	if err != nil || subjects[0].name() != name {
 		return // also if no issuer supports it any more
 	}
@@ -137,7 +146,7 @@ func (s *survey) record(ctx context.Context, item storage.Record) {
 		e.progress.change(func(s *lifecycle.State) { s.PollAt(at) })
 	}
 	if s.catalogue.adopt(first) {
-		s.dispatcher.Update(slices.Collect(familyOf(first).all())...)
+		s.update(slices.Collect(familyOf(first).all())...)
 		s.obtainer.residents.add(e)
 	}
 }

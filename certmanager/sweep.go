@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/everseal/everseal/storage"
@@ -23,12 +24,22 @@ const (
 	maxSwept             = 100_000 // values read for one rule and sweep; the next one resumes there
 )
 
+// A sweeper makes sweeps.
+type sweeper struct {
+	*archive
+	catalogue *catalogue
+	writable  *writability
+	logger    *slog.Logger
+	interval  time.Duration // from the end of one sweep to the next
+	swept     atomic.Int64  // records that sweeps have deleted
+}
+
 // A sweep goes through what is stored, and deletes what nobody can need any more: for each rule, the keys are listed, and of
 // those that may go the values are read, in the order of the keys. One member of the fleet does it at a time, and another
 // resumes what it leaves. What is deleted is deleted at the revision that was judged: if another member has come back to it,
 // it stays.
 type sweep struct {
-	*Manager
+	*sweeper
 	lease  *storage.Lease
 	steady steadyStore
 	stage  sweepStage
@@ -44,40 +55,34 @@ type sweepStage struct {
 	hindsight
 }
 
-// sweepStorage makes sweeps until ctx ends.
-func (m *Manager) sweepStorage(ctx context.Context) {
-	interval := m.sweepInterval()
-	c := chore{m, sweepKey, min(surveySpread, interval), "what nobody needs any more can't be deleted from the storage", m.beginSweep}
+// run makes sweeps until ctx ends.
+func (s *sweeper) run(ctx context.Context) {
+	c := chore{
+		store: s.store, writable: s.writable, logger: s.logger,
+		key: sweepKey, spread: min(surveySpread, s.interval), failure: "what nobody needs any more can't be deleted from the storage", begin: s.begin,
+	}
 	c.repeat(ctx)
 }
 
-// sweepInterval returns the time from the end of one sweep to the next.
-func (m *Manager) sweepInterval() time.Duration {
-	if m.config.SweepInterval == 0 {
-		return defaultSweepInterval
-	}
-	return m.config.SweepInterval
-}
-
-// beginSweep returns how long it is to the next sweep, and makes one before if that is due. A new storage has nothing to
+// begin returns how long it is to the next sweep, and makes one before if that is due. A new storage has nothing to
 // be swept yet.
-func (m *Manager) beginSweep(lease *storage.Lease) (wait time.Duration, work func(context.Context) error) {
-	interval := m.sweepInterval()
-	s := sweep{Manager: m, lease: lease, steady: steadyStore{m.store}}
-	if json.Unmarshal(lease.Value(), &s.stage) != nil {
-		s.stage = sweepStage{} // whatever it is
+func (s *sweeper) begin(lease *storage.Lease) (wait time.Duration, work func(context.Context) error) {
+	interval := s.interval
+	next := sweep{sweeper: s, lease: lease, steady: steadyStore{s.store}}
+	if json.Unmarshal(lease.Value(), &next.stage) != nil {
+		next.stage = sweepStage{} // whatever it is
 	}
-	s.stage.lately = 2 * max(interval, defaultSweepInterval)
-	since := time.Since(s.stage.Done)
+	next.stage.lately = 2 * max(interval, defaultSweepInterval)
+	since := time.Since(next.stage.Done)
 	switch {
-	case s.stage.Under != "":
-	case s.stage.Done.IsZero() || since < 0: // or by another clock
-		s.stage.Done = time.Now().UTC()
-		return interval, func(ctx context.Context) error { return noteStage(ctx, lease, s.stage) }
+	case next.stage.Under != "":
+	case next.stage.Done.IsZero() || since < 0: // or by another clock
+		next.stage.Done = time.Now().UTC()
+		return interval, func(ctx context.Context) error { return noteStage(ctx, lease, next.stage) }
 	case since < interval:
 		return interval - since, nil
 	}
-	return interval, s.run
+	return interval, next.run
 }
 
 // run goes by all rules, from where the last sweep was left.

@@ -25,15 +25,19 @@ const (
 // A ticketKeeper has the tickets of this manager sealed with the keys that all members have. It reads them now and then, and
 // stores the next one, an hour before it is used, if no other member was faster. No handshake waits for it.
 type ticketKeeper struct {
-	*Manager
+	store    storage.Store
+	tickets  *tickets
+	emit     func(context.Context, Event)
+	logger   *slog.Logger
+	readOnly bool // no key is stored
+
 	keys     record.TicketKeys // as they were read last
 	revision storage.Revision  // of what they were read from; "" if that was no record, or none that can be used
 	told     bool              // that there are none to be used
 }
 
-// keepTickets keeps the keys until ctx ends.
-func (m *Manager) keepTickets(ctx context.Context) {
-	k := ticketKeeper{Manager: m}
+// run keeps the keys until ctx ends.
+func (k *ticketKeeper) run(ctx context.Context) {
 	for {
 		err := k.update(ctx)
 		now := time.Now()
@@ -83,7 +87,7 @@ func (k *ticketKeeper) updateOnce(ctx context.Context) error {
 	}
 	k.keys, k.revision = keys, item.Revision
 	next, isDue := withNextKey(keys, now)
-	if !isDue || k.config.Role == RoleServe {
+	if !isDue || k.readOnly {
 		return nil
 	}
 	value, err := next.Encode()

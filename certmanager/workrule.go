@@ -88,7 +88,7 @@ func hasDistantKeys(left record.Work) bool {
 
 // erase deletes the keys that the record of work has, and then the record: under its lease, so that nobody works with them.
 func (w workRule) erase(ctx context.Context, key string) error {
-	e := w.obtainer.eraser()
+	e := eraser{deletion{w.archive}}
 	if e.keyring.keys == nil {
 		return nil // they are another member's to delete
 	}
