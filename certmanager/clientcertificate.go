@@ -39,7 +39,7 @@ func (m *Manager) GetClientCertificate(request *tls.CertificateRequestInfo) (*tl
 	if familyOf(e).ready() != nil {
 		return new(tls.Certificate), nil
 	}
-	if why := m.why(name); why != nil {
+	if why := m.waiting.why(name); why != nil {
 		return nil, fmt.Errorf("certmanager: %s has no certificate yet: %w", name, why)
 	}
 	return nil, fmt.Errorf("certmanager: %s has no certificate yet", name)

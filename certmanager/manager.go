@@ -38,6 +38,7 @@ type Manager struct {
 	admission  admission
 	recalls    recalls
 	demands    demands
+	waiting    waiting
 	handshakes handshakes
 	fallback   fallback
 	tickets    tickets // of the configurations handed out
@@ -88,6 +89,7 @@ func New(config Config) (*Manager, error) {
 	m.admission = newAdmission(config.MaxNewNames)
 	m.recalls = newRecalls(loader{&m.obtainer}, &m.admission, m.running)
 	m.demands = demands{&m.obtainer, &m.admission, m.normalized}
+	m.waiting = waiting{&m.catalogue, m.awaitRun}
 	m.fallback.config = config.Fallback
 	m.handshakes = handshakes{obtainer: &m.obtainer, admission: &m.admission, recalls: &m.recalls, fallback: &m.fallback, running: m.running, defaultName: m.defaultName}
 	m.obtainer = obtainer{

@@ -24,19 +24,24 @@ func (m *Manager) Settle(ctx context.Context, names ...string) error {
 	if m.store == nil {
 		return errNotMade
 	}
-	wanted, err := m.wanted(names)
+	return m.waiting.settleAll(ctx, names)
+}
+
+// settleAll is Manager.Settle.
+func (w waiting) settleAll(ctx context.Context, names []string) error {
+	wanted, err := w.wanted(names)
 	if err != nil {
 		return err
 	}
 	for _, name := range wanted {
-		if err := m.settle(ctx, name); err != nil {
+		if err := w.settle(ctx, name); err != nil {
 			return fmt.Errorf("certmanager: %s: %w", name, err)
 		}
 	}
 	var errs []error
 	n := 0
 	for _, name := range wanted {
-		if err := m.unsettled(name); err == nil {
+		if err := w.unsettled(name); err == nil {
 			continue
 		} else if n++; n <= maxUnserved {
 			errs = append(errs, err)
@@ -49,12 +54,12 @@ func (m *Manager) Settle(ctx context.Context, names ...string) error {
 }
 
 // settle returns nil once nothing is due for the name, or why that can't be waited for.
-func (m *Manager) settle(ctx context.Context, name string) error {
-	stopped, err := m.awaitRun(ctx)
+func (w waiting) settle(ctx context.Context, name string) error {
+	stopped, err := w.awaitRun(ctx)
 	if err != nil {
 		return err
 	}
-	for e := range familyOf(m.catalogue.covering(name)).all() {
+	for e := range familyOf(w.catalogue.covering(name)).all() {
 		for !isSettled(e) {
 			changed := e.progress.changes()
 			if isSettled(e) {
@@ -90,16 +95,16 @@ func isSettled(e *entry) bool {
 }
 
 // unsettled returns what has failed for a name, or what it waits for while it is not served; nil: all is well.
-func (m *Manager) unsettled(name string) error {
-	for e := range familyOf(m.catalogue.covering(name)).all() {
+func (w waiting) unsettled(name string) error {
+	for e := range familyOf(w.catalogue.covering(name)).all() {
 		if s := e.progress.snapshot(time.Now()); s.failure != nil {
 			return s.failure.Err
 		}
 	}
-	if m.serves(name) {
+	if w.serves(name) {
 		return nil
 	}
-	if err := m.why(name); err != nil {
+	if err := w.why(name); err != nil {
 		return err
 	}
 	return fmt.Errorf("certmanager: %s is not served", name)

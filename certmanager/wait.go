@@ -27,32 +27,43 @@ func (m *Manager) Wait(ctx context.Context, names ...string) error {
 	if m.store == nil {
 		return errNotMade
 	}
-	wanted, err := m.wanted(names)
+	return m.waiting.wait(ctx, names)
+}
+
+// Waiting is that for certificates to come, and for what is due to be done.
+type waiting struct {
+	catalogue *catalogue
+	awaitRun  func(context.Context) (stopped <-chan struct{}, err error) // of Manager
+}
+
+// wait is Manager.Wait.
+func (w waiting) wait(ctx context.Context, names []string) error {
+	wanted, err := w.wanted(names)
 	if err != nil {
 		return err
 	}
 	for len(wanted) > 0 {
 		name := wanted[0]
-		if m.serves(name) {
+		if w.serves(name) {
 			wanted = wanted[1:]
 			continue
 		}
-		if err := m.awaitChange(ctx, name); err != nil {
-			return m.unserved(wanted, err)
+		if err := w.awaitChange(ctx, name); err != nil {
+			return w.unserved(wanted, err)
 		}
 	}
 	return nil
 }
 
 // wanted returns the names in one form, or the first one of each managed certificate.
-func (m *Manager) wanted(names []string) ([]string, error) {
+func (w waiting) wanted(names []string) ([]string, error) {
 	var wanted []string
 	for _, name := range names {
 		id, err := acme.ParseIdentifier(name)
 		if err != nil {
 			return nil, fmt.Errorf("certmanager: %w", err)
 		}
-		if m.catalogue.covering(id.Value) == nil {
+		if w.catalogue.covering(id.Value) == nil {
 			return nil, fmt.Errorf("certmanager: %s is not managed", id.Value)
 		}
 		wanted = append(wanted, id.Value)
@@ -60,30 +71,30 @@ func (m *Manager) wanted(names []string) ([]string, error) {
 	if len(names) > 0 {
 		return wanted, nil
 	}
-	for e := range m.catalogue.all() {
+	for e := range w.catalogue.all() {
 		wanted = append(wanted, e.identifiers[0].Value)
 	}
 	return wanted, nil
 }
 
 // serves reports whether certificates for the name, with all kinds of key, are served that have not expired.
-func (m *Manager) serves(name string) bool {
-	serving := m.catalogue.serving(name)
+func (w waiting) serves(name string) bool {
+	serving := w.catalogue.serving(name)
 	return serving != nil && familyOf(serving).lacking() == nil
 }
 
 // awaitChange returns nil when something may have changed for the name, or why nothing will.
-func (m *Manager) awaitChange(ctx context.Context, name string) error {
-	stopped, err := m.awaitRun(ctx)
+func (w waiting) awaitChange(ctx context.Context, name string) error {
+	stopped, err := w.awaitRun(ctx)
 	if err != nil {
 		return err
 	}
-	e := m.catalogue.covering(name)
+	e := w.catalogue.covering(name)
 	if e == nil {
 		return errors.New("a name is managed no more")
 	}
 	changed := cmp.Or(familyOf(e).lacking(), e).progress.changes()
-	if m.serves(name) || e.roles.has(forgotten) {
+	if w.serves(name) || e.roles.has(forgotten) {
 		return nil // meanwhile
 	}
 	select {
@@ -106,17 +117,17 @@ func (e *unservedError) Error() string   { return e.text }
 func (e *unservedError) Unwrap() []error { return e.errs }
 
 // unserved returns the error for those of the names that are not served, when the reason ends the wait.
-func (m *Manager) unserved(names []string, reason error) error {
+func (w waiting) unserved(names []string, reason error) error {
 	errs, n := []error{reason}, 0
 	var words []string
 	for _, name := range names {
-		if m.serves(name) {
+		if w.serves(name) {
 			continue
 		}
 		if n++; n > maxUnserved {
 			continue
 		}
-		why := m.why(name)
+		why := w.why(name)
 		if why == nil {
 			words = append(words, name)
 			continue
@@ -135,8 +146,8 @@ func (m *Manager) unserved(names []string, reason error) error {
 }
 
 // why returns what the last attempt for the name failed for, or what the next one waits for; nil: nothing went wrong.
-func (m *Manager) why(name string) error {
-	e := m.catalogue.covering(name)
+func (w waiting) why(name string) error {
+	e := w.catalogue.covering(name)
 	if e == nil {
 		return nil
 	}
