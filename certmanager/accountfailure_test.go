@@ -268,6 +268,9 @@ func TestDeactivatedAccount(t *testing.T) {
 			if !strings.Contains(failed.Err.Error(), "delete the stored record "+key) {
 				t.Fatalf("the error does not say which record to delete: %v", failed.Err)
 			}
+			if text := failed.Err.Error(); strings.Count(text, "deactivated") > 2 || strings.Contains(text, "register a new key") {
+				t.Errorf("the error says two cures, or one twice: %v", failed.Err)
+			}
 			if err := w.store.Delete(t.Context(), key, item.Revision); err != nil {
 				t.Fatal(err)
 			}

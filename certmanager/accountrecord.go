@@ -30,10 +30,15 @@ func (a *ACME) registration() acme.Registration {
 	return r
 }
 
-// deactivated says of an account that the CA does not take what to do about it.
+// deactivated says of an account that the CA does not take what to do about it, after the CA's own words: what package acme advises
+// besides is for who keeps the key.
 func (a *ACME) deactivated(err error) error {
-	return fmt.Errorf("%w: if the account was deactivated, delete the stored record %s: another account is made then, at the next attempt",
-		err, a.accountKey())
+	words := err.Error()
+	if problem, ok := errors.AsType[*acme.Problem](err); ok {
+		words = problem.Error()
+	}
+	words += ": if the account was deactivated, delete the stored record " + a.accountKey() + ": another account is made then, at the next attempt"
+	return &cause{words, err}
 }
 
 // An accountRecord is where the account of an issuer is kept.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/everseal/everseal/acme"
@@ -178,12 +179,24 @@ func (i *acmeIssuance) tellLeft(left []leftAnswer, err error) error {
 	for _, l := range left {
 		switch {
 		case ok && !failed.Presented && failed.Proof.URL == l.proof.URL:
-			err = fmt.Errorf("%w; if it was published all the same, it still is: %v", err, l.err)
+			err = fmt.Errorf("%w; if it was published all the same, it still is%s", err, unlessSaid(l.err, err))
 		case i.request.Warn != nil:
 			i.request.Warn(fmt.Errorf("%s: the answer to %s may still be published: %w", l.proof.Identifier.Value, l.proof.Type, l.err))
 		}
 	}
 	return err
+}
+
+// unlessSaid returns the end of a sentence that says an error; empty: what is at the bottom of it stands in the other one already.
+func unlessSaid(err, other error) string {
+	bottom := err
+	for next := err; next != nil; next = errors.Unwrap(next) {
+		bottom = next
+	}
+	if strings.Contains(other.Error(), bottom.Error()) {
+		return ""
+	}
+	return ": " + strings.TrimPrefix(err.Error(), "solver: ")
 }
 
 // before notes a step that is about to be taken.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/everseal/everseal/acme"
 	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/storage/storagetest"
 )
 
 // A refusingDNS01 fails at some of its methods.
@@ -50,6 +51,36 @@ func TestAnswerLeftIsTold(t *testing.T) {
 				}
 				if n := w.count(certmanager.EventWarning); n != want.warnings {
 					t.Errorf("%d warnings, want %d", n, want.warnings)
+				}
+			})
+		})
+	}
+}
+
+// The storage that takes no answer lets none be taken away either: its cause is told once, and that of another failure too.
+func TestStorageThatTakesNoAnswerIsToldOnce(t *testing.T) {
+	for name, test := range map[string]struct {
+		faults []storagetest.Fault
+		ends   string
+	}{
+		"full": {[]storagetest.Fault{{Prefix: "challenges", Err: errDisk}},
+			`store the answer for "example.com": the storage fails: no space left on device; if it was published all the same, it still is`},
+		"for two reasons": {[]storagetest.Fault{{On: storagetest.Save, Prefix: "challenges", Err: errDisk}, {Prefix: "challenges", Err: errClosed}},
+			`store the answer for "example.com": the storage fails: no space left on device; if it was published all the same, it still is: clean up the answer for "example.com": the storage fails: ` + errClosed.Error()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubbleWorld(t, func(t *testing.T, w *world) {
+				s, config := &storagetest.Faulty{Store: w.store}, w.config("example.com")
+				s.SetFaults(test.faults...)
+				config.Storage, config.Preflight = s, certmanager.PreflightOff
+				_, stop := w.start(config)
+				text := w.await(certmanager.EventFailed, "example.com", 1).Err.Error()
+				stop()
+				if !strings.HasSuffix(text, test.ends) {
+					t.Errorf("the failure is %q, want one that ends with %q", text, test.ends)
+				}
+				if strings.Count(text, errDisk.Error()) != 1 || strings.Count(text, "it still is") != 1 {
+					t.Errorf("said twice: %q", text)
 				}
 			})
 		})
