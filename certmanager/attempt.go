@@ -51,6 +51,9 @@ func (a *attempt) run(ctx context.Context) outcome {
 	if a.role == RoleServe {
 		return a.deferred(ctx, awaitUntil(a.entry), fmt.Errorf("certmanager: %v: %w", &a.entry.subject, errServesOnly))
 	}
+	if o, waits := (turnWait{a}).check(ctx); waits {
+		return o
+	}
 	if o, allowed := a.askPolicy(ctx); !allowed {
 		return o
 	}

@@ -13,6 +13,7 @@ type carryover struct {
 	unsaved *record.Certificate // issued and served, but the storage has not taken it
 	lease   claim               // to that of the work
 	former  claim               // to that of the work with an issuer as an earlier release had it
+	turn    *awaitedTurn        // of an answer that could not be published; nil: none is waited for
 }
 
 // isEmpty reports whether nothing is left.

@@ -58,7 +58,7 @@ func (i *issuance) run(run context.Context) (o outcome, next bool) {
 	ctx, cancel := context.WithTimeout(i.work.context(), issueTimeout+time.Duration(len(e.identifiers)-1)*nameTimeout)
 	defer cancel()
 	r, err := i.issue(ctx, func() {
-		event.Kind, event.quiet = EventObtaining, i.task.Quiet || i.common.of(ReasonIssuer, i.issuer.ID()).isTold()
+		event.Kind, event.quiet = EventObtaining, i.task.Quiet || i.left.turn != nil || i.common.of(ReasonIssuer, i.issuer.ID()).isTold()
 		i.emit(ctx, event)
 	})
 	if err != nil {
@@ -208,6 +208,8 @@ func (i *issuance) failed(run context.Context, event Event, err error) (o outcom
 	case i.work.isLost(): // to another, or the storage loses what it takes
 		hinder(&i.work.Work, err, time.Now())
 		return outcome{kind: lifecycle.Deferred, until: i.work.Next, err: err}, false
+	case turnWait{i.attempt}.is(err):
+		return turnWait{i.attempt}.deferred(err), false
 	case isInHouse(err), isBelated(err):
 		if !isInHouse(err) {
 			i.journal.Rotation++
@@ -232,6 +234,9 @@ func (i *issuance) failed(run context.Context, event Event, err error) (o outcom
 // isBelated reports whether the time was over before a solver had published the answer, such as where that of another order
 // is: no issuer is to blame for that.
 func isBelated(err error) bool {
+	if _, taken := errors.AsType[takenPlace](err); taken {
+		return true
+	}
 	failed, ok := errors.AsType[*acme.SolverError](err)
 	return ok && !failed.Presented && errors.Is(failed.Err, context.DeadlineExceeded)
 }

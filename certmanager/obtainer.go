@@ -59,6 +59,9 @@ func (o *obtainer) do(ctx context.Context, e *entry) {
 		if result.kind == lifecycle.Obtained || result.kind == lifecycle.Current {
 			a.left.withdraw()
 		}
+		if !errors.As(result.err, new(turnError)) {
+			a.left.turn = nil
+		}
 		places = append(places, a.places...)
 		tidy(e)
 	}

@@ -240,13 +240,13 @@ func (s *snapshot) reason(now time.Time) Reason {
 	return ""
 }
 
-// setback returns why there is no certificate after an attempt; nil if it is only another process that is waited for, the
-// storage's probe, or one's turn.
+// setback returns why there is no certificate after an attempt; nil if it is only another process or order that is waited for,
+// the storage's probe, or one's turn.
 func (s *snapshot) setback() error {
 	switch {
 	case s.failure != nil:
 		return s.failure.Err
-	case errors.Is(s.deferral, errHeld), errors.Is(s.deferral, errProbing), errors.Is(s.deferral, gate.ErrUnanswered):
+	case errors.Is(s.deferral, errHeld), errors.Is(s.deferral, errProbing), errors.Is(s.deferral, gate.ErrUnanswered), errors.As(s.deferral, new(turnError)):
 		return nil
 	}
 	return s.deferral

@@ -20,7 +20,7 @@ type proving struct {
 	vantage   diagnose.Vantage
 	tlsALPN01 *solver.TLSALPN01
 	http01    *solver.HTTP01
-	overTLS   *checkedSolver // tlsALPN01, as used
+	overTLS   *checkedSolver // tlsALPN01, as used: it does not wait for the turns of its answers
 	overHTTP  *checkedSolver // http01, as used
 	joined    atomic.Bool    // TLSConfig was called, or the Config has tlsALPN01: somebody serves it
 	listening atomic.Bool    // Serve or Listener was called
@@ -45,7 +45,7 @@ func (p *proving) prepare(config *Config, store storage.Store, logger *slog.Logg
 		p.tlsALPN01 = withStorage(given, p.store)
 		p.tlsALPN01.Logger = cmp.Or(given.Logger, p.logger)
 	}
-	p.overTLS = &checkedSolver{Solver: p.tlsALPN01, vantage: p.vantage, logger: p.logger}
+	p.overTLS = &checkedSolver{Solver: p.tlsALPN01.WithDeferral(), vantage: p.vantage, logger: p.logger}
 	p.overHTTP = &checkedSolver{Solver: p.http01, vantage: p.vantage, logger: p.logger}
 	p.overHTTP.seen.Store(p.http01.Addr != "") // it has a listener of its own
 	if config.Preflight == PreflightOff {

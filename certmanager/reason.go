@@ -16,7 +16,7 @@ type Reason string
 const (
 	ReasonBackoff Reason = "backoff" // after a failure of its own
 	ReasonIssuer  Reason = "issuer"  // the issuer fails for all names, or has yet to answer those that ask it
-	ReasonProcess Reason = "process" // another process has the lease of the work
+	ReasonProcess Reason = "process" // another process has the lease of the work, or another order the place of an answer
 	ReasonStorage Reason = "storage" // it can't be read or written
 	ReasonKeys    Reason = "keys"    // Config.Keys fails
 	ReasonPolicy  Reason = "policy"  // Config.OnDemand denies the name, or gives no answer
@@ -72,7 +72,7 @@ func reasonOf(err error) Reason {
 		return ReasonRole
 	case errors.Is(err, errGone):
 		return ReasonGone
-	case errors.Is(err, errHeld), errors.Is(err, storage.ErrLost):
+	case errors.Is(err, errHeld), errors.Is(err, storage.ErrLost), errors.As(err, new(turnError)):
 		return ReasonProcess
 	case errors.As(err, new(storageError)):
 		return ReasonStorage

@@ -62,12 +62,17 @@ func (t *TLSALPN01) Supports(id acme.Identifier, wildcard bool) bool { return su
 // ends. One that a killed process has left is replaced when Present has seen it unchanged for two to
 // four minutes. To present the same answer again is no wait.
 func (t *TLSALPN01) Present(ctx context.Context, p acme.Proof) error {
+	return t.present(ctx, p, await)
+}
+
+// present stores the answer by the function that it is given.
+func (t *TLSALPN01) present(ctx context.Context, p acme.Proof, store func(context.Context, *turn) (ownAnswer, error)) error {
 	a, err := newAnswer(p, acme.TypeTLSALPN01)
 	if err != nil {
 		return err
 	}
 	key := tlsALPN01Key(a.Identifier)
-	own, err := newTurn(t.store(), key, a, loggerOr(t.Logger)).await(ctx)
+	own, err := store(ctx, newTurn(t.store(), key, a, loggerOr(t.Logger)))
 	if err != nil {
 		return err
 	}
@@ -79,6 +84,11 @@ func (t *TLSALPN01) Present(ctx context.Context, p acme.Proof) error {
 // it within the last minute, Wait returns at once. If not, as when other names of the order had to wait,
 // it presents it again: another order may have taken it for left by a killed process.
 func (t *TLSALPN01) Wait(ctx context.Context, p acme.Proof) error {
+	return t.wait(ctx, p, await)
+}
+
+// wait presents the answer again as present does, unless that was done lately.
+func (t *TLSALPN01) wait(ctx context.Context, p acme.Proof, store func(context.Context, *turn) (ownAnswer, error)) error {
 	a, err := newAnswer(p, acme.TypeTLSALPN01)
 	if err != nil {
 		return err
@@ -86,7 +96,7 @@ func (t *TLSALPN01) Wait(ctx context.Context, p acme.Proof) error {
 	if t.gate.isYoung(tlsALPN01Key(a.Identifier), a) {
 		return nil
 	}
-	return t.Present(ctx, p)
+	return t.present(ctx, p, store)
 }
 
 // CleanUp deletes the answer, unless another has taken its place.

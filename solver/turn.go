@@ -24,78 +24,110 @@ const (
 // is there already has it until it is cleaned up, or until it counts as left behind: when its record has
 // been seen unchanged for a term.
 type turn struct {
-	store    storage.Store
-	key      string
-	answer   answer
-	logger   *slog.Logger
-	spread   time.Duration // random, up to answerTerm
-	interval time.Duration
+	store  storage.Store
+	key    string
+	answer answer
+	logger *slog.Logger
+	sight
+}
 
-	holder answer           // that was seen last
-	seen   storage.Revision // of its record
-	since  time.Time        // when that revision was seen first
+// A sight is what was seen of a place that another order's answer has.
+type sight struct {
+	holder   answer           // that was seen last
+	seen     storage.Revision // of its record; empty: none was seen
+	since    time.Time        // when that revision was seen first
+	spread   time.Duration    // random, up to answerTerm
+	interval time.Duration
+	told     bool // that the answer waits
 }
 
 func newTurn(s storage.Store, key string, a answer, logger *slog.Logger) *turn {
-	return &turn{store: s, key: key, answer: a, logger: logger, spread: rand.N(answerTerm), interval: firstTurnInterval}
+	return &turn{store: s, key: key, answer: a, logger: logger, sight: sight{spread: rand.N(answerTerm), interval: firstTurnInterval}}
 }
 
-// await stores the answer as soon as the place is free, and returns it as stored. The first try takes the place to be free, as
-// it is unless two orders meet.
-func (t *turn) await(ctx context.Context) (ownAnswer, error) {
-	told, try := false, t.tryFree
+// await stores the answer of a turn as soon as the place is free, and returns it as stored.
+func await(ctx context.Context, t *turn) (ownAnswer, error) {
 	for {
-		begun := time.Now()
-		revision, wait, err := try(ctx)
-		if err != nil {
-			return ownAnswer{}, fmt.Errorf("solver: store the answer for %q: %w", t.answer.Identifier, err)
-		}
-		if revision != "" {
-			return ownAnswer{t.answer, begun, revision}, nil
-		}
-		try = t.try
-		if !told && t.seen != "" {
-			told = true
-			t.logger.LogAttrs(ctx, slog.LevelInfo, "an answer for tls-alpn-01 waits until that of another order is cleaned up, or shows to be left behind",
-				slog.String("identifier", t.answer.Identifier.Value), slog.String("directory", fmt.Sprintf("%.100s", t.answer.DirectoryURL)),
-				slog.String("holder", fmt.Sprintf("%.100s", t.holder.DirectoryURL)))
+		own, wait, err := t.try(ctx)
+		if err != nil || wait == 0 {
+			return own, err
 		}
 		if err := pause(ctx, wait); err != nil {
-			return ownAnswer{}, fmt.Errorf("solver: the answer for %q to a challenge of %.100q waits until that of another order, "+
-				"at %.100q, is cleaned up: %w", t.answer.Identifier, t.answer.DirectoryURL, t.holder.DirectoryURL, err)
+			return ownAnswer{}, fmt.Errorf("solver: %v: %w", t, err)
 		}
 	}
 }
 
-// tryFree stores the answer if nothing is there.
-func (t *turn) tryFree(ctx context.Context) (storage.Revision, time.Duration, error) {
-	revision, err := t.save(ctx, "")
-	if errors.Is(err, storage.ErrConflict) {
-		return "", 0, nil
-	}
-	return revision, 0, err
+// String says what the answer waits for.
+func (t *turn) String() string {
+	return fmt.Sprintf("the answer for %q to a challenge of %.100q waits until that of another order, at %.100q, is cleaned up",
+		t.answer.Identifier, t.answer.DirectoryURL, t.holder.DirectoryURL)
 }
 
-// try stores the answer if the place is free, or returns how long to wait before the next try.
-func (t *turn) try(ctx context.Context) (storage.Revision, time.Duration, error) {
+// try stores the answer if the place is free, and returns it as stored; or else how long to wait before the next try. If
+// nobody was seen there it takes the place to be free, as it is unless two orders meet.
+func (t *turn) try(ctx context.Context) (own ownAnswer, wait time.Duration, err error) {
 	begun := time.Now()
-	item, err := t.store.Load(ctx, t.key)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", 0, err
+	var revision storage.Revision
+	err = storage.ErrConflict
+	if t.seen == "" {
+		revision, err = t.save(ctx, "")
 	}
-	if err == nil {
-		// A record that cannot be read answers nobody, and is in nobody's way.
-		if holder, err := parseAnswer(t.key, item.Value); err == nil && holder.KeyAuthorization != t.answer.KeyAuthorization {
-			if remaining := t.observe(holder, item.Revision, begun); remaining > 0 {
-				return "", min(remaining, t.next()), nil
-			}
-		}
+	if errors.Is(err, storage.ErrConflict) {
+		revision, wait, err = t.replace(ctx)
 	}
-	revision, err := t.save(ctx, item.Revision)
+	switch {
+	case err != nil:
+		return ownAnswer{}, 0, fmt.Errorf("solver: store the answer for %q: %w", t.answer.Identifier, err)
+	case wait > 0:
+		t.tell(ctx)
+		return ownAnswer{}, wait, nil
+	}
+	return ownAnswer{t.answer, begun, revision}, 0, nil
+}
+
+// replace stores the answer in place of what is there, if the place is free.
+func (t *turn) replace(ctx context.Context) (storage.Revision, time.Duration, error) {
+	old, wait, err := t.check(ctx)
+	if err != nil || wait > 0 {
+		return "", wait, err
+	}
+	revision, err := t.save(ctx, old)
 	if errors.Is(err, storage.ErrConflict) {
 		return "", t.next(), nil
 	}
 	return revision, 0, err
+}
+
+// check returns the revision of what the answer may replace, empty if nothing is there; or else how long to wait before the
+// place is checked again.
+func (t *turn) check(ctx context.Context) (free storage.Revision, wait time.Duration, err error) {
+	begun := time.Now()
+	item, err := t.store.Load(ctx, t.key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", 0, nil
+	}
+	if err != nil {
+		return "", 0, err
+	}
+	// A record that cannot be read answers nobody, and is in nobody's way.
+	if holder, err := parseAnswer(t.key, item.Value); err == nil && holder.KeyAuthorization != t.answer.KeyAuthorization {
+		if remaining := t.observe(holder, item.Revision, begun); remaining > 0 {
+			return "", min(remaining, t.next()), nil
+		}
+	}
+	return item.Revision, 0, nil
+}
+
+// tell tells once that the answer waits.
+func (t *turn) tell(ctx context.Context) {
+	if t.told || t.seen == "" {
+		return
+	}
+	t.told = true
+	t.logger.LogAttrs(ctx, slog.LevelInfo, "an answer for tls-alpn-01 waits until that of another order is cleaned up, or shows to be left behind",
+		slog.String("identifier", t.answer.Identifier.Value), slog.String("directory", fmt.Sprintf("%.100s", t.answer.DirectoryURL)),
+		slog.String("holder", fmt.Sprintf("%.100s", t.holder.DirectoryURL)))
 }
 
 // save stores the answer in place of the record of that revision.
