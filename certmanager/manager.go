@@ -157,7 +157,7 @@ func (m *Manager) begin() error {
 		return errors.New("certmanager: Run was called while the manager runs")
 	}
 	if m.filled && !m.isWarm() {
-		m.unload() // before callers who wait for Run take what memory has of before for what is stored
+		filling{loader{&m.obtainer}}.unload() // before callers who wait for Run take what memory has of before for what is stored
 	}
 	m.stopped = make(chan struct{})
 	close(m.begun)
@@ -209,7 +209,7 @@ func (m *Manager) run(ctx context.Context) error {
 	tasks.Go(func() { m.dispatcher.Run(ctx) })
 	tasks.Go(func() { m.demands.run(ctx, &tasks) })
 	tasks.Go(func() { m.recalls.run(ctx, &tasks) })
-	tasks.Go(func() { m.start(ctx) })
+	tasks.Go(func() { filling{loader{&m.obtainer}}.start(ctx) })
 	tasks.Go(func() { follower{&m.obtainer, m.config.FollowInterval}.run(ctx) })
 	if m.config.SharedTickets {
 		k := &ticketKeeper{store: m.store, tickets: &m.tickets, emit: m.emit, logger: m.logger, readOnly: m.config.Role == RoleServe}
@@ -227,7 +227,7 @@ func (m *Manager) run(ctx context.Context) error {
 			tasks.Go(func() { surveyor{&m.obtainer, m.normalized}.run(ctx) })
 		}
 	}
-	err := m.probe(ctx)
+	err := probe{&m.obtainer}.run(ctx)
 	if err == nil {
 		<-ctx.Done()
 	}

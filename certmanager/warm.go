@@ -29,15 +29,11 @@ func (m *Manager) Load(ctx context.Context) error {
 		return errNotMade
 	}
 	begun := time.Now()
+	f := filling{loader{&m.obtainer}}
 	if m.running() == nil {
-		m.unload()
+		f.unload()
 	}
-	entries := unloadedOf(slices.Collect(m.catalogue.all()))
-	if m.scans(entries) {
-		loader{&m.obtainer}.scan(ctx, entries)
-	}
-	entries = unloadedOf(entries)
-	failed, err := m.loadEach(ctx, entries)
+	entries, failed, err := f.loadAll(ctx)
 	m.mu.Lock()
 	m.loaded, m.filled = begun, true
 	m.mu.Unlock()
@@ -48,8 +44,20 @@ func (m *Manager) Load(ctx context.Context) error {
 	return nil
 }
 
+// loadAll loads the entries that are not loaded. It returns those that were loaded one by one, how many of them failed, and
+// with what the first did.
+func (f filling) loadAll(ctx context.Context) (entries []*entry, failed int, failure error) {
+	entries = unloadedOf(slices.Collect(f.catalogue.all()))
+	if f.scans(entries) {
+		f.scan(ctx, entries)
+	}
+	entries = unloadedOf(entries)
+	failed, failure = f.loadEach(ctx, entries)
+	return entries, failed, failure
+}
+
 // loadEach loads entries one by one. It returns how many failed, and with what the first did.
-func (m *Manager) loadEach(ctx context.Context, entries []*entry) (failed int, failure error) {
+func (f filling) loadEach(ctx context.Context, entries []*entry) (failed int, failure error) {
 	var mu sync.Mutex
 	var group errgroup.Group
 	group.SetLimit(besideLoads)
@@ -57,7 +65,7 @@ func (m *Manager) loadEach(ctx context.Context, entries []*entry) (failed int, f
 		group.Go(func() error {
 			err := ctx.Err()
 			if err == nil {
-				err = m.loadOne(ctx, e)
+				err = f.loadOne(ctx, e)
 			}
 			if err == nil {
 				return nil
@@ -75,21 +83,21 @@ func (m *Manager) loadEach(ctx context.Context, entries []*entry) (failed int, f
 }
 
 // loadOne serves what the storage has for the entry.
-func (m *Manager) loadOne(ctx context.Context, e *entry) error {
-	events, err := loader{&m.obtainer}.fetch(ctx, e)
-	m.obtainer.residents.add(e)
+func (f filling) loadOne(ctx context.Context, e *entry) error {
+	events, err := f.fetch(ctx, e)
+	f.residents.add(e)
 	for _, event := range events {
-		m.emit(ctx, m.obtainer.loading.toned(e, event))
+		f.emit(ctx, f.loading.toned(e, event))
 	}
 	if err == nil {
-		loader{&m.obtainer}.loaded(e)
+		f.loaded(e)
 	}
 	return err
 }
 
 // unload has the storage asked anew for all entries.
-func (m *Manager) unload() {
-	for e := range m.catalogue.all() {
+func (f filling) unload() {
+	for e := range f.catalogue.all() {
 		e.roles.unset(starting) // which Run says anew
 		e.progress.change((*lifecycle.State).Unload)
 	}
