@@ -23,6 +23,9 @@ const most = 12
 // mostLines is how many lines a file may have.
 const mostLines = 300
 
+// mostWiring is how many methods Manager may have that users do not call: it joins the parts, and what these do is theirs.
+const mostWiring = 24
+
 // exempt are those that users set or read field by field, and Manager, which has the operations that users call.
 var exempt = []string{"ACME", "Config", "Event", "Manager", "Request", "Status"}
 
@@ -40,6 +43,10 @@ func main() {
 		}
 		types += len(counts)
 		for name, n := range counts {
+			if name == "Manager" && n.unexported > mostWiring {
+				fmt.Printf("%s: type %s has %d methods that users do not call, at most %d may be\n", folder, name, n.unexported, mostWiring)
+				failed = true
+			}
 			if (n.methods > most || n.fields > most) && !slices.Contains(exempt, name) {
 				fmt.Printf("%s: type %s has %d methods and %d fields, at most %d may be\n", folder, name, n.methods, n.fields, most)
 				failed = true
@@ -55,7 +62,7 @@ func main() {
 	fmt.Printf("%d types have %d methods and fields at most\n", types, most)
 }
 
-type members struct{ methods, fields int }
+type members struct{ methods, unexported, fields int }
 
 // count returns the types that a folder declares, its tests left out. The error names a file that is too long.
 func count(folder string) (map[string]members, error) {
@@ -80,6 +87,9 @@ func count(folder string) (map[string]members, error) {
 					name := receiver(n.Recv.List[0].Type)
 					c := counts[name]
 					c.methods++
+					if !n.Name.IsExported() {
+						c.unexported++
+					}
 					counts[name] = c
 				}
 			case *ast.TypeSpec:
