@@ -34,7 +34,8 @@ type Config struct {
 	Issuers []Issuer
 	// Failover is after how many failures in a row with one issuer, for a certificate, the next is asked. What fails for
 	// all names, such as a CA that is down or refuses the account, and a rate limit lead to the next at once, and to issuers
-	// that support the names others do not. Failures to reach it are counted from its last refusal on. Zero: one.
+	// that support the names others do not. Failures to reach it are counted from its last refusal on. A solver that fails
+	// leads to no other issuer, unless one has solvers of its own. Zero: one.
 	Failover int
 
 	// Solvers prove control of the names to the CA: the first that can, or after a failure the one

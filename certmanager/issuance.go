@@ -210,7 +210,7 @@ func (i *issuance) failed(run context.Context, event Event, err error) (o outcom
 		return outcome{kind: lifecycle.Deferred, until: i.work.Next, err: err}, false
 	case turnWait{i.attempt}.is(err):
 		return turnWait{i.attempt}.deferred(err), false
-	case isInHouse(err), isBelated(err):
+	case isInHouse(err), isOfSolver(err, i.issuers):
 		if !isInHouse(err) {
 			i.journal.Rotation++
 		}
@@ -231,14 +231,17 @@ func (i *issuance) failed(run context.Context, event Event, err error) (o outcom
 	return outcome{kind: lifecycle.Failed, until: event.Next, err: err, events: []Event{event}}, next
 }
 
-// isBelated reports whether the time was over before a solver had published the answer, such as where that of another order
-// is: no issuer is to blame for that.
-func isBelated(err error) bool {
+// isOfSolver reports whether a solver has failed, and no issuer: its time was over before the answer was published, such as where
+// that of another order is, or it is one that all issuers have, with which the next one would fare no better.
+func isOfSolver(err error, issuers []*gatedIssuer) bool {
 	if _, taken := errors.AsType[takenPlace](err); taken {
 		return true
 	}
 	failed, ok := errors.AsType[*acme.SolverError](err)
-	return ok && !failed.Presented && errors.Is(failed.Err, context.DeadlineExceeded)
+	if !ok || errors.As(err, new(*acme.Problem)) || errors.As(err, new(*acme.AuthorizationError)) {
+		return false
+	}
+	return !failed.Presented && errors.Is(failed.Err, context.DeadlineExceeded) || !slices.ContainsFunc(issuers, (*gatedIssuer).hasSolvers)
 }
 
 // leadsOn reports whether the next issuer is to be asked: this one has failed often enough, or is not to be asked for long, by a

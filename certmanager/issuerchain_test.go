@@ -329,3 +329,32 @@ func TestWaitingForAnAnswersTurnDoesNotLeadToTheNextIssuer(t *testing.T) {
 		}
 	})
 }
+
+// A solver that all issuers have fails: the next issuer would fare no better, and is not asked.
+func TestSolverFailureDoesNotLeadToTheNextIssuer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, second := newWorld(t), newLocalCA(t, "second")
+		config := w.config("*.example.com")
+		config.Issuers, config.Solvers, config.Preflight = append(config.Issuers, second), []acme.Solver{brokenDNS{}}, certmanager.PreflightOff
+		m, stop := w.start(config)
+		defer stop()
+		time.Sleep(6 * time.Hour)
+		if s := statusOf(t, m, "*.example.com"); s.Attempts < 3 || s.Failure.Kind != certmanager.FailureSolver || !strings.Contains(s.Failure.Err.Error(), "the provider refuses the token") {
+			t.Errorf("%d attempts, the failure is %+v", s.Attempts, s.Failure)
+		}
+		if n := w.newOrders(); n != 1 || second.count() != 0 {
+			t.Errorf("%d orders, and %d certificates of the second issuer, want 1 and 0", n, second.count())
+		}
+	})
+}
+
+// A brokenDNS can publish nothing.
+type brokenDNS struct{}
+
+func (brokenDNS) Type() string { return acme.TypeDNS01 }
+
+func (brokenDNS) Present(context.Context, acme.Proof) error {
+	return errors.New("the provider refuses the token")
+}
+
+func (brokenDNS) CleanUp(context.Context, acme.Proof) error { return nil }

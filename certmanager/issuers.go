@@ -147,6 +147,12 @@ func (g *gatedIssuer) solvers() (own []acme.Solver, err error) {
 	return own, err
 }
 
+// hasSolvers reports whether some prove control to this issuer alone, or may.
+func (g *gatedIssuer) hasSolvers() bool {
+	own, err := g.solvers()
+	return len(own) > 0 || err != nil
+}
+
 // closeIdle closes the connections that the issuer keeps for later, if it keeps any.
 func (g *gatedIssuer) closeIdle() {
 	if closing, ok := capability[interface{ CloseIdleConnections() }](g); ok {
