@@ -78,9 +78,9 @@
 // # CAs
 //
 // Config.Issuers are asked in their order. Package acme names the directories of public CAs. All but Let's Encrypt want an
-// external account; what is known of them (names and addresses that they take, terms, external accounts) New checks. Buypass
-// ended its free service in October 2025. To move to another CA, put it first and leave the former behind it: what the former
-// has issued is served until it is due for renewal.
+// external account; what is known of them (names and addresses that they take, terms, external accounts) New checks. To
+// move to another CA, put it first and leave the former behind it: what the former has issued is served until it is due for
+// renewal.
 //
 // Names that a CA has refused go through a dry run at its staging environment first, if one is known ([ACME].Staging): that
 // costs none of the few failures which the CA grants. [LocalCA] signs by itself, for development and for internal names. An
