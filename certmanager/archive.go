@@ -88,14 +88,9 @@ func (a *archive) read(ctx context.Context, issuer *gatedIssuer, s *subject, ite
 
 // at returns the certificate that is stored at a key, or nil if there is none that can be used.
 func (a *archive) at(ctx context.Context, key string) (*record.Certificate, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, storageTimeout, errSlowStorage)
-	defer cancel()
-	item, err := a.store.Load(ctx, key)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, storageFailure(slowStorage(ctx, err))
+	item, err := storedAt(ctx, a.store, key)
+	if err != nil || item.Revision == "" {
+		return nil, err
 	}
 	r, err := record.DecodeCertificate(item.Value, nil, &a.intermediates)
 	if err != nil {

@@ -38,7 +38,7 @@ type gatedIssuer struct {
 func bind(issuers []Issuer, s Services, emit func(context.Context, Event), wrong *misconfiguration) []*gatedIssuer {
 	gated := make([]*gatedIssuer, len(issuers))
 	for i, issuer := range issuers {
-		gated[i] = &gatedIssuer{Issuer: issuer, emit: emit, logger: cmp.Or(s.Logger, slog.Default())}
+		gated[i] = &gatedIssuer{Issuer: issuer, emit: emit, logger: s.Logger}
 		binder, ok := issuerAs[interface {
 			Bind(Services) (Issuer, error)
 		}](issuer)

@@ -18,8 +18,8 @@ var errImpossible = errors.New("it is no name that a certificate can be obtained
 // Demands are worked on here: whether the name may have a certificate is asked, and that is loaded or obtained.
 type demands struct {
 	*obtainer
-	admission *admission
-	normalize func(...Subject) ([]subject, error)
+	admission  *admission
+	normalized func(...Subject) ([]subject, error) // of Manager
 }
 
 // run works on what handshakes wait for, until ctx ends.
@@ -48,7 +48,7 @@ func (ds *demands) satisfy(ctx context.Context, d *demand) (*tls.Certificate, er
 	if errors.Is(denied, ErrDenied) {
 		return nil, &negative{until: time.Now().Add(denialPeriod), err: denied}
 	}
-	s, err := ds.normalize(Subject{Names: []string{name}})
+	s, err := ds.normalized(Subject{Names: []string{name}})
 	if err != nil {
 		ds.turnedAway(ctx, name, err)
 		return nil, &negative{until: time.Now().Add(denialPeriod), err: fmt.Errorf("certmanager: %s: %w: %w", name, errImpossible, err)}

@@ -11,23 +11,26 @@ import (
 
 // guard calls f, which calls the user's code of that name. A panic in it becomes the error, an *acme.PanicError, and
 // its stack is logged.
-func guard(ctx context.Context, logger *slog.Logger, name string, f func() error) (err error) {
-	defer func() {
-		if value := recover(); value != nil {
-			err = &acme.PanicError{Func: name, Value: value, Stack: debug.Stack()}
-		}
-		logPanic(ctx, logger, err)
-	}()
-	return f()
+func guard(ctx context.Context, logger *slog.Logger, name string, f func() error) error {
+	err := catch(name, f)
+	logPanic(ctx, logger, err)
+	return err
 }
 
 // shield is guard for what is called without a context.
-func shield(logger *slog.Logger, name string, f func() error) (err error) {
+func shield(logger *slog.Logger, name string, f func() error) error {
+	err := catch(name, f)
+	if panicked, ok := errors.AsType[*acme.PanicError](err); ok {
+		logger.Error("a panic was recovered", "error", err.Error(), "stack", string(panicked.Stack))
+	}
+	return err
+}
+
+// catch calls f. A panic in it becomes the error.
+func catch(name string, f func() error) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
-			panicked := &acme.PanicError{Func: name, Value: value, Stack: debug.Stack()}
-			logger.Error("a panic was recovered", slog.String("error", panicked.Error()), slog.String("stack", string(panicked.Stack)))
-			err = panicked
+			err = &acme.PanicError{Func: name, Value: value, Stack: debug.Stack()}
 		}
 	}()
 	return f()

@@ -25,7 +25,7 @@ const (
 // A surveyor makes surveys.
 type surveyor struct {
 	*obtainer
-	normalize func(...Subject) ([]subject, error)
+	normalized func(...Subject) ([]subject, error) // of Manager
 }
 
 // A survey goes through the stored certificates that were obtained on demand, and puts those under management that are due
@@ -120,7 +120,7 @@ func (s *survey) record(ctx context.Context, item storage.Record) {
 	if !ok || !record.IsOnDemand(item.Value) || s.catalogue.lookup(name) != nil {
 		return
 	}
-	subjects, err := s.normalize(Subject{Names: []string{name}})
+	subjects, err := s.normalized(Subject{Names: []string{name}})
 	if err != nil || subjects[0].name() != name {
 		return // also if no issuer supports it any more
 	}

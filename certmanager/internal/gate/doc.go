@@ -13,7 +13,7 @@
 // # Closed
 //
 // An [Outage] closes the gate for ten seconds at first and then for a minute, or for as long as the issuer asks, which is
-// believed up to an hour. It does so only if the attempt was let in after the last answer that any attempt had: what fails late of an earlier outage is no
+// believed up to an hour, and for a rate limit up to eight days. It does so only if the attempt was let in after the last answer that any attempt had: what fails late of an earlier outage is no
 // news. The minute does not grow. One probe a minute is no burden to an issuer, and it is what all names wait for.
 //
 // A [Refusal] of all names alike, such as of the account, closes it for as long as [schedule.RefusalBackoff] says, which
