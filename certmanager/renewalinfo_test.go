@@ -489,6 +489,24 @@ func TestPulledForward(t *testing.T) {
 	}, names...)
 }
 
+// Whenever a member's turn comes, it renews within the window: a CA's limits except nothing that comes after it.
+func TestRenewedWithinTheWindow(t *testing.T) {
+	names := make([]string, 200)
+	for i := range names {
+		names[i] = fmt.Sprintf("n%d.example-%d.com", i, i)
+	}
+	informed(t, nil, func(w *world, ca *informingCA, m *certmanager.Manager) {
+		began := time.Now()
+		ca.suggests(func(leaf *x509.Certificate) *acme.RenewalInfo { return windowAt(leaf, 20*day, time.Hour) })
+		after(21 * day)
+		for _, s := range statuses(m) {
+			if age := s.NotBefore.Sub(began); age < 20*day-time.Minute || age > 20*day+time.Hour {
+				t.Errorf("%v is renewed after %v", s.Names, age)
+			}
+		}
+	}, names...)
+}
+
 // An ACME CA is asked without an account, through its directory, which is fetched once a day.
 func TestRenewalInfoByACME(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

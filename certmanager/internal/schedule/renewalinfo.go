@@ -27,10 +27,12 @@ type Span struct{ Start, End time.Time }
 // Suggested returns when to renew a certificate that is valid for a span, for which the CA suggests the window (RFC 9773 §4.2):
 // as planned, if that lies in the window, or else at an instant of the window that the random number r in [0,1) chooses uniformly.
 // So a choice that was made is kept until the CA changes its mind. What the window has beyond Latest, or before the certificate
-// is valid, does not count. A window that lies in the past gives a time in the past.
+// is valid, does not count, nor does its end, where the turn of a Member were beyond it: a CA's limits except only what is renewed
+// within. A window that lies in the past gives a time in the past.
 func Suggested(window, valid Span, planned time.Time, r float64) time.Time {
-	latest := Latest(valid.Start, valid.End)
-	start, end := within(window.Start, valid.Start, latest), within(window.End, valid.Start, latest)
+	latest, turn := Latest(valid.Start, valid.End), Member(valid.End.Sub(valid.Start), 1)
+	last := window.End.Add(-min(turn, max(0, window.End.Sub(window.Start)/2)))
+	start, end := within(window.Start, valid.Start, latest), within(last, valid.Start, latest)
 	if !planned.Before(start) && !planned.After(end) {
 		return planned
 	}
