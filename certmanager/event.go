@@ -2,6 +2,8 @@ package certmanager
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"log/slog"
 	"strings"
 	"time"
@@ -35,31 +37,62 @@ const (
 
 // An Event is something that happened to a certificate.
 type Event struct {
-	Kind     EventKind
-	Time     time.Time
-	Names    []string  // of the certificate; empty if it concerns an issuer
-	Issuer   string    // ID of the issuer concerned; may be empty
-	Renewal  bool      // with obtaining, obtained and failed: a certificate for the names was there before
-	Serial   string    // serial number in hexadecimal, with loaded, copied, obtained and rescheduled
-	NotAfter time.Time // with loaded, copied, obtained and rescheduled; with failed and expiring, that of the certificate there is; UTC
-	Next     time.Time // when the next attempt or renewal is due
-	Attempts int       // with failed and expiring: failures in a row
-	Since    time.Time // with failed and expiring: when the first of them was, with expiring and none when the renewal was due; with available: since when it was not; with copied: when the copy was made; UTC
-	Err      error     // with copied, failed, expiring, unavailable, corrupt and warning
+	Kind     EventKind `json:"kind"`
+	Time     time.Time `json:"time"`
+	Names    []string  `json:"names,omitempty"`    // of the certificate; empty if it concerns an issuer
+	Issuer   string    `json:"issuer,omitempty"`   // ID of the issuer concerned; may be empty
+	Renewal  bool      `json:"renewal,omitempty"`  // with obtaining, obtained and failed: a certificate for the names was there before
+	Serial   string    `json:"serial,omitempty"`   // serial number in hexadecimal, with loaded, copied, obtained and rescheduled
+	NotAfter time.Time `json:"notAfter,omitzero"`  // with loaded, copied, obtained and rescheduled; with failed and expiring, that of the certificate there is; UTC
+	Next     time.Time `json:"next,omitzero"`      // when the next attempt or renewal is due
+	Attempts int       `json:"attempts,omitempty"` // with failed and expiring: failures in a row
+	Since    time.Time `json:"since,omitzero"`     // with failed and expiring: when the first of them was, with expiring and none when the renewal was due; with available: since when it was not; with copied: when the copy was made; UTC
+	Err      error     `json:"-"`                  // with copied, failed, expiring, unavailable, corrupt and warning
 
-	ExplanationURL string // with rescheduled: the issuer's page on the reason; empty: it names none
+	ExplanationURL string `json:"explanationURL,omitempty"` // with rescheduled: the issuer's page on the reason; empty: it names none
 
 	// Diagnoses say, with failed and warning, what this process saw of the failed validations, or of those
 	// that it expects to fail. Their causes and cures stand in Err's text, too.
-	Diagnoses []*diagnose.Report
+	Diagnoses []*diagnose.Report `json:"diagnoses,omitempty"`
 
 	// Missed is how many events before this one were dropped, because Config.OnEvent has not returned in time. The
 	// log has them.
-	Missed int
+	Missed int `json:"missed,omitempty"`
 
 	quiet   bool // the log shows it at DEBUG alone: the like was told lately
 	loud    bool // the log shows a failure as an error: the end of the certificate is near
 	similar int  // the like of other certificates that the log showed at DEBUG alone
+}
+
+// A shownEvent is an Event as JSON has it.
+type shownEvent struct {
+	eventFields
+	Error string `json:"error,omitempty"`
+}
+
+// eventFields are those of an Event without its methods, for JSON not to call them again.
+type eventFields Event
+
+// MarshalJSON shows the error's text as "error".
+func (e Event) MarshalJSON() ([]byte, error) {
+	shown := shownEvent{eventFields: eventFields(e)}
+	if e.Err != nil {
+		shown.Error = e.Err.Error()
+	}
+	return json.Marshal(shown)
+}
+
+// UnmarshalJSON reads what MarshalJSON gave. Of the error only the text is left.
+func (e *Event) UnmarshalJSON(data []byte) error {
+	var shown shownEvent
+	if err := json.Unmarshal(data, &shown); err != nil {
+		return err
+	}
+	*e = Event(shown.eventFields)
+	if shown.Error != "" {
+		e.Err = errors.New(shown.Error)
+	}
+	return nil
 }
 
 // LogValue shows the event in a log. What Diagnoses have beyond causes and cures, which stand in the error, is left out.

@@ -1,12 +1,16 @@
 package certmanager_test
 
 import (
+	"encoding/json"
+	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/everseal/everseal/certmanager"
+	"github.com/everseal/everseal/solver/diagnose"
 )
 
 // TestOnEventBlocks has a callback that does not return: certificates are obtained, served and renewed all the same.
@@ -113,4 +117,37 @@ func TestEventsAreDeliveredBeforeRunReturns(t *testing.T) {
 			t.Errorf("%d certificates were told of when Run returned, want %d", n, len(names))
 		}
 	})
+}
+
+// TestEventAsJSON has an event that says all there is, and one that says nothing, come back from JSON.
+func TestEventAsJSON(t *testing.T) {
+	at := time.Date(2000, 1, 2, 3, 4, 5, 0, time.UTC)
+	whole := certmanager.Event{
+		Kind: certmanager.EventFailed, Time: at, Names: []string{"example.com"}, Issuer: "ca", Renewal: true, Serial: "0a", NotAfter: at.Add(1), Next: at.Add(2),
+		Attempts: 3, Since: at.Add(4), Err: errors.New("the CA is down"), ExplanationURL: "https://ca.example.com/why",
+		Diagnoses: []*diagnose.Report{{Cause: "dns", Cure: "add a record"}}, Missed: 5,
+	}
+	want := `{"kind":"failed","time":"2000-01-02T03:04:05Z","names":["example.com"],"issuer":"ca","renewal":true,"serial":"0a",` +
+		`"notAfter":"2000-01-02T03:04:05.000000001Z","next":"2000-01-02T03:04:05.000000002Z","attempts":3,"since":"2000-01-02T03:04:05.000000004Z",` +
+		`"explanationURL":"https://ca.example.com/why","diagnoses":[`
+	for _, event := range []certmanager.Event{whole, {}} {
+		encoded, err := json.Marshal(event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var again certmanager.Event
+		if err := json.Unmarshal(encoded, &again); err != nil || !reflect.DeepEqual(again, event) {
+			t.Errorf("%s is read as %+v: %v", encoded, again, err)
+		}
+		if event.Err != nil && (!strings.HasPrefix(string(encoded), want) || !strings.HasSuffix(string(encoded), `"missed":5,"error":"the CA is down"}`)) {
+			t.Errorf("it is shown as %s", encoded)
+		}
+		if event.Err == nil && string(encoded) != `{"kind":"","time":"0001-01-01T00:00:00Z"}` {
+			t.Errorf("an empty one is shown as %s", encoded)
+		}
+	}
+	var none certmanager.Event
+	if err := json.Unmarshal([]byte(`{"attempts":"many"}`), &none); err == nil {
+		t.Error("what is no event is read")
+	}
 }
