@@ -53,15 +53,6 @@ type Deployer struct {
 	running bool
 }
 
-// A Result is what has come of deploying one certificate, or several by one run of the command.
-type Result struct {
-	Names    []string  // whose files they are; empty: Dir itself can't be used
-	Paths    []string  // of the folders or files, absolute, in the same order
-	Err      error     // nil: the files have the certificate, and the command has succeeded
-	Attempts int       // that failed in a row, with Err
-	Next     time.Time // when the next attempt is due, with Err
-}
-
 // OnEvent has Run see at once to what has happened, and returns at once itself. It is for certmanager.Config.OnEvent, or to
 // be called from there. Without it, files are at most half a minute late.
 func (d *Deployer) OnEvent(e certmanager.Event) {
