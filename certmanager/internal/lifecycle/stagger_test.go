@@ -19,6 +19,10 @@ func TestStagger(t *testing.T) {
 		{"a renewal", func(*lifecycle.State) {}, begun.Add(60*day + 5*time.Minute)},
 		{"a command", (*lifecycle.State).Command, begun},
 		{"one that is queued", (*lifecycle.State).Queue, begun},
+		{"just before the last tenth", func(s *lifecycle.State) {
+			s.Serve(begun, begun.Add(90*day), begun.Add(81*day-time.Minute))
+			s.Stagger(0.5)
+		}, begun.Add(81 * day)},
 		{"in the last tenth", func(s *lifecycle.State) {
 			s.Serve(begun, begun.Add(90*day), begun.Add(82*day))
 			s.Stagger(0.5)

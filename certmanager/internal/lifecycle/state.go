@@ -152,13 +152,15 @@ func (s *validity) Stagger(r float64) {
 	s.delay = int64(schedule.Member(time.Duration(s.end-s.begin)*time.Second, r))
 }
 
-// turn returns when this member is to renew what is served. What is urgent by then waits for nobody.
+// turn returns when this member is to renew what is served. It is not put off into the last tenth of the lifetime, and what is
+// due then waits for nobody.
 func (s *validity) turn() time.Time {
 	due := fromInstant(s.renewal)
-	if s.stageAt(due.Unix()) >= StageTenth {
-		return due
+	turn, tenth := due.Add(time.Duration(s.delay)), time.Unix(s.end-(s.end-s.begin)/10, 0).UTC()
+	if turn.After(tenth) {
+		return later(due, tenth)
 	}
-	return due.Add(time.Duration(s.delay))
+	return turn
 }
 
 // Queue wants the certificate that is served replaced, or that which the storage has if it was not asked yet. Nobody
