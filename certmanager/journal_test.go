@@ -118,6 +118,7 @@ func TestTakeOver(t *testing.T) {
 		cut := mortal(w.store, 10, false, func(string) { close(dead) })
 		config := w.config("example.com")
 		acmeOf(config).HTTPClient, config.Storage = front.client(), cut
+		config.SweepInterval = -1 // its first write may come at any time
 		m, err := certmanager.New(config)
 		if err != nil {
 			t.Fatal(err)
