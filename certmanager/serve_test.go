@@ -25,19 +25,22 @@ import (
 	"github.com/everseal/everseal/storage"
 )
 
-// freeAddr returns an address of the loopback interface that nobody listens on. The port is below those that systems give to outgoing
-// connections, so that none of them takes it meanwhile.
-func freeAddr(t *testing.T) string {
+// freeAddrs returns different addresses of the loopback interface that nobody listens on. The ports are below those that systems give to
+// outgoing connections, so that none of them takes one meanwhile.
+func freeAddrs(t *testing.T, n int) (addrs []string) {
 	t.Helper()
 	for range 100 {
 		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.N(20_000)))
-		if err == nil {
-			_ = ln.Close()
-			return ln.Addr().String()
+		if err != nil {
+			continue
+		}
+		defer ln.Close() // when there are all, or one could be had twice
+		if addrs = append(addrs, ln.Addr().String()); len(addrs) == n {
+			return addrs
 		}
 	}
 	t.Fatal("no port is free")
-	return ""
+	return nil
 }
 
 // A site is a server on real sockets, kept by a manager, with a CA that finds it.
@@ -54,7 +57,8 @@ type site struct {
 // newSite prepares a site for the names, which all lead to it.
 func newSite(t *testing.T, names ...string) *site {
 	t.Helper()
-	s := &site{ca: acmetest.NewUnstartedServer(), secure: freeAddr(t), plain: freeAddr(t), events: make(chan certmanager.Event, 100)}
+	addrs := freeAddrs(t, 2)
+	s := &site{ca: acmetest.NewUnstartedServer(), secure: addrs[0], plain: addrs[1], events: make(chan certmanager.Event, 100)}
 	_, tlsPort, _ := net.SplitHostPort(s.secure)
 	_, httpPort, _ := net.SplitHostPort(s.plain)
 	_, _ = fmt.Sscan(tlsPort, &s.ca.TLSPort)
