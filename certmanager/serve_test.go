@@ -89,7 +89,7 @@ func (s *site) serve(t *testing.T) {
 		for obtained := false; !obtained; {
 			select {
 			case e := <-s.events:
-				if e.Err != nil {
+				if e.Err != nil && !isOfSlowMachine(e) {
 					t.Fatalf("%s: %v", e.Kind, e.Err)
 				}
 				obtained = e.Kind == certmanager.EventObtained
@@ -98,6 +98,12 @@ func (s *site) serve(t *testing.T) {
 			}
 		}
 	}
+}
+
+// isOfSlowMachine reports whether all that the event says is that the CA has validated before the manager had seen the answer, for which
+// that has a second. That something looks wrong is another warning, which comes before.
+func isOfSlowMachine(e certmanager.Event) bool {
+	return e.Kind == certmanager.EventWarning && strings.Contains(e.Err.Error(), "or did not show in time")
 }
 
 // start makes the manager and has it serve. What it returns receives the error of Serve.
@@ -459,7 +465,7 @@ func TestHTTP01(t *testing.T) {
 			}
 		})
 		for e := range s.events {
-			if e.Err != nil {
+			if e.Err != nil && !isOfSlowMachine(e) {
 				t.Fatal(e.Err)
 			}
 			if e.Kind == certmanager.EventObtained {
