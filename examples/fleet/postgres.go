@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"sync"
 )
 
 // A postgres is a PostgreSQL server for the demonstration, whose data is in a folder of its own.
@@ -111,16 +113,25 @@ func (p *postgres) own(name string) error {
 	return os.Chown(name, uid, gid)
 }
 
-// freePort returns a port of this machine that nobody listens on, below those that systems give to outgoing connections.
+// freePort returns a port of this machine that nobody listens on, below those that systems give to outgoing connections. None is
+// given twice: whoever gets one listens on it later.
 func freePort() (string, error) {
 	const first, count = 12_000, 10_000
 	var err error
 	for range 100 {
 		var listener net.Listener
 		port := strconv.Itoa(first + mathrand.IntN(count))
+		if _, taken := given.LoadOrStore(port, true); taken {
+			continue
+		}
 		if listener, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", port)); err == nil {
 			return port, listener.Close()
 		}
 	}
-	return "", err
+	return "", cmp.Or(err, errNoPort)
 }
+
+// given are the ports that freePort has tried.
+var given sync.Map
+
+var errNoPort = errors.New("no port is free")

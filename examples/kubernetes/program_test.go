@@ -215,11 +215,15 @@ func (c *cluster) checkRights(t *testing.T, m *manifests) {
 }
 
 // freeAddress returns a loopback address to listen on. Its port is below those that systems give to outgoing connections, so
-// that none of them takes it meanwhile.
+// that none of them takes it meanwhile, and is given once.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 100 {
-		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12_000+rand.N(10_000)))
+		port := 12_000 + rand.N(10_000)
+		if _, taken := given.LoadOrStore(port, true); taken {
+			continue
+		}
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			_ = listener.Close()
 			return listener.Addr().String()
@@ -228,3 +232,6 @@ func freeAddress(t *testing.T) string {
 	t.Fatal("no port is free")
 	return ""
 }
+
+// given are the ports that freeAddress has tried.
+var given sync.Map

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -141,12 +142,16 @@ func StartCA(t testing.TB, address string, prepare ...func(*acmetest.Server)) (c
 }
 
 // Address returns a loopback address to listen at, by TCP and UDP. Its port is below those that systems give to outgoing
-// connections, so that none of them takes it meanwhile.
+// connections, so that none of them takes it meanwhile, and is given once.
 func Address(t testing.TB) string {
 	t.Helper()
 	const lowest, highest = 10_000, 22_000
 	for range 100 {
-		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lowest+rand.N(highest-lowest)))
+		port := lowest + rand.N(highest-lowest)
+		if _, taken := given.LoadOrStore(port, true); taken {
+			continue
+		}
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			continue
 		}
@@ -160,3 +165,6 @@ func Address(t testing.TB) string {
 	t.Fatal("no port is free")
 	return ""
 }
+
+// given are the ports that Address has tried.
+var given sync.Map
