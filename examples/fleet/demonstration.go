@@ -51,6 +51,12 @@ func (d *demonstration) run(ctx context.Context, stdout io.Writer) (err error) {
 	}
 	defer listener.Close()
 	d.address = listener.Addr().String()
+	control, err := new(net.ListenConfig).Listen(ctx, "tcp", d.control) // before others look for ports that are free
+	if err != nil {
+		return fmt.Errorf("%w: choose another address by -control", err)
+	}
+	defer control.Close()
+	d.control = control.Addr().String()
 	ca := acmetest.NewServer()
 	defer ca.Close()
 	ca.SetHost("*", d.address) // all domains lead to the balancer
@@ -76,7 +82,7 @@ func (d *demonstration) run(ctx context.Context, stdout io.Writer) (err error) {
 	if err := d.prepare(ctx, ca.URL); err != nil {
 		return err
 	}
-	return d.serve(ctx, listener, stdout)
+	return d.serve(ctx, listener, control, stdout)
 }
 
 // enter makes a schema of the demonstration's own, and has the database's URL lead to it. The function that it returns
@@ -136,7 +142,7 @@ func (d *demonstration) prepare(ctx context.Context, ca string) error {
 }
 
 // serve runs members, balancer and control until ctx ends.
-func (d *demonstration) serve(ctx context.Context, listener net.Listener, stdout io.Writer) error {
+func (d *demonstration) serve(ctx context.Context, listener, control net.Listener, stdout io.Writer) error {
 	var b balancer
 	for _, p := range d.members {
 		defer p.end()
@@ -147,7 +153,7 @@ func (d *demonstration) serve(ctx context.Context, listener net.Listener, stdout
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return b.serve(ctx, listener) })
-	group.Go(func() error { return serve(ctx, d.control, d.controls()) })
+	group.Go(func() error { return serve(ctx, control, d.controls()) })
 	fmt.Fprintf(stdout, `%d members run behind a balancer at %[2]s, with the CA's root in %[3]s.
 
 A customer's page. Its certificate is obtained now, by one member, and served by all:
