@@ -59,7 +59,10 @@ func startChild(t *testing.T, what string, d Dir) *process {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // what it writes to is removed next
+	})
 	return &process{cmd: cmd, out: bufio.NewReader(out)}
 }
 

@@ -211,6 +211,9 @@ func (s *Store) probeOnce(ctx context.Context, l *listener) error {
 		}
 		return s.client.Publish(probing, l.probes, text).Err()
 	})
+	if err != nil && probing.Err() != nil {
+		return fmt.Errorf("%w: %v", context.Cause(probing), err) // a deadline that is not the caller's
+	}
 	if err != nil {
 		return err
 	}

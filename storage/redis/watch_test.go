@@ -100,6 +100,11 @@ func TestWatchDeaf(t *testing.T) {
 	if err := s.probeOnce(t.Context(), l); !errors.Is(err, errDeaf) {
 		t.Errorf("%v, want errDeaf", err)
 	}
+	// Nor does it matter whether the server has taken it by then. The deadline is not the caller's.
+	l.timeout = time.Nanosecond
+	if err := s.probeOnce(t.Context(), l); !errors.Is(err, errDeaf) || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v, want errDeaf", err)
+	}
 }
 
 // A caller that takes no hints for long must not make them pile up.
