@@ -119,7 +119,7 @@ func TestServerForgets(t *testing.T) {
 // A server that hangs holds nobody up whose context ends, and what was sent to it may still come.
 func TestServerHangs(t *testing.T) {
 	n := newNode(t, "redis-server")
-	s := target{url: n.url()}.with("read_timeout", "300ms").open(t)
+	s := target{url: n.url()}.with("read_timeout", "1s").open(t)
 	mustSave(t, s, "a", "w")
 	item := mustSave(t, s, "a", "x") // so that the server knows the script
 	if err := n.Signal(syscall.SIGSTOP); err != nil {
