@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/everseal/everseal/acme"
+	process "github.com/everseal/everseal/examples/internal/program"
 )
 
 // programVariable makes the test's binary the program itself.
@@ -143,7 +144,11 @@ func (s *webServer) serve(t *testing.T) (port string) {
 func TestProcess(t *testing.T) {
 	folder, web := t.TempDir(), new(webServer)
 	rootFile := filepath.Join(folder, "root.pem")
-	p := start(t, folder, "-addr", "localhost:0", "-root", "root.pem", "-http-port", web.serve(t), "-lifetime", "1h", "-retry-after", "1s",
+	_, port, err := net.SplitHostPort(process.Address(t)) // which no client gets while the program is away
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, folder, "-addr", "localhost:"+port, "-root", "root.pem", "-http-port", web.serve(t), "-lifetime", "1h", "-retry-after", "1s",
 		"-fault", "newOrder:next=1:problem=403/unauthorized", "-fault", "certificate:next=1:cut-answer")
 	client := p.client(rootFile)
 	account, err := client.Register(t.Context(), acme.Registration{AgreeToTerms: true})
@@ -170,7 +175,7 @@ func TestProcess(t *testing.T) {
 	}
 
 	p.kill()
-	again := start(t, folder, "-addr", strings.TrimSuffix(strings.TrimPrefix(p.directory, "https://"), "/directory"), "-root", "root.pem")
+	again := start(t, folder, "-addr", "localhost:"+port, "-root", "root.pem")
 	if again.directory != p.directory {
 		t.Errorf("the directory is %s after the restart, %s before", again.directory, p.directory)
 	}
