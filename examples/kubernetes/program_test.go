@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,9 +41,10 @@ type ingress struct {
 	*manifests
 	t       *testing.T
 	cluster *cluster
-	pods    []string // addresses
-	turn    atomic.Uint64
+	some    chan struct{} // closed when there is a pod
 	mu      sync.Mutex
+	pods    []string        // guarded by mu: addresses
+	turn    int             // guarded by mu
 	answers map[string]bool // guarded by mu: pods that have answered
 }
 
@@ -64,14 +64,25 @@ func (i *ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (i *ingress) lead(w http.ResponseWriter, r *http.Request) {
-	pod := i.pods[i.turn.Add(1)%uint64(len(i.pods))]
+	<-i.some // the CA may come before the pod is seen to be ready
 	i.mu.Lock()
+	i.turn++
+	pod := i.pods[i.turn%len(i.pods)]
 	i.answers[pod] = true
 	i.mu.Unlock()
 	(&httputil.ReverseProxy{Rewrite: func(q *httputil.ProxyRequest) {
 		q.SetURL(&url.URL{Scheme: "http", Host: pod})
 		q.Out.Host = q.In.Host
 	}}).ServeHTTP(w, r)
+}
+
+// add adds a pod that is ready.
+func (i *ingress) add(pod string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.pods = append(i.pods, pod); len(i.pods) == 1 {
+		close(i.some)
+	}
 }
 
 // certificate returns what the web Ingress's Secret of a name has; nil: nothing yet.
@@ -103,7 +114,7 @@ func (i *ingress) certificate(name string) *tls.Certificate {
 func TestPods(t *testing.T) {
 	m := readManifests(t)
 	c := startCluster(t, m)
-	i := &ingress{manifests: m, t: t, cluster: c, answers: make(map[string]bool)}
+	i := &ingress{manifests: m, t: t, cluster: c, some: make(chan struct{}), answers: make(map[string]bool)}
 	plain := httptest.NewServer(i)
 	t.Cleanup(plain.Close)
 	ca := acmetest.NewUnstartedServer()
@@ -136,7 +147,8 @@ func TestPods(t *testing.T) {
 				t.Logf("pod at %s:\n%s", address, log.String())
 			}
 		})
-		i.pods, logs, ends = append(i.pods, address), append(logs, log), append(ends, ended)
+		logs, ends = append(logs, log), append(ends, ended)
+		i.add(address)
 	}
 	serial := make(map[string]string)
 	for _, name := range m.options(t).names {
