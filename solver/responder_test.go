@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strings"
@@ -292,12 +293,28 @@ func TestResponderReady(t *testing.T) {
 	solvertest.RequireError(t, newResponder(nil).Serve(t.Context(), nil, nil), "needs a socket")
 }
 
+// listenAlone listens by TCP on a port that nobody has by UDP: below those that systems give to clients.
+func listenAlone(t *testing.T) net.Listener {
+	t.Helper()
+	for range 100 {
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.N(20_000)))
+		if err != nil {
+			continue
+		}
+		packets, err := net.ListenPacket("udp", listener.Addr().String())
+		if err == nil {
+			packets.Close()
+			return listener
+		}
+		listener.Close()
+	}
+	t.Fatal("no port is free both by TCP and by UDP")
+	return nil
+}
+
 // Run says what to do if it cannot listen, and lets the other socket go.
 func TestResponderAddrTaken(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := listenAlone(t)
 	defer listener.Close()
 	r := newResponder(nil)
 	r.Addr = listener.Addr().String()

@@ -233,7 +233,7 @@ func (s *served) at(t *testing.T, address string, question []byte) {
 		t.Skip(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(5 * time.Second)) // for a failure
+	conn.SetDeadline(time.Now().Add(30 * time.Second)) // for a failure
 	send(t, conn, question)
 	if answer := unpack(t, receive(t, conn)); !answer.Authoritative {
 		t.Errorf("%+v", answer)
