@@ -133,8 +133,8 @@ func (w *world) running(config certmanager.Config) (m *certmanager.Manager, stop
 func (w *world) serving(config certmanager.Config) (m *certmanager.Manager, stop func()) {
 	w.t.Helper()
 	m, stop = w.start(config)
-	for _, name := range config.Names {
-		w.await(certmanager.EventObtained, name, 1)
+	if err := m.Wait(w.t.Context(), config.Names...); err != nil { // no event, of which some are dropped where there are many
+		w.t.Fatal(err)
 	}
 	synctest.Wait()
 	return m, stop
