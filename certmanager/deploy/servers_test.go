@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -35,11 +36,15 @@ func lookUp(t *testing.T, program string) string {
 }
 
 // freeAddress returns a host and port that nothing listens on. The port is below those that systems give to outgoing
-// connections, so that none of them takes it meanwhile.
+// connections, so that none of them takes it meanwhile, and is given once.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 100 {
-		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.N(20_000)))
+		port := 10_000 + rand.N(20_000)
+		if _, taken := given.LoadOrStore(port, true); taken {
+			continue
+		}
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			_ = ln.Close()
 			return ln.Addr().String()
@@ -48,6 +53,9 @@ func freeAddress(t *testing.T) string {
 	t.Fatal("no port is free")
 	return ""
 }
+
+// given are the ports that freeAddress has tried.
+var given sync.Map
 
 // startServer starts a server program, which ends with the test, and returns its process.
 func startServer(t *testing.T, command *exec.Cmd) int {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -38,11 +39,14 @@ func newNameServer(t *testing.T) *nameServer {
 }
 
 // freeAddress returns an address of which UDP and TCP are free, for a program that can't be handed its sockets. Its port
-// is below those that systems give to outgoing connections, so that none of them takes it meanwhile.
+// is below those that systems give to outgoing connections, so that none of them takes it meanwhile, and is given once.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 100 {
 		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+mathrand.IntN(20_000)))
+		if _, taken := given.LoadOrStore(address, true); taken {
+			continue
+		}
 		stream, err := net.Listen("tcp", address)
 		if err != nil {
 			continue
@@ -57,6 +61,9 @@ func freeAddress(t *testing.T) string {
 	t.Fatal("no free port found")
 	return ""
 }
+
+// given are the addresses that freeAddress has tried.
+var given sync.Map
 
 // start starts the server program and returns once it serves the zone. The program is killed at the test's end.
 func (s *nameServer) start(t *testing.T, zone string, command *exec.Cmd) {
