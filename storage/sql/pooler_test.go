@@ -7,11 +7,13 @@ import (
 	"net/url"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/everseal/everseal/storage"
 	"github.com/everseal/everseal/storage/internal/server"
+	"github.com/everseal/everseal/storage/internal/wait"
 	"github.com/everseal/everseal/storage/storagetest"
 )
 
@@ -187,9 +189,32 @@ func startGalera(t *testing.T) [2]node {
 		if err != nil {
 			t.Fatal(err)
 		}
+		awaitMembership(t, s)
 		nodes[i], first = s, self
 	}
 	return nodes
+}
+
+// awaitMembership returns when a node takes statements, which is a moment after it takes connections.
+func awaitMembership(t *testing.T, n node) {
+	t.Helper()
+	db, err := n.mariadb("everseal", password, "everseal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), server.Patience)
+	defer cancel()
+	for {
+		var name, ready string
+		err := db.QueryRowContext(ctx, "SHOW STATUS LIKE 'wsrep_ready'").Scan(&name, &ready)
+		if err == nil && ready == "ON" {
+			return
+		}
+		if wait.For(ctx, 10*time.Millisecond) != nil {
+			t.Fatalf("the node is no member of the cluster: wsrep_ready is %q, %v", ready, err)
+		}
+	}
 }
 
 func nextPort(t *testing.T) string {

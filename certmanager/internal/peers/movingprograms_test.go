@@ -143,30 +143,23 @@ func caddy(t *testing.T, w *workplace, domain string) string {
 	home, plain, secure := t.TempDir(), freeAddress(t), freeAddress(t)
 	_, plainPort, _ := net.SplitHostPort(plain)
 	_, securePort, _ := net.SplitHostPort(secure)
-	sites := fmt.Sprintf(`{
+	global := fmt.Sprintf(`{
 	admin off
 	http_port %s
 	https_port %s
-	cert_issuer acme %[4]s {
-		email admin@%[3]s
-		trusted_roots %[5]s
+	cert_issuer acme %s {
+		email admin@%s
+		trusted_roots %s
 		disable_tlsalpn_challenge
 	}
 }
-%[3]s, www.%[3]s {
-	respond hello
-}
-`, plainPort, securePort, domain, w.directory, w.root)
+`, plainPort, securePort, w.directory, domain, w.root)
+	site := func(names, settings string) string { return names + " {\n" + settings + "	respond hello\n}\n" }
 	w.proxy(domain, plain)
-	// Sites with settings of their own register an account at the same time as the others: these have one by then.
-	runCaddy(t, home, sites, 2)
-	runCaddy(t, home, sites+fmt.Sprintf(`rsa.%s {
-	tls {
-		key_type rsa2048
-	}
-	respond hello
-}
-`, domain), 1)
+	// Names that are obtained at once each register an account, and the key of one can stay beside the URL of another: there is one
+	// by the time of the second and third.
+	runCaddy(t, home, global+site(domain, ""), 1)
+	runCaddy(t, home, global+site(domain+", www."+domain, "")+site("rsa."+domain, "	tls {\n		key_type rsa2048\n	}\n"), 2)
 	return filepath.Join(home, "caddy")
 }
 
