@@ -273,16 +273,14 @@ func isTesting(parameters *ast.FieldList) bool {
 	return ok && x.Name == "testing"
 }
 
-// beforeBubbles has the one init function: it readies package net, and has no caller whose context it could use.
-const beforeBubbles = "acme/acmetest/bubble.go"
-
-// givenPorts has a variable, for tests alone: which ports were given is known to a process, and to no value that all tests hold.
-const givenPorts = "storage/internal/server/port.go"
+// exempt are files with what product code has not: the one init function, which readies package net and has no caller whose context
+// it could use; and, for tests alone, a variable: which ports were given is known to a process, and to no value that all tests hold.
+var exempt = []string{"acme/acmetest/bubble.go", "storage/internal/server/port.go"}
 
 // checkCore checks what holds for product code of the core.
 func (c *checker) checkCore(path string, file *ast.File) {
 	c.checkImports(path, file)
-	if path == beforeBubbles || path == givenPorts {
+	if slices.Contains(exempt, path) {
 		return
 	}
 	for _, declaration := range file.Decls {

@@ -202,7 +202,7 @@ func startGalera(t *testing.T) [2]node {
 	return nodes
 }
 
-// awaitMembership returns when a node takes statements, which is a moment after it takes connections.
+// awaitMembership returns when a node takes statements, which may be a moment after it takes connections.
 func awaitMembership(t *testing.T, n node) {
 	t.Helper()
 	db, err := n.mariadb("everseal", password, "everseal")
